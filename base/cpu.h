@@ -1,0 +1,21 @@
+#pragma once
+
+#include <string_view>
+
+namespace mumoe {
+
+/// Instruction sets for which kernels are compiled, best last.
+enum class Isa { portable, avx2, avx512 };
+
+/// The best set that this CPU and operating system run. `MUMOE_ISA` in the
+/// environment (portable, avx2, avx512) lowers it, for tests; asking for more
+/// than the CPU has, or for an unknown name, is an `InputError`.
+Isa best_isa();
+
+/// Whether matrix multiplication in bf16 is native here (AMX or AVX512-BF16).
+/// Elsewhere bf16 is emulated and an order of magnitude slower than fp32.
+bool cpu_multiplies_bf16();
+
+std::string_view to_string(Isa isa);
+
+}  // namespace mumoe

@@ -1,0 +1,89 @@
+# mumoe_library(NAME [TORCH] SOURCES ... LINK ...): the static library of one
+# folder. TORCH gives it LibTorch and the shared precompiled header.
+function(mumoe_library name)
+  cmake_parse_arguments(arg "TORCH" "" "SOURCES;LINK" ${ARGN})
+  add_library(mumoe_${name} STATIC ${arg_SOURCES})
+  add_library(mumoe::${name} ALIAS mumoe_${name})
+  set_target_properties(mumoe_${name} PROPERTIES EXPORT_NAME ${name})
+  target_include_directories(mumoe_${name} PUBLIC
+    $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}> $<INSTALL_INTERFACE:include/mumoe>)
+  target_link_libraries(mumoe_${name} PUBLIC ${arg_LINK})
+  if(arg_TORCH)
+    mumoe_use_torch(mumoe_${name} PUBLIC)
+  endif()
+  set_property(GLOBAL APPEND PROPERTY MUMOE_LIBRARIES mumoe_${name})
+endfunction()
+
+# LibTorch's headers cost 14 to 20 s a file: parsed once here, for all.
+if(MUMOE_HAS_CUDA)
+  set(MUMOE_TORCH LibTorch::cuda)
+else()
+  set(MUMOE_TORCH LibTorch::cpu)
+endif()
+file(WRITE ${CMAKE_BINARY_DIR}/pch/pch.cpp.in "// Holds the precompiled header.\n")
+configure_file(${CMAKE_BINARY_DIR}/pch/pch.cpp.in ${CMAKE_BINARY_DIR}/pch/pch.cpp COPYONLY)
+add_library(mumoe_pch OBJECT ${CMAKE_BINARY_DIR}/pch/pch.cpp)
+target_link_libraries(mumoe_pch PRIVATE LibTorch::cpu)
+target_precompile_headers(mumoe_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/torch_pch.h)
+
+function(mumoe_use_torch target scope)
+  target_link_libraries(${target} ${scope} ${MUMOE_TORCH})
+  target_precompile_headers(${target} REUSE_FROM mumoe_pch)
+endfunction()
+
+# mumoe_kernels(TARGET FILE...): compiles each file once per instruction set,
+# with MUMOE_ISA set to avx512, avx2 or portable. A file defines its functions
+# in the namespace of that name and a dispatcher chooses among them at run time
+# (base/cpu.h), so that one binary runs everywhere.
+function(mumoe_kernels target)
+  set(flags_portable "")
+  set(flags_avx2 -mavx2 -mfma -mf16c)
+  set(flags_avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c
+      -mprefer-vector-width=512)
+  foreach(file ${ARGN})
+    get_filename_component(stem ${file} NAME_WE)
+    foreach(isa portable avx2 avx512)
+      set(object mumoe_${stem}_${isa})
+      add_library(${object} OBJECT ${file})
+      target_include_directories(${object} PRIVATE ${CMAKE_SOURCE_DIR})
+      target_compile_definitions(${object} PRIVATE MUMOE_ISA=${isa})
+      # -ffast-math would lose NaN; these two let the compiler vectorise sums
+      # and square roots and keep IEEE values otherwise.
+      target_compile_options(${object} PRIVATE -O3 ${flags_${isa}} -fno-math-errno -fno-trapping-math)
+      target_sources(${target} PRIVATE $<TARGET_OBJECTS:${object}>)
+    endforeach()
+  endforeach()
+endfunction()
+
+# mumoe_test(NAME [TORCH] SOURCES ... LINK ... [RANKS n...] [THREADS] [LABELS ...]
+#            [TIMEOUT s]): one gtest binary. Without RANKS one ctest entry; with
+# RANKS one entry per count, started by mpirun. THREADS adds the label of the
+# suite that ThreadSanitizer runs.
+function(mumoe_test name)
+  cmake_parse_arguments(arg "TORCH;THREADS" "TIMEOUT" "SOURCES;LINK;RANKS;LABELS" ${ARGN})
+  add_executable(test_${name} ${arg_SOURCES})
+  target_link_libraries(test_${name} PRIVATE ${arg_LINK} mumoe_test_main GTest::gtest)
+  target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR})
+  if(arg_TORCH)
+    mumoe_use_torch(test_${name} PRIVATE)
+  endif()
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 300)
+  endif()
+  set(labels ${arg_LABELS})
+  if(arg_THREADS)
+    list(APPEND labels threads)
+  endif()
+  if(arg_RANKS)
+    foreach(ranks ${arg_RANKS})
+      add_test(NAME ${name}_np${ranks}
+               COMMAND ${CMAKE_SOURCE_DIR}/launch/mpirun -n ${ranks} $<TARGET_FILE:test_${name}>)
+      set_tests_properties(${name}_np${ranks} PROPERTIES TIMEOUT ${arg_TIMEOUT}
+                           LABELS "${labels};mpi" PROCESSORS 2 ENVIRONMENT "${MUMOE_TEST_ENVIRONMENT}")
+    endforeach()
+  else()
+    add_test(NAME ${name} COMMAND test_${name})
+    set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${labels}"
+                         ENVIRONMENT "${MUMOE_TEST_ENVIRONMENT}")
+  endif()
+endfunction()

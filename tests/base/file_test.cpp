@@ -1,0 +1,41 @@
+#include "base/file.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "base/error.h"
+
+namespace mumoe {
+namespace {
+
+TEST(File, AtomicWriteReplacesAndLeavesNoTemporary) {
+  const auto folder = std::filesystem::temp_directory_path() /
+                      concat("mumoe_file_test_", ::getpid());
+  std::filesystem::create_directories(folder);
+  const auto path = folder / "value";
+  write_file_atomically(path, "first");
+  write_file_atomically(path, "second");
+  EXPECT_EQ(read_file(path), "second");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 1);
+  std::filesystem::remove_all(folder);
+}
+
+TEST(File, ErrorsNameThePath) {
+  for (const auto& action : {std::function<void()>([] {
+                               read_file("/nonexistent/a");
+                             }),
+                             std::function<void()>([] {
+                               write_file_atomically("/nonexistent/a", "x");
+                             })}) {
+    try {
+      action();
+      FAIL() << "nothing was thrown";
+    } catch (const InputError& error) {
+      EXPECT_NE(std::string(error.what()).find("/nonexistent/a"),
+                std::string::npos);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mumoe
