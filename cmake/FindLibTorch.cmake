@@ -33,7 +33,7 @@ function(_libtorch_import name file)
     add_library(LibTorch::${name} SHARED IMPORTED)
     set_target_properties(LibTorch::${name} PROPERTIES
       IMPORTED_LOCATION ${LibTorch_LIBRARY_DIR}/${file}
-      INTERFACE_SYSTEM_INCLUDE_DIRECTORIES
+      INTERFACE_INCLUDE_DIRECTORIES
         "${LibTorch_ROOT_DIR}/include;${LibTorch_ROOT_DIR}/include/torch/csrc/api/include")
   endif()
 endfunction()
