@@ -13,31 +13,10 @@
 namespace mumoe {
 namespace {
 
-/// A file descriptor that closes itself.
-class Descriptor {
- public:
-  Descriptor(const std::filesystem::path& path, int flags)
-      : fd_(::open(path.c_str(), flags, 0644)) {
-    require(fd_ >= 0, path.string(), ": ", std::strerror(errno));
-  }
-  ~Descriptor() { ::close(fd_); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
-void write_all(int fd, std::string_view bytes,
-               const std::filesystem::path& path) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    require(written > 0, path.string(), ": cannot write: ",
-            std::strerror(errno));
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-  }
+int open_or_throw(const std::filesystem::path& path, int flags) {
+  const int fd = ::open(path.c_str(), flags, 0644);
+  require(fd >= 0, path.string(), ": cannot open: ", std::strerror(errno));
+  return fd;
 }
 
 }  // namespace
@@ -53,23 +32,49 @@ std::string read_file(const std::filesystem::path& path) {
 }
 
 void sync_to_disk(const std::filesystem::path& path) {
-  const Descriptor file(path, O_RDONLY);
-  require(::fsync(file.get()) == 0, path.string(), ": cannot flush: ",
+  const int fd = open_or_throw(path, O_RDONLY);
+  const bool flushed = ::fsync(fd) == 0;
+  const int error = errno;
+  ::close(fd);
+  require(flushed, path.string(), ": cannot flush: ", std::strerror(error));
+}
+
+AtomicFile::AtomicFile(std::filesystem::path path)
+    : path_(std::move(path)),
+      temporary_(std::filesystem::path(path_) += ".tmp"),
+      fd_(open_or_throw(temporary_, O_WRONLY | O_CREAT | O_TRUNC)) {}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ < 0) return;
+  ::close(fd_);
+  ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::write(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd_, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    require(written > 0, path_.string(), ": cannot write: ",
+            std::strerror(errno));
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+void AtomicFile::commit() {
+  require(::fsync(fd_) == 0, path_.string(), ": cannot flush: ",
           std::strerror(errno));
+  require(::rename(temporary_.c_str(), path_.c_str()) == 0, path_.string(),
+          ": cannot rename: ", std::strerror(errno));
+  ::close(fd_);
+  fd_ = -1;
+  sync_to_disk(path_.has_parent_path() ? path_.parent_path() : ".");
 }
 
 void write_file_atomically(const std::filesystem::path& path,
                            std::string_view bytes) {
-  const auto temporary = std::filesystem::path(path) += ".tmp";
-  {
-    const Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
-    write_all(file.get(), bytes, temporary);
-    require(::fsync(file.get()) == 0, temporary.string(), ": cannot flush: ",
-            std::strerror(errno));
-  }
-  require(::rename(temporary.c_str(), path.c_str()) == 0, path.string(),
-          ": cannot rename: ", std::strerror(errno));
-  sync_to_disk(path.has_parent_path() ? path.parent_path() : ".");
+  AtomicFile file(path);
+  file.write(bytes);
+  file.commit();
 }
 
 std::filesystem::path cache_folder() {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <string>
 #include <string_view>
 
@@ -10,9 +9,29 @@ namespace mumoe {
 /// The whole file as bytes. Throws `InputError` naming path and reason.
 std::string read_file(const std::filesystem::path& path);
 
+/// A file that appears whole or not at all: bytes go to a temporary file beside
+/// `path`, which replaces it in `commit`. A crash before that, or destruction,
+/// leaves the old content. All functions throw `InputError` naming path and
+/// reason (no space, no right).
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(std::string_view bytes);
+  /// Flushes the file, renames it and flushes the folder.
+  void commit();
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  int fd_;
+};
+
 /// Writes `bytes` so that at any instant `path` holds the old content or the
-/// new, never a part: temporary file beside it, fsync, rename, fsync of the
-/// folder. Throws `InputError` naming path and reason (no space, no right).
+/// new, never a part.
 void write_file_atomically(const std::filesystem::path& path,
                            std::string_view bytes);
 

@@ -1,0 +1,76 @@
+#include "data/dataset_json.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace mumoe::data {
+namespace {
+
+/// Changes when the meaning of the files changes, so that caches are remade.
+constexpr int kFormat = 1;
+
+nlohmann::ordered_json split_json(const Split& split) {
+  return {{"file", split.path.filename().string()},
+          {"tokens", split.tokens},
+          {"documents", split.documents},
+          {"bytes", split.bytes},
+          {"bytes_per_token", split.bytes_per_token()},
+          {"xxhash", split.hash}};
+}
+
+Split read_split(const nlohmann::json& json,
+                 const std::filesystem::path& folder) {
+  Split split;
+  split.path = folder / json.at("file").get<std::string>();
+  json.at("tokens").get_to(split.tokens);
+  json.at("documents").get_to(split.documents);
+  json.at("bytes").get_to(split.bytes);
+  json.at("xxhash").get_to(split.hash);
+  return split;
+}
+
+}  // namespace
+
+void write_dataset_json(const PreparedData& data) {
+  const nlohmann::ordered_json json = {{"format", kFormat},
+                                       {"source", data.source},
+                                       {"fingerprint", data.fingerprint},
+                                       {"tokenizer", data.tokenizer},
+                                       {"vocabulary", data.vocabulary},
+                                       {"train", split_json(data.train)},
+                                       {"val", split_json(data.val)}};
+  // A source may be a path that is not UTF-8; JSON has to be.
+  const auto replace = nlohmann::ordered_json::error_handler_t::replace;
+  write_file_atomically(data.folder / "dataset.json",
+                        json.dump(2, ' ', false, replace) + '\n');
+}
+
+PreparedData read_dataset_json(const std::filesystem::path& folder) {
+  const auto path = folder / "dataset.json";
+  const std::string text = read_file(path);
+  try {
+    const auto json = nlohmann::json::parse(text);
+    const int format = json.at("format");
+    require(format == kFormat,
+            path.string(),
+            ": format ",
+            format,
+            "; expected ",
+            kFormat);
+    PreparedData data;
+    data.folder = folder;
+    json.at("source").get_to(data.source);
+    json.at("fingerprint").get_to(data.fingerprint);
+    json.at("tokenizer").get_to(data.tokenizer);
+    json.at("vocabulary").get_to(data.vocabulary);
+    data.train = read_split(json.at("train"), folder);
+    data.val = read_split(json.at("val"), folder);
+    return data;
+  } catch (const nlohmann::json::exception& error) {
+    fail<InputError>(path.string(), ": ", error.what());
+  }
+}
+
+}  // namespace mumoe::data

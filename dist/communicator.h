@@ -1,0 +1,163 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "dist/work.h"
+
+namespace mumoe::dist {
+
+enum class ReduceOp { sum, avg, min, max };
+
+/// Operations, in the order of `Communicator::counters()`.
+enum class Op {
+  all_reduce,
+  all_gather,
+  reduce_scatter,
+  all_to_all,
+  broadcast,
+  barrier,
+};
+inline constexpr std::size_t kOps = 6;
+
+/// Calls and payload bytes of one operation on this rank since construction.
+/// The payload is the larger of the two tensors, once, whatever the algorithm.
+struct Traffic {
+  std::int64_t calls = 0;
+  std::int64_t bytes = 0;
+};
+
+/// A group of ranks that act together along one mesh axis.
+///
+/// Collective contract: every rank of the group calls the same operations in
+/// the same order with the same shapes and dtypes. Tensors are contiguous, of
+/// dtype bf16, fp32, fp64 or int64, and live on the backend's device. Async
+/// operations of one communicator start in call order; a tensor given to one
+/// must not be read or written before its `Work` has been waited for.
+///
+/// A group of one rank is an identity: nothing moves and nothing is counted,
+/// so that model code never asks for the size.
+///
+/// Thread safety: one thread at a time per communicator.
+/// Errors: `InternalError` for a tensor that breaks the contract (the text has
+/// axis, rank, operation, found, expected); `CommunicationError` from `wait`
+/// and from the blocking forms.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  /// Which mesh axis this is, for messages: "world", "dp", "tp".
+  const std::string& axis() const { return axis_; }
+
+  /// In place: every rank ends with the reduction over all ranks.
+  void all_reduce(const at::Tensor& tensor, ReduceOp op = ReduceOp::sum) {
+    all_reduce_async(tensor, op).wait();
+  }
+  Work all_reduce_async(const at::Tensor& tensor,
+                        ReduceOp op = ReduceOp::sum);
+
+  /// `whole` [size · n] becomes the shards [n] of all ranks, in rank order.
+  /// `shard` may be this rank's part of `whole`.
+  void all_gather(const at::Tensor& shard, const at::Tensor& whole) {
+    all_gather_async(shard, whole).wait();
+  }
+  Work all_gather_async(const at::Tensor& shard, const at::Tensor& whole);
+
+  /// `shard` [n] becomes this rank's part of the reduction of all ranks'
+  /// `whole` [size · n]. `whole` may be overwritten only where `shard` is a
+  /// part of it.
+  void reduce_scatter(const at::Tensor& whole, const at::Tensor& shard,
+                      ReduceOp op = ReduceOp::sum) {
+    reduce_scatter_async(whole, shard, op).wait();
+  }
+  Work reduce_scatter_async(const at::Tensor& whole, const at::Tensor& shard,
+                            ReduceOp op = ReduceOp::sum);
+
+  /// Part r of `out` [size · n] becomes part `rank` of rank r's `in`
+  /// [size · n]. The tensors do not overlap.
+  void all_to_all(const at::Tensor& in, const at::Tensor& out) {
+    all_to_all_async(in, out).wait();
+  }
+  Work all_to_all_async(const at::Tensor& in, const at::Tensor& out);
+
+  /// Every rank's tensor becomes that of rank `root`.
+  void broadcast(const at::Tensor& tensor, int root) {
+    broadcast_async(tensor, root).wait();
+  }
+  Work broadcast_async(const at::Tensor& tensor, int root);
+
+  /// Returns when every rank has called it.
+  void barrier();
+
+  /// Collective: ranks that give the same `color` form a new group, ordered by
+  /// (`key`, rank here).
+  std::unique_ptr<Communicator> split(int color, int key, std::string axis);
+
+  Traffic traffic(Op op) const { return traffic_[static_cast<int>(op)]; }
+  /// Payload bytes of all operations so far.
+  std::int64_t total_bytes() const;
+
+  /// How long `wait` lets one operation take, and what this rank is doing,
+  /// for the message when it takes longer. Zero: no deadline. A new group from
+  /// `split` starts with the values of its parent.
+  void set_deadline(std::chrono::milliseconds deadline) {
+    deadline_ = deadline;
+  }
+  std::chrono::milliseconds deadline() const { return deadline_; }
+  void set_phase(std::string_view phase) { phase_ = phase; }
+  const std::string& phase() const { return phase_; }
+
+ protected:
+  Communicator(int rank, int size, std::string axis)
+      : rank_(rank), size_(size), axis_(std::move(axis)) {}
+
+  // The backend's part. Arguments have been checked, the group has more than
+  // one rank, and no tensor is empty. `do_split` is called for groups of one
+  // rank too.
+  virtual at::Device device() const = 0;
+  virtual Work do_all_reduce(const at::Tensor& tensor, ReduceOp op) = 0;
+  virtual Work do_all_gather(const at::Tensor& shard,
+                             const at::Tensor& whole) = 0;
+  virtual Work do_reduce_scatter(const at::Tensor& whole,
+                                 const at::Tensor& shard, ReduceOp op) = 0;
+  virtual Work do_all_to_all(const at::Tensor& in, const at::Tensor& out) = 0;
+  virtual Work do_broadcast(const at::Tensor& tensor, int root) = 0;
+  virtual Work do_barrier() = 0;
+  virtual std::unique_ptr<Communicator> do_split(int color, int key,
+                                                 std::string axis) = 0;
+
+  /// "rank 1 of 4 (axis dp), all_reduce #17, phase backward": the head of
+  /// every message about one operation.
+  std::string describe(Op op) const;
+  /// Operations begun so far on this rank, all kinds together.
+  std::int64_t sequence() const { return sequence_; }
+
+ private:
+  void check(Op op, const at::Tensor& tensor) const;
+  void check_pair(Op op, const at::Tensor& part, const at::Tensor& whole,
+                  std::int64_t parts) const;
+  void count(Op op, const at::Tensor& payload);
+
+  int rank_;
+  int size_;
+  std::string axis_;
+  std::string phase_ = "start";
+  std::chrono::milliseconds deadline_{0};
+  std::array<Traffic, kOps> traffic_{};
+  std::int64_t sequence_ = 0;
+};
+
+std::string_view to_string(Op op);
+std::string_view to_string(ReduceOp op);
+
+}  // namespace mumoe::dist

@@ -1,0 +1,79 @@
+#include "dist/flat_buckets.h"
+
+#include <ATen/ATen.h>
+
+#include <map>
+
+#include "base/error.h"
+
+namespace mumoe::dist {
+
+FlatBuckets::FlatBuckets(const ParameterRegistry& registry,
+                         std::int64_t bucket_bytes)
+    : registry_(registry) {
+  MUMOE_CHECK(bucket_bytes > 0);
+  const auto compute_dtype = registry.compute_dtype();
+  const auto master_dtype =
+      compute_dtype == at::kDouble ? at::kDouble : at::kFloat;
+  const std::int64_t limit =
+      bucket_bytes / static_cast<std::int64_t>(c10::elementSize(master_dtype));
+
+  // The open bucket of each kind, and how long it is.
+  std::map<std::pair<bool, bool>, std::size_t> open;
+  std::vector<std::int64_t> lengths;
+  const auto& parameters = registry.parameters();
+  for (std::size_t i = parameters.size(); i-- > 0;) {
+    const Parameter& parameter = parameters[i];
+    const std::pair kind{parameter.placement.is_cut(), parameter.decay};
+    const std::int64_t numel = parameter.value.numel();
+    const auto found = open.find(kind);
+    if (found == open.end() || lengths[found->second] + numel > limit) {
+      open[kind] = buckets_.size();
+      buckets_.push_back({.cut = kind.first, .decay = kind.second});
+      lengths.push_back(0);
+    }
+    const std::size_t index = open[kind];
+    buckets_[index].entries.push_back({i, lengths[index], numel});
+    lengths[index] += numel;
+  }
+
+  for (std::size_t b = 0; b < buckets_.size(); ++b) {
+    Bucket& bucket = buckets_[b];
+    const auto options =
+        at::TensorOptions(master_dtype).device(registry.device());
+    bucket.master = at::zeros({lengths[b]}, options);
+    bucket.grad = at::zeros({lengths[b]}, options);
+    bucket.compute = compute_dtype == master_dtype
+                         ? bucket.master
+                         : at::zeros({lengths[b]}, options.dtype(compute_dtype));
+    for (const BucketEntry& entry : bucket.entries) {
+      const at::Tensor& value = parameters[entry.parameter].value;
+      at::Tensor handle = value;
+      handle.set_data(bucket.view(bucket.compute, entry, value.sizes()));
+    }
+  }
+}
+
+void FlatBuckets::initialise(std::uint64_t seed) {
+  for (const Bucket& bucket : buckets_) {
+    for (const BucketEntry& entry : bucket.entries) {
+      const Parameter& p = parameter(entry);
+      const at::Tensor values =
+          at::empty(p.value.sizes(),
+                    at::TensorOptions(bucket.master.scalar_type()));
+      initialise_slice(registry_, p, seed, values);
+      bucket.view(bucket.master, entry, p.value.sizes()).copy_(values);
+    }
+  }
+  refresh_compute();
+}
+
+void FlatBuckets::refresh_compute() {
+  for (const Bucket& bucket : buckets_) {
+    if (!bucket.compute.is_same(bucket.master)) {
+      bucket.compute.copy_(bucket.master);
+    }
+  }
+}
+
+}  // namespace mumoe::dist

@@ -1,0 +1,99 @@
+#include "dist/gradient_reducer.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include "base/error.h"
+
+namespace mumoe::dist {
+
+/// Called by autograd when the gradient of one parameter is complete.
+struct GradientReducer::Watch final : torch::autograd::PostAccumulateGradHook {
+  Watch(GradientReducer& reducer, std::size_t parameter)
+      : reducer(reducer), parameter(parameter) {}
+  void operator()(const at::Tensor& value) override {
+    reducer.take(parameter, value);
+  }
+  GradientReducer& reducer;
+  std::size_t parameter;
+};
+
+GradientReducer::GradientReducer(FlatBuckets& buckets, Communicator& dp)
+    : buckets_(buckets),
+      dp_(dp),
+      places_(buckets.registry().parameters().size()),
+      states_(buckets.buckets().size()) {
+  for (std::size_t b = 0; b < states_.size(); ++b) {
+    for (const BucketEntry& entry : buckets.buckets()[b].entries) {
+      places_[entry.parameter] = {b, entry};
+      torch::autograd::impl::set_post_acc_grad_hooks(
+          buckets.parameter(entry).value,
+          std::make_unique<Watch>(*this, entry.parameter));
+    }
+  }
+}
+
+GradientReducer::~GradientReducer() {
+  for (const Parameter& parameter : buckets_.registry().parameters()) {
+    torch::autograd::impl::set_post_acc_grad_hooks(parameter.value, nullptr);
+  }
+}
+
+void GradientReducer::begin(bool last) {
+  last_ = last;
+  next_bucket_ = 0;
+  for (std::size_t b = 0; b < states_.size(); ++b) {
+    states_[b].waiting = buckets_.buckets()[b].entries.size();
+  }
+  for (Place& place : places_) place.arrived = false;
+}
+
+void GradientReducer::take(std::size_t parameter, const at::Tensor& value) {
+  Place& place = places_[parameter];
+  MUMOE_CHECK(!place.arrived, "a gradient of ",
+              buckets_.registry().parameters()[parameter].name,
+              " came twice in one backward pass");
+  const Bucket& bucket = buckets_.buckets()[place.bucket];
+  const at::Tensor target =
+      bucket.view(bucket.grad, place.entry, value.sizes());
+  if (place.filled) {
+    target.add_(value.grad());
+  } else {
+    target.copy_(value.grad());
+  }
+  value.mutable_grad().reset();
+  place.filled = true;
+  place.arrived = true;
+  --states_[place.bucket].waiting;
+  if (last_) start_ready_buckets();
+}
+
+void GradientReducer::start_ready_buckets() {
+  for (; next_bucket_ < states_.size() && states_[next_bucket_].waiting == 0;
+       ++next_bucket_) {
+    states_[next_bucket_].reduction =
+        dp_.all_reduce_async(buckets_.buckets()[next_bucket_].grad);
+  }
+}
+
+void GradientReducer::finish() {
+  MUMOE_CHECK(last_, "finish() before the last backward pass was announced");
+  for (Place& place : places_) {
+    if (!place.filled) {
+      buckets_.buckets()[place.bucket]
+          .grad.narrow(0, place.entry.offset, place.entry.numel)
+          .zero_();
+    }
+    place.filled = false;
+  }
+  for (BucketState& state : states_) state.waiting = 0;
+  start_ready_buckets();
+  for (BucketState& state : states_) {
+    state.reduction.wait();
+    state.reduction = {};
+  }
+  last_ = false;
+}
+
+}  // namespace mumoe::dist

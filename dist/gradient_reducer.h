@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "dist/communicator.h"
+#include "dist/flat_buckets.h"
+
+namespace mumoe::dist {
+
+/// Collects the gradients of backward passes in the flat buckets and sums them
+/// over the dp ranks while backward still runs.
+///
+/// Each parameter's gradient is added to its place in `Bucket::grad` the moment
+/// autograd has it, and released. In the last micro-step of a step, a bucket is
+/// reduced as soon as its last gradient has come; buckets start strictly in
+/// order, so that all ranks run the same sequence of collectives.
+///
+/// Use: begin(last) before each backward, finish() after the last one.
+/// Gradients are sums: the loss carries its own 1/tokens.
+class GradientReducer {
+ public:
+  /// `buckets` and `dp` must outlive the reducer. One reducer at a time may
+  /// watch a set of buckets.
+  GradientReducer(FlatBuckets& buckets, Communicator& dp);
+  ~GradientReducer();
+  GradientReducer(const GradientReducer&) = delete;
+  GradientReducer& operator=(const GradientReducer&) = delete;
+
+  /// Announces a backward pass; `last` is the one after which gradients are
+  /// complete.
+  void begin(bool last);
+  /// Waits until every bucket holds the sum over all ranks. Gradients that no
+  /// backward pass produced are zero.
+  void finish();
+
+ private:
+  struct Watch;
+  struct BucketState {
+    std::size_t waiting = 0;
+    Work reduction;
+  };
+  struct Place {
+    std::size_t bucket;
+    BucketEntry entry;
+    bool filled = false;
+    bool arrived = false;
+  };
+
+  void take(std::size_t parameter, const at::Tensor& value);
+  void start_ready_buckets();
+
+  FlatBuckets& buckets_;
+  Communicator& dp_;
+  std::vector<Place> places_;
+  std::vector<BucketState> states_;
+  std::size_t next_bucket_ = 0;
+  bool last_ = false;
+};
+
+}  // namespace mumoe::dist

@@ -1,0 +1,121 @@
+#include "dist/mpi_runtime.h"
+
+#include <mpi.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <utility>
+
+#include "dist/mpi_communicator.h"
+#include "dist/mpi_thread.h"
+
+namespace mumoe::dist {
+
+struct MpiRuntime::State {
+  Limits limits;
+  std::shared_ptr<MpiContext> context = std::make_shared<MpiContext>();
+  MPI_Comm comm = MPI_COMM_NULL;  // a duplicate of MPI_COMM_WORLD
+  int rank = 0;
+  int size = 1;
+  int local_rank = 0;
+  int local_size = 1;
+  std::string host;
+  std::unique_ptr<Communicator> world;
+  int exceptions = std::uncaught_exceptions();
+
+  void setup();  // on the MPI thread
+};
+
+void MpiRuntime::State::setup() {
+  const char* what = "start of MPI";
+  MUMOE_MPI_CHECK(MPI_Comm_dup(MPI_COMM_WORLD, &comm), what);
+  MUMOE_MPI_CHECK(MPI_Comm_rank(comm, &rank), what);
+  MUMOE_MPI_CHECK(MPI_Comm_size(comm, &size), what);
+  MPI_Comm local = MPI_COMM_NULL;
+  MUMOE_MPI_CHECK(MPI_Comm_split_type(comm,
+                                      MPI_COMM_TYPE_SHARED,
+                                      rank,
+                                      MPI_INFO_NULL,
+                                      &local),
+                  what);
+  MUMOE_MPI_CHECK(MPI_Comm_rank(local, &local_rank), what);
+  MUMOE_MPI_CHECK(MPI_Comm_size(local, &local_size), what);
+  MUMOE_MPI_CHECK(MPI_Comm_free(&local), what);
+  char name[MPI_MAX_PROCESSOR_NAME];
+  int length = 0;
+  MUMOE_MPI_CHECK(MPI_Get_processor_name(name, &length), what);
+  host.assign(name, length);
+  context->ops = MpiOps::create();
+}
+
+bool MpiRuntime::launched_by_mpi() {
+  // Open MPI; PMI-1 and PMI-2 (MPICH, Intel, srun); PMIx; MVAPICH.
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE",
+                           "PMI_RANK",
+                           "PMI_SIZE",
+                           "PMIX_RANK",
+                           "MV2_COMM_WORLD_SIZE"}) {
+    if (std::getenv(name)) return true;
+  }
+  return false;
+}
+
+MpiRuntime::MpiRuntime(Limits limits) : state_(std::make_unique<State>()) {
+  state_->limits = limits;
+  State& state = *state_;
+  state.context->thread = MpiThread::start([&state] { state.setup(); });
+  state.world = make_mpi_communicator(state.context,
+                                      state.comm,
+                                      state.rank,
+                                      state.size,
+                                      "world",
+                                      kMpiMaxCount);
+}
+
+MpiRuntime::~MpiRuntime() {
+  const auto thread = state_->context->thread;
+  if (std::uncaught_exceptions() > state_->exceptions) {
+    thread->abandon();
+    return;
+  }
+  state_->world.reset();
+  if (thread->finalize([ops = state_->context->ops]() mutable { ops.free(); },
+                       state_->limits.finalize)) {
+    return;
+  }
+  std::fprintf(stderr,
+               "rank %d of %d (axis world), end of MPI: not finished after "
+               "%.1f s; another rank is stuck or gone\n",
+               state_->rank,
+               state_->size,
+               static_cast<double>(state_->limits.finalize.count()) / 1e3);
+  std::fflush(nullptr);
+  std::_Exit(static_cast<int>(ExitCode::communication));
+}
+
+Communicator& MpiRuntime::world() const {
+  return *state_->world;
+}
+
+std::unique_ptr<Communicator> MpiRuntime::duplicate_world(
+    std::string axis,
+    std::int64_t max_count) const {
+  return duplicate(*state_->world, std::move(axis), max_count);
+}
+
+int MpiRuntime::local_rank() const {
+  return state_->local_rank;
+}
+int MpiRuntime::local_size() const {
+  return state_->local_size;
+}
+const std::string& MpiRuntime::host() const {
+  return state_->host;
+}
+
+void MpiRuntime::abort(ExitCode code) const {
+  state_->context->thread->abort(static_cast<int>(code), state_->limits.abort);
+}
+
+}  // namespace mumoe::dist

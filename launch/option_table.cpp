@@ -1,0 +1,272 @@
+#include "launch/option_table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <numeric>
+#include <type_traits>
+#include <utility>
+
+#include "base/error.h"
+
+namespace mumoe::launch {
+namespace {
+
+template <class Enum>
+using Names = std::vector<std::pair<Enum, const char*>>;
+
+template <class Number>
+Number parse_number(const std::string& text, const char* expected) {
+  Number value{};
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  require(error == std::errc() && stop == end && !text.empty(), "expected ",
+          expected);
+  return value;
+}
+
+bool parse_switch(const std::string& text) {
+  if (text == "yes" || text == "true" || text == "1") return true;
+  if (text == "no" || text == "false" || text == "0") return false;
+  fail<InputError>("expected yes or no");
+}
+
+std::vector<std::int64_t> parse_list(const std::string& text) {
+  std::vector<std::int64_t> values;
+  std::size_t begin = 0;
+  while (begin <= text.size()) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    values.push_back(parse_number<std::int64_t>(
+        text.substr(begin, end - begin), "whole numbers with commas between"));
+    begin = end + 1;
+  }
+  return values;
+}
+
+/// `field` maps Options& to the member.
+template <class Field>
+Key key(std::string name, std::string help, Field field) {
+  using Value = std::remove_reference_t<decltype(field(
+      std::declval<Options&>()))>;
+  const auto read = [field](const Options& o) -> const Value& {
+    return field(const_cast<Options&>(o));
+  };
+  Key k{.name = std::move(name), .help = std::move(help), .set = {}, .get = {}};
+  if constexpr (std::is_same_v<Value, bool>) {
+    k.is_switch = true;
+    k.set = [field](Options& o, const std::string& text) {
+      field(o) = parse_switch(text);
+    };
+    k.get = [read](const Options& o) { return read(o) ? "yes" : "no"; };
+  } else if constexpr (std::is_integral_v<Value>) {
+    k.set = [field](Options& o, const std::string& text) {
+      field(o) = parse_number<Value>(text, "a whole number");
+    };
+    k.get = [read](const Options& o) { return fmt::format("{}", read(o)); };
+  } else if constexpr (std::is_floating_point_v<Value>) {
+    k.set = [field](Options& o, const std::string& text) {
+      field(o) = parse_number<Value>(text, "a number");
+    };
+    // The shortest text that reads back as the same number.
+    k.get = [read](const Options& o) { return fmt::format("{}", read(o)); };
+  } else if constexpr (std::is_same_v<Value, std::vector<std::int64_t>>) {
+    k.set = [field](Options& o, const std::string& text) {
+      field(o) = parse_list(text);
+    };
+    k.get = [read](const Options& o) {
+      return fmt::format("{}", fmt::join(read(o), ","));
+    };
+  } else {
+    k.set = [field](Options& o, const std::string& text) { field(o) = text; };
+    k.get = [read](const Options& o) { return std::string(read(o)); };
+  }
+  return k;
+}
+
+/// A whole number that may also be `auto`, stored as 0.
+template <class Field>
+Key automatic(std::string name, std::string help, Field field) {
+  Key k = key(std::move(name), std::move(help), field);
+  k.set = [plain = k.set](Options& o, const std::string& text) {
+    plain(o, text == "auto" ? "0" : text);
+  };
+  k.get = [plain = k.get](const Options& o) {
+    const std::string text = plain(o);
+    return text == "0" ? "auto" : text;
+  };
+  return k;
+}
+
+template <class Enum, class Field>
+Key choice(std::string name, std::string help, Names<Enum> names,
+           Field field) {
+  Key k{.name = std::move(name), .help = std::move(help), .set = {}, .get = {}};
+  k.set = [names, field](Options& o, const std::string& text) {
+    std::string allowed;
+    for (const auto& [value, word] : names) {
+      if (text == word) {
+        field(o) = value;
+        return;
+      }
+      allowed += (allowed.empty() ? "" : ", ") + std::string(word);
+    }
+    fail<InputError>("expected one of: ", allowed);
+  };
+  k.get = [names, field](const Options& o) {
+    const auto found = std::find_if(
+        names.begin(), names.end(), [&](const auto& name) {
+          return name.first == field(const_cast<Options&>(o));
+        });
+    return std::string(found->second);
+  };
+  return k;
+}
+
+#define MUMOE_FIELD(member) \
+  [](Options& o) -> decltype((o.member)) { return o.member; }
+
+std::vector<Key> make_table() {
+  using model::MlpKind;
+  using train::ScheduleKind;
+  return {
+      choice<std::string>("model.family", "architecture", {{"gpt2", "gpt2"}},
+                          MUMOE_FIELD(family)),
+      choice<MlpKind>("model.mlp", "what each block has as its MLP",
+                      {{MlpKind::dense, "dense"}, {MlpKind::cp, "cp"}},
+                      MUMOE_FIELD(model.mlp)),
+      key("model.experts", "experts, one count a level (64 or 16,16)",
+          MUMOE_FIELD(model.experts)),
+      key("model.rank", "rank R of the CP factors", MUMOE_FIELD(model.rank)),
+      choice<std::string>("model.gate", "activation of the gate",
+                          {{"entmax15", "entmax15"}}, MUMOE_FIELD(gate)),
+      choice<GateNorm>("model.gate_norm", "normalisation of the gate's logits",
+                       {{GateNorm::layer, "layer"}, {GateNorm::none, "none"}},
+                       MUMOE_FIELD(model.gate_norm)),
+      key("model.depth", "blocks", MUMOE_FIELD(model.depth)),
+      key("model.heads", "attention heads", MUMOE_FIELD(model.heads)),
+      key("model.width", "width of the residual stream",
+          MUMOE_FIELD(model.width)),
+      automatic("model.hidden", "hidden width of an MLP (auto: 4 x width)",
+                MUMOE_FIELD(model.hidden)),
+      key("model.context", "tokens a sample", MUMOE_FIELD(model.context)),
+      automatic("model.vocab",
+                "rows of the embedding (auto: 256 for bytes, 50304 for gpt2)",
+                MUMOE_FIELD(model.vocab)),
+      key("model.bias", "biases of linear layers and norms",
+          MUMOE_FIELD(model.bias)),
+      key("model.expert_bias", "a bias for every expert",
+          MUMOE_FIELD(model.expert_bias)),
+      key("data.source",
+          "speeches, a folder of .txt files, or one with train.bin and val.bin",
+          MUMOE_FIELD(source)),
+      choice<std::string>("data.tokenizer", "how text becomes tokens",
+                          {{"bytes", "bytes"}, {"gpt2", "gpt2"}},
+                          MUMOE_FIELD(tokenizer)),
+      automatic("parallel.dp", "data-parallel ranks (auto: all)",
+                MUMOE_FIELD(dp)),
+      key("parallel.tp", "tensor-parallel ranks (this version: 1)",
+          MUMOE_FIELD(tp)),
+      key("parallel.deadline",
+          "seconds a rank waits for the others before the job ends",
+          MUMOE_FIELD(deadline)),
+      key("optimizer.lr", "highest learning rate", MUMOE_FIELD(schedule.lr)),
+      key("optimizer.beta1", "AdamW beta1", MUMOE_FIELD(optimizer.beta1)),
+      key("optimizer.beta2", "AdamW beta2", MUMOE_FIELD(optimizer.beta2)),
+      key("optimizer.eps", "AdamW epsilon", MUMOE_FIELD(optimizer.eps)),
+      key("optimizer.weight_decay", "decay of tensors with 2 or more dims",
+          MUMOE_FIELD(optimizer.weight_decay)),
+      key("optimizer.clip", "largest gradient norm (0: any)",
+          MUMOE_FIELD(optimizer.clip)),
+      choice<ScheduleKind>("schedule.kind", "learning rate after the warm-up",
+                           {{ScheduleKind::cosine, "cosine"},
+                            {ScheduleKind::linear, "linear"},
+                            {ScheduleKind::constant, "constant"}},
+                           MUMOE_FIELD(schedule.kind)),
+      key("schedule.warmup", "steps of linear growth",
+          MUMOE_FIELD(schedule.warmup)),
+      key("schedule.min_lr", "learning rate at the end",
+          MUMOE_FIELD(schedule.min_lr)),
+      automatic("schedule.steps",
+                "step at which min_lr is reached (auto: train.steps)",
+                MUMOE_FIELD(schedule.steps)),
+      key("train.steps", "optimizer steps of the whole run",
+          MUMOE_FIELD(trainer.steps)),
+      key("train.batch", "samples a step, all ranks",
+          MUMOE_FIELD(trainer.batch)),
+      automatic("train.micro_batch",
+                "samples a rank holds at once (auto: all of a step)",
+                MUMOE_FIELD(trainer.micro_batch)),
+      choice<Precision>("train.precision",
+                        "of weights and activations (auto: bf16 where native)",
+                        {{Precision::automatic, "auto"},
+                         {Precision::bf16, "bf16"},
+                         {Precision::fp32, "fp32"},
+                         {Precision::fp64, "fp64"}},
+                        MUMOE_FIELD(precision)),
+      choice<DeviceKind>("train.device", "where to compute",
+                         {{DeviceKind::automatic, "auto"},
+                          {DeviceKind::cpu, "cpu"},
+                          {DeviceKind::cuda, "cuda"}},
+                         MUMOE_FIELD(device)),
+      key("train.seed", "of all random numbers", MUMOE_FIELD(trainer.seed)),
+      Key{.name = "train.out",
+          .help = "run directory (empty: write nothing)",
+          .set = [](Options& o,
+                    const std::string& text) { o.trainer.out = text; },
+          .get = [](const Options& o) { return o.trainer.out.string(); }},
+      key("train.resume", "go on from the newest checkpoint of train.out",
+          MUMOE_FIELD(resume)),
+      key("train.eval_every", "steps between evaluations (0: only at the end)",
+          MUMOE_FIELD(trainer.eval_every)),
+      key("train.eval_windows", "validation samples of an evaluation",
+          MUMOE_FIELD(trainer.eval_windows)),
+      key("checkpoint.every", "steps between checkpoints (0: only at the end)",
+          MUMOE_FIELD(trainer.checkpoint_every)),
+      key("checkpoint.keep", "newest checkpoints kept",
+          MUMOE_FIELD(trainer.checkpoint_keep)),
+      key("log.every", "steps between lines of progress",
+          MUMOE_FIELD(trainer.log_every)),
+  };
+}
+
+#undef MUMOE_FIELD
+
+/// Levenshtein's distance.
+std::size_t edits(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = row[0]++;
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i] != b[j]);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+const std::vector<Key>& option_table() {
+  static const std::vector<Key> table = make_table();
+  return table;
+}
+
+const Key* find_key(const std::string& name) {
+  for (const Key& k : option_table()) {
+    if (k.name == name) return &k;
+  }
+  return nullptr;
+}
+
+const std::string& nearest_key(const std::string& name) {
+  return std::min_element(option_table().begin(), option_table().end(),
+                          [&](const Key& a, const Key& b) {
+                            return edits(a.name, name) < edits(b.name, name);
+                          })
+      ->name;
+}
+
+}  // namespace mumoe::launch

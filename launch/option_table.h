@@ -1,0 +1,30 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "launch/options.h"
+
+namespace mumoe::launch {
+
+/// One setting: its key, its meaning, and how it becomes text and back.
+struct Key {
+  std::string name;  ///< section.key
+  std::string help;
+  bool is_switch = false;  ///< May stand without a value: `--train.resume`.
+  /// Throws `InputError` that says what was expected.
+  std::function<void(Options&, const std::string&)> set;
+  std::function<std::string(const Options&)> get;
+};
+
+/// All keys, in the order in which configurations are printed.
+const std::vector<Key>& option_table();
+
+/// The key called `name`, or nullptr.
+const Key* find_key(const std::string& name);
+
+/// The known key that looks most like `name`.
+const std::string& nearest_key(const std::string& name);
+
+}  // namespace mumoe::launch

@@ -1,0 +1,201 @@
+#include "launch/options.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/program_options.hpp>
+#include <fstream>
+
+#include "base/error.h"
+#include "launch/option_table.h"
+
+namespace mumoe::launch {
+namespace {
+
+namespace po = boost::program_options;
+
+[[noreturn]] void refuse_unknown(const std::string& name,
+                                 const std::string& where) {
+  fail<InputError>(where, ": unknown key ", name, "; did you mean ",
+                   nearest_key(name), "?");
+}
+
+void assign(Options& options, Origins& origins, const std::string& name,
+            const std::string& value, const std::string& origin) {
+  const Key* key = find_key(name);
+  if (key == nullptr) refuse_unknown(name, origin);
+  try {
+    key->set(options, value);
+  } catch (const InputError& error) {
+    fail<InputError>(origin, ": ", name, " = ", value, ": ", error.what());
+  }
+  origins[name] = origin;
+}
+
+void read_file_into(const std::filesystem::path& file, Options& options,
+                    Origins& origins) {
+  std::ifstream in(file);
+  require(in.good() && !std::filesystem::is_directory(file), file.string(),
+          ": cannot read this configuration");
+  try {
+    const auto parsed = po::parse_config_file(
+        in, po::options_description(), /*allow_unregistered=*/true);
+    for (const auto& option : parsed.options) {
+      assign(options, origins, option.string_key,
+             option.value.empty() ? "" : option.value.front(), file.string());
+    }
+  } catch (const po::error& error) {
+    fail<InputError>(file.string(), ": ", error.what(),
+                     "; expected [section] and key = value lines");
+  }
+}
+
+/// Settles what depends on other settings.
+void resolve(Options& o) {
+  if (o.model.hidden == 0) o.model.hidden = 4 * o.model.width;
+  if (o.model.vocab == 0) o.model.vocab = o.tokenizer == "gpt2" ? 50304 : 256;
+  if (o.schedule.steps == 0) o.schedule.steps = o.trainer.steps;
+  o.model.validate();
+  o.trainer.validate();
+  o.schedule.validate();
+  o.optimizer.validate();
+  require(o.deadline > 0, "parallel.deadline = ", o.deadline,
+          ": expected more than 0 seconds");
+}
+
+/// The defaults of what is resolved are `auto`.
+Options unresolved_defaults() {
+  Options options;
+  options.model.hidden = 0;
+  options.model.vocab = 0;
+  options.schedule.steps = 0;
+  return options;
+}
+
+po::options_description describe(const std::vector<OwnOption>& own) {
+  po::options_description description;
+  auto add = description.add_options();
+  add("config", po::value<std::string>(), "configuration file");
+  add("print-config", po::bool_switch(), "print the resolved configuration");
+  for (const OwnOption& option : own) {
+    add(option.name.c_str(), po::value<std::string>(), option.help.c_str());
+  }
+  for (const Key& key : option_table()) {
+    auto* value = po::value<std::string>();
+    if (key.is_switch) value->implicit_value("yes");
+    add(key.name.c_str(), value, key.help.c_str());
+  }
+  return description;
+}
+
+/// Boost takes the value of a switch only from `--key=value`.
+std::vector<std::string> join_switches(std::vector<std::string> arguments) {
+  for (std::size_t i = 0; i + 1 < arguments.size(); ++i) {
+    if (!arguments[i].starts_with("--")) continue;
+    const Key* key = find_key(arguments[i].substr(2));
+    if (key != nullptr && key->is_switch &&
+        !arguments[i + 1].starts_with("--")) {
+      arguments[i] += "=" + arguments[i + 1];
+      arguments.erase(arguments.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+    }
+  }
+  return arguments;
+}
+
+po::variables_map parse(const std::vector<std::string>& arguments,
+                        const std::vector<OwnOption>& own) {
+  using Style = po::command_line_style::style_t;
+  po::variables_map values;
+  try {
+    po::store(
+        po::command_line_parser(join_switches(arguments))
+            .options(describe(own))
+            .positional({})
+            .style(Style(po::command_line_style::unix_style &
+                         ~po::command_line_style::allow_guessing))
+            .run(),
+        values);
+  } catch (const po::unknown_option& error) {
+    std::string name = error.get_option_name();
+    name.erase(0, name.find_first_not_of('-'));
+    refuse_unknown(name, "command line");
+  } catch (const po::too_many_positional_options_error&) {
+    fail<InputError>("command line: a word without its --key; expected "
+                     "--section.key value");
+  } catch (const po::error& error) {
+    fail<InputError>("command line: ", error.what());
+  }
+  return values;
+}
+
+}  // namespace
+
+CommandLine read_command_line(const std::vector<std::string>& arguments,
+                              const std::vector<OwnOption>& own) {
+  const po::variables_map values = parse(arguments, own);
+  CommandLine line;
+  line.options = unresolved_defaults();
+  line.print_config = values["print-config"].as<bool>();
+  if (values.count("config") > 0) {
+    read_file_into(
+        values["config"].as<std::string>(), line.options, line.origins);
+  }
+  for (const auto& [name, value] : values) {
+    if (name == "config" || name == "print-config") continue;
+    const auto text = value.as<std::string>();
+    if (find_key(name) != nullptr) {
+      assign(line.options, line.origins, name, text, "command line");
+    } else {
+      line.own[name] = text;
+    }
+  }
+  resolve(line.options);
+  return line;
+}
+
+Options read_config(const std::filesystem::path& file) {
+  Options options = unresolved_defaults();
+  Origins origins;
+  read_file_into(file, options, origins);
+  resolve(options);
+  return options;
+}
+
+std::string to_config_text(const Options& options, const Origins* origins) {
+  std::string text, section;
+  for (const Key& key : option_table()) {
+    const auto dot = key.name.find('.');
+    if (key.name.substr(0, dot) != section) {
+      section = key.name.substr(0, dot);
+      text += fmt::format("{}[{}]\n", text.empty() ? "" : "\n", section);
+    }
+    const std::string line =
+        fmt::format("{} = {}", key.name.substr(dot + 1), key.get(options));
+    if (origins == nullptr) {
+      text += line + "\n";
+    } else {
+      const auto found = origins->find(key.name);
+      text += fmt::format("{:<32} # {}\n", line,
+                          found == origins->end() ? "default" : found->second);
+    }
+  }
+  return text;
+}
+
+std::map<std::string, std::string> to_map(const Options& options) {
+  std::map<std::string, std::string> values;
+  for (const Key& key : option_table()) values[key.name] = key.get(options);
+  return values;
+}
+
+std::string describe_keys() {
+  const Options defaults = unresolved_defaults();
+  std::string text;
+  for (const Key& key : option_table()) {
+    text += fmt::format("  --{:<24} {} [{}]\n", key.name, key.help,
+                        key.get(defaults));
+  }
+  return text;
+}
+
+}  // namespace mumoe::launch

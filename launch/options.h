@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "model/gpt2.h"
+#include "train/optimizer.h"
+#include "train/schedule.h"
+#include "train/trainer.h"
+
+namespace mumoe::launch {
+
+enum class Precision { automatic, bf16, fp32, fp64 };
+enum class DeviceKind { automatic, cpu, cuda };
+
+/// Every setting of a run; `table()` in option_table.cpp gives each its key,
+/// its text form and its meaning.
+struct Options {
+  model::Gpt2Config model;
+  std::string family = "gpt2";
+  std::string gate = "entmax15";
+
+  std::string source = "speeches";
+  std::string tokenizer = "bytes";
+
+  int dp = 0;  ///< 0: all ranks that tp leaves.
+  int tp = 1;
+  double deadline = 600;  ///< Seconds one phase may wait for other ranks.
+
+  train::OptimizerConfig optimizer;
+  train::ScheduleConfig schedule;
+  train::TrainerConfig trainer;
+
+  Precision precision = Precision::automatic;
+  DeviceKind device = DeviceKind::automatic;
+  bool resume = false;
+};
+
+/// Where a value came from, for `--print-config`.
+using Origins = std::map<std::string, std::string>;
+
+/// A command line, read.
+struct CommandLine {
+  Options options;
+  Origins origins;
+  bool print_config = false;
+  /// `--NAME VALUE` of the subcommand's own, e.g. --prompt.
+  std::map<std::string, std::string> own;
+};
+
+/// An option that one subcommand has on top of the keys of a run.
+struct OwnOption {
+  std::string name;
+  std::string help;
+};
+
+/// Reads `--config FILE` (INI) and then `--section.key value`; the command line
+/// wins. Values that depend on others (hidden width, vocabulary, length of the
+/// schedule) are resolved. Throws `InputError`: an unknown key (with the
+/// nearest known one), a value of the wrong type, where it stands.
+CommandLine read_command_line(const std::vector<std::string>& arguments,
+                              const std::vector<OwnOption>& own = {});
+
+/// Reads a resolved configuration, such as a run directory's config.cfg.
+Options read_config(const std::filesystem::path& file);
+
+/// The options as a .cfg file; with `origins`, each value's origin beside it.
+std::string to_config_text(const Options& options,
+                           const Origins* origins = nullptr);
+
+/// All keys and their values as text.
+std::map<std::string, std::string> to_map(const Options& options);
+
+/// One line a key: name, default, meaning.
+std::string describe_keys();
+
+}  // namespace mumoe::launch

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+
+#include "dist/parameter_registry.h"
+
+namespace mumoe::model {
+
+/// Causal multi-head self-attention. Heads are a dim of the weights, so that
+/// they can be cut between heads.
+class Attention {
+ public:
+  /// Registers under `prefix`: qkv [3, heads, C/heads, C], proj
+  /// [C, heads, C/heads] and, with `bias`, qkv_bias and proj_bias. `depth` is
+  /// the number of blocks of the model: the projection starts at
+  /// 0.02 / √(2 · depth) (GPT-2).
+  Attention(std::int64_t width,
+            std::int64_t heads,
+            std::int64_t depth,
+            bool bias,
+            const std::string& prefix,
+            dist::ParameterRegistry& registry);
+
+  /// x [B, T, C] → [B, T, C].
+  at::Tensor forward(const at::Tensor& x) const;
+
+ private:
+  at::Tensor qkv_;
+  at::Tensor qkv_bias_;
+  at::Tensor proj_;
+  at::Tensor proj_bias_;
+};
+
+}  // namespace mumoe::model

@@ -1,0 +1,45 @@
+#include "model/dense_mlp.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+namespace mumoe::model {
+
+using dist::Initializer;
+
+DenseMlp::DenseMlp(std::int64_t width, std::int64_t hidden, std::int64_t depth,
+                   bool bias, const std::string& prefix,
+                   dist::ParameterRegistry& registry) {
+  const auto vector = [&](const std::string& name, std::int64_t size,
+                          double value) {
+    return registry.add({.name = prefix + name,
+                         .global_shape = {size},
+                         .placement = {},
+                         .decay = false,
+                         .init = Initializer::constant(value)});
+  };
+  const auto matrix = [&](const std::string& name, std::int64_t rows,
+                          std::int64_t columns, double deviation) {
+    return registry.add({.name = prefix + name,
+                         .global_shape = {rows, columns},
+                         .placement = {},
+                         .decay = true,
+                         .init = Initializer::normal(0, deviation)});
+  };
+  norm_weight_ = vector("ln.weight", width, 1);
+  if (bias) norm_bias_ = vector("ln.bias", width, 0);
+  fc_ = matrix("fc", hidden, width, 0.02);
+  if (bias) fc_bias_ = vector("fc_bias", hidden, 0);
+  proj_ = matrix("proj", width, hidden,
+                 0.02 / std::sqrt(2.0 * static_cast<double>(depth)));
+  if (bias) proj_bias_ = vector("proj_bias", width, 0);
+}
+
+at::Tensor DenseMlp::forward(const at::Tensor& x) const {
+  const at::Tensor z =
+      at::layer_norm(x, {x.size(-1)}, norm_weight_, norm_bias_);
+  return at::linear(at::gelu(at::linear(z, fc_, fc_bias_)), proj_, proj_bias_);
+}
+
+}  // namespace mumoe::model

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+
+#include "dist/parameter_registry.h"
+
+namespace mumoe::model {
+
+/// The MLP that a μMoE block replaces: LN → linear → GELU (exact) → linear.
+class DenseMlp {
+ public:
+  /// Registers under `prefix`: ln.weight, fc [hidden, C], proj [C, hidden] and,
+  /// with `bias`, ln.bias, fc_bias, proj_bias. `depth`: as in `Attention`.
+  DenseMlp(std::int64_t width,
+           std::int64_t hidden,
+           std::int64_t depth,
+           bool bias,
+           const std::string& prefix,
+           dist::ParameterRegistry& registry);
+
+  /// x [..., C] → [..., C].
+  at::Tensor forward(const at::Tensor& x) const;
+
+ private:
+  at::Tensor norm_weight_;
+  at::Tensor norm_bias_;
+  at::Tensor fc_;
+  at::Tensor fc_bias_;
+  at::Tensor proj_;
+  at::Tensor proj_bias_;
+};
+
+}  // namespace mumoe::model

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "dist/parameter_registry.h"
+#include "model/attention.h"
+#include "model/dense_mlp.h"
+#include "mumoe/block.h"
+
+namespace mumoe::model {
+
+enum class MlpKind { dense, cp };
+
+/// The shape of a GPT-2. All counts are positive; `width` is a multiple of
+/// `heads`.
+struct Gpt2Config {
+  std::int64_t depth = 12;
+  std::int64_t heads = 12;
+  std::int64_t width = 768;
+  std::int64_t context = 1024;
+  /// Rows of the embedding: the tokenizer's vocabulary or more.
+  std::int64_t vocab = 50304;
+  /// Biases of attention, dense MLPs and layer norms.
+  bool bias = false;
+  MlpKind mlp = MlpKind::cp;
+  /// Hidden width of the MLP or of the μMoE block.
+  std::int64_t hidden = 3072;
+  /// The rest concerns μMoE blocks.
+  std::vector<std::int64_t> experts = {256};
+  std::int64_t rank = 556;
+  GateNorm gate_norm = GateNorm::layer;
+  bool expert_bias = true;
+
+  /// Throws `InputError` naming the key (model.width …) and what it must be.
+  void validate() const;
+  BlockConfig block() const;
+};
+
+/// GPT-2 (pre-norm, learnt positions, tied embedding and output head) whose
+/// MLPs may be μMoE blocks. A block's gate sees the residual stream itself, its
+/// experts see the layer norm of it.
+class Gpt2 {
+ public:
+  /// Registers all parameters, front to back.
+  Gpt2(const Gpt2Config& config, dist::ParameterRegistry& registry);
+
+  /// scale · Σ over all B·T targets of the cross-entropy of the next token.
+  /// `tokens` [B, T+1] int64; the first T are inputs, the last T targets.
+  /// Scalar, fp32 (fp64 for fp64). T ≤ context.
+  at::Tensor loss(const at::Tensor& tokens, double scale) const;
+
+  /// Logits [B, V] of the token after the last of `tokens` [B, T].
+  at::Tensor next_logits(const at::Tensor& tokens) const;
+
+  const Gpt2Config& config() const { return config_; }
+
+ private:
+  struct Layer {
+    at::Tensor norm_weight;
+    at::Tensor norm_bias;
+    Attention attention;
+    std::variant<DenseMlp, MuMoEBlock> mlp;
+  };
+
+  /// The final normalised hidden states [B, T, C].
+  at::Tensor hidden(const at::Tensor& tokens) const;
+
+  Gpt2Config config_;
+  at::Tensor token_embedding_;
+  at::Tensor position_embedding_;
+  std::vector<Layer> layers_;
+  at::Tensor norm_weight_;
+  at::Tensor norm_bias_;
+};
+
+/// Floating-point operations of one training token (forward and backward), two
+/// for a multiply-accumulate: 6 · (weights of all products, the tied head
+/// counted once) + 12 · depth · width · context / 2 for causal attention.
+double flops_per_token(const Gpt2Config& config);
+
+}  // namespace mumoe::model

@@ -1,0 +1,33 @@
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "data/bpe.h"
+#include "data/fetch.h"
+
+namespace mumoe::data {
+namespace {
+
+/// `MUMOE_GOLDEN_DIR` names another set of reference files.
+std::filesystem::path golden_folder() {
+  const char* other = std::getenv("MUMOE_GOLDEN_DIR");
+  return other && *other ? other : MUMOE_SOURCE_DIR "/tests/golden";
+}
+
+TEST(GoldenBpe, IdsEqualTheReference) {
+  const BpeTokenizer tokenizer(fetch_bpe_folder());
+  const auto cases =
+      nlohmann::json::parse(read_file(golden_folder() / "bpe.json"));
+  ASSERT_FALSE(cases.empty());
+  for (const auto& item : cases) {
+    const std::string text = item.at("text");
+    const std::vector<std::int32_t> ids = item.at("ids");
+    EXPECT_EQ(tokenizer.encode(text), ids) << item.at("text");
+    EXPECT_EQ(tokenizer.decode(ids), text);
+  }
+}
+
+}  // namespace
+}  // namespace mumoe::data

@@ -1,0 +1,76 @@
+#include <gtest/gtest.h>
+
+#include "mumoe/kernels/gate.h"
+#include "tests/golden_file.h"
+#include "tests/mumoe/kernels_gate_oracle.h"
+
+namespace mumoe::testing {
+namespace {
+
+/// ‖a − b‖ / ‖b‖, or ‖a − b‖ where b is 0.
+double distance(const Values& a, const Values& b) {
+  double difference = 0, size = 0;
+  for (std::size_t i = 0; i < b.size(); ++i) {
+    difference += (a[i] - b[i]) * (a[i] - b[i]);
+    size += b[i] * b[i];
+  }
+  return std::sqrt(size > 0 ? difference / size : difference);
+}
+
+/// `tolerance` applies to logits of magnitude up to 1; rounding the logits
+/// themselves to `E` costs in proportion to their magnitude.
+template <class E>
+void expect_golden(double tolerance) {
+  for (const auto& path : golden_files("entmax15")) {
+    const GoldenFile file = read_golden(path);
+    int rows = 0;
+    for (const auto& [name, tensor] : file.tensors) {
+      if (!name.ends_with(".x")) continue;
+      ++rows;
+      const std::string row = name.substr(0, name.size() - 1);
+      const auto x = stored<E>(tensor.values);
+      const auto w = stored<E>(file[row + "w"].values);
+      const std::int64_t experts = x.size();
+      std::vector<E> y(x.size()), grad(x.size());
+      kernels::gate_forward(best_isa(),
+                            x.data(),
+                            y.data(),
+                            1,
+                            experts,
+                            GateNorm::none);
+      kernels::gate_backward(best_isa(),
+                             x.data(),
+                             y.data(),
+                             w.data(),
+                             grad.data(),
+                             1,
+                             experts,
+                             GateNorm::none);
+      double magnitude = 1;
+      for (const double v : tensor.values) {
+        magnitude = std::max(magnitude, std::abs(v));
+      }
+      const double allowed = tolerance * magnitude;
+      EXPECT_LT(distance(loaded(y), file[row + "y"].values), allowed) << name;
+      const Values& expected = file[row + "grad"].values;
+      double scale = 0;  // of the gradient's terms, which may cancel
+      for (const double v : file[row + "w"].values) {
+        scale = std::max(scale, std::abs(v));
+      }
+      for (std::size_t n = 0; n < x.size(); ++n) {
+        EXPECT_NEAR(grad[n], expected[n], allowed * scale) << name << " " << n;
+      }
+    }
+    EXPECT_GT(rows, 0) << path;
+  }
+}
+
+TEST(GateGolden, Double) {
+  expect_golden<double>(1e-12);
+}
+TEST(GateGolden, Float) {
+  expect_golden<float>(1e-5);
+}
+
+}  // namespace
+}  // namespace mumoe::testing

@@ -1,0 +1,193 @@
+#include "train/checkpoint.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "model/safetensors.h"
+
+namespace mumoe::train {
+namespace {
+
+namespace fs = std::filesystem;
+using dist::Bucket;
+using dist::BucketEntry;
+using dist::FlatBuckets;
+using dist::Parameter;
+using model::NamedTensors;
+
+constexpr const char* kStateFile = "state.safetensors";
+constexpr const char* kFormat = "mumoe-checkpoint-1";
+constexpr const char* kPrefix = "step_";
+
+/// Calls `visit(name in the file, flat tensor, bucket, entry)` for every tensor
+/// of a checkpoint.
+template <class Visit>
+void for_each_tensor(const FlatBuckets& buckets, const AdamW* optimizer,
+                     Visit visit) {
+  for (std::size_t b = 0; b < buckets.buckets().size(); ++b) {
+    const Bucket& bucket = buckets.buckets()[b];
+    for (const BucketEntry& entry : bucket.entries) {
+      const std::string& name = buckets.parameter(entry).name;
+      visit("master." + name, bucket.master, bucket, entry);
+      if (optimizer == nullptr) continue;
+      const AdamW::Moments& moments = optimizer->moments()[b];
+      visit("adam_m." + name, moments.first, bucket, entry);
+      visit("adam_v." + name, moments.second, bucket, entry);
+    }
+  }
+}
+
+NamedTensors collect(const RunState& state, const FlatBuckets& buckets,
+                     const AdamW& optimizer) {
+  NamedTensors named;
+  named.metadata = {{"format", kFormat},
+                    {"step", std::to_string(state.step)},
+                    {"samples", std::to_string(state.samples)},
+                    {"settings", nlohmann::json(state.settings).dump()}};
+  const auto& registry = buckets.registry();
+  for_each_tensor(buckets, &optimizer,
+                  [&](const std::string& name, const at::Tensor& flat,
+                      const Bucket& bucket, const BucketEntry& entry) {
+                    const Parameter& p = buckets.parameter(entry);
+                    named.tensors[name] = registry.gather(
+                        p, bucket.view(flat, entry, p.value.sizes()));
+                  });
+  return named;
+}
+
+void write_folder(const fs::path& folder, const fs::path& target,
+                  const NamedTensors& named) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  require(!error, folder.string(), ": cannot create: ", error.message());
+  const fs::path temporary = fs::path(target) += ".tmp";
+  fs::remove_all(temporary, error);
+  fs::create_directory(temporary, error);
+  require(!error, temporary.string(), ": cannot create: ", error.message());
+  write_safetensors(temporary / kStateFile, named);
+  // A resumed run may come to the same step again.
+  fs::remove_all(target, error);
+  fs::rename(temporary, target, error);
+  require(!error, target.string(), ": cannot rename: ", error.message());
+  sync_to_disk(folder);
+}
+
+/// Checkpoints below `folder`, oldest first.
+std::vector<fs::path> list_checkpoints(const fs::path& folder) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(kPrefix) && !name.ends_with(".tmp")) {
+      found.push_back(entry.path());
+    }
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+void remove_old(const fs::path& folder, int keep) {
+  const auto all = list_checkpoints(folder);
+  for (std::size_t i = 0; i + keep < all.size(); ++i) {
+    std::error_code ignored;
+    fs::remove_all(all[i], ignored);
+  }
+}
+
+RunState parse_state(const NamedTensors& named, const fs::path& file) {
+  const auto text = [&](const char* key) {
+    const auto found = named.metadata.find(key);
+    require(found != named.metadata.end(), file.string(), ": no ", key,
+            " in its header: not a checkpoint of this program");
+    return found->second;
+  };
+  require(text("format") == kFormat, file.string(), ": format ",
+          text("format"), ", expected ", kFormat);
+  return {std::stoll(text("step")), std::stoll(text("samples")),
+          nlohmann::json::parse(text("settings"))
+              .get<std::map<std::string, std::string>>()};
+}
+
+RunState restore(const fs::path& checkpoint, FlatBuckets& buckets,
+                 const AdamW* optimizer) {
+  const fs::path file = checkpoint / kStateFile;
+  const NamedTensors named = model::read_safetensors(file);
+  const RunState state = parse_state(named, file);
+  at::NoGradGuard no_grad;
+  const auto& registry = buckets.registry();
+  for_each_tensor(
+      buckets, optimizer,
+      [&](const std::string& name, const at::Tensor& flat,
+          const Bucket& bucket, const BucketEntry& entry) {
+        const Parameter& p = buckets.parameter(entry);
+        const auto found = named.tensors.find(name);
+        require(found != named.tensors.end(), file.string(),
+                ": no tensor is named ", name);
+        require(found->second.sizes() == at::IntArrayRef(p.global_shape),
+                file.string(), ": tensor ", name, " has shape ",
+                found->second.sizes(), ", expected ",
+                at::IntArrayRef(p.global_shape));
+        bucket.view(flat, entry, p.value.sizes())
+            .copy_(registry.cut(p, found->second));
+      });
+  buckets.refresh_compute();
+  return state;
+}
+
+}  // namespace
+
+void save_checkpoint(const fs::path& folder, const RunState& state,
+                     const FlatBuckets& buckets, const AdamW& optimizer,
+                     dist::ProcessMesh& mesh, int keep) {
+  at::NoGradGuard no_grad;
+  const NamedTensors named = collect(state, buckets, optimizer);
+  const fs::path target =
+      folder / fmt::format("{}{:08}", kPrefix, state.step);
+  std::string problem;
+  if (mesh.world().rank() == 0) {
+    try {
+      write_folder(folder, target, named);
+      remove_old(folder, keep);
+    } catch (const InputError& error) {
+      problem = error.what();
+    }
+  }
+  at::Tensor failed = at::zeros({1}, at::kLong);
+  failed.fill_(problem.empty() ? 0 : 1);
+  mesh.world().broadcast(failed, 0);
+  require(failed.item<std::int64_t>() == 0,
+          problem.empty() ? concat(target.string(), ": rank 0 could not write")
+                          : problem);
+}
+
+std::optional<fs::path> latest_checkpoint(const fs::path& folder) {
+  const auto all = list_checkpoints(folder);
+  if (all.empty()) return std::nullopt;
+  return all.back();
+}
+
+RunState read_run_state(const fs::path& checkpoint) {
+  const fs::path file = checkpoint / kStateFile;
+  NamedTensors header;
+  header.metadata = model::read_safetensors_metadata(file);
+  return parse_state(header, file);
+}
+
+RunState load_checkpoint(const fs::path& checkpoint, FlatBuckets& buckets,
+                         AdamW& optimizer) {
+  const RunState state = restore(checkpoint, buckets, &optimizer);
+  optimizer.set_steps(state.step);
+  return state;
+}
+
+void load_weights(const fs::path& checkpoint, FlatBuckets& buckets) {
+  restore(checkpoint, buckets, nullptr);
+}
+
+}  // namespace mumoe::train

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstdint>
+
+#include "base/cpu.h"
+#include "mumoe/kernels/bf16.h"
+
+// The passes of the optimizer over flat arrays on the CPU; free of LibTorch.
+// Their values are the same to the bit on every `isa` and however an array is
+// split among threads, so that a run resumed on another machine goes on as it
+// would have here. `T` is float or double.
+
+namespace mumoe::train {
+
+using kernels::Bf16;
+
+/// The scalars of one AdamW update. The caller computes them in double.
+struct AdamWScalars {
+  double lr = 0;
+  double beta1 = 0;
+  double beta2 = 0;
+  double eps = 0;
+  double weight_decay = 0;
+  /// 1 − β₁ᵗ and 1 − β₂ᵗ, t = 1 at the first update.
+  double bias_correction1 = 1;
+  double bias_correction2 = 1;
+  /// Multiplies the gradient (clipping).
+  double grad_scale = 1;
+};
+
+/// The same as the kernels use them: of type `T`, and with one division an
+/// element, since √(v / c₂) + ε = (√v + ε√c₂) / √c₂.
+template <class T>
+struct AdamWConstants {
+  T keep;          // 1 − lr · weight_decay
+  T rise1;         // 1 − β₁
+  T beta2, rise2;  // β₂, 1 − β₂
+  T eps;           // ε √c₂
+  T step;          // lr √c₂ / c₁
+  T grad_scale;
+};
+template <class T>
+AdamWConstants<T> adamw_constants(const AdamWScalars& scalars);
+
+/// One AdamW update (Loshchilov and Hutter, arXiv 1711.05101; semantics of
+/// torch.optim.AdamW), element by element:
+///
+///     g ← grad_scale · g
+///     p ← p − lr · weight_decay · p
+///     m ← m + (1 − β₁)(g − m)
+///     v ← β₂ v + (1 − β₂) g²
+///     p ← p − (lr / c₁) · m / (√v / √c₂ + ε)
+///
+/// `master`, `first`, `second`: [n], updated. `grad`: [n], read.
+/// `compute`: [n] or null, receives `master` rounded to bf16 (nearest, ties to
+/// even). An element with p = g = m = v = 0 stays 0.
+template <class T>
+void adamw_update(Isa isa,
+                  const AdamWScalars& scalars,
+                  T* master,
+                  const T* grad,
+                  T* first,
+                  T* second,
+                  Bf16* compute,
+                  std::int64_t n);
+
+/// Sums of squares are taken over blocks of so many elements, the last one
+/// shorter; threads share an array by whole blocks.
+constexpr std::int64_t kSumBlock = 8192;
+constexpr std::int64_t sum_block_count(std::int64_t n) {
+  return (n + kSumBlock - 1) / kSumBlock;
+}
+
+/// sums[b − first_block] = Σ x² over block b, in double, for `first_block` ≤ b
+/// < `last_block`. `values` is the whole array [n].
+template <class T>
+void block_sums_of_squares(Isa isa,
+                           const T* values,
+                           std::int64_t n,
+                           std::int64_t first_block,
+                           std::int64_t last_block,
+                           double* sums);
+
+/// Σ x² of `values` [n] in double: the sums of its blocks, added in order.
+template <class T>
+double sum_of_squares(Isa isa, const T* values, std::int64_t n);
+
+}  // namespace mumoe::train

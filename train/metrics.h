@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string>
+
+namespace mumoe::train {
+
+/// What one step was like. Bytes are this rank's communication payload.
+struct StepReport {
+  std::int64_t step = 0;    ///< Steps done, this one included.
+  std::int64_t tokens = 0;  ///< Target tokens so far, all ranks.
+  double loss = 0;          ///< Mean over the step's target tokens, nats.
+  double grad_norm = 0;     ///< Before clipping.
+  double lr = 0;
+  double step_ms = 0;
+  double tokens_per_s = 0;
+  /// Share of the measured matrix-multiplication rate of all ranks.
+  double mfu = 0;
+  std::int64_t dp_bytes = 0;
+  std::int64_t tp_bytes = 0;
+  double rss_mib = 0;
+  /// Mean over the evaluation windows, nats a token; after this step, if at
+  /// all.
+  std::optional<double> val_loss;
+};
+
+/// One line of JSON, numbers with 17 digits.
+std::string to_json(const StepReport& report);
+
+/// Appends reports to `folder`/metrics.jsonl.
+class MetricsFile {
+ public:
+  /// Keeps what the file says of steps up to `resumed_step` and drops the rest,
+  /// which the resumed run writes again. Throws `InputError` naming the file.
+  MetricsFile(const std::filesystem::path& folder, std::int64_t resumed_step);
+  void write(const StepReport& report);
+
+ private:
+  std::filesystem::path path_;
+  std::ofstream out_;
+};
+
+/// Resident memory of this process, MiB.
+double resident_mib();
+
+}  // namespace mumoe::train

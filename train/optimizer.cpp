@@ -1,0 +1,102 @@
+#include "train/optimizer.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/DeviceGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <cmath>
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "train/kernels/adamw.h"
+#include "train/kernels/adamw_cuda.h"
+
+namespace mumoe::train {
+namespace {
+
+// Elements that one thread should have at least, to be worth starting.
+constexpr std::int64_t kGrain = 1 << 16;
+
+void* current_stream(at::Device device) {
+  const c10::impl::VirtualGuardImpl guard(device.type());
+  return guard.getStreamNativeHandle(guard.getStream(device));
+}
+
+template <class T>
+void update(const AdamWScalars& scalars, const dist::Bucket& bucket,
+            const AdamW::Moments& moments) {
+  T* master = bucket.master.data_ptr<T>();
+  const T* grad = bucket.grad.const_data_ptr<T>();
+  T* first = moments.first.data_ptr<T>();
+  T* second = moments.second.data_ptr<T>();
+  Bf16* compute = bucket.compute.scalar_type() == at::kBFloat16
+                      ? static_cast<Bf16*>(bucket.compute.data_ptr())
+                      : nullptr;
+  if (bucket.master.is_cuda()) {
+    const c10::OptionalDeviceGuard guard(bucket.master.device());
+    adamw_update_cuda(scalars, master, grad, first, second, compute,
+                      bucket.numel(), current_stream(bucket.master.device()));
+    return;
+  }
+  at::parallel_for(
+      0, bucket.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
+        adamw_update(best_isa(), scalars, master + begin, grad + begin,
+                     first + begin, second + begin,
+                     compute == nullptr ? nullptr : compute + begin,
+                     end - begin);
+      });
+}
+
+}  // namespace
+
+void OptimizerConfig::validate() const {
+  const auto beta = [](const char* key, double value) {
+    require(value >= 0 && value < 1, "optimizer.", key, " = ", value,
+            ": expected at least 0 and below 1");
+  };
+  beta("beta1", beta1);
+  beta("beta2", beta2);
+  require(eps > 0, "optimizer.eps = ", eps, ": expected more than 0");
+  require(weight_decay >= 0, "optimizer.weight_decay = ", weight_decay,
+          ": expected at least 0");
+  require(clip >= 0, "optimizer.clip = ", clip, ": expected at least 0");
+}
+
+AdamW::AdamW(const OptimizerConfig& config, dist::FlatBuckets& buckets)
+    : config_(config), buckets_(buckets) {
+  config_.validate();
+  for (const dist::Bucket& bucket : buckets.buckets()) {
+    moments_.push_back(
+        {at::zeros_like(bucket.master), at::zeros_like(bucket.master)});
+  }
+}
+
+void AdamW::step(double lr, double grad_scale) {
+  ++steps_;
+  const auto t = static_cast<double>(steps_);
+  AdamWScalars scalars;
+  scalars.lr = lr;
+  scalars.beta1 = config_.beta1;
+  scalars.beta2 = config_.beta2;
+  scalars.eps = config_.eps;
+  scalars.bias_correction1 = 1 - std::pow(config_.beta1, t);
+  scalars.bias_correction2 = 1 - std::pow(config_.beta2, t);
+  scalars.grad_scale = grad_scale;
+  for (std::size_t b = 0; b < moments_.size(); ++b) {
+    const dist::Bucket& bucket = buckets_.buckets()[b];
+    scalars.weight_decay = bucket.decay ? config_.weight_decay : 0;
+    if (bucket.master.scalar_type() == at::kDouble) {
+      update<double>(scalars, bucket, moments_[b]);
+    } else {
+      update<float>(scalars, bucket, moments_[b]);
+    }
+  }
+}
+
+double clip_factor(double norm, double clip) {
+  // The small number is torch.nn.utils.clip_grad_norm_'s.
+  return clip > 0 ? std::min(1.0, clip / (norm + 1e-6)) : 1.0;
+}
+
+}  // namespace mumoe::train

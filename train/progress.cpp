@@ -1,0 +1,73 @@
+#include "train/progress.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace mumoe::train {
+namespace {
+
+/// mpirun stands between its ranks and the terminal; launch/mpirun says
+/// whether there is one.
+bool has_terminal() {
+  return std::getenv("MUMOE_TTY") != nullptr || ::isatty(STDOUT_FILENO) != 0;
+}
+
+std::string duration(double seconds) {
+  const auto whole = static_cast<std::int64_t>(seconds + 0.5);
+  if (whole >= 3600) {
+    return fmt::format("{}h{:02}m", whole / 3600, whole / 60 % 60);
+  }
+  return fmt::format("{}m{:02}s", whole / 60, whole % 60);
+}
+
+}  // namespace
+
+Progress::Progress(bool shown, std::int64_t steps, std::int64_t every)
+    : shown_(shown), terminal_(has_terminal()), steps_(steps), every_(every) {}
+
+Progress::~Progress() {
+  if (live_) std::fputs("\n", stdout);
+  std::fflush(stdout);
+}
+
+void Progress::show(const StepReport& r) {
+  if (!shown_) return;
+  mean_step_ms_ = mean_step_ms_ == 0 ? r.step_ms
+                                     : 0.9 * mean_step_ms_ + 0.1 * r.step_ms;
+  const std::string line = fmt::format(
+      "step {}/{} | loss {:.4f} | norm {:.3f} | lr {:.2e} | {:.0f} ms | "
+      "{:.0f} tok/s | mfu {:.0f}% | eta {}",
+      r.step, steps_, r.loss, r.grad_norm, r.lr, r.step_ms, r.tokens_per_s,
+      100 * r.mfu,
+      duration(static_cast<double>(steps_ - r.step) * mean_step_ms_ / 1000));
+  const bool stays = r.step % every_ == 0 || r.step == steps_;
+  if (terminal_) {
+    clear_live_line();
+    std::fputs(line.c_str(), stdout);
+    live_ = true;
+    if (stays) {
+      std::fputs("\n", stdout);
+      live_ = false;
+    }
+  } else if (stays || r.step == 1) {
+    std::fputs((line + "\n").c_str(), stdout);
+  }
+  std::fflush(stdout);
+}
+
+void Progress::note(const std::string& line) {
+  if (!shown_) return;
+  clear_live_line();
+  std::fputs((line + "\n").c_str(), stdout);
+  std::fflush(stdout);
+}
+
+void Progress::clear_live_line() {
+  if (live_) std::fputs("\r\033[K", stdout);
+  live_ = false;
+}
+
+}  // namespace mumoe::train

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "train/metrics.h"
+
+namespace mumoe::train {
+
+/// What a person sees of a run: on a terminal one live line, elsewhere a plain
+/// line every `every` steps. Only rank 0 shows any.
+class Progress {
+ public:
+  /// `steps`: where the run ends.
+  Progress(bool shown, std::int64_t steps, std::int64_t every);
+  ~Progress();
+
+  void show(const StepReport& report);
+  /// A line of its own, which stays.
+  void note(const std::string& line);
+
+ private:
+  void clear_live_line();
+
+  bool shown_;
+  bool terminal_;
+  std::int64_t steps_;
+  std::int64_t every_;
+  bool live_ = false;
+  double mean_step_ms_ = 0;
+};
+
+}  // namespace mumoe::train

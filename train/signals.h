@@ -1,0 +1,19 @@
+#pragma once
+
+namespace mumoe::train {
+
+/// While one exists, SIGTERM, SIGINT and SIGUSR1 ask the run to save and stop
+/// instead of ending the process; a second SIGINT ends it. At most one at a
+/// time.
+class StopSignals {
+ public:
+  StopSignals();
+  ~StopSignals();
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
+
+  /// Whether this rank was asked to stop.
+  bool requested() const;
+};
+
+}  // namespace mumoe::train

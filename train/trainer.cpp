@@ -1,0 +1,179 @@
+#include "train/trainer.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "base/error.h"
+#include "dist/gradient_norm.h"
+#include "train/evaluate.h"
+
+namespace mumoe::train {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double milliseconds_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start)
+      .count();
+}
+
+}  // namespace
+
+void TrainerConfig::validate() const {
+  require(steps > 0, "train.steps = ", steps, ": expected at least 1");
+  require(eval_every >= 0, "train.eval_every = ", eval_every,
+          ": expected at least 0");
+  require(eval_windows > 0, "train.eval_windows = ", eval_windows,
+          ": expected at least 1");
+  require(checkpoint_every >= 0, "checkpoint.every = ", checkpoint_every,
+          ": expected at least 0");
+  require(checkpoint_keep > 0, "checkpoint.keep = ", checkpoint_keep,
+          ": expected at least 1");
+  require(log_every > 0, "log.every = ", log_every, ": expected at least 1");
+}
+
+Trainer::Trainer(const TrainerConfig& config, const ScheduleConfig& schedule,
+                 const OptimizerConfig& optimizer, const TrainerParts& parts)
+    : config_(config),
+      schedule_(schedule),
+      optimizer_config_(optimizer),
+      parts_(parts),
+      plan_(BatchPlan::make(
+          config.batch, config.micro_batch, parts.mesh.dp().size())),
+      sampler_(config.seed, parts.train.size(), parts.model.config().context),
+      optimizer_(optimizer, parts.buckets),
+      reducer_(parts.buckets, parts.mesh.dp()) {
+  config_.validate();
+  schedule_.validate();
+}
+
+void Trainer::resume(const std::filesystem::path& checkpoint) {
+  auto settings = std::move(state_.settings);
+  state_ = load_checkpoint(checkpoint, parts_.buckets, optimizer_);
+  state_.settings = std::move(settings);
+  batches_.reset();
+}
+
+StepReport Trainer::step() {
+  const auto start = Clock::now();
+  auto& mesh = parts_.mesh;
+  const auto dp_bytes = mesh.dp().total_bytes();
+  const auto tp_bytes = mesh.tp().total_bytes();
+  const std::int64_t step_tokens =
+      plan_.batch * parts_.model.config().context;
+  if (!batches_) {
+    batches_ = std::make_unique<TokenBatches>(
+        parts_.train, sampler_, plan_, mesh.dp().rank(), state_.samples,
+        parts_.buckets.registry().device());
+  }
+
+  at::Tensor loss_sum = at::zeros({}, at::kDouble);
+  for (std::int64_t micro = 0; micro < plan_.micro_steps; ++micro) {
+    // 1 load
+    mesh.set_phase("load");
+    const at::Tensor tokens = batches_->next();
+    // 2 forward: the mean over all target tokens of the step
+    mesh.set_phase("forward");
+    const at::Tensor loss =
+        parts_.model.loss(tokens, 1.0 / static_cast<double>(step_tokens));
+    // 3 backward: buckets are reduced while it runs
+    mesh.set_phase("backward");
+    reducer_.begin(/*last=*/micro + 1 == plan_.micro_steps);
+    loss.backward();
+    loss_sum += loss.detach().to(at::kDouble);
+  }
+  reducer_.finish();
+
+  // 4 check: all ranks see the same numbers, so all decide the same
+  mesh.set_phase("check");
+  const double share = 1.0 / mesh.tp().size();
+  const at::Tensor status = at::stack(
+      {loss_sum * share,
+       at::full({}, parts_.stop_requested() ? 1.0 : 0.0, at::kDouble)});
+  mesh.world().all_reduce(status);
+  const double mean_loss = status[0].item<double>();
+  stop_ = status[1].item<double>() > 0;
+  const double norm = dist::gradient_norm(parts_.buckets, mesh);
+  if (!std::isfinite(mean_loss) || !std::isfinite(norm)) {
+    fail<NonFiniteError>("step ", state_.step + 1, ": loss ", mean_loss,
+                         ", gradient norm ", norm,
+                         "; stopped before the weights changed");
+  }
+
+  // 5 update
+  mesh.set_phase("update");
+  const double lr = schedule_.rate(state_.step);
+  optimizer_.step(lr, clip_factor(norm, optimizer_config_.clip));
+  ++state_.step;
+  state_.samples += plan_.batch;
+
+  // 6 report
+  StepReport report;
+  report.step = state_.step;
+  report.tokens = state_.samples * parts_.model.config().context;
+  report.loss = mean_loss;
+  report.grad_norm = norm;
+  report.lr = lr;
+  report.step_ms = milliseconds_since(start);
+  report.tokens_per_s =
+      1000.0 * static_cast<double>(step_tokens) / report.step_ms;
+  if (config_.peak_flops > 0) {
+    report.mfu = report.tokens_per_s *
+                 model::flops_per_token(parts_.model.config()) /
+                 config_.peak_flops;
+  }
+  report.dp_bytes = mesh.dp().total_bytes() - dp_bytes;
+  report.tp_bytes = mesh.tp().total_bytes() - tp_bytes;
+  report.rss_mib = resident_mib();
+  return report;
+}
+
+Outcome Trainer::run() {
+  const bool writes =
+      parts_.mesh.world().rank() == 0 && !config_.out.empty();
+  std::optional<MetricsFile> metrics;
+  if (writes) metrics.emplace(config_.out, state_.step);
+  Progress progress(parts_.mesh.world().rank() == 0, config_.steps,
+                    config_.log_every);
+  const auto due = [&](std::int64_t every) {
+    return every > 0 && state_.step % every == 0;
+  };
+  while (state_.step < config_.steps && !stop_) {
+    StepReport report = step();
+    // 7 evaluate / checkpoint / stop
+    const bool last = state_.step == config_.steps;
+    if (!stop_ && (last || due(config_.eval_every))) {
+      evaluate_now();
+      report.val_loss = val_loss_;
+    }
+    if (metrics) metrics->write(report);
+    progress.show(report);
+    if (report.val_loss) {
+      progress.note(fmt::format("step {}: validation loss {:.4f}",
+                                report.step, *report.val_loss));
+    }
+    if (last || stop_ || due(config_.checkpoint_every)) {
+      save();
+    }
+  }
+  return state_.step < config_.steps ? Outcome::preempted : Outcome::done;
+}
+
+void Trainer::evaluate_now() {
+  parts_.mesh.set_phase("evaluation");
+  val_loss_ = evaluate(parts_.model, parts_.val, config_.eval_windows,
+                       plan_.micro_batch, parts_.mesh,
+                       parts_.buckets.registry().device());
+}
+
+void Trainer::save() {
+  if (config_.out.empty()) return;
+  parts_.mesh.set_phase("checkpoint");
+  save_checkpoint(config_.out / "checkpoints", state_, parts_.buckets,
+                  optimizer_, parts_.mesh, config_.checkpoint_keep);
+}
+
+}  // namespace mumoe::train

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "data/sampler.h"
+#include "data/token_file.h"
+#include "dist/flat_buckets.h"
+#include "dist/gradient_reducer.h"
+#include "dist/process_mesh.h"
+#include "model/gpt2.h"
+#include "train/checkpoint.h"
+#include "train/metrics.h"
+#include "train/optimizer.h"
+#include "train/progress.h"
+#include "train/schedule.h"
+#include "train/token_batches.h"
+
+namespace mumoe::train {
+
+struct TrainerConfig {
+  std::int64_t steps = 500;
+  std::int64_t batch = 16;       ///< Samples a step, all ranks.
+  std::int64_t micro_batch = 0;  ///< Samples a rank holds at once; 0: all.
+  std::int64_t eval_every = 0;   ///< Steps; 0: only at the end.
+  std::int64_t eval_windows = 256;
+  std::int64_t checkpoint_every = 0;  ///< Steps; 0: only at the end.
+  int checkpoint_keep = 2;
+  std::int64_t log_every = 10;
+  std::uint64_t seed = 0;
+  /// Run directory; empty: nothing is written.
+  std::filesystem::path out;
+  /// Multiply-accumulate rate of all ranks, FLOP/s, for `mfu`; 0: not known.
+  double peak_flops = 0;
+
+  /// Throws `InputError` naming the key and what it must be.
+  void validate() const;
+};
+
+/// What a trainer works with. Everything must outlive it.
+struct TrainerParts {
+  dist::ProcessMesh& mesh;
+  const model::Gpt2& model;
+  dist::FlatBuckets& buckets;
+  const data::TokenFile& train;
+  const data::TokenFile& val;
+  /// Whether this rank was asked to save and stop; asked once a step.
+  std::function<bool()> stop_requested = [] { return false; };
+};
+
+enum class Outcome { done, preempted };
+
+/// Runs steps, each in the numbered phases of `step`. Every rank makes one with
+/// the same configuration; all functions are collective over the world.
+class Trainer {
+ public:
+  Trainer(const TrainerConfig& config,
+          const ScheduleConfig& schedule,
+          const OptimizerConfig& optimizer,
+          const TrainerParts& parts);
+
+  /// Settings stored in checkpoints, for a resumed run to compare.
+  void set_settings(std::map<std::string, std::string> settings) {
+    state_.settings = std::move(settings);
+  }
+  /// Goes on from `checkpoint` instead of from the start.
+  void resume(const std::filesystem::path& checkpoint);
+
+  /// Steps until `steps`, or until any rank is asked to stop; saves and
+  /// evaluates as configured. Throws `NonFiniteError` on all ranks, before the
+  /// weights change, when the loss or the gradient norm is not finite.
+  Outcome run();
+
+  /// One optimizer step. The report has no evaluation.
+  StepReport step();
+
+  const RunState& state() const { return state_; }
+  /// The last evaluation, nats a token.
+  std::optional<double> val_loss() const { return val_loss_; }
+
+ private:
+  void save();
+  void evaluate_now();
+
+  TrainerConfig config_;
+  ScheduleConfig schedule_;
+  OptimizerConfig optimizer_config_;
+  TrainerParts parts_;
+  BatchPlan plan_;
+  data::WindowSampler sampler_;
+  AdamW optimizer_;
+  dist::GradientReducer reducer_;
+  RunState state_;
+  std::unique_ptr<TokenBatches> batches_;
+  bool stop_ = false;
+  std::optional<double> val_loss_;
+};
+
+}  // namespace mumoe::train
