@@ -44,8 +44,10 @@ if(LibTorch_FOUND)
   _libtorch_import(gomp libgomp.so.1)
   if(NOT TARGET LibTorch::cpu)
     add_library(LibTorch::cpu INTERFACE IMPORTED)
-    set_target_properties(LibTorch::cpu PROPERTIES INTERFACE_LINK_LIBRARIES
-      "LibTorch::torch_cpu;LibTorch::c10;LibTorch::gomp")
+    # LibTorch's headers bring their own {fmt}, which hides the system's.
+    set_target_properties(LibTorch::cpu PROPERTIES
+      INTERFACE_LINK_LIBRARIES "LibTorch::torch_cpu;LibTorch::c10;LibTorch::gomp"
+      INTERFACE_COMPILE_DEFINITIONS FMT_HEADER_ONLY)
   endif()
   if(MUMOE_HAS_CUDA AND NOT TARGET LibTorch::cuda)
     _libtorch_import(c10_cuda libc10_cuda.so)

@@ -1,6 +1,8 @@
 // Precompiled once for every file that uses LibTorch. Files still include what
 // they use; this only makes it cheap.
 #include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/variable.h>
 

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
-#include "dist/mpi_thread.h"
+#include "dist/mpi_context.h"
+#include "dist/mpi_peer_reduction.h"
 #include "dist/reduction.h"
 
 namespace mumoe::dist {
@@ -17,65 +17,6 @@ using Requests = std::vector<MPI_Request>;
 
 // From this size on an all_reduce is bound by bandwidth, not latency.
 constexpr std::size_t kLargeAllReduce = 64 << 10;
-
-template <at::ScalarType kType, ReduceOp kOp>
-void user_reduction(void* in, void* inout, int* count, MPI_Datatype*) {
-  reduce_pair(kType, kOp, in, inout, *count);
-}
-
-template <at::ScalarType kType, ReduceOp kOp>
-MPI_Op create_op() {
-  MPI_Op op = MPI_OP_NULL;
-  MUMOE_MPI_CHECK(MPI_Op_create(&user_reduction<kType, kOp>, 1, &op),
-                  "start of MPI");
-  return op;
-}
-
-MPI_Datatype mpi_type(at::ScalarType type) {
-  switch (type) {
-    case at::kBFloat16:
-      return MPI_UINT16_T;
-    case at::kFloat:
-      return MPI_FLOAT;
-    case at::kDouble:
-      return MPI_DOUBLE;
-    case at::kLong:
-      return MPI_INT64_T;
-    default:
-      fail<InternalError>("dtype ", type, " has no MPI type");
-  }
-}
-
-MPI_Op mpi_op(const MpiOps& ops, at::ScalarType type, ReduceOp op) {
-  const bool sum = op == ReduceOp::sum || op == ReduceOp::avg;
-  const bool min = op == ReduceOp::min;
-  switch (type) {
-    case at::kBFloat16:
-      return sum ? ops.bf16_sum : min ? ops.bf16_min : ops.bf16_max;
-    case at::kFloat:
-      return sum ? MPI_SUM : min ? ops.float_min : ops.float_max;
-    case at::kDouble:
-      return sum ? MPI_SUM : min ? ops.double_min : ops.double_max;
-    default:
-      return sum ? MPI_SUM : min ? MPI_MIN : MPI_MAX;
-  }
-}
-
-// A communicator's handle, freed on the MPI thread after the last operation
-// that holds it.
-struct Group {
-  std::shared_ptr<const MpiContext> context;
-  MPI_Comm comm = MPI_COMM_NULL;
-
-  Group(std::shared_ptr<const MpiContext> the_context, MPI_Comm the_comm)
-      : context(std::move(the_context)), comm(the_comm) {}
-  Group(const Group&) = delete;
-  Group& operator=(const Group&) = delete;
-  ~Group() {
-    context->thread->post(
-        [handle = comm]() mutable { MPI_Comm_free(&handle); });
-  }
-};
 
 // `width` columns of a matrix [ranks, columns] in row-major order, as what one
 // call of MPI moves: `count` times `type` is one row of them, and the next row
@@ -114,20 +55,6 @@ class Columns {
   MPI_Datatype strided_ = MPI_DATATYPE_NULL;
 };
 
-// Memory for `bytes`, back in the pool when the last copy of the pointer goes.
-std::shared_ptr<std::byte[]> stage(const MpiContext& context,
-                                   std::size_t bytes) {
-  auto buffer = context.staging->take(bytes);
-  std::byte* data = buffer.data.get();
-  auto holder = std::shared_ptr<StagingPool::Buffer>(
-      new StagingPool::Buffer(std::move(buffer)),
-      [pool = context.staging](StagingPool::Buffer* used) {
-        pool->give_back(std::move(*used));
-        delete used;
-      });
-  return {std::move(holder), data};
-}
-
 struct Chunk {
   std::int64_t begin;
   std::int64_t count;
@@ -146,120 +73,9 @@ std::byte* at_element(const at::Tensor& tensor, std::int64_t index) {
          index * static_cast<std::int64_t>(tensor.element_size());
 }
 
-// The two halves of an all_reduce: rank r reduces interval r of every chunk.
-class Halves {
- public:
-  Halves(std::shared_ptr<Group> group,
-         at::Tensor tensor,
-         ReduceOp op,
-         int rank,
-         int ranks,
-         std::int64_t most)
-      : group_(std::move(group)),
-        tensor_(std::move(tensor)),
-        op_(op),
-        rank_(rank),
-        ranks_(ranks),
-        type_(mpi_type(tensor_.scalar_type())) {
-    std::size_t own = 0;
-    for (const Chunk& chunk : chunks(tensor_.numel(), most)) {
-      Part part{.begin = chunk.begin,
-                .counts = {},
-                .displacements = {},
-                .own_counts = {},
-                .rows = {},
-                .staged = own};
-      for (int r = 0; r < ranks; ++r) {
-        const auto first = static_cast<int>(chunk.count * r / ranks);
-        const auto last = static_cast<int>(chunk.count * (r + 1) / ranks);
-        part.displacements.push_back(first);
-        part.counts.push_back(last - first);
-      }
-      part.own_counts.assign(ranks, part.counts[rank]);
-      for (int r = 0; r < ranks; ++r) {
-        part.rows.push_back(r * part.counts[rank]);
-      }
-      own += ranks * part.counts[rank] * tensor_.element_size();
-      parts_.push_back(std::move(part));
-    }
-    staging_ = stage(*group_->context, own);
-  }
-
-  // Row r of a part's staging memory becomes rank r's interval `rank`.
-  void scatter(Requests& requests, const std::string& what) {
-    for (const Part& part : parts_) {
-      MPI_Request request;
-      MUMOE_MPI_CHECK(MPI_Ialltoallv(at_element(tensor_, part.begin),
-                                     part.counts.data(),
-                                     part.displacements.data(),
-                                     type_,
-                                     staging_.get() + part.staged,
-                                     part.own_counts.data(),
-                                     part.rows.data(),
-                                     type_,
-                                     group_->comm,
-                                     &request),
-                      what);
-      requests.push_back(request);
-    }
-  }
-
-  void reduce() {
-    for (const Part& part : parts_) {
-      std::vector<const void*> rows;
-      for (int r = 0; r < ranks_; ++r) {
-        rows.push_back(staging_.get() + part.staged +
-                       part.rows[r] * tensor_.element_size());
-      }
-      reduce_parts(tensor_.scalar_type(),
-                   op_,
-                   rows,
-                   at_element(tensor_, part.begin + part.displacements[rank_]),
-                   part.counts[rank_]);
-    }
-  }
-
-  void gather(Requests& requests, const std::string& what) {
-    for (const Part& part : parts_) {
-      MPI_Request request;
-      MUMOE_MPI_CHECK(MPI_Iallgatherv(MPI_IN_PLACE,
-                                      0,
-                                      type_,
-                                      at_element(tensor_, part.begin),
-                                      part.counts.data(),
-                                      part.displacements.data(),
-                                      type_,
-                                      group_->comm,
-                                      &request),
-                      what);
-      requests.push_back(request);
-    }
-  }
-
- private:
-  // One call of MPI; the arrays must live until it has ended.
-  struct Part {
-    std::int64_t begin;              // in the tensor
-    std::vector<int> counts;         // elements of each rank's interval
-    std::vector<int> displacements;  // and where it begins in the chunk
-    std::vector<int> own_counts;     // those of this rank's, for each row
-    std::vector<int> rows;           // where each row begins
-    std::size_t staged;              // bytes before row 0
-  };
-
-  std::shared_ptr<Group> group_;
-  at::Tensor tensor_;
-  ReduceOp op_;
-  int rank_;
-  int ranks_;
-  MPI_Datatype type_;
-  std::vector<Part> parts_;
-  std::shared_ptr<std::byte[]> staging_;
-};
-
 class MpiCommunicator final : public Communicator {
  public:
-  MpiCommunicator(std::shared_ptr<Group> group,
+  MpiCommunicator(std::shared_ptr<MpiGroup> group,
                   int rank,
                   int size,
                   std::string axis,
@@ -295,7 +111,7 @@ class MpiCommunicator final : public Communicator {
 
   Work do_all_reduce(const at::Tensor& tensor, ReduceOp op) override {
     return tensor.nbytes() < kLargeAllReduce ? all_reduce_by_mpi(tensor, op)
-                                             : all_reduce_in_halves(tensor, op);
+                                             : all_reduce_by_peers(tensor, op);
   }
 
   Work all_reduce_by_mpi(const at::Tensor& tensor, ReduceOp op) {
@@ -303,7 +119,7 @@ class MpiCommunicator final : public Communicator {
                       Requests& requests,
                       const std::string& what) {
       const auto type = tensor.scalar_type();
-      const MPI_Op reduction = mpi_op(group->context->ops, type, op);
+      const MPI_Op reduction = group->context->ops.get(type, op);
       for (const Chunk& chunk : chunks(tensor.numel(), most)) {
         MPI_Request request;
         MUMOE_MPI_CHECK(MPI_Iallreduce(MPI_IN_PLACE,
@@ -324,22 +140,16 @@ class MpiCommunicator final : public Communicator {
     return start(Op::all_reduce, {std::move(reduce), std::move(scale)});
   }
 
-  // Reduce-scatter, then all-gather, of intervals of elements.
-  Work all_reduce_in_halves(const at::Tensor& tensor, ReduceOp op) {
-    auto halves = std::make_shared<Halves>(group_,
-                                           tensor,
-                                           op,
-                                           rank(),
-                                           size(),
-                                           max_count_);
+  Work all_reduce_by_peers(const at::Tensor& tensor, ReduceOp op) {
+    auto reduction = std::make_shared<MpiPeerReduction>(group_,
+                                                        rank(),
+                                                        size(),
+                                                        sequence(),
+                                                        op,
+                                                        max_count_);
+    reduction->all_reduce(tensor);
     return start(Op::all_reduce,
-                 {[halves](Requests& requests, const std::string& what) {
-                    halves->scatter(requests, what);
-                  },
-                  [halves](Requests& requests, const std::string& what) {
-                    halves->reduce();
-                    halves->gather(requests, what);
-                  }},
+                 MpiPeerReduction::steps(reduction),
                  2 * tensor.nbytes());
   }
 
@@ -375,30 +185,15 @@ class MpiCommunicator final : public Communicator {
   Work do_reduce_scatter(const at::Tensor& whole,
                          const at::Tensor& shard,
                          ReduceOp op) override {
-    // Row r of `parts` will be what rank r has for this rank.
-    const auto parts = stage(*group_->context, whole.nbytes());
-    auto begin = [group = group_,
-                  whole,
-                  parts,
-                  ranks = size(),
-                  most = columns_at_once()](Requests& requests,
-                                            const std::string& what) {
-      exchange(*group, whole, parts.get(), ranks, most, requests, what);
-    };
-    auto finish = [parts, shard, op, ranks = size()](Requests&,
-                                                     const std::string&) {
-      std::vector<const void*> rows;
-      for (int r = 0; r < ranks; ++r) {
-        rows.push_back(parts.get() + r * shard.nbytes());
-      }
-      reduce_parts(shard.scalar_type(),
-                   op,
-                   rows,
-                   shard.data_ptr(),
-                   shard.numel());
-    };
+    auto reduction = std::make_shared<MpiPeerReduction>(group_,
+                                                        rank(),
+                                                        size(),
+                                                        sequence(),
+                                                        op,
+                                                        max_count_);
+    reduction->reduce_scatter(whole, shard);
     return start(Op::reduce_scatter,
-                 {std::move(begin), std::move(finish)},
+                 MpiPeerReduction::steps(reduction),
                  whole.nbytes());
   }
 
@@ -497,7 +292,7 @@ class MpiCommunicator final : public Communicator {
   }
 
   // Row r of `out` becomes row `rank` of rank r's `in`, both [ranks, columns].
-  static void exchange(const Group& group,
+  static void exchange(const MpiGroup& group,
                        const at::Tensor& in,
                        std::byte* out,
                        int ranks,
@@ -561,60 +356,11 @@ class MpiCommunicator final : public Communicator {
                   phase());
   }
 
-  std::shared_ptr<Group> group_;
+  std::shared_ptr<MpiGroup> group_;
   std::int64_t max_count_;
 };
 
 }  // namespace
-
-StagingPool::Buffer StagingPool::take(std::size_t bytes) {
-  {
-    std::lock_guard lock(mutex_);
-    // The smallest that is large enough; else the largest makes room.
-    auto best = free_.end();
-    for (auto it = free_.begin(); it != free_.end(); ++it) {
-      if (it->size >= bytes && (best == free_.end() || it->size < best->size)) {
-        best = it;
-      }
-    }
-    if (best != free_.end()) {
-      Buffer buffer = std::move(*best);
-      free_.erase(best);
-      return buffer;
-    }
-    if (!free_.empty()) free_.pop_back();
-  }
-  return {std::unique_ptr<std::byte[]>(new std::byte[bytes]), bytes};
-}
-
-void StagingPool::give_back(Buffer buffer) {
-  std::lock_guard lock(mutex_);
-  free_.push_back(std::move(buffer));
-}
-
-MpiOps MpiOps::create() {
-  MpiOps ops;
-  ops.float_min = create_op<at::kFloat, ReduceOp::min>();
-  ops.float_max = create_op<at::kFloat, ReduceOp::max>();
-  ops.double_min = create_op<at::kDouble, ReduceOp::min>();
-  ops.double_max = create_op<at::kDouble, ReduceOp::max>();
-  ops.bf16_sum = create_op<at::kBFloat16, ReduceOp::sum>();
-  ops.bf16_min = create_op<at::kBFloat16, ReduceOp::min>();
-  ops.bf16_max = create_op<at::kBFloat16, ReduceOp::max>();
-  return ops;
-}
-
-void MpiOps::free() {
-  for (MPI_Op* op : {&float_min,
-                     &float_max,
-                     &double_min,
-                     &double_max,
-                     &bf16_sum,
-                     &bf16_min,
-                     &bf16_max}) {
-    MPI_Op_free(op);
-  }
-}
 
 std::unique_ptr<Communicator> make_mpi_communicator(
     std::shared_ptr<const MpiContext> context,
@@ -625,7 +371,7 @@ std::unique_ptr<Communicator> make_mpi_communicator(
     std::int64_t max_count) {
   MUMOE_CHECK(max_count >= 1 && max_count <= kMpiMaxCount);
   return std::make_unique<MpiCommunicator>(
-      std::make_shared<Group>(std::move(context), comm),
+      std::make_shared<MpiGroup>(std::move(context), comm),
       rank,
       size,
       std::move(axis),

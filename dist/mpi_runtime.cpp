@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "dist/mpi_communicator.h"
-#include "dist/mpi_thread.h"
+#include "dist/mpi_context.h"
 
 namespace mumoe::dist {
 

@@ -58,6 +58,7 @@ class Gpt2 {
   at::Tensor next_logits(const at::Tensor& tokens) const;
 
   const Gpt2Config& config() const { return config_; }
+  at::Device device() const { return token_embedding_.device(); }
 
  private:
   struct Layer {

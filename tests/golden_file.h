@@ -82,8 +82,8 @@ inline GoldenFile read_golden(const std::filesystem::path& path) {
   const char* data = header + length;
   const std::size_t data_size = bytes.size() - sizeof(length) - length;
   GoldenFile file;
-  for (const auto& [name, entry] :
-       nlohmann::json::parse(header, header + length).items()) {
+  const nlohmann::json entries = nlohmann::json::parse(header, header + length);
+  for (const auto& [name, entry] : entries.items()) {
     if (name == "__metadata__") {
       file.metadata = entry.get<std::map<std::string, std::string>>();
       continue;

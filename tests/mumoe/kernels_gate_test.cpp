@@ -86,7 +86,9 @@ void expect_oracle(double tolerance) {
       for (std::int64_t n = 0; n < experts; ++n) {
         ASSERT_NEAR(a[n], expected[n], tolerance) << n << " of " << experts;
         ASSERT_GE(a[n], 0);
-        if (expected[n] == 0) ASSERT_LE(a[n], tolerance * tolerance);
+        if (expected[n] == 0) {
+          ASSERT_LE(a[n], tolerance * tolerance);
+        }
         sum += a[n];
       }
       ASSERT_NEAR(sum, 1, 4 * tolerance) << experts;
@@ -158,7 +160,9 @@ TEST(GateKernel, NotFiniteRowsBecomeNanAndEnd) {
             ASSERT_EQ(std::isnan(a[experts + n]), !masked) << experts;
             ASSERT_FALSE(std::isnan(a[2 * experts + n]));
           }
-          if (masked) ASSERT_EQ(a[experts + experts / 2], 0);
+          if (masked) {
+            ASSERT_EQ(a[experts + experts / 2], 0);
+          }
         }
       }
     }

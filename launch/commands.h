@@ -1,0 +1,26 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "dist/mpi_runtime.h"
+
+namespace mumoe::launch {
+
+/// What a subcommand gets: its words, and a place for the MPI runtime, which
+/// `main` owns so that it can end the other ranks after an error.
+struct Invocation {
+  std::vector<std::string> arguments;
+  std::optional<dist::MpiRuntime>& mpi;
+};
+
+// One a file. Each returns what the process tells its launcher, and throws
+// `Error` for everything else.
+ExitCode train_command(const Invocation& invocation);
+ExitCode sample_command(const Invocation& invocation);
+ExitCode data_command(const Invocation& invocation);
+ExitCode help_command(const Invocation& invocation);
+
+}  // namespace mumoe::launch

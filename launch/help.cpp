@@ -1,0 +1,72 @@
+#include <cstdio>
+
+#include "launch/commands.h"
+#include "launch/options.h"
+#include "launch/version.h"
+
+namespace mumoe::launch {
+namespace {
+
+constexpr const char* kOverview =
+    R"(mumoe trains models whose MLPs are multilinear mixtures of experts.
+
+  mpirun -n RANKS mumoe train [--config FILE] [--section.key value] ...
+  mumoe sample --run FOLDER [--prompt TEXT] [--tokens N] [--temperature X]
+               [--top-k N] [--seed N]
+  mumoe data [--config FILE] [--data.source S] [--data.tokenizer T] [--out F]
+  mumoe help [train | sample | data]
+  mumoe --version
+
+Exit codes: 0 done, 1 internal error, 2 bad input, 3 preempted (saved and
+stopped by a signal), 4 loss or gradient not finite, 5 communication failure.
+)";
+
+constexpr const char* kTrain =
+    R"(mumoe train: trains a model and writes a run directory (train.out) with
+config.cfg, metrics.jsonl, provenance.json and checkpoints/. The same command
+with --train.resume goes on from the newest checkpoint. --print-config shows
+every value and where it came from, and stops.
+
+)";
+
+constexpr const char* kSample =
+    R"(mumoe sample: continues a text with the model of a run directory.
+
+  --run FOLDER        a run directory
+  --prompt TEXT       what the text begins with [the start of a document]
+  --tokens N          tokens to add [256]
+  --temperature X     0 takes the most likely token each time [0.8]
+  --top-k N           draw from the N most likely tokens; 0: all [50]
+  --seed N            of the draws [0]
+)";
+
+constexpr const char* kData =
+    R"(mumoe data: fetches and prepares a corpus, and says where it lies.
+
+  --data.source S     speeches, a folder of .txt files, or a prepared folder
+  --data.tokenizer T  bytes or gpt2
+  --out FOLDER        where to write train.bin and val.bin [the user's cache]
+)";
+
+}  // namespace
+
+ExitCode help_command(const Invocation& invocation) {
+  const std::string topic =
+      invocation.arguments.empty() ? "" : invocation.arguments.front();
+  if (topic == "--version") {
+    std::printf("mumoe %s (%s)\n", kVersion, kGitRevision);
+  } else if (topic == "train") {
+    std::printf("%s%s", kTrain, describe_keys().c_str());
+  } else if (topic == "sample") {
+    std::fputs(kSample, stdout);
+  } else if (topic == "data") {
+    std::fputs(kData, stdout);
+  } else {
+    require(topic.empty() || topic == "--help" || topic == "help",
+            "mumoe help ", topic, ": no such subcommand");
+    std::fputs(kOverview, stdout);
+  }
+  return ExitCode::done;
+}
+
+}  // namespace mumoe::launch

@@ -1,0 +1,60 @@
+#include <cstdio>
+#include <exception>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "launch/commands.h"
+
+namespace {
+
+using mumoe::ExitCode;
+using mumoe::launch::Invocation;
+
+using Command = ExitCode (*)(const Invocation&);
+
+const std::map<std::string, Command>& commands() {
+  static const std::map<std::string, Command> table = {
+      {"train", mumoe::launch::train_command},
+      {"sample", mumoe::launch::sample_command},
+      {"data", mumoe::launch::data_command},
+      {"help", mumoe::launch::help_command},
+      {"--help", mumoe::launch::help_command},
+      {"--version", mumoe::launch::help_command},
+  };
+  return table;
+}
+
+ExitCode dispatch(int argc, char** argv,
+                  std::optional<mumoe::dist::MpiRuntime>& mpi) {
+  const std::string name = argc > 1 ? argv[1] : "help";
+  const auto found = commands().find(name);
+  mumoe::require(found != commands().end(), "mumoe ", name,
+                 ": no such subcommand; mumoe help lists them");
+  Invocation invocation{{}, mpi};
+  if (name.starts_with("--")) invocation.arguments.push_back(name);
+  for (int i = 2; i < argc; ++i) invocation.arguments.emplace_back(argv[i]);
+  return found->second(invocation);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::optional<mumoe::dist::MpiRuntime> mpi;
+  ExitCode code = ExitCode::internal;
+  try {
+    const ExitCode done = dispatch(argc, argv, mpi);
+    mpi.reset();
+    return static_cast<int>(done);
+  } catch (const mumoe::Error& error) {
+    code = error.exit_code();
+    // All ranks find the same fault in a user's input; one says so.
+    if (!mpi || code != ExitCode::bad_input || mpi->world().rank() == 0) {
+      std::fprintf(stderr, "mumoe: %s\n", error.what());
+    }
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "mumoe: internal error: %s\n", error.what());
+  }
+  if (mpi) mpi->abort(code);
+  return static_cast<int>(code);
+}

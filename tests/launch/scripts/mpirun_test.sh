@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Tests launch/mpirun: exit codes, clean stderr, signals, environment, and MPICH's mpirun in OpenMPI's place.
+# shellcheck disable=SC2016  # the ranks expand their own variables
+set -euo pipefail
+
+mpirun=$(realpath "$(dirname "$0")/../../../launch/mpirun")
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+unset OMP_NUM_THREADS
+failures=0
+# expect NAME CODE STDERR COMMAND...: runs it and compares the exit code and all of stderr; stdout is left in ./out.
+expect() {
+  local name=$1 code=$2 stderr=$3 got=0
+  shift 3
+  timeout -k 5 60 "$@" >out 2>err </dev/null || got=$?
+  if [[ $got != "$code" || $(<err) != "$stderr" ]]; then
+    echo "$name: expected code $code and stderr '$stderr', got code $got and '$(<err)'"
+    failures=$((failures + 1))
+  fi
+}
+says() {  # says NAME TEXT: compares the sorted lines of ./out
+  [[ $(sort out | paste -sd ' ') == "$2" ]] || { echo "$1: expected '$2', got '$(<out)'"; failures=$((failures + 1)); }
+}
+rank="\$OMPI_COMM_WORLD_RANK"
+
+expect success 0 "" "$mpirun" -n 2 bash -c "echo rank $rank"
+says success "rank 0 rank 1"
+expect "more ranks than cores" 0 "" "$mpirun" -n $(($(nproc) + 1)) true
+expect "a rank fails" 4 "lost" "$mpirun" -n 2 bash -c "[[ $rank == 0 ]] || { echo lost >&2; exit 4; }"
+expect "a rank is killed" 137 "" "$mpirun" -n 2 bash -c "[[ $rank == 1 ]] && kill -9 \$\$; exec sleep 30"
+expect "no program" 2 "launch/mpirun: ./none: no such program" "$mpirun" -n 2 ./none
+expect "no count" 2 "launch/mpirun: -n x: expected -n RANKS PROGRAM [ARGUMENTS]" "$mpirun" -n x true
+expect threads 0 "" "$mpirun" -n "$(nproc)" bash -c 'echo "$OMP_NUM_THREADS"'
+says threads "$(for ((i = 0; i < $(nproc); i++)); do echo 1; done | paste -sd ' ')"
+expect "threads are kept" 0 "" env OMP_NUM_THREADS=3 "$mpirun" -n 1 bash -c 'echo "$OMP_NUM_THREADS ${MUMOE_TTY:-pipe}"'
+says "threads are kept" "3 pipe"
+
+# One SIGTERM comes to the ranks as SIGUSR1 and leaves them the time they need.
+cat >saver <<'RANK'
+#!/usr/bin/env bash
+trap 'sleep 2; echo saved; touch "saved.$OMPI_COMM_WORLD_RANK"; while [[ ! -e saved.0 || ! -e saved.1 ]]; do sleep 0.1; done; exit 3' USR1
+touch "ready.$OMPI_COMM_WORLD_RANK"
+while :; do sleep 0.1; done
+RANK
+chmod +x saver
+"$mpirun" -n 2 ./saver >out 2>err </dev/null &
+job=$!
+for ((i = 0; i < 300; i++)); do [[ -e ready.0 && -e ready.1 ]] && break; sleep 0.1; done
+kill -TERM "$job"
+got=0
+wait "$job" || got=$?
+[[ $got == 3 ]] || { echo "SIGTERM: expected code 3, got $got"; failures=$((failures + 1)); }
+says SIGTERM "saved saved"
+
+# MPICH knows none of OpenMPI's options.
+mkdir bin
+cat >bin/mpirun <<'FAKE'
+#!/usr/bin/env bash
+if [[ $1 == --version ]]; then echo "HYDRA build details:"; else printf '%s\n' "$*"; exit 4; fi
+FAKE
+chmod +x bin/mpirun
+expect MPICH 4 "" env PATH="$PWD/bin:$PATH" "$mpirun" -n 2 true --flag
+says MPICH "-n 2 true --flag"
+
+if ((failures)); then echo "$failures failed"; exit 1; fi
+echo "all passed"
