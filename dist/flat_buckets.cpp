@@ -49,7 +49,7 @@ FlatBuckets::FlatBuckets(const ParameterRegistry& registry,
     for (const BucketEntry& entry : bucket.entries) {
       const at::Tensor& value = parameters[entry.parameter].value;
       at::Tensor handle = value;
-      handle.set_data(bucket.view(bucket.compute, entry, value.sizes()));
+      handle.set_data(view(bucket.compute, entry));
     }
   }
 }
@@ -62,10 +62,26 @@ void FlatBuckets::initialise(std::uint64_t seed) {
           at::empty(p.value.sizes(),
                     at::TensorOptions(bucket.master.scalar_type()));
       initialise_slice(registry_, p, seed, values);
-      bucket.view(bucket.master, entry, p.value.sizes()).copy_(values);
+      view(bucket.master, entry).copy_(values);
     }
   }
   refresh_compute();
+}
+
+at::Tensor FlatBuckets::view(const at::Tensor& flat,
+                             const BucketEntry& entry) const {
+  return flat.narrow(0, entry.offset, entry.numel)
+      .view(parameter(entry).value.sizes());
+}
+
+at::Tensor FlatBuckets::gather(const at::Tensor& flat,
+                               const BucketEntry& entry) const {
+  return registry_.gather(parameter(entry), view(flat, entry));
+}
+
+void FlatBuckets::scatter(const at::Tensor& whole, const BucketEntry& entry,
+                          const at::Tensor& flat) const {
+  view(flat, entry).copy_(registry_.cut(parameter(entry), whole));
 }
 
 void FlatBuckets::refresh_compute() {

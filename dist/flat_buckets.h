@@ -32,10 +32,6 @@ struct Bucket {
   at::Tensor grad = {};
 
   std::int64_t numel() const { return master.numel(); }
-  at::Tensor view(const at::Tensor& flat, const BucketEntry& entry,
-                  at::IntArrayRef shape) const {
-    return flat.narrow(0, entry.offset, entry.numel).view(shape);
-  }
 };
 
 /// The storage of all parameters of a registry. Buckets are filled in reverse
@@ -54,6 +50,17 @@ class FlatBuckets {
 
   const ParameterRegistry& registry() const { return registry_; }
   const std::vector<Bucket>& buckets() const { return buckets_; }
+  /// `entry`'s part of `flat`, a tensor parallel to its bucket, as the whole
+  /// tensor in its global shape. Collective over tp for a cut parameter.
+  at::Tensor gather(const at::Tensor& flat, const BucketEntry& entry) const;
+  /// The reverse: writes this rank's slice of `whole` into `flat`. Throws
+  /// `InternalError` when the shape is not the parameter's.
+  void scatter(const at::Tensor& whole,
+               const BucketEntry& entry,
+               const at::Tensor& flat) const;
+
+  /// `entry`'s part of `flat` in the shape of this rank's slice.
+  at::Tensor view(const at::Tensor& flat, const BucketEntry& entry) const;
   /// The registry's parameter of `entry`.
   const Parameter& parameter(const BucketEntry& entry) const {
     return registry_.parameters()[entry.parameter];

@@ -54,9 +54,8 @@ void GradientReducer::take(std::size_t parameter, const at::Tensor& value) {
   MUMOE_CHECK(!place.arrived, "a gradient of ",
               buckets_.registry().parameters()[parameter].name,
               " came twice in one backward pass");
-  const Bucket& bucket = buckets_.buckets()[place.bucket];
   const at::Tensor target =
-      bucket.view(bucket.grad, place.entry, value.sizes());
+      buckets_.view(buckets_.buckets()[place.bucket].grad, place.entry);
   if (place.filled) {
     target.add_(value.grad());
   } else {

@@ -11,7 +11,7 @@ namespace {
 
 // What one rank sends to another at a time: large enough for the full speed of
 // a network, small enough for the parts of some ranks to stay in the cache.
-constexpr std::int64_t kIntervalBytes = 8192 << 10;
+constexpr std::int64_t kIntervalBytes = 2 << 20;
 
 // Operations under way at once are fewer; MPI promises tags up to 32767.
 constexpr std::int64_t kTags = 16384;

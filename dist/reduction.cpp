@@ -1,11 +1,8 @@
 #include "dist/reduction.h"
 
-#include <c10/util/BFloat16.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cstring>
 #include <limits>
 #include <type_traits>
 
@@ -17,9 +14,35 @@ namespace {
 // Elements a block holds: its accumulators stay in the first-level cache.
 constexpr std::int64_t kBlock = 2048;
 
+// bf16 as its bits, so that loops over it vectorise.
+struct Bf16 {
+  std::uint16_t bits;
+};
+
 template <class T>
-using Accumulator =
-    std::conditional_t<std::is_same_v<T, c10::BFloat16>, float, T>;
+using Accumulator = std::conditional_t<std::is_same_v<T, Bf16>, float, T>;
+
+template <class T>
+Accumulator<T> widen(T value) {
+  if constexpr (std::is_same_v<T, Bf16>) {
+    return std::bit_cast<float>(std::uint32_t{value.bits} << 16);
+  } else {
+    return value;
+  }
+}
+
+// To nearest even; every NaN becomes the canonical one.
+template <class T>
+T narrow(Accumulator<T> value) {
+  if constexpr (std::is_same_v<T, Bf16>) {
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    const std::uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    const std::uint32_t result = value != value ? 0x7fc0 : rounded;
+    return {static_cast<std::uint16_t>(result)};
+  } else {
+    return value;
+  }
+}
 
 template <class T>
 using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
@@ -68,30 +91,29 @@ void reduce_parts_as(std::span<const void* const> parts,
   for (std::int64_t begin = 0; begin < count; begin += kBlock) {
     const std::int64_t n = std::min(kBlock, count - begin);
     const T* first = static_cast<const T*>(parts[0]) + begin;
-    for (std::int64_t i = 0; i < n; ++i) sums[i] = static_cast<A>(first[i]);
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) sums[i] = widen(first[i]);
     for (std::size_t r = 1; r < parts.size(); ++r) {
       const T* part = static_cast<const T*>(parts[r]) + begin;
 #pragma omp simd
       for (std::int64_t i = 0; i < n; ++i) {
-        sums[i] = Op::apply(sums[i], static_cast<A>(part[i]));
+        sums[i] = Op::apply(sums[i], widen(part[i]));
       }
     }
+    for (std::int64_t i = 0; average && i < n; ++i) sums[i] /= ranks;
     T* result = static_cast<T*>(out) + begin;
-    for (std::int64_t i = 0; i < n; ++i) {
-      result[i] = static_cast<T>(average ? sums[i] / ranks : sums[i]);
-    }
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) result[i] = narrow<T>(sums[i]);
   }
 }
 
 template <class T, class Op>
 void reduce_pair_as(const void* in, void* inout, std::int64_t count) {
-  using A = Accumulator<T>;
   const T* a = static_cast<const T*>(in);
   T* b = static_cast<T*>(inout);
 #pragma omp simd
   for (std::int64_t i = 0; i < count; ++i) {
-    b[i] =
-        static_cast<T>(Op::apply(static_cast<A>(a[i]), static_cast<A>(b[i])));
+    b[i] = narrow<T>(Op::apply(widen(a[i]), widen(b[i])));
   }
 }
 
@@ -100,8 +122,7 @@ void divide_as(void* data, std::int64_t count, int divisor) {
   using A = Accumulator<T>;
   T* values = static_cast<T*>(data);
   for (std::int64_t i = 0; i < count; ++i) {
-    values[i] =
-        static_cast<T>(static_cast<A>(values[i]) / static_cast<A>(divisor));
+    values[i] = narrow<T>(widen(values[i]) / static_cast<A>(divisor));
   }
 }
 
@@ -110,7 +131,7 @@ template <class F>
 void with_type(at::ScalarType type, F&& f) {
   switch (type) {
     case at::kBFloat16:
-      return f(c10::BFloat16{});
+      return f(Bf16{});
     case at::kFloat:
       return f(float{});
     case at::kDouble:

@@ -25,8 +25,8 @@ constexpr const char* kStateFile = "state.safetensors";
 constexpr const char* kFormat = "mumoe-checkpoint-1";
 constexpr const char* kPrefix = "step_";
 
-/// Calls `visit(name in the file, flat tensor, bucket, entry)` for every tensor
-/// of a checkpoint.
+/// Calls `visit(name in the file, flat tensor, entry)` for every tensor of a
+/// checkpoint.
 template <class Visit>
 void for_each_tensor(const FlatBuckets& buckets, const AdamW* optimizer,
                      Visit visit) {
@@ -34,11 +34,11 @@ void for_each_tensor(const FlatBuckets& buckets, const AdamW* optimizer,
     const Bucket& bucket = buckets.buckets()[b];
     for (const BucketEntry& entry : bucket.entries) {
       const std::string& name = buckets.parameter(entry).name;
-      visit("master." + name, bucket.master, bucket, entry);
+      visit("master." + name, bucket.master, entry);
       if (optimizer == nullptr) continue;
       const AdamW::Moments& moments = optimizer->moments()[b];
-      visit("adam_m." + name, moments.first, bucket, entry);
-      visit("adam_v." + name, moments.second, bucket, entry);
+      visit("adam_m." + name, moments.first, entry);
+      visit("adam_v." + name, moments.second, entry);
     }
   }
 }
@@ -50,13 +50,10 @@ NamedTensors collect(const RunState& state, const FlatBuckets& buckets,
                     {"step", std::to_string(state.step)},
                     {"samples", std::to_string(state.samples)},
                     {"settings", nlohmann::json(state.settings).dump()}};
-  const auto& registry = buckets.registry();
   for_each_tensor(buckets, &optimizer,
                   [&](const std::string& name, const at::Tensor& flat,
-                      const Bucket& bucket, const BucketEntry& entry) {
-                    const Parameter& p = buckets.parameter(entry);
-                    named.tensors[name] = registry.gather(
-                        p, bucket.view(flat, entry, p.value.sizes()));
+                      const BucketEntry& entry) {
+                    named.tensors[name] = buckets.gather(flat, entry);
                   });
   return named;
 }
@@ -120,11 +117,10 @@ RunState restore(const fs::path& checkpoint, FlatBuckets& buckets,
   const NamedTensors named = model::read_safetensors(file);
   const RunState state = parse_state(named, file);
   at::NoGradGuard no_grad;
-  const auto& registry = buckets.registry();
   for_each_tensor(
       buckets, optimizer,
       [&](const std::string& name, const at::Tensor& flat,
-          const Bucket& bucket, const BucketEntry& entry) {
+          const BucketEntry& entry) {
         const Parameter& p = buckets.parameter(entry);
         const auto found = named.tensors.find(name);
         require(found != named.tensors.end(), file.string(),
@@ -133,8 +129,7 @@ RunState restore(const fs::path& checkpoint, FlatBuckets& buckets,
                 file.string(), ": tensor ", name, " has shape ",
                 found->second.sizes(), ", expected ",
                 at::IntArrayRef(p.global_shape));
-        bucket.view(flat, entry, p.value.sizes())
-            .copy_(registry.cut(p, found->second));
+        buckets.scatter(found->second, entry, flat);
       });
   buckets.refresh_compute();
   return state;

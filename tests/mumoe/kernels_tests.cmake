@@ -2,7 +2,6 @@
 mumoe_test(kernels_gate SOURCES kernels_gate_test.cpp LINK mumoe::layer)
 mumoe_test(kernels_golden SOURCES kernels_golden_test.cpp
            LINK mumoe::layer nlohmann_json::nlohmann_json LABELS golden)
-target_compile_definitions(test_kernels_golden PRIVATE MUMOE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 # Defines the GPU's functions itself, from gate.cu.
 mumoe_test(kernels_cuda_emulation SOURCES kernels_cuda_emulation_test.cpp LINK mumoe::layer)
 target_compile_options(test_kernels_cuda_emulation PRIVATE -Wno-unknown-pragmas)

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include "dist/flat_buckets.h"
+#include "model/safetensors.h"
+
+// Whole tensors into and out of flat buckets, by global name.
+
+namespace mumoe::testing {
+
+/// Sets all weights from `whole`.
+inline void set_weights(dist::FlatBuckets& buckets,
+                        const model::NamedTensors& whole) {
+  at::NoGradGuard no_grad;
+  for (const auto& bucket : buckets.buckets()) {
+    for (const auto& entry : bucket.entries) {
+      buckets.scatter(whole.at(buckets.parameter(entry).name), entry,
+                      bucket.master);
+    }
+  }
+  buckets.refresh_compute();
+}
+
+/// All tensors of one kind: &Bucket::master, &Bucket::grad.
+inline model::NamedTensors whole_tensors(const dist::FlatBuckets& buckets,
+                                         at::Tensor dist::Bucket::*flat) {
+  at::NoGradGuard no_grad;
+  model::NamedTensors whole;
+  for (const auto& bucket : buckets.buckets()) {
+    for (const auto& entry : bucket.entries) {
+      whole.tensors[buckets.parameter(entry).name] =
+          buckets.gather(bucket.*flat, entry).clone();
+    }
+  }
+  return whole;
+}
+
+/// ‖a − b‖ / ‖b‖ in fp64; ‖a‖ where b is zero.
+inline double relative_error(const at::Tensor& a, const at::Tensor& b) {
+  const auto wide_a = a.detach().to(at::kDouble).flatten();
+  const auto wide_b = b.detach().to(at::kDouble).flatten();
+  const double scale = wide_b.norm().item<double>();
+  const double error = (wide_a - wide_b).norm().item<double>();
+  return scale > 0 ? error / scale : error;
+}
+
+}  // namespace mumoe::testing
