@@ -88,11 +88,11 @@ class Cursor {
     at_ += count;
     return part;
   }
-  CpFactors next_factors(std::size_t levels) {
+  CpFactors next_factors(std::size_t levels, bool bias) {
     CpFactors u;
     u.expert = next(levels);
     u.input = next();
-    u.input_bias = next();
+    if (bias) u.input_bias = next();
     u.output = next();
     return u;
   }
@@ -104,7 +104,9 @@ class Cursor {
 
 void append(variable_list& list, const CpFactors& u) {
   list.insert(list.end(), u.expert.begin(), u.expert.end());
-  list.insert(list.end(), {u.input, u.input_bias, u.output});
+  list.push_back(u.input);
+  if (u.input_bias.defined()) list.push_back(u.input_bias);
+  list.push_back(u.output);
 }
 
 void append(variable_list& list, const Tensors& tensors) {
@@ -113,15 +115,16 @@ void append(variable_list& list, const Tensors& tensors) {
 
 // Arguments, gradients and saved tensors of both functions are flat lists in
 // the order: a_e …, z, then the factors of each layer (U1_e …, U2, b, U3).
+// Autograd takes no undefined tensors, so a missing b is left out.
 
 struct CpLayer : torch::autograd::Function<CpLayer> {
   static at::Tensor forward(AutogradContext* context, at::TensorList inputs,
-                            std::int64_t levels) {
+                            std::int64_t levels, bool bias) {
     at::AutoDispatchBelowADInplaceOrView guard;
     Cursor in(inputs.vec());
     const Tensors a = in.next(levels);
     const at::Tensor z = in.next();
-    const CpFactors u = in.next_factors(levels);
+    const CpFactors u = in.next_factors(levels, bias);
     CpActivations kept;
     const at::Tensor y = forward_layer(a, z, u, kept);
     variable_list saved = inputs.vec();
@@ -129,6 +132,7 @@ struct CpLayer : torch::autograd::Function<CpLayer> {
     saved.push_back(kept.q);
     context->save_for_backward(std::move(saved));
     context->saved_data["levels"] = levels;
+    context->saved_data["bias"] = bias;
     return y;
   }
 
@@ -138,7 +142,8 @@ struct CpLayer : torch::autograd::Function<CpLayer> {
     Cursor saved(context->get_saved_variables());
     const Tensors a = saved.next(levels);
     const at::Tensor z = saved.next();
-    const CpFactors u = saved.next_factors(levels);
+    const CpFactors u =
+        saved.next_factors(levels, context->saved_data["bias"].toBool());
     const CpActivations kept{saved.next(levels), saved.next()};
     const CpGradients d = backward_layer(
         a, z, u, kept, grads[0].contiguous(), {},
@@ -147,20 +152,21 @@ struct CpLayer : torch::autograd::Function<CpLayer> {
     append(out, d.a);
     out.push_back(d.z);
     append(out, d.u);
-    out.emplace_back();  // levels
+    out.resize(out.size() + 2);  // levels, bias
     return out;
   }
 };
 
 struct CpBlock : torch::autograd::Function<CpBlock> {
   static at::Tensor forward(AutogradContext* context, at::TensorList inputs,
-                            std::int64_t levels) {
+                            std::int64_t levels, bool first_bias,
+                            bool second_bias) {
     at::AutoDispatchBelowADInplaceOrView guard;
     Cursor in(inputs.vec());
     const Tensors a = in.next(levels);
     const at::Tensor z = in.next();
-    const CpFactors first = in.next_factors(levels);
-    const CpFactors second = in.next_factors(levels);
+    const CpFactors first = in.next_factors(levels, first_bias);
+    const CpFactors second = in.next_factors(levels, second_bias);
     CpActivations kept1, kept2;
     const at::Tensor pre = forward_layer(a, z, first, kept1);
     const at::Tensor y = forward_layer(a, at::gelu(pre), second, kept2);
@@ -170,6 +176,8 @@ struct CpBlock : torch::autograd::Function<CpBlock> {
     saved.insert(saved.end(), {kept1.q, kept2.q, pre});
     context->save_for_backward(std::move(saved));
     context->saved_data["levels"] = levels;
+    context->saved_data["first_bias"] = first_bias;
+    context->saved_data["second_bias"] = second_bias;
     return y;
   }
 
@@ -179,8 +187,10 @@ struct CpBlock : torch::autograd::Function<CpBlock> {
     Cursor saved(context->get_saved_variables());
     const Tensors a = saved.next(levels);
     const at::Tensor z = saved.next();
-    const CpFactors first = saved.next_factors(levels);
-    const CpFactors second = saved.next_factors(levels);
+    const CpFactors first = saved.next_factors(
+        levels, context->saved_data["first_bias"].toBool());
+    const CpFactors second = saved.next_factors(
+        levels, context->saved_data["second_bias"].toBool());
     CpActivations kept1{saved.next(levels), {}};
     CpActivations kept2{saved.next(levels), {}};
     kept1.q = saved.next();
@@ -199,7 +209,7 @@ struct CpBlock : torch::autograd::Function<CpBlock> {
     out.push_back(d1.z);
     append(out, d1.u);
     append(out, d2.u);
-    out.emplace_back();  // levels
+    out.resize(out.size() + 3);  // levels, first_bias, second_bias
     return out;
   }
 };
@@ -232,7 +242,8 @@ at::Tensor cp_layer(const std::vector<at::Tensor>& coefficients,
   inputs.push_back(z);
   append(inputs, factors);
   return CpLayer::apply(at::TensorList(inputs),
-                        static_cast<std::int64_t>(coefficients.size()));
+                        static_cast<std::int64_t>(coefficients.size()),
+                        factors.input_bias.defined());
 }
 
 at::Tensor cp_block(const std::vector<at::Tensor>& coefficients,
@@ -246,7 +257,9 @@ at::Tensor cp_block(const std::vector<at::Tensor>& coefficients,
   append(inputs, first);
   append(inputs, second);
   return CpBlock::apply(at::TensorList(inputs),
-                        static_cast<std::int64_t>(coefficients.size()));
+                        static_cast<std::int64_t>(coefficients.size()),
+                        first.input_bias.defined(),
+                        second.input_bias.defined());
 }
 
 }  // namespace mumoe
