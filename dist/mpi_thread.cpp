@@ -315,8 +315,9 @@ bool MpiThread::progress() {
   if (code != MPI_SUCCESS) MPI_Error_class(code, &error_class);
   if (error_class != MPI_SUCCESS && error_class != MPI_ERR_IN_STATUS) {
     // Nothing says whose request it was: none can be trusted any more.
-    for (const auto& task : tasks_)
+    for (const auto& task : tasks_) {
       fail_task(task, error_of(code, task->what_));
+    }
     requests_.clear();
     tasks_.clear();
     return true;
@@ -360,7 +361,9 @@ void MpiThread::pause(Clock::time_point& last_activity) {
   const std::chrono::microseconds moving(bytes_ / kBytesPerMicrosecond);
   const auto sleep = std::clamp((idle - moving) / 100, 20us, 500us);
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, sleep, [&] { return called_.load(); });
+  changed_.wait_for(lock, sleep, [&] {
+    return !queue_.empty() || abort_code_.load() >= 0;
+  });
 }
 
 // Fails all that is left and tells who waits for the end of the thread.

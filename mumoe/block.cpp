@@ -73,7 +73,7 @@ CpFactors MuMoEBlock::add_layer(const std::string& prefix,
   CpFactors u;
   for (std::size_t e = 0; e < config_.experts.size(); ++e) {
     // All experts start near one linear layer: the first level varies around
-    // one, further levels are exactly one (layer.md 1.8).
+    // one, further levels are exactly one (the authors' initialisation).
     u.expert.push_back(add(concat("expert.", e),
                            {config_.experts[e], rank},
                            e == 0 ? Initializer::normal(1, 1)
@@ -124,7 +124,7 @@ std::int64_t MuMoEBlock::parameter_count(const BlockConfig& c) {
 std::int64_t MuMoEBlock::macs_per_token(const BlockConfig& c) {
   return c.input_dim * all_experts(c) +
          sum_over_layers(c, [&](std::int64_t in, std::int64_t out) {
-           return c.rank * (all_experts(c) + in + out);
+           return c.rank * (all_experts(c) + in + c.expert_bias + out);
          });
 }
 

@@ -33,8 +33,7 @@ struct BlockConfig {
 
 /// A gate and one or two CPμMoE layers in place of an MLP:
 ///   a_e = entmax15(norm(x G_e)),  y = layer2(GELU(layer1(LN(x), a)), a).
-/// Parameters start as layer.md 1.8 has them: G at zero, so that every token
-/// first mixes all experts evenly.
+/// G starts at zero, so that every token first mixes all experts evenly.
 class MuMoEBlock {
  public:
   /// Registers the parameters under `prefix`: gate.E [I, N_E], input_ln.weight,
@@ -58,7 +57,7 @@ class MuMoEBlock {
   /// Elements of all parameters of such a block.
   static std::int64_t parameter_count(const BlockConfig& config);
   /// Multiply-accumulates for one token: every weight of the gate and the
-  /// factors once (the bias row and the norm are not products).
+  /// factors once (Table 6 of the paper), the norm's not.
   static std::int64_t macs_per_token(const BlockConfig& config);
 
  private:

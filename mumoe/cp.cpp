@@ -53,7 +53,9 @@ struct CpGradients {
   CpFactors u;
 };
 
-/// layer.md 1.11. `a_sum`, when not empty, receives da of this layer on top.
+/// With dC = dY U3:  dU3 = dYᵀ C,  dP = dC∘Q,  dQ = dC∘P,  dU2 = zᵀ dQ,
+/// db = Σ_t dQ,  dz = dQ U2ᵀ,  dM_e = dP ∘ Π_{f≠e} M_f,  dU1_e = a_eᵀ dM_e,
+/// da_e = dM_e U1_eᵀ. `a_sum`, when not empty, is added to da.
 CpGradients backward_layer(const Tensors& a, const at::Tensor& z,
                            const CpFactors& u, const CpActivations& kept,
                            const at::Tensor& dy, const Tensors& a_sum,

@@ -50,6 +50,9 @@ std::string to_json(const StepReport& r) {
 MetricsFile::MetricsFile(const std::filesystem::path& folder,
                          std::int64_t resumed_step)
     : path_(folder / "metrics.jsonl") {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  require(!error, folder.string(), ": cannot create: ", error.message());
   write_file_atomically(path_, lines_up_to(path_, resumed_step));
   out_.open(path_, std::ios::app);
   require(out_.good(), path_.string(), ": cannot open for writing");

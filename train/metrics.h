@@ -30,7 +30,7 @@ struct StepReport {
 /// One line of JSON, numbers with 17 digits.
 std::string to_json(const StepReport& report);
 
-/// Appends reports to `folder`/metrics.jsonl.
+/// Appends reports to `folder`/metrics.jsonl; makes the folder if need be.
 class MetricsFile {
  public:
   /// Keeps what the file says of steps up to `resumed_step` and drops the rest,

@@ -6,13 +6,18 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "dist/mpi_runtime.h"
+
 namespace mumoe::train {
 namespace {
 
-/// mpirun stands between its ranks and the terminal; launch/mpirun says
-/// whether there is one.
+/// mpirun gives its ranks a pseudo-terminal whatever its own output is;
+/// launch/mpirun says whether there is a real one behind it.
 bool has_terminal() {
-  return std::getenv("MUMOE_TTY") != nullptr || ::isatty(STDOUT_FILENO) != 0;
+  if (dist::MpiRuntime::launched_by_mpi()) {
+    return std::getenv("MUMOE_TTY") != nullptr;
+  }
+  return ::isatty(STDOUT_FILENO) != 0;
 }
 
 std::string duration(double seconds) {

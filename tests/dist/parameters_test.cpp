@@ -1,0 +1,198 @@
+// The registry, flat buckets, gradient reducer and norm, over threads.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "base/error.h"
+#include "dist/flat_buckets.h"
+#include "dist/gradient_norm.h"
+#include "dist/gradient_reducer.h"
+#include "dist/process_mesh.h"
+#include "dist/self_communicator.h"
+#include "dist/thread_communicator.h"
+
+namespace mumoe::dist {
+namespace {
+
+Parameter parameter(std::string name, std::vector<std::int64_t> shape,
+                    Placement placement, Initializer init, bool decay = true) {
+  return {.name = std::move(name),
+          .global_shape = std::move(shape),
+          .placement = placement,
+          .decay = decay,
+          .init = init};
+}
+
+TEST(Slice, PartsCoverTheDimAndPadTheRest) {
+  for (const int size : {1, 2, 3, 4, 7}) {
+    for (const std::int64_t extent : {1, 2, 5, 23, 199}) {
+      std::int64_t covered = 0;
+      for (int rank = 0; rank < size; ++rank) {
+        const Slice slice = slice_of(extent, rank, size);
+        EXPECT_EQ(slice.begin, covered);
+        EXPECT_GE(slice.count, 0);
+        EXPECT_EQ(slice.padded, slice_of(extent, 0, size).padded);
+        EXPECT_LE(slice.count, slice.padded);
+        covered += slice.count;
+      }
+      EXPECT_EQ(covered, extent);
+    }
+  }
+}
+
+TEST(Registry, RefusesANameTwice) {
+  const auto self = make_self_communicator(at::kCPU);
+  ParameterRegistry registry(*self, at::kFloat, at::kCPU);
+  registry.add(parameter("w", {2}, {}, Initializer::constant(0)));
+  EXPECT_THROW(
+      registry.add(parameter("w", {2}, {}, Initializer::constant(0))),
+      InternalError);
+  EXPECT_THROW(registry.at("v"), InternalError);
+}
+
+/// The initial value of a [5, 7, 3] parameter on one rank.
+at::Tensor initial(Communicator& tp, Placement placement) {
+  ParameterRegistry registry(tp, at::kDouble, at::kCPU);
+  registry.add(
+      parameter("w", {5, 7, 3}, placement, Initializer::normal(1, 2)));
+  FlatBuckets buckets(registry, 1 << 10);
+  buckets.initialise(3);
+  return registry.parameters()[0].value.detach().clone();
+}
+
+TEST(Registry, SlicesOfACutParameterAreThoseOfTheWhole) {
+  const auto self = make_self_communicator(at::kCPU);
+  const at::Tensor whole = initial(*self, Placement::replicated());
+  EXPECT_NEAR(whole.mean().item<double>(), 1, 1);
+  for (const int dim : {0, 1, 2}) {
+    for (const int ranks : {2, 3, 4}) {
+      ThreadWorld::run(ranks, [&](Communicator& tp) {
+        const at::Tensor part = initial(tp, Placement::cut(dim));
+        const Slice slice =
+            slice_of(whole.size(dim), tp.rank(), tp.size());
+        EXPECT_EQ(part.size(dim), slice.padded);
+        EXPECT_TRUE(at::equal(part.narrow(dim, 0, slice.count),
+                              whole.narrow(dim, slice.begin, slice.count)));
+        EXPECT_EQ(part.narrow(dim, slice.count, slice.padded - slice.count)
+                      .abs()
+                      .sum()
+                      .item<double>(),
+                  0);
+        ParameterRegistry registry(tp, at::kDouble, at::kCPU);
+        registry.add(parameter(
+            "w", {5, 7, 3}, Placement::cut(dim), Initializer::constant(0)));
+        const Parameter& p = registry.parameters()[0];
+        EXPECT_TRUE(at::equal(registry.gather(p, part), whole));
+        EXPECT_TRUE(at::equal(registry.cut(p, whole), part));
+      });
+    }
+  }
+}
+
+TEST(FlatBuckets, HoldEveryParameterOnceByKindAndSize) {
+  const auto self = make_self_communicator(at::kCPU);
+  ParameterRegistry registry(*self, at::kBFloat16, at::kCPU);
+  const auto init = Initializer::normal(0, 1);
+  registry.add(parameter("a", {100}, {}, init, false));
+  registry.add(parameter("b", {10, 10}, {}, init));
+  registry.add(parameter("c", {300}, {}, init));
+  registry.add(parameter("d", {7}, Placement::cut(0), init));
+  registry.add(parameter("e", {50}, {}, init));
+  FlatBuckets buckets(registry, 200 * sizeof(float));
+  std::set<std::string> seen;
+  for (const Bucket& bucket : buckets.buckets()) {
+    std::int64_t length = 0;
+    for (const BucketEntry& entry : bucket.entries) {
+      const Parameter& p = buckets.parameter(entry);
+      EXPECT_TRUE(seen.insert(p.name).second);
+      EXPECT_EQ(p.decay, bucket.decay);
+      EXPECT_EQ(p.placement.is_cut(), bucket.cut);
+      EXPECT_EQ(entry.offset, length);
+      length += entry.numel;
+      EXPECT_EQ(p.value.data_ptr(),
+                buckets.view(bucket.compute, entry).data_ptr());
+    }
+    EXPECT_EQ(length, bucket.numel());
+    EXPECT_TRUE(bucket.numel() <= 200 || bucket.entries.size() == 1);
+  }
+  EXPECT_EQ(seen.size(), 5u);
+  buckets.initialise(1);
+  for (const Bucket& bucket : buckets.buckets()) {
+    EXPECT_EQ(bucket.master.scalar_type(), at::kFloat);
+    EXPECT_TRUE(
+        at::equal(bucket.compute, bucket.master.to(at::kBFloat16)));
+    EXPECT_GT(bucket.master.abs().sum().item<double>(), 0);
+  }
+}
+
+// Rank r's loss is Σ (r + 1 + micro) · w·x, used twice for w as tied weights
+// are; `unused` takes no part.
+TEST(GradientReducer, SumsOverRanksAndMicroSteps) {
+  for (const int ranks : {1, 2, 4}) {
+    ThreadWorld::run(ranks, [&](Communicator& world) {
+      ProcessMesh mesh(world, 0, 1);
+      ParameterRegistry registry(mesh.tp(), at::kDouble, at::kCPU);
+      const auto one = Initializer::constant(1);
+      at::Tensor w = registry.add(parameter("w", {40}, {}, one));
+      at::Tensor v = registry.add(parameter("v", {3, 2}, {}, one));
+      registry.add(parameter("unused", {5}, {}, one));
+      FlatBuckets buckets(registry, 64);
+      buckets.initialise(0);
+      GradientReducer reducer(buckets, mesh.dp());
+      constexpr int kMicroSteps = 3;
+      for (int step = 0; step < 2; ++step) {
+        for (int micro = 0; micro < kMicroSteps; ++micro) {
+          const double x = world.rank() + 1 + micro;
+          const at::Tensor loss =
+              (w * x).sum() + (w * 2).sum() + (v * v * x).sum();
+          reducer.begin(micro + 1 == kMicroSteps);
+          loss.backward();
+          EXPECT_FALSE(w.grad().defined());
+        }
+        reducer.finish();
+        double sum_x = 0;
+        for (int r = 0; r < ranks; ++r) sum_x += 3 * (r + 1) + 3;
+        const double expected_w = sum_x + 2.0 * kMicroSteps * ranks;
+        double squares = 0;
+        for (const Bucket& bucket : buckets.buckets()) {
+          for (const BucketEntry& entry : bucket.entries) {
+            const std::string& name = buckets.parameter(entry).name;
+            const double expected = name == "w"   ? expected_w
+                                    : name == "v" ? 2 * sum_x
+                                                  : 0;
+            EXPECT_TRUE(buckets.view(bucket.grad, entry)
+                            .eq(expected)
+                            .all()
+                            .item<bool>())
+                << name << " in step " << step;
+            squares += expected * expected *
+                       static_cast<double>(entry.numel);
+          }
+        }
+        EXPECT_NEAR(gradient_norm(buckets, mesh), std::sqrt(squares), 1e-9);
+      }
+    });
+  }
+}
+
+TEST(GradientNorm, CountsCutParametersOverRanksAndReplicatedOnesOnce) {
+  ThreadWorld::run(4, [&](Communicator& world) {
+    ProcessMesh mesh(world, 2, 2);
+    ParameterRegistry registry(mesh.tp(), at::kFloat, at::kCPU);
+    const auto zero = Initializer::constant(0);
+    registry.add(parameter("whole", {9}, {}, zero));
+    registry.add(parameter("cut", {7}, Placement::cut(0), zero));
+    FlatBuckets buckets(registry, 1 << 10);
+    for (const Bucket& bucket : buckets.buckets()) {
+      for (const BucketEntry& entry : bucket.entries) {
+        const Parameter& p = buckets.parameter(entry);
+        buckets.scatter(at::full(p.global_shape, 2.0), entry, bucket.grad);
+      }
+    }
+    EXPECT_NEAR(gradient_norm(buckets, mesh), std::sqrt(16 * 4.0), 1e-6);
+  });
+}
+
+}  // namespace
+}  // namespace mumoe::dist

@@ -1,0 +1,153 @@
+#include "launch/options.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "launch/option_table.h"
+#include "launch/run_directory.h"
+
+namespace mumoe::launch {
+namespace {
+
+std::string refusal(const std::vector<std::string>& arguments) {
+  try {
+    read_command_line(arguments);
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "(accepted)";
+}
+
+void expect_contains(const std::string& text,
+                     const std::vector<std::string>& parts) {
+  for (const auto& part : parts) {
+    EXPECT_NE(text.find(part), std::string::npos)
+        << "\"" << part << "\" in: " << text;
+  }
+  EXPECT_EQ(text.find('\n'), std::string::npos) << "one line: " << text;
+}
+
+class ConfigFile : public ::testing::Test {
+ protected:
+  std::string write(const std::string& text) {
+    write_file_atomically(path_, text);
+    return path_.string();
+  }
+  void TearDown() override { std::filesystem::remove(path_); }
+  std::filesystem::path path_ = std::filesystem::temp_directory_path() /
+                                concat("mumoe_options_", ::getpid(), ".cfg");
+};
+
+TEST_F(ConfigFile, CommandLineWinsAndOriginsAreKept) {
+  const auto file = write(
+      "# comment\n[model]\ndepth = 3\nwidth = 96\nheads = 4\n"
+      "[train]\nsteps = 7\n");
+  const auto line = read_command_line({"--config", file, "--model.depth", "5",
+                                       "--model.experts=4,2",
+                                       "--train.resume"});
+  EXPECT_EQ(line.options.model.depth, 5);
+  EXPECT_EQ(line.options.model.width, 96);
+  EXPECT_EQ(line.options.model.hidden, 384);
+  EXPECT_EQ(line.options.model.vocab, 256);
+  EXPECT_EQ(line.options.schedule.steps, 7);
+  EXPECT_EQ(line.options.model.experts, (std::vector<std::int64_t>{4, 2}));
+  EXPECT_TRUE(line.options.resume);
+  EXPECT_EQ(line.origins.at("model.depth"), "command line");
+  EXPECT_EQ(line.origins.at("model.width"), file);
+  const auto text = to_config_text(line.options, &line.origins);
+  EXPECT_NE(text.find("depth = 5"), std::string::npos);
+  EXPECT_NE(text.find("# command line"), std::string::npos);
+  EXPECT_NE(text.find("# default"), std::string::npos);
+}
+
+TEST_F(ConfigFile, ResolvedTextReadsBackTheSame) {
+  const auto line = read_command_line(
+      {"--optimizer.lr", "0.00061", "--train.precision", "bf16",
+       "--train.micro_batch", "4", "--data.tokenizer", "gpt2",
+       "--model.gate_norm", "none", "--train.out", "some where"});
+  const auto again = read_config(write(to_config_text(line.options)));
+  EXPECT_EQ(to_map(again), to_map(line.options));
+  EXPECT_EQ(again.model.vocab, 50304);
+}
+
+TEST_F(ConfigFile, MistakesInFilesNameTheFile) {
+  expect_contains(refusal({"--config", write("[model]\nwidht = 8\n")}),
+                  {path_.string(), "model.widht", "model.width"});
+  expect_contains(refusal({"--config", write("[model]\nwidth = big\n")}),
+                  {path_.string(), "model.width", "big", "a whole number"});
+  expect_contains(refusal({"--config", write("[model\nwidth = 8\n")}),
+                  {path_.string()});
+  expect_contains(refusal({"--config", "/nonexistent.cfg"}),
+                  {"/nonexistent.cfg"});
+}
+
+TEST(CommandLine, SwitchesTakeAValueOrNone) {
+  EXPECT_TRUE(read_command_line({"--model.bias"}).options.model.bias);
+  EXPECT_TRUE(read_command_line({"--model.bias", "yes"}).options.model.bias);
+  EXPECT_FALSE(read_command_line({"--model.expert_bias", "no"})
+                   .options.model.expert_bias);
+  EXPECT_FALSE(read_command_line({"--model.expert_bias=0"})
+                   .options.model.expert_bias);
+}
+
+TEST(CommandLine, MistakesAreOneLineThatNamesTheKey) {
+  expect_contains(refusal({"--trian.steps", "5"}),
+                  {"command line", "trian.steps", "train.steps"});
+  expect_contains(refusal({"--train.steps", "five"}),
+                  {"train.steps", "five", "a whole number"});
+  expect_contains(refusal({"--train.steps", "5.5"}), {"a whole number"});
+  expect_contains(refusal({"--train.steps", "99999999999999999999"}),
+                  {"train.steps"});
+  expect_contains(refusal({"--optimizer.lr", "-1"}), {"optimizer.lr"});
+  expect_contains(refusal({"--optimizer.lr", "nan"}), {"optimizer.lr"});
+  expect_contains(refusal({"--model.mlp", "tr"}), {"model.mlp", "dense, cp"});
+  expect_contains(refusal({"--model.heads", "5"}), {"model.heads"});
+  expect_contains(refusal({"--model.experts", "4,,2"}), {"model.experts"});
+  expect_contains(refusal({"--train.resume", "maybe"}), {"yes or no"});
+  expect_contains(refusal({"train.steps", "5"}), {"command line"});
+  expect_contains(refusal({"--train.steps"}), {"train.steps"});
+  expect_contains(refusal({"--schedule.warmup", "900"}), {"schedule.warmup"});
+}
+
+TEST(Settings, WhatMattersToAResumedRunIsCompared) {
+  Options options = read_command_line({}).options;
+  data::PreparedData data;
+  data.train.hash = "a";
+  const auto stored = settings_that_matter(options, data);
+  EXPECT_NO_THROW(check_resumable(stored, stored, "run"));
+  // Where it runs, how long and what it prints do not matter.
+  Options other = options;
+  other.trainer.steps += 10;
+  other.trainer.log_every = 3;
+  other.trainer.micro_batch = 2;
+  other.dp = 2;
+  EXPECT_NO_THROW(
+      check_resumable(stored, settings_that_matter(other, data), "run"));
+  const auto expect_refused = [&](auto change, const std::string& key) {
+    Options changed = options;
+    change(changed);
+    try {
+      check_resumable(stored, settings_that_matter(changed, data), "run");
+      FAIL() << key;
+    } catch (const InputError& error) {
+      expect_contains(error.what(), {key});
+    }
+  };
+  expect_refused([](Options& o) { o.model.depth = 2; }, "model.depth");
+  expect_refused([](Options& o) { o.trainer.batch = 32; }, "train.batch");
+  expect_refused([](Options& o) { o.trainer.seed = 9; }, "train.seed");
+  expect_refused([](Options& o) { o.schedule.lr = 5e-4; }, "optimizer.lr");
+  expect_refused([](Options& o) { o.precision = Precision::fp64; },
+                 "train.precision");
+  data.train.hash = "b";
+  EXPECT_THROW(
+      check_resumable(stored, settings_that_matter(options, data), "run"),
+      InputError);
+}
+
+}  // namespace
+}  // namespace mumoe::launch

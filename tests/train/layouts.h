@@ -1,0 +1,35 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include "dist/self_communicator.h"
+#include "tests/train/small_run.h"
+
+namespace mumoe::testing {
+
+/// Trains on one rank and on all ranks of `world` at the same global batch and
+/// compares every step.
+inline void expect_same_run_as_one_rank(dist::Communicator& world,
+                                        model::MlpKind mlp,
+                                        std::int64_t micro_batch,
+                                        at::ScalarType dtype,
+                                        double tolerance) {
+  const auto self = dist::make_self_communicator(at::kCPU);
+  SmallRun run;
+  run.mlp = mlp;
+  run.dtype = dtype;
+  const RunResult control = train_small(*self, run);
+  run.micro_batch = micro_batch;
+  const RunResult found = train_small(world, run);
+  ASSERT_EQ(found.losses.size(), control.losses.size());
+  EXPECT_LT(control.losses.back(), 0.9 * control.losses.front())
+      << "the run learns something";
+  for (std::size_t s = 0; s < control.losses.size(); ++s) {
+    EXPECT_NEAR(found.losses[s] / control.losses[s], 1, tolerance)
+        << "loss of step " << s;
+    EXPECT_NEAR(found.norms[s] / control.norms[s], 1, 100 * tolerance)
+        << "gradient norm of step " << s;
+  }
+}
+
+}  // namespace mumoe::testing

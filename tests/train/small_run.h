@@ -1,0 +1,141 @@
+#pragma once
+
+#include <ATen/ATen.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "data/token_file.h"
+#include "dist/flat_buckets.h"
+#include "dist/process_mesh.h"
+#include "model/gpt2.h"
+#include "train/trainer.h"
+
+// A model small enough to train in a test, on tokens made up here.
+
+namespace mumoe::testing {
+
+/// A folder that disappears with the object.
+class ScratchFolder {
+ public:
+  explicit ScratchFolder(const std::string& name)
+      : path_(std::filesystem::temp_directory_path() /
+              concat("mumoe_", name, "_", ::getpid(), "_", this)) {
+    std::filesystem::create_directories(path_);
+  }
+  ~ScratchFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+inline constexpr std::int64_t kVocabulary = 19;
+
+/// Tokens with some structure, so that losses fall.
+inline data::TokenFile make_tokens(const std::filesystem::path& path,
+                                   std::uint64_t stream) {
+  const CounterRandom random(8, Purpose::test, stream);
+  std::vector<std::uint16_t> tokens{1};
+  for (std::uint64_t i = 0; i < 3000; ++i) {
+    const auto drawn = random.below(i, kVocabulary);
+    tokens.push_back(static_cast<std::uint16_t>(
+        drawn < 4 ? drawn : (tokens.back() * 5u + 3u) % kVocabulary));
+  }
+  data::write_token_file(path, tokens);
+  return data::TokenFile(path);
+}
+
+struct SmallRun {
+  at::ScalarType dtype = at::kDouble;
+  model::MlpKind mlp = model::MlpKind::cp;
+  std::int64_t batch = 8;
+  std::int64_t micro_batch = 0;
+  std::int64_t steps = 20;
+  std::filesystem::path out;
+  bool resume = false;
+};
+
+inline model::Gpt2Config small_model(model::MlpKind mlp) {
+  model::Gpt2Config config;
+  config.depth = 2;
+  config.heads = 2;
+  config.width = 16;
+  config.context = 12;
+  config.vocab = kVocabulary + 1;
+  config.hidden = 24;
+  config.mlp = mlp;
+  config.experts = {12};
+  config.rank = 7;
+  return config;
+}
+
+/// What a run leaves behind.
+struct RunResult {
+  std::vector<double> losses;
+  std::vector<double> norms;
+  double val_loss = 0;
+  at::Tensor weights;  ///< All masters, one after the other.
+};
+
+/// Trains over `world` (data parallel).
+inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
+  const ScratchFolder scratch("small_run");
+  const auto train_tokens = make_tokens(scratch.path() / "train.bin", 1);
+  const auto val_tokens = make_tokens(scratch.path() / "val.bin", 2);
+  dist::ProcessMesh mesh(world, 0, 1);
+  mesh.set_deadline(std::chrono::seconds(60));
+  dist::ParameterRegistry registry(mesh.tp(), run.dtype, at::kCPU);
+  const model::Gpt2 gpt2(small_model(run.mlp), registry);
+  // Several buckets of each kind.
+  dist::FlatBuckets buckets(registry, 4096);
+  train::TrainerConfig config;
+  config.steps = run.steps;
+  config.batch = run.batch;
+  config.micro_batch = run.micro_batch;
+  config.seed = 11;
+  config.out = run.out;
+  config.eval_windows = 7;
+  config.log_every = 1 << 20;
+  train::ScheduleConfig schedule;
+  schedule.lr = 3e-3;
+  schedule.min_lr = 1e-3;
+  schedule.warmup = 4;
+  schedule.steps = 20;
+  train::Trainer trainer(config, schedule, {},
+                         {mesh, gpt2, buckets, train_tokens, val_tokens});
+  if (run.resume) {
+    trainer.resume(*train::latest_checkpoint(run.out / "checkpoints"));
+  } else {
+    buckets.initialise(config.seed);
+  }
+  RunResult result;
+  if (run.out.empty()) {
+    while (trainer.state().step < run.steps) {
+      const train::StepReport report = trainer.step();
+      result.losses.push_back(report.loss);
+      result.norms.push_back(report.grad_norm);
+    }
+  } else {
+    trainer.run();
+    result.val_loss = trainer.val_loss().value_or(0);
+  }
+  std::vector<at::Tensor> masters;
+  for (const auto& bucket : buckets.buckets()) {
+    masters.push_back(bucket.master);
+  }
+  result.weights = at::cat(masters);
+  return result;
+}
+
+}  // namespace mumoe::testing

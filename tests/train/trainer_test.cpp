@@ -1,0 +1,253 @@
+#include "train/trainer.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "dist/self_communicator.h"
+#include "dist/thread_communicator.h"
+#include "tests/train/small_run.h"
+
+namespace mumoe {
+namespace {
+
+using testing::ScratchFolder;
+using testing::SmallRun;
+using testing::train_small;
+
+/// Stops at step 7 of 15 and goes on, in the arithmetic of `dtype`.
+void expect_identical_after_resume(dist::Communicator& world,
+                                   at::ScalarType dtype,
+                                   const std::filesystem::path& folder) {
+  SmallRun run;
+  run.dtype = dtype;
+  run.steps = 15;
+  run.out = folder / "whole";
+  const auto whole = train_small(world, run);
+  run.out = folder / "parts";
+  run.steps = 7;
+  train_small(world, run);
+  run.steps = 15;
+  run.resume = true;
+  const auto resumed = train_small(world, run);
+  EXPECT_TRUE(at::equal(whole.weights, resumed.weights));
+  EXPECT_EQ(whole.val_loss, resumed.val_loss);
+}
+
+TEST(Resume, EndsWithTheSameBits) {
+  const auto self = dist::make_self_communicator(at::kCPU);
+  for (const auto dtype : {at::kBFloat16, at::kFloat, at::kDouble}) {
+    const ScratchFolder folder("resume");
+    expect_identical_after_resume(*self, dtype, folder.path());
+  }
+}
+
+TEST(Resume, EndsWithTheSameBitsOnTwoRanks) {
+  const ScratchFolder folder("resume2");
+  dist::ThreadWorld::run(2, [&](dist::Communicator& world) {
+    expect_identical_after_resume(world, at::kFloat, folder.path());
+  });
+}
+
+TEST(Resume, MetricsHoldEveryStepOnce) {
+  const auto self = dist::make_self_communicator(at::kCPU);
+  const ScratchFolder folder("metrics");
+  SmallRun run;
+  run.out = folder.path();
+  run.steps = 6;
+  train_small(*self, run);
+  // As if the run had gone on after its checkpoint, and then crashed.
+  std::ofstream(folder.path() / "metrics.jsonl", std::ios::app)
+      << R"({"step":7,"loss":1})" << "\n" << R"({"step":8,"lo)";
+  run.steps = 9;
+  run.resume = true;
+  train_small(*self, run);
+  std::ifstream in(folder.path() / "metrics.jsonl");
+  std::int64_t step = 0;
+  for (std::string line; std::getline(in, line);) {
+    const auto entry = nlohmann::json::parse(line);
+    EXPECT_EQ(entry["step"].get<std::int64_t>(), ++step);
+    EXPECT_GT(entry["loss"].get<double>(), 0);
+    EXPECT_EQ(entry["tokens"].get<std::int64_t>(), step * 8 * 12);
+  }
+  EXPECT_EQ(step, 9);
+}
+
+TEST(Checkpoint, KeepsTheNewestAndNamesWhatIsBroken) {
+  const auto self = dist::make_self_communicator(at::kCPU);
+  const ScratchFolder folder("checkpoint");
+  SmallRun run;
+  run.out = folder.path();
+  for (const std::int64_t steps : {2, 4, 6}) {
+    run.steps = steps;
+    run.resume = steps > 2;
+    train_small(*self, run);
+  }
+  const auto checkpoints = folder.path() / "checkpoints";
+  EXPECT_FALSE(std::filesystem::exists(checkpoints / "step_00000002"));
+  const auto latest = *train::latest_checkpoint(checkpoints);
+  EXPECT_EQ(latest.filename(), "step_00000006");
+  EXPECT_EQ(train::read_run_state(latest).step, 6);
+  EXPECT_EQ(train::read_run_state(latest).samples, 48);
+
+  const auto file = latest / "state.safetensors";
+  const std::string bytes = read_file(file);
+  write_file_atomically(file, bytes.substr(0, bytes.size() / 2));
+  try {
+    train_small(*self, run);
+    FAIL() << "a truncated checkpoint was read";
+  } catch (const InputError& error) {
+    EXPECT_NE(std::string(error.what()).find(file.string()),
+              std::string::npos);
+  }
+}
+
+TEST(Checkpoint, AnUnwritableFolderFailsOnAllRanks) {
+  const ScratchFolder folder("unwritable");
+  // A file where the folder should be stops root as well.
+  write_file_atomically(folder.path() / "checkpoints", "in the way");
+  std::atomic<int> refused = 0;
+  dist::ThreadWorld::run(2, [&](dist::Communicator& world) {
+    SmallRun run;
+    run.steps = 1;
+    run.out = folder.path();
+    try {
+      train_small(world, run);
+    } catch (const InputError&) {
+      ++refused;
+    }
+  });
+  EXPECT_EQ(refused, 2);
+}
+
+TEST(NonFinite, StopsAllRanksBeforeTheWeightsChange) {
+  std::atomic<int> stopped = 0;
+  dist::ThreadWorld::run(2, [&](dist::Communicator& world) {
+    const ScratchFolder scratch("nonfinite");
+    const auto tokens =
+        testing::make_tokens(scratch.path() / "train.bin", 1);
+    dist::ProcessMesh mesh(world, 0, 1);
+    dist::ParameterRegistry registry(mesh.tp(), at::kFloat, at::kCPU);
+    const model::Gpt2 gpt2(
+        testing::small_model(model::MlpKind::cp), registry);
+    dist::FlatBuckets buckets(registry, 4096);
+    train::TrainerConfig config;
+    config.batch = 4;
+    train::Trainer trainer(config, {}, {},
+                           {mesh, gpt2, buckets, tokens, tokens});
+    buckets.initialise(1);
+    // One rank computes a NaN; both must see it.
+    if (world.rank() == 1) {
+      at::NoGradGuard no_grad;
+      registry.at("h.1.mlp.layer2.output")
+          .value.fill_(std::numeric_limits<float>::quiet_NaN());
+    }
+    const at::Tensor before = buckets.buckets()[0].master.clone();
+    try {
+      trainer.step();
+    } catch (const NonFiniteError& error) {
+      ++stopped;
+      EXPECT_NE(std::string(error.what()).find("step 1"), std::string::npos);
+    }
+    EXPECT_TRUE(at::allclose(buckets.buckets()[0].master, before, 0, 0,
+                             /*equal_nan=*/true));
+    EXPECT_EQ(trainer.state().step, 0);
+  });
+  EXPECT_EQ(stopped, 2);
+}
+
+TEST(Stop, ARequestToOneRankStopsAllAfterTheStep) {
+  const ScratchFolder folder("stop");
+  std::atomic<int> preempted = 0;
+  dist::ThreadWorld::run(2, [&](dist::Communicator& world) {
+    const ScratchFolder scratch("stop_tokens");
+    const auto tokens =
+        testing::make_tokens(scratch.path() / "train.bin", 1);
+    dist::ProcessMesh mesh(world, 0, 1);
+    dist::ParameterRegistry registry(mesh.tp(), at::kFloat, at::kCPU);
+    const model::Gpt2 gpt2(
+        testing::small_model(model::MlpKind::cp), registry);
+    dist::FlatBuckets buckets(registry, 4096);
+    buckets.initialise(1);
+    train::TrainerConfig config;
+    config.batch = 4;
+    config.steps = 50;
+    config.out = folder.path();
+    config.log_every = 1 << 20;
+    int asked = 0;
+    train::Trainer trainer(
+        config, {}, {},
+        {mesh, gpt2, buckets, tokens, tokens,
+         [&] { return world.rank() == 1 && ++asked == 3; }});
+    preempted += trainer.run() == train::Outcome::preempted;
+    EXPECT_EQ(trainer.state().step, 3);
+  });
+  EXPECT_EQ(preempted, 2);
+  EXPECT_EQ(train::latest_checkpoint(folder.path() / "checkpoints")
+                ->filename(),
+            "step_00000003");
+}
+
+TEST(BatchPlan, DealsSamplesEvenlyOrRefuses) {
+  using train::BatchPlan;
+  const auto plan = BatchPlan::make(24, 3, 2);
+  EXPECT_EQ(plan.per_rank, 12);
+  EXPECT_EQ(plan.micro_steps, 4);
+  EXPECT_EQ(BatchPlan::make(24, 0, 4).micro_batch, 6);
+  EXPECT_THROW(BatchPlan::make(16, 0, 3), InputError);
+  EXPECT_THROW(BatchPlan::make(16, 5, 2), InputError);
+  EXPECT_THROW(BatchPlan::make(0, 1, 1), InputError);
+}
+
+TEST(TokenBatches, EveryLayoutSeesTheSameSamples) {
+  const ScratchFolder scratch("batches");
+  const auto tokens = testing::make_tokens(scratch.path() / "t.bin", 1);
+  const data::WindowSampler sampler(5, tokens.size(), 12);
+  const auto step_of = [&](int dp_size, std::int64_t micro_batch) {
+    const auto plan = train::BatchPlan::make(8, micro_batch, dp_size);
+    std::vector<at::Tensor> rows;
+    for (int rank = 0; rank < dp_size; ++rank) {
+      train::TokenBatches batches(
+          tokens, sampler, plan, rank, /*first_sample=*/400, at::kCPU);
+      for (int micro = 0; micro < plan.micro_steps; ++micro) {
+        rows.push_back(batches.next());
+      }
+    }
+    return at::cat(rows);
+  };
+  const at::Tensor one = step_of(1, 0);
+  EXPECT_EQ(one.sizes(), (at::IntArrayRef{8, 13}));
+  for (const int dp_size : {1, 2, 4, 8}) {
+    EXPECT_TRUE(at::equal(step_of(dp_size, 0), one));
+    EXPECT_TRUE(at::equal(step_of(dp_size, 1), one));
+  }
+}
+
+TEST(Schedule, WarmsUpAndDecaysAsAFunctionOfTheStep) {
+  train::ScheduleConfig schedule;
+  schedule.lr = 1e-3;
+  schedule.min_lr = 1e-4;
+  schedule.warmup = 50;
+  schedule.steps = 500;
+  EXPECT_DOUBLE_EQ(schedule.rate(0), 2e-5);
+  EXPECT_DOUBLE_EQ(schedule.rate(49), 1e-3);
+  EXPECT_DOUBLE_EQ(schedule.rate(50), 1e-3);
+  EXPECT_DOUBLE_EQ(schedule.rate(275), 5.5e-4);
+  EXPECT_DOUBLE_EQ(schedule.rate(500), 1e-4);
+  EXPECT_DOUBLE_EQ(schedule.rate(5000), 1e-4);
+  schedule.kind = train::ScheduleKind::linear;
+  EXPECT_DOUBLE_EQ(schedule.rate(275), 5.5e-4);
+  EXPECT_DOUBLE_EQ(schedule.rate(140), 1e-3 - 0.2 * 9e-4);
+  schedule.kind = train::ScheduleKind::constant;
+  EXPECT_DOUBLE_EQ(schedule.rate(499), 1e-3);
+  schedule.warmup = -1;
+  EXPECT_THROW(schedule.validate(), InputError);
+}
+
+}  // namespace
+}  // namespace mumoe
