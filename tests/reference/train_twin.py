@@ -102,19 +102,17 @@ def train(
 
 
 def validation_starts(tokens: Tensor, count: int) -> Tensor:
-    """Window i starts at floor(i (tokens - CONTEXT - 1) / count).
+    """Where the `count` validation windows start, as the program has them:
 
-    Each reads CONTEXT + 1 tokens; no token is predicted twice.
+    of the F = floor((tokens - 1) / CONTEXT) windows that fit without overlap,
+    window i is number floor(i F / count).
     """
-    room = tokens.numel() - CONTEXT - 1
-    if count > 1 and room // count < CONTEXT:
-        raise SystemExit(
-            f"{count} validation windows overlap: at most {room // CONTEXT}"
-        )
-    return torch.arange(count) * room // count
+    fitting = (len(tokens) - 1) // CONTEXT
+    if count > fitting:
+        raise SystemExit(f"only {fitting} validation windows fit, not {count}")
+    return torch.arange(count) * fitting // count * CONTEXT
 
 
-@torch.no_grad()
 def evaluate(
     model: GPT2, tokens: Tensor, starts: Tensor, precision: str
 ) -> float:
