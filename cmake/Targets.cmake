@@ -55,6 +55,20 @@ function(mumoe_kernels target)
   endforeach()
 endfunction()
 
+# mumoe_cuda_or_stub(TARGET FILE.cu STUB.cpp): the one with CUDA, the other
+# without. Warnings and spilt registers are errors.
+function(mumoe_cuda_or_stub target cuda stub)
+  if(MUMOE_HAS_CUDA)
+    target_sources(${target} PRIVATE ${cuda})
+    if(cuda MATCHES "\\.cu$")
+      set_source_files_properties(${cuda} PROPERTIES COMPILE_OPTIONS
+        "-Werror=all-warnings;-Xptxas=--warn-on-spills,--warning-as-error")
+    endif()
+  else()
+    target_sources(${target} PRIVATE ${stub})
+  endif()
+endfunction()
+
 # mumoe_test(NAME [TORCH] SOURCES ... LINK ... [RANKS n...] [THREADS] [LABELS ...]
 #            [TIMEOUT s]): one gtest binary. Without RANKS one ctest entry; with
 # RANKS one entry per count, started by mpirun. THREADS adds the label of the

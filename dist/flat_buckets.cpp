@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <map>
+#include <tuple>
 
 #include "base/error.h"
 
@@ -12,24 +13,24 @@ FlatBuckets::FlatBuckets(const ParameterRegistry& registry,
                          std::int64_t bucket_bytes)
     : registry_(registry) {
   MUMOE_CHECK(bucket_bytes > 0);
-  const auto compute_dtype = registry.compute_dtype();
-  const auto master_dtype =
-      compute_dtype == at::kDouble ? at::kDouble : at::kFloat;
+  const auto master_dtype = registry.master_dtype();
   const std::int64_t limit =
       bucket_bytes / static_cast<std::int64_t>(c10::elementSize(master_dtype));
 
   // The open bucket of each kind, and how long it is.
-  std::map<std::pair<bool, bool>, std::size_t> open;
+  std::map<std::tuple<bool, bool, bool>, std::size_t> open;
   std::vector<std::int64_t> lengths;
   const auto& parameters = registry.parameters();
   for (std::size_t i = parameters.size(); i-- > 0;) {
     const Parameter& parameter = parameters[i];
-    const std::pair kind{parameter.placement.is_cut(), parameter.decay};
+    const std::tuple kind{parameter.placement.is_cut(), parameter.decay,
+                          parameter.full_precision};
     const std::int64_t numel = parameter.value.numel();
     const auto found = open.find(kind);
     if (found == open.end() || lengths[found->second] + numel > limit) {
       open[kind] = buckets_.size();
-      buckets_.push_back({.cut = kind.first, .decay = kind.second});
+      buckets_.push_back({.cut = parameter.placement.is_cut(),
+                          .decay = parameter.decay});
       lengths.push_back(0);
     }
     const std::size_t index = open[kind];
@@ -43,6 +44,8 @@ FlatBuckets::FlatBuckets(const ParameterRegistry& registry,
         at::TensorOptions(master_dtype).device(registry.device());
     bucket.master = at::zeros({lengths[b]}, options);
     bucket.grad = at::zeros({lengths[b]}, options);
+    const auto compute_dtype =
+        parameter(bucket.entries.front()).value.scalar_type();
     bucket.compute = compute_dtype == master_dtype
                          ? bucket.master
                          : at::zeros({lengths[b]}, options.dtype(compute_dtype));

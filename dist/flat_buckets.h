@@ -17,8 +17,8 @@ struct BucketEntry {
   std::int64_t numel;
 };
 
-/// Parameters of one kind (cut or replicated over tp; decayed or not) as flat
-/// 1-D tensors of the same length.
+/// Parameters of one kind (cut or replicated over tp; decayed or not; rounded
+/// for computing or not) as flat 1-D tensors of the same length.
 struct Bucket {
   bool cut = false;
   bool decay = false;

@@ -71,11 +71,15 @@ at::Tensor ParameterRegistry::add(Parameter parameter) {
                 parameter.name, ": no dim ", parameter.placement.cut_dim);
     shape[parameter.placement.cut_dim] = slice(parameter).padded;
   }
-  parameter.value =
-      at::empty(shape, at::TensorOptions(compute_).device(device_));
+  const auto dtype = parameter.full_precision ? master_dtype() : compute_;
+  parameter.value = at::empty(shape, at::TensorOptions(dtype).device(device_));
   parameter.value.requires_grad_(true);
   parameters_.push_back(std::move(parameter));
   return parameters_.back().value;
+}
+
+at::ScalarType ParameterRegistry::master_dtype() const {
+  return compute_ == at::kDouble ? at::kDouble : at::kFloat;
 }
 
 const Parameter& ParameterRegistry::at(const std::string& name) const {

@@ -21,8 +21,12 @@ struct Parameter {
   /// Whether weight decay applies.
   bool decay = true;
   Initializer init;
-  /// This rank's slice: an autograd leaf in the compute dtype, shaped like
-  /// `global_shape` but for a cut dim, which is the padded part.
+  /// Whether the model computes with the master itself instead of its rounded
+  /// copy: norms, whose weights near 1 bf16 would hardly let move.
+  bool full_precision = false;
+  /// This rank's slice: an autograd leaf in the compute dtype (the master's
+  /// with `full_precision`), shaped like `global_shape` but for a cut dim,
+  /// which is the padded part.
   at::Tensor value = {};
 
   std::int64_t global_numel() const;
@@ -50,6 +54,8 @@ class ParameterRegistry {
   /// Throws `InternalError` for an unknown name.
   const Parameter& at(const std::string& name) const;
   at::ScalarType compute_dtype() const { return compute_; }
+  /// fp64 for an fp64 run, else fp32.
+  at::ScalarType master_dtype() const;
   at::Device device() const { return device_; }
   /// Elements of all global tensors.
   std::int64_t global_numel() const;

@@ -1,10 +1,12 @@
 #include <malloc.h>
 
+#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <map>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include "launch/commands.h"
 
@@ -60,10 +62,12 @@ int main(int argc, char** argv) {
     return static_cast<int>(done);
   } catch (const mumoe::Error& error) {
     code = error.exit_code();
-    // All ranks find the same fault in a user's input; one says so.
-    if (!mpi || code != ExitCode::bad_input || mpi->world().rank() == 0) {
-      std::fprintf(stderr, "mumoe: %s\n", error.what());
+    // All ranks find the same fault in what the user gives, as a rule, and rank
+    // 0 says so and ends them. What another rank alone finds, it says itself.
+    if (mpi && code == ExitCode::bad_input && mpi->world().rank() != 0) {
+      std::this_thread::sleep_for(std::chrono::seconds(3));
     }
+    std::fprintf(stderr, "mumoe: %s\n", error.what());
   } catch (const std::exception& error) {
     std::fprintf(stderr, "mumoe: internal error: %s\n", error.what());
   }

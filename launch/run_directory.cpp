@@ -10,6 +10,7 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "dist/nccl_version.h"
 #include "launch/version.h"
 #include "train/checkpoint.h"
 
@@ -30,8 +31,9 @@ nlohmann::json provenance(const Options& options,
       {"version", kVersion},
       {"git_revision", kGitRevision},
       {"libtorch", TORCH_VERSION},
-      {"gemm_library", at::hasMKLDNN() ? "oneDNN and MKL (LibTorch's choice)"
-                                       : "MKL"},
+      {"nccl", dist::nccl_version().value_or("none")},
+      {"gemm_library", at::hasMKLDNN() ? "oneDNN and MKL, by LibTorch"
+                                       : "MKL, by LibTorch"},
       {"instruction_set", to_string(best_isa())},
       {"native_bf16", cpu_multiplies_bf16()},
       {"threads_per_rank", at::get_num_threads()},
@@ -54,6 +56,7 @@ void prepare_run_directory(const Options& options,
                            const data::PreparedData& data,
                            const dist::ProcessMesh& mesh) {
   const std::filesystem::path& out = options.trainer.out;
+  if (out.empty()) return;
   std::error_code error;
   std::filesystem::create_directories(out, error);
   require(!error, "train.out = ", out.string(), ": cannot create: ",

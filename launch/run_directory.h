@@ -11,7 +11,7 @@
 namespace mumoe::launch {
 
 /// Makes `options.trainer.out` ready for a run: writes config.cfg and
-/// provenance.json. Throws `InputError`: it cannot be written, or it holds
+/// provenance.json. Nothing to do when it is empty. Throws `InputError`: it cannot be written, or it holds
 /// checkpoints and the run does not resume.
 void prepare_run_directory(const Options& options,
                            const data::PreparedData& data,

@@ -2,11 +2,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <cstdio>
 #include <memory>
 #include <numbers>
 
-#include "base/cpu.h"
 #include "data/prepare.h"
 #include "data/tokenizer.h"
 #include "dist/flat_buckets.h"
@@ -24,7 +22,7 @@ namespace {
 
 using dist::Communicator;
 
-/// The run's token files: made on rank 0, opened by all.
+/// The run's token files: made on rank 0, then opened by all.
 data::PreparedData open_data(const Options& options, Communicator& world) {
   const auto tokenizer = data::make_tokenizer(options.tokenizer);
   if (world.rank() != 0) world.barrier();
@@ -36,85 +34,77 @@ data::PreparedData open_data(const Options& options, Communicator& world) {
   return prepared;
 }
 
+/// The checkpoint to go on from, if the run resumes, after taking over what it
+/// chose automatically.
+std::optional<std::filesystem::path> find_checkpoint(Options& options) {
+  if (!options.resume) return std::nullopt;
+  const auto folder = options.trainer.out / "checkpoints";
+  const auto checkpoint = train::latest_checkpoint(folder);
+  require(checkpoint.has_value(), "--train.resume: ", folder.string(),
+          " holds no checkpoint");
+  replay_choices(options, train::read_run_state(*checkpoint).settings);
+  return checkpoint;
+}
+
 std::string start_table(const Options& options,
                         const data::PreparedData& prepared,
                         const dist::ParameterRegistry& registry,
                         const dist::ProcessMesh& mesh) {
   const auto& m = options.model;
+  const auto values = to_map(options);
   const std::string mlp =
       m.mlp == model::MlpKind::dense
-          ? fmt::format("dense MLP {}", m.hidden)
-          : fmt::format("CP of {} experts, rank {}", fmt::join(m.experts, "x"),
-                        m.rank);
+          ? fmt::format("dense MLPs of {}", m.hidden)
+          : fmt::format("CP mixtures of {} experts, rank {}",
+                        fmt::join(m.experts, " x "), m.rank);
   return fmt::format(
-      "model    GPT-2 {} x {}, {} heads, context {}, {}\n"
-      "         {} parameters, {:.2f} MFLOP a token (forward and backward)\n"
-      "data     {} ({}): {} training tokens, {} validation\n"
-      "compute  {} on {}, {} data-parallel ranks, {} threads each",
+      "model    GPT-2, {} blocks of width {}, {} heads, context {}, {}\n"
+      "         {} parameters, {:.1f} MFLOP a token, forward and backward\n"
+      "data     {} as {}: {} training tokens, {} for validation\n"
+      "compute  {} on {}, {} data-parallel ranks of {} threads",
       m.depth, m.width, m.heads, m.context, mlp, registry.global_numel(),
       model::flops_per_token(m) / 1e6, prepared.source, prepared.tokenizer,
       prepared.train.tokens, prepared.val.tokens,
-      to_map(options).at("train.precision"),
-      to_map(options).at("train.device"), mesh.dp().size(),
-      at::get_num_threads());
+      values.at("train.precision"), values.at("train.device"),
+      mesh.dp().size(), at::get_num_threads());
 }
 
-void report(const train::Trainer& trainer, const data::PreparedData& prepared,
-            const Options& options) {
-  const double nats = trainer.val_loss().value_or(0) /
-                      prepared.val.bytes_per_token();
-  fmt::print("done: {} steps, validation loss {:.4f} nats/token, "
-             "{:.4f} nats/byte, {:.4f} bits/byte",
-             trainer.state().step, *trainer.val_loss(), nats,
-             nats / std::numbers::ln2);
+std::string final_line(const train::Trainer& trainer,
+                       const data::PreparedData& prepared,
+                       const Options& options) {
+  std::string line = fmt::format("done: {} steps", trainer.state().step);
+  if (const auto loss = trainer.val_loss()) {
+    const double nats = *loss / prepared.val.bytes_per_token();
+    line += fmt::format(", validation loss {:.4f} nats/token, {:.4f} "
+                        "nats/byte, {:.4f} bits/byte",
+                        *loss, nats, nats / std::numbers::ln2);
+  }
   if (!options.trainer.out.empty()) {
-    fmt::print("; run directory {}", options.trainer.out.string());
+    line += "; run directory " + options.trainer.out.string();
   }
-  fmt::print("\n");
+  return line;
 }
 
-}  // namespace
-
-ExitCode train_command(const Invocation& invocation) {
-  CommandLine line = read_command_line(invocation.arguments);
-  if (line.print_config) {
-    fmt::print("{}", to_config_text(line.options, &line.origins));
-    return ExitCode::done;
-  }
-  Options& options = line.options;
+ExitCode train(Options options, Communicator& world) {
   require(options.tp == 1, "parallel.tp = ", options.tp,
           ": this version has data parallelism only, expected 1");
-
-  std::unique_ptr<Communicator> self;
-  if (dist::MpiRuntime::launched_by_mpi()) {
-    invocation.mpi.emplace();
-  } else {
-    self = dist::make_self_communicator(at::kCPU);
-  }
-  Communicator& world = self ? *self : invocation.mpi->world();
   dist::ProcessMesh mesh(world, options.dp, options.tp);
   mesh.set_deadline(std::chrono::milliseconds(
       static_cast<std::int64_t>(options.deadline * 1000)));
+  const auto say = [&](const std::string& line) {
+    if (world.rank() == 0) fmt::print("{}\n", line);
+  };
 
   const data::PreparedData prepared = open_data(options, world);
   const data::TokenFile train_tokens(prepared.train.path);
   const data::TokenFile val_tokens(prepared.val.path);
-
-  const std::filesystem::path checkpoints =
-      options.trainer.out / "checkpoints";
-  const auto checkpoint = options.resume
-                              ? train::latest_checkpoint(checkpoints)
-                              : std::nullopt;
-  require(!options.resume || checkpoint, "--train.resume: ",
-          checkpoints.string(), " holds no checkpoint");
-  train::RunState stored;
-  if (checkpoint) {
-    stored = train::read_run_state(*checkpoint);
-    replay_choices(options, stored.settings);
-  }
+  const auto checkpoint = find_checkpoint(options);
   const Compute compute = choose_compute(options, world);
   const auto settings = settings_that_matter(options, prepared);
-  if (checkpoint) check_resumable(stored.settings, settings, *checkpoint);
+  if (checkpoint) {
+    check_resumable(
+        train::read_run_state(*checkpoint).settings, settings, *checkpoint);
+  }
 
   dist::ParameterRegistry registry(mesh.tp(), compute.dtype, compute.device);
   const model::Gpt2 model(options.model, registry);
@@ -126,31 +116,43 @@ ExitCode train_command(const Invocation& invocation) {
       {mesh, model, buckets, train_tokens, val_tokens,
        [&signals] { return signals.requested(); }});
   trainer.set_settings(settings);
-  if (world.rank() == 0) {
-    if (!options.trainer.out.empty()) {
-      prepare_run_directory(options, prepared, mesh);
-    }
-    fmt::print("{}\n", start_table(options, prepared, registry, mesh));
-  }
   if (checkpoint) {
     trainer.resume(*checkpoint);
-    if (world.rank() == 0) {
-      fmt::print("resumed at step {} from {}\n", trainer.state().step,
-                 checkpoint->string());
-    }
   } else {
     buckets.initialise(options.trainer.seed);
   }
+  if (world.rank() == 0) prepare_run_directory(options, prepared, mesh);
+  say(start_table(options, prepared, registry, mesh));
+  if (checkpoint) {
+    say(fmt::format("resumed after step {} from {}", trainer.state().step,
+                    checkpoint->string()));
+  }
 
   if (trainer.run() == train::Outcome::preempted) {
-    if (world.rank() == 0) {
-      fmt::print("stopped by a signal after step {}; go on with "
-                 "--train.resume\n",
-                 trainer.state().step);
-    }
+    say(fmt::format("stopped by a signal after step {}; --train.resume goes on",
+                    trainer.state().step));
     return ExitCode::preempted;
   }
-  if (world.rank() == 0) report(trainer, prepared, options);
+  say(final_line(trainer, prepared, options));
+  return ExitCode::done;
+}
+
+}  // namespace
+
+ExitCode train_command(const Invocation& invocation) {
+  // First of all, so that only rank 0 speaks of mistakes in the command line.
+  std::unique_ptr<Communicator> self;
+  if (dist::MpiRuntime::launched_by_mpi()) {
+    invocation.mpi.emplace();
+  } else {
+    self = dist::make_self_communicator(at::kCPU);
+  }
+  Communicator& world = self ? *self : invocation.mpi->world();
+  const CommandLine line = read_command_line(invocation.arguments);
+  if (!line.print_config) return train(line.options, world);
+  if (world.rank() == 0) {
+    fmt::print("{}", to_config_text(line.options, &line.origins));
+  }
   return ExitCode::done;
 }
 

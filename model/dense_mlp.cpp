@@ -12,12 +12,13 @@ DenseMlp::DenseMlp(std::int64_t width, std::int64_t hidden, std::int64_t depth,
                    bool bias, const std::string& prefix,
                    dist::ParameterRegistry& registry) {
   const auto vector = [&](const std::string& name, std::int64_t size,
-                          double value) {
+                          double value, bool is_norm = false) {
     return registry.add({.name = prefix + name,
                          .global_shape = {size},
                          .placement = {},
                          .decay = false,
-                         .init = Initializer::constant(value)});
+                         .init = Initializer::constant(value),
+                         .full_precision = is_norm});
   };
   const auto matrix = [&](const std::string& name, std::int64_t rows,
                           std::int64_t columns, double deviation) {
@@ -27,8 +28,8 @@ DenseMlp::DenseMlp(std::int64_t width, std::int64_t hidden, std::int64_t depth,
                          .decay = true,
                          .init = Initializer::normal(0, deviation)});
   };
-  norm_weight_ = vector("ln.weight", width, 1);
-  if (bias) norm_bias_ = vector("ln.bias", width, 0);
+  norm_weight_ = vector("ln.weight", width, 1, true);
+  if (bias) norm_bias_ = vector("ln.bias", width, 0, true);
   fc_ = matrix("fc", hidden, width, 0.02);
   if (bias) fc_bias_ = vector("fc_bias", hidden, 0);
   proj_ = matrix("proj", width, hidden,
@@ -38,7 +39,8 @@ DenseMlp::DenseMlp(std::int64_t width, std::int64_t hidden, std::int64_t depth,
 
 at::Tensor DenseMlp::forward(const at::Tensor& x) const {
   const at::Tensor z =
-      at::layer_norm(x, {x.size(-1)}, norm_weight_, norm_bias_);
+      at::layer_norm(x, {x.size(-1)}, norm_weight_, norm_bias_)
+          .to(fc_.scalar_type());
   return at::linear(at::gelu(at::linear(z, fc_, fc_bias_)), proj_, proj_bias_);
 }
 

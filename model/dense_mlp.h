@@ -21,7 +21,7 @@ class DenseMlp {
            const std::string& prefix,
            dist::ParameterRegistry& registry);
 
-  /// x [..., C] → [..., C].
+  /// x [..., C] → [..., C] in the compute dtype; x may be of a wider dtype.
   at::Tensor forward(const at::Tensor& x) const;
 
  private:

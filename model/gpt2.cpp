@@ -47,12 +47,13 @@ Gpt2::Gpt2(const Gpt2Config& config, ParameterRegistry& registry)
   config_.validate();
   const auto add = [&](const std::string& name,
                        std::vector<std::int64_t> shape, Initializer init) {
-    const bool decay = shape.size() > 1;
+    const bool is_norm = shape.size() == 1;
     return registry.add({.name = name,
                          .global_shape = std::move(shape),
                          .placement = {},
-                         .decay = decay,
-                         .init = init});
+                         .decay = !is_norm,
+                         .init = init,
+                         .full_precision = is_norm});
   };
   const auto norm = [&](const std::string& name, at::Tensor& weight,
                         at::Tensor& bias) {
@@ -86,15 +87,21 @@ at::Tensor Gpt2::hidden(const at::Tensor& tokens_BT) const {
   const std::int64_t length = tokens_BT.size(1);
   MUMOE_CHECK(length <= config_.context, length, " tokens, the context is ",
               config_.context);
-  at::Tensor x = embed(token_embedding_, tokens_BT) +
+  const auto wide = norm_weight_.scalar_type();
+  const auto norm = [&](const at::Tensor& x, const at::Tensor& weight,
+                        const at::Tensor& bias) {
+    return at::layer_norm(x, {config_.width}, weight, bias)
+        .to(token_embedding_.scalar_type());
+  };
+  at::Tensor x = embed(token_embedding_, tokens_BT).to(wide) +
                  position_embedding_.narrow(0, 0, length);
   for (const Layer& layer : layers_) {
-    x = x + layer.attention.forward(at::layer_norm(
-                x, {config_.width}, layer.norm_weight, layer.norm_bias));
+    x = x + layer.attention.forward(
+                norm(x, layer.norm_weight, layer.norm_bias));
     x = x + std::visit([&](const auto& mlp) { return mlp.forward(x); },
                        layer.mlp);
   }
-  return at::layer_norm(x, {config_.width}, norm_weight_, norm_bias_);
+  return norm(x, norm_weight_, norm_bias_);
 }
 
 at::Tensor Gpt2::loss(const at::Tensor& tokens, double scale) const {

@@ -43,7 +43,8 @@ struct Gpt2Config {
 
 /// GPT-2 (pre-norm, learnt positions, tied embedding and output head) whose
 /// MLPs may be μMoE blocks. A block's gate sees the residual stream itself, its
-/// experts see the layer norm of it.
+/// experts see the layer norm of it. The residual stream and the norms are in
+/// fp32 (fp64 for fp64), what is multiplied is in the compute dtype.
 class Gpt2 {
  public:
   /// Registers all parameters, front to back.

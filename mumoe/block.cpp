@@ -43,12 +43,14 @@ MuMoEBlock::MuMoEBlock(BlockConfig config, const std::string& prefix,
                                  .global_shape = {config_.input_dim},
                                  .placement = {},
                                  .decay = vector_decay,
-                                 .init = Initializer::constant(1)});
+                                 .init = Initializer::constant(1),
+                                 .full_precision = true});
     norm_bias_ = registry.add({.name = prefix + "input_ln.bias",
                                .global_shape = {config_.input_dim},
                                .placement = {},
                                .decay = vector_decay,
-                               .init = Initializer::constant(0)});
+                               .init = Initializer::constant(0),
+                               .full_precision = true});
   }
   first_ = add_layer(
       prefix + "layer1.", config_.input_dim, config_.hidden_dim, registry);
@@ -88,9 +90,10 @@ CpFactors MuMoEBlock::add_layer(const std::string& prefix,
 }
 
 std::vector<at::Tensor> MuMoEBlock::coefficients(const at::Tensor& x) const {
+  const at::Tensor rounded = x.to(gates_[0].scalar_type());
   std::vector<at::Tensor> a;
   for (const at::Tensor& gate : gates_) {
-    a.push_back(gate_coefficients(at::mm(x, gate), config_.gate_norm));
+    a.push_back(gate_coefficients(at::mm(rounded, gate), config_.gate_norm));
   }
   return a;
 }
@@ -100,10 +103,13 @@ at::Tensor MuMoEBlock::forward(const at::Tensor& x) const {
               ", expected last dim ", config_.input_dim);
   const at::Tensor x_TI = x.reshape({-1, config_.input_dim});
   const auto a = coefficients(x_TI);
+  const auto dtype = gates_[0].scalar_type();
   const at::Tensor z_TI =
-      config_.input_layer_norm
-          ? at::layer_norm(x_TI, {config_.input_dim}, norm_weight_, norm_bias_)
-          : x_TI;
+      (config_.input_layer_norm
+           ? at::layer_norm(
+                 x_TI, {config_.input_dim}, norm_weight_, norm_bias_)
+           : x_TI)
+          .to(dtype);
   const at::Tensor y_TO = config_.output_dim > 0
                               ? cp_block(a, z_TI, first_, second_)
                               : cp_layer(a, z_TI, first_);

@@ -46,7 +46,8 @@ class MuMoEBlock {
              dist::ParameterRegistry& registry,
              bool vector_decay = false);
 
-  /// x [..., I] → [..., O].
+  /// x [..., I] → [..., O] in the compute dtype. x may be of a wider dtype: the
+  /// norm then sees all of it, the products its rounded value.
   at::Tensor forward(const at::Tensor& x) const;
 
   /// The coefficients a_e [T, N_e] of each level for x [T, I].

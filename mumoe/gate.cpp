@@ -2,13 +2,13 @@
 
 #include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "mumoe/kernels/current_stream.h"
 #include "mumoe/kernels/gate.h"
 #include "mumoe/kernels/gate_cuda.h"
 
@@ -45,11 +45,6 @@ E* data(const Tensor& tensor) {
   return static_cast<E*>(tensor.data_ptr());
 }
 
-void* current_stream(at::Device device) {
-  const c10::impl::VirtualGuardImpl guard(device.type());
-  return guard.getStreamNativeHandle(guard.getStream(device));
-}
-
 /// Calls `f(first, last)` for ranges that cover all rows, on the threads of
 /// the CPU.
 template <class F>
@@ -71,7 +66,7 @@ void forward_into(const Tensor& a_TN, const Tensor& logits_TN, GateNorm norm) {
                                  rows,
                                  experts,
                                  norm,
-                                 current_stream(logits_TN.device()));
+                                 kernels::current_stream(logits_TN.device()));
       return;
     }
     over_rows(rows, experts, [&](std::int64_t first, std::int64_t last) {
@@ -107,7 +102,7 @@ void backward_into(const Tensor& grad_logits_TN,
                                   rows,
                                   experts,
                                   norm,
-                                  current_stream(logits_TN.device()));
+                                  kernels::current_stream(logits_TN.device()));
       return;
     }
     over_rows(rows, experts, [&](std::int64_t first, std::int64_t last) {

@@ -3,12 +3,12 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <cmath>
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "mumoe/kernels/current_stream.h"
 #include "train/kernels/adamw.h"
 #include "train/kernels/adamw_cuda.h"
 
@@ -17,11 +17,6 @@ namespace {
 
 // Elements that one thread should have at least, to be worth starting.
 constexpr std::int64_t kGrain = 1 << 16;
-
-void* current_stream(at::Device device) {
-  const c10::impl::VirtualGuardImpl guard(device.type());
-  return guard.getStreamNativeHandle(guard.getStream(device));
-}
 
 template <class T>
 void update(const AdamWScalars& scalars, const dist::Bucket& bucket,
@@ -36,7 +31,8 @@ void update(const AdamWScalars& scalars, const dist::Bucket& bucket,
   if (bucket.master.is_cuda()) {
     const c10::OptionalDeviceGuard guard(bucket.master.device());
     adamw_update_cuda(scalars, master, grad, first, second, compute,
-                      bucket.numel(), current_stream(bucket.master.device()));
+                      bucket.numel(),
+                      kernels::current_stream(bucket.master.device()));
     return;
   }
   at::parallel_for(

@@ -8,8 +8,8 @@
 #include <cstdio>
 #include <optional>
 
-#include "dist/mpi_runtime.h"
 #include "tests/dist/communicator_suite.h"
+#include "tests/support/mpi_main.h"
 
 namespace mumoe::dist {
 namespace {
@@ -17,16 +17,15 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-MpiRuntime* mpi = nullptr;  // of main(); gtest passes no arguments to tests
 
 class Suite : public ::testing::TestWithParam<suite::NamedCheck> {};
 
 TEST_P(Suite, OnMpi) {
-  GetParam().check(mpi->world());
+  GetParam().check(testing::mpi_world());
 }
 
 TEST_P(Suite, OnMpiInChunks) {
-  const auto world = mpi->duplicate_world("chunked", 10'007);
+  const auto world = testing::mpi_runtime().duplicate_world("chunked", 10'007);
   GetParam().check(*world);
 }
 
@@ -37,7 +36,7 @@ INSTANTIATE_TEST_SUITE_P(Communicator,
 
 TEST(Mpi, VerySmallChunks) {
   for (const std::int64_t max_count : {1, 2, 3, 5, 64}) {
-    const auto world = mpi->duplicate_world("chunked", max_count);
+    const auto world = testing::mpi_runtime().duplicate_world("chunked", max_count);
     const int n = world->size();
     const auto sum = suite::values(23, world->rank()).to(at::kFloat);
     world->all_reduce(sum);
@@ -55,9 +54,9 @@ TEST(Mpi, VerySmallChunks) {
 }
 
 TEST(Mpi, LocalRanksAreTheRanksOfThisHost) {
-  EXPECT_EQ(mpi->local_rank(), mpi->world().rank());
-  EXPECT_EQ(mpi->local_size(), mpi->world().size());
-  EXPECT_FALSE(mpi->host().empty());
+  EXPECT_EQ(testing::mpi_runtime().local_rank(), testing::mpi_world().rank());
+  EXPECT_EQ(testing::mpi_runtime().local_size(), testing::mpi_world().size());
+  EXPECT_FALSE(testing::mpi_runtime().host().empty());
 }
 
 TEST(Mpi, IsStartedOncePerProcess) {
@@ -78,7 +77,7 @@ double seconds_of_process() {
 
 // 32 MB move while this thread computes and makes no call that could help.
 TEST(Mpi, OperationsAdvanceWhileTheRankComputes) {
-  auto& world = mpi->world();
+  auto& world = testing::mpi_world();
   const auto tensor = at::ones({8 << 20}, at::kFloat);
   world.barrier();
   const Work work = world.all_reduce_async(tensor);
@@ -94,7 +93,7 @@ TEST(Mpi, OperationsAdvanceWhileTheRankComputes) {
 
 // The MPI thread leaves the core to the computation while it waits.
 TEST(Mpi, WaitingCostsLittle) {
-  auto& world = mpi->world();
+  auto& world = testing::mpi_world();
   if (world.size() == 1) return;
   const auto tensor = at::ones({16}, at::kFloat);
   world.barrier();
@@ -121,7 +120,7 @@ TEST(Mpi, WaitingCostsLittle) {
 }
 
 TEST(Mpi, ADeadlineNamesOperationAndPhaseAndTheOperationGoesOn) {
-  auto& world = mpi->world();
+  auto& world = testing::mpi_world();
   if (world.size() == 1) return;
   const auto group = world.split(0, world.rank(), "late");
   group->set_phase("backward");
@@ -148,7 +147,7 @@ TEST(Mpi, ADeadlineNamesOperationAndPhaseAndTheOperationGoesOn) {
 }
 
 TEST(Mpi, TwoThreadsWithAGroupEach) {
-  const auto second = mpi->duplicate_world("second");
+  const auto second = testing::mpi_runtime().duplicate_world("second");
   second->set_deadline(60s);
   const auto sums = [](Communicator& group, int factor) {
     for (int i = 0; i < 200; ++i) {
@@ -158,51 +157,9 @@ TEST(Mpi, TwoThreadsWithAGroupEach) {
     }
   };
   std::thread other([&] { sums(*second, 3); });
-  sums(mpi->world(), 5);
+  sums(testing::mpi_world(), 5);
   other.join();
-}
-
-// Only rank 0 tells its progress; every rank tells its failures.
-class Failures : public ::testing::EmptyTestEventListener {
-  void OnTestPartResult(const ::testing::TestPartResult& result) override {
-    if (!result.failed()) return;
-    std::fprintf(stderr,
-                 "rank %d: %s:%d: %s\n",
-                 mpi->world().rank(),
-                 result.file_name() ? result.file_name() : "?",
-                 result.line_number(),
-                 result.message());
-  }
-};
-
-int run_all() {
-  auto& world = mpi->world();
-  world.set_deadline(120s);
-  if (world.rank() != 0) {
-    auto& listeners = ::testing::UnitTest::GetInstance()->listeners();
-    delete listeners.Release(listeners.default_result_printer());
-    listeners.Append(new Failures);
-  }
-  const int failed = RUN_ALL_TESTS();
-  const auto any = at::full({1}, failed, at::kLong);
-  world.all_reduce(any, ReduceOp::max);
-  return static_cast<int>(any.item<std::int64_t>());
 }
 
 }  // namespace
 }  // namespace mumoe::dist
-
-int main(int argc, char** argv) {
-  using namespace mumoe;
-  ::testing::InitGoogleTest(&argc, argv);
-  std::optional<dist::MpiRuntime> runtime;
-  try {
-    runtime.emplace();
-    dist::mpi = &*runtime;
-    return dist::run_all();
-  } catch (const Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    if (runtime) runtime->abort(error.exit_code());
-    return static_cast<int>(error.exit_code());
-  }
-}

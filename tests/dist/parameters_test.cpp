@@ -99,6 +99,9 @@ TEST(FlatBuckets, HoldEveryParameterOnceByKindAndSize) {
   registry.add(parameter("c", {300}, {}, init));
   registry.add(parameter("d", {7}, Placement::cut(0), init));
   registry.add(parameter("e", {50}, {}, init));
+  Parameter norm = parameter("f", {6}, {}, init);
+  norm.full_precision = true;
+  registry.add(norm);
   FlatBuckets buckets(registry, 200 * sizeof(float));
   std::set<std::string> seen;
   for (const Bucket& bucket : buckets.buckets()) {
@@ -116,12 +119,15 @@ TEST(FlatBuckets, HoldEveryParameterOnceByKindAndSize) {
     EXPECT_EQ(length, bucket.numel());
     EXPECT_TRUE(bucket.numel() <= 200 || bucket.entries.size() == 1);
   }
-  EXPECT_EQ(seen.size(), 5u);
+  EXPECT_EQ(seen.size(), 6u);
   buckets.initialise(1);
   for (const Bucket& bucket : buckets.buckets()) {
     EXPECT_EQ(bucket.master.scalar_type(), at::kFloat);
-    EXPECT_TRUE(
-        at::equal(bucket.compute, bucket.master.to(at::kBFloat16)));
+    const bool whole = buckets.parameter(bucket.entries[0]).full_precision;
+    EXPECT_EQ(bucket.compute.scalar_type(),
+              whole ? at::kFloat : at::kBFloat16);
+    EXPECT_TRUE(at::equal(
+        bucket.compute, bucket.master.to(bucket.compute.scalar_type())));
     EXPECT_GT(bucket.master.abs().sum().item<double>(), 0);
   }
 }

@@ -9,7 +9,7 @@
 #include "dist/self_communicator.h"
 #include "model/safetensors.h"
 #include "mumoe/block.h"
-#include "tests/golden_file.h"
+#include "tests/support/golden_files.h"
 #include "tests/support/parameters.h"
 
 namespace mumoe {

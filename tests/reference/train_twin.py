@@ -113,6 +113,7 @@ def validation_starts(tokens: Tensor, count: int) -> Tensor:
     return torch.arange(count) * fitting // count * CONTEXT
 
 
+@torch.no_grad()
 def evaluate(
     model: GPT2, tokens: Tensor, starts: Tensor, precision: str
 ) -> float:

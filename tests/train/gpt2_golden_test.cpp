@@ -8,7 +8,7 @@
 #include "dist/self_communicator.h"
 #include "model/gpt2.h"
 #include "model/nanogpt_weights.h"
-#include "tests/golden_file.h"
+#include "tests/support/golden_files.h"
 #include "tests/support/parameters.h"
 #include "train/optimizer.h"
 

@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# program_test.sh MUMOE: the program as a user meets it. Bad input is one line and exit code 2 and writes nothing; a run
+# that was stopped and resumed ends with the same bytes; a signal saves and stops.
+set -euo pipefail
+
+mumoe=$(realpath "$1")
+mpirun=$(realpath "$(dirname "$0")/../../../launch/mpirun")
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+export MUMOE_CACHE=$folder/cache OMP_NUM_THREADS=1
+failures=0
+wrong() { echo "$*"; failures=$((failures + 1)); }
+
+mkdir corpus empty
+for ((i = 10; i < 32; i++)); do
+  for ((j = 0; j < 12; j++)); do echo "Speech $i, line $j: we hold that $((i * j)) of these truths are plain."; done >corpus/$i.txt
+done
+cat >tiny.cfg <<'CONFIG'
+[model]
+depth = 1
+heads = 2
+width = 16
+context = 16
+experts = 6
+rank = 5
+[data]
+source = corpus
+[schedule]
+steps = 12
+warmup = 2
+[train]
+steps = 12
+batch = 4
+eval_windows = 4
+CONFIG
+
+# refused NAME TEXT COMMAND...: exit code 2, one line on stderr that holds TEXT, and no run directory.
+refused() {
+  local name=$1 text=$2 code=0
+  shift 2
+  rm -rf out
+  timeout -k 5 60 "$@" >stdout 2>stderr </dev/null || code=$?
+  [[ $code == 2 ]] || wrong "$name: exit code $code, expected 2: $(<stderr)"
+  [[ $(wc -l <stderr) == 1 ]] || wrong "$name: expected one line, got: $(<stderr)"
+  grep -qF -- "$text" stderr || wrong "$name: expected '$text' in: $(<stderr)"
+  [[ ! -e out ]] || wrong "$name: wrote a run directory"
+}
+train=("$mumoe" train --config tiny.cfg --train.out out)
+prepared() {  # prepared FOLDER: token files of the corpus, to be spoilt
+  rm -rf "$1"
+  "$mumoe" data --config tiny.cfg --out "$1" >/dev/null
+}
+
+refused "unknown key" "model.depth" "${train[@]}" --model.dept 2
+refused "unknown key, two ranks" "model.depth" "$mpirun" -n 2 "${train[@]}" --model.dept 2
+refused "wrong type" "train.steps = many: expected a whole number" "${train[@]}" --train.steps many
+refused "no such configuration" "none.cfg" "$mumoe" train --config none.cfg --train.out out
+refused "no such subcommand" "trian" "$mumoe" trian
+refused "ranks do not divide the batch" "train.batch = 5: 2 data-parallel ranks" "$mpirun" -n 2 "${train[@]}" --train.batch 5
+refused "needs two ranks" "parallel.dp = 2" "${train[@]}" --parallel.dp 2
+refused "no such corpus" "nowhere" "${train[@]}" --data.source nowhere
+refused "empty corpus" "empty" "${train[@]}" --data.source empty
+prepared tokens
+rm tokens/val.bin
+refused "missing token file" "val.bin" "${train[@]}" --data.source tokens
+prepared tokens
+truncate -s -7 tokens/train.bin
+refused "truncated token file" "tokens/train.bin" "${train[@]}" --data.source tokens
+refused "truncated token file, two ranks" "tokens/train.bin" "$mpirun" -n 2 "${train[@]}" --data.source tokens
+prepared tokens
+printf '\xff\x01' | dd of=tokens/train.bin bs=1 seek=1100 conv=notrunc status=none
+refused "token id beyond the vocabulary" "511" "${train[@]}" --data.source tokens
+refused "vocabulary too small" "model.vocab = 100" "${train[@]}" --model.vocab 100
+refused "context longer than the data" "context" "${train[@]}" --model.context 100000
+touch in_the_way
+refused "unwritable run directory" "in_the_way/run" "$mumoe" train --config tiny.cfg --train.out in_the_way/run
+refused "nothing to resume" "holds no checkpoint" "${train[@]}" --train.resume
+refused "nothing to sample from" "out" "$mumoe" sample --run out
+refused "tensor parallelism" "parallel.tp = 2" "$mpirun" -n 2 "${train[@]}" --parallel.tp 2
+
+# The same bytes, whether stopped at step 7 or not, on two ranks.
+quiet() { timeout -k 5 120 "$@" >stdout 2>stderr </dev/null || wrong "code $?: $*: $(<stderr)"; }
+two=("$mpirun" -n 2 "$mumoe" train --config tiny.cfg)
+quiet "${two[@]}" --train.out whole
+quiet "${two[@]}" --train.out parts --train.steps 7
+quiet "${two[@]}" --train.out parts --train.resume
+state=checkpoints/step_00000012/state.safetensors
+cmp whole/$state parts/$state || wrong "the resumed run ended with other bytes"
+# Everything that does not depend on time is the same in the metrics.
+cut -d , -f 1-5 whole/metrics.jsonl >whole.metrics
+cut -d , -f 1-5 parts/metrics.jsonl >parts.metrics
+cmp whole.metrics parts.metrics || wrong "the resumed run reports other numbers"
+[[ $(wc -l <whole/metrics.jsonl) == 12 ]] || wrong "expected 12 steps in whole/metrics.jsonl"
+[[ -s whole/provenance.json && -s whole/config.cfg ]] || wrong "whole/ lacks provenance.json or config.cfg"
+
+before=$(cksum whole/config.cfg whole/metrics.jsonl)
+for change in "--train.batch 8" "--model.rank 4" "--optimizer.lr 2e-3" "--train.seed 5" "--schedule.steps 20"; do
+  # shellcheck disable=SC2086  # two words
+  refused "resume with $change" "$(cut -c 3- <<<"${change%% *}")" \
+    "$mumoe" train --config tiny.cfg --train.out whole --train.resume $change
+done
+refused "a second run in the same folder" "holds a run" "$mumoe" train --config tiny.cfg --train.out whole
+[[ $(cksum whole/config.cfg whole/metrics.jsonl) == "$before" ]] || wrong "a refused run changed the folder"
+
+# A sample is a function of its seed.
+quiet "$mumoe" sample --run whole --prompt "Speech" --tokens 40 --seed 3
+cp stdout first
+quiet "$mumoe" sample --run whole --prompt "Speech" --tokens 40 --seed 3
+cmp -s stdout first || wrong "the same seed gave another sample"
+grep -q '^Speech' stdout || wrong "the sample does not begin with its prompt"
+
+# A signal saves and stops, with exit code 3, and the run goes on from there.
+stopped_by() {  # stopped_by SIGNAL NAME COMMAND...
+  local signal=$1 name=$2 code=0 child
+  shift 2
+  timeout -k 5 120 "$@" --train.out "$name" --train.steps 1000000 >stdout 2>stderr </dev/null &
+  child=$!
+  for ((i = 0; i < 600; i++)); do
+    if [[ -s $name/metrics.jsonl ]]; then break; fi
+    sleep 0.1
+  done
+  kill -"$signal" "$child"
+  wait "$child" || code=$?
+  [[ $code == 3 ]] || wrong "$name: exit code $code, expected 3: $(<stderr)"
+  compgen -G "$name/checkpoints/step_*/state.safetensors" >/dev/null || wrong "$name: saved nothing"
+  local steps
+  steps=$(wc -l <"$name/metrics.jsonl")
+  quiet "$@" --train.out "$name" --train.steps $((steps + 2)) --train.resume
+  [[ $(wc -l <"$name/metrics.jsonl") == $((steps + 2)) ]] || wrong "$name: the resumed run lacks steps"
+}
+stopped_by TERM stopped_ranks "${two[@]}"
+stopped_by INT stopped_alone "$mumoe" train --config tiny.cfg
+
+((failures == 0)) || { echo "$failures failed"; exit 1; }
