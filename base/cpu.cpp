@@ -12,7 +12,8 @@ namespace {
 Isa hardware_isa() {
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
+      __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512dq")) {
     return Isa::avx512;
   }
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
@@ -27,13 +28,16 @@ Isa choose_isa() {
   if (asked == nullptr) return hardware;
   for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512}) {
     if (to_string(isa) == asked) {
-      require(isa <= hardware, "MUMOE_ISA=", asked, ": this CPU has ",
-              to_string(hardware), " at best");
+      require(isa <= hardware,
+              "MUMOE_ISA=",
+              asked,
+              ": this CPU has ",
+              to_string(hardware),
+              " at best");
       return isa;
     }
   }
-  fail<InputError>("MUMOE_ISA=", asked,
-                   ": expected portable, avx2 or avx512");
+  fail<InputError>("MUMOE_ISA=", asked, ": expected portable, avx2 or avx512");
 }
 
 }  // namespace
@@ -54,9 +58,12 @@ bool cpu_multiplies_bf16() {
 
 std::string_view to_string(Isa isa) {
   switch (isa) {
-    case Isa::portable: return "portable";
-    case Isa::avx2: return "avx2";
-    case Isa::avx512: return "avx512";
+    case Isa::portable:
+      return "portable";
+    case Isa::avx2:
+      return "avx2";
+    case Isa::avx512:
+      return "avx512";
   }
   return "?";
 }

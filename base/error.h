@@ -79,11 +79,14 @@ void require(bool condition, const Parts&... parts) {
 
 /// Checks an invariant of the project; the error carries the expression and
 /// where it stands.
-#define MUMOE_CHECK(condition, ...)                                       \
-  do {                                                                    \
-    if (!(condition)) {                                                   \
-      ::mumoe::fail<::mumoe::InternalError>(                              \
-          __FILE__, ":", __LINE__, ": " #condition " does not hold. ",    \
-          ##__VA_ARGS__);                                                 \
-    }                                                                     \
+#define MUMOE_CHECK(condition, ...)                             \
+  do {                                                          \
+    if (!(condition)) {                                         \
+      ::mumoe::fail<::mumoe::InternalError>(__FILE__,           \
+                                            ":",                \
+                                            __LINE__,           \
+                                            ": " #condition     \
+                                            " does not hold. ", \
+                                            ##__VA_ARGS__);     \
+    }                                                           \
   } while (false)

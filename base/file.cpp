@@ -23,8 +23,10 @@ int open_or_throw(const std::filesystem::path& path, int flags) {
 
 std::string read_file(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
-  require(in.good() && !std::filesystem::is_directory(path), path.string(),
-          ": cannot read: ", std::strerror(errno ? errno : EISDIR));
+  require(in.good() && !std::filesystem::is_directory(path),
+          path.string(),
+          ": cannot read: ",
+          std::strerror(errno ? errno : EISDIR));
   std::ostringstream bytes;
   bytes << in.rdbuf();
   require(!in.bad(), path.string(), ": reading failed");
@@ -54,17 +56,23 @@ void AtomicFile::write(std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(fd_, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
-    require(written > 0, path_.string(), ": cannot write: ",
+    require(written > 0,
+            path_.string(),
+            ": cannot write: ",
             std::strerror(errno));
     bytes.remove_prefix(static_cast<std::size_t>(written));
   }
 }
 
 void AtomicFile::commit() {
-  require(::fsync(fd_) == 0, path_.string(), ": cannot flush: ",
+  require(::fsync(fd_) == 0,
+          path_.string(),
+          ": cannot flush: ",
           std::strerror(errno));
-  require(::rename(temporary_.c_str(), path_.c_str()) == 0, path_.string(),
-          ": cannot rename: ", std::strerror(errno));
+  require(::rename(temporary_.c_str(), path_.c_str()) == 0,
+          path_.string(),
+          ": cannot rename: ",
+          std::strerror(errno));
   ::close(fd_);
   fd_ = -1;
   sync_to_disk(path_.has_parent_path() ? path_.parent_path() : ".");

@@ -36,12 +36,14 @@ class CounterRandom {
  public:
   CounterRandom(std::uint64_t seed, Purpose purpose, std::uint64_t stream = 0)
       : key_{low(seed), high(seed)},
-        stream_{low(stream), high(stream) ^ static_cast<std::uint32_t>(purpose)
-                                                << 24} {}
+        stream_{low(stream),
+                high(stream) ^ static_cast<std::uint32_t>(purpose) << 24} {}
 
   /// 128 random bits for `index`.
   std::array<std::uint32_t, 4> bits(std::uint64_t index) const {
-    std::array<std::uint32_t, 4> c{low(index), high(index), stream_[0],
+    std::array<std::uint32_t, 4> c{low(index),
+                                   high(index),
+                                   stream_[0],
                                    stream_[1]};
     std::uint32_t k0 = key_[0];
     std::uint32_t k1 = key_[1];

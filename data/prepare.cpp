@@ -152,7 +152,15 @@ PreparedData use_as_it_is(const fs::path& folder, const Tokenizer& tokenizer) {
           "; expected ",
           tokenizer.name());
   for (const Split* split : {&data.train, &data.val}) {
-    TokenFile(split->path).check_vocabulary(data.vocabulary);
+    const TokenFile file(split->path);
+    file.check_vocabulary(data.vocabulary);
+    require(file.hash() == split->hash,
+            split->path.string(),
+            ": is not the file that dataset.json beside it describes (hash ",
+            file.hash(),
+            ", expected ",
+            split->hash,
+            ")");
   }
   return data;
 }

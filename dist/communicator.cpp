@@ -35,7 +35,8 @@ Work Communicator::all_gather_async(const at::Tensor& shard,
 }
 
 Work Communicator::reduce_scatter_async(const at::Tensor& whole,
-                                        const at::Tensor& shard, ReduceOp op) {
+                                        const at::Tensor& shard,
+                                        ReduceOp op) {
   check_pair(Op::reduce_scatter, shard, whole, size_);
   if (size_ == 1) {
     if (shard.data_ptr() != whole.data_ptr()) shard.view_as(whole).copy_(whole);
@@ -49,8 +50,13 @@ Work Communicator::reduce_scatter_async(const at::Tensor& whole,
 Work Communicator::all_to_all_async(const at::Tensor& in,
                                     const at::Tensor& out) {
   check_pair(Op::all_to_all, in, out, 1);
-  MUMOE_CHECK(in.numel() % size_ == 0, describe(Op::all_to_all), ": ",
-              in.numel(), " elements do not divide by ", size_, " ranks");
+  MUMOE_CHECK(in.numel() % size_ == 0,
+              describe(Op::all_to_all),
+              ": ",
+              in.numel(),
+              " elements do not divide by ",
+              size_,
+              " ranks");
   if (size_ == 1) {
     out.view_as(in).copy_(in);
     return {};
@@ -62,8 +68,11 @@ Work Communicator::all_to_all_async(const at::Tensor& in,
 
 Work Communicator::broadcast_async(const at::Tensor& tensor, int root) {
   check(Op::broadcast, tensor);
-  MUMOE_CHECK(root >= 0 && root < size_, describe(Op::broadcast), ": root ",
-              root, " is no rank of this group");
+  MUMOE_CHECK(root >= 0 && root < size_,
+              describe(Op::broadcast),
+              ": root ",
+              root,
+              " is no rank of this group");
   if (size_ == 1) return {};
   count(Op::broadcast, tensor);
   if (tensor.numel() == 0) return {};
@@ -77,7 +86,8 @@ void Communicator::barrier() {
   do_barrier().wait();
 }
 
-std::unique_ptr<Communicator> Communicator::split(int color, int key,
+std::unique_ptr<Communicator> Communicator::split(int color,
+                                                  int key,
                                                   std::string axis) {
   auto group = do_split(color, key, std::move(axis));
   group->set_deadline(deadline_);
@@ -87,36 +97,67 @@ std::unique_ptr<Communicator> Communicator::split(int color, int key,
 
 std::int64_t Communicator::total_bytes() const {
   return std::accumulate(
-      traffic_.begin(), traffic_.end(), std::int64_t{0},
+      traffic_.begin(),
+      traffic_.end(),
+      std::int64_t{0},
       [](std::int64_t sum, const Traffic& t) { return sum + t.bytes; });
 }
 
 std::string Communicator::describe(Op op) const {
-  return concat("rank ", rank_, " of ", size_, " (axis ", axis_, "), ",
-                to_string(op), " #", sequence_, ", phase ", phase_);
+  return concat("rank ",
+                rank_,
+                " of ",
+                size_,
+                " (axis ",
+                axis_,
+                "), ",
+                to_string(op),
+                " #",
+                sequence_,
+                ", phase ",
+                phase_);
 }
 
 void Communicator::check(Op op, const at::Tensor& tensor) const {
   MUMOE_CHECK(tensor.defined(), describe(op), ": the tensor is undefined");
-  MUMOE_CHECK(tensor.is_contiguous(), describe(op),
+  MUMOE_CHECK(tensor.is_contiguous(),
+              describe(op),
               ": the tensor is not contiguous");
-  MUMOE_CHECK(carries(tensor.scalar_type()), describe(op), ": dtype ",
-              tensor.scalar_type(), ", expected bf16, fp32, fp64 or int64");
-  MUMOE_CHECK(tensor.device() == device(), describe(op), ": tensor on ",
-              tensor.device(), ", this backend moves ", device());
+  MUMOE_CHECK(carries(tensor.scalar_type()),
+              describe(op),
+              ": dtype ",
+              tensor.scalar_type(),
+              ", expected bf16, fp32, fp64 or int64");
+  MUMOE_CHECK(tensor.device() == device(),
+              describe(op),
+              ": tensor on ",
+              tensor.device(),
+              ", this backend moves ",
+              device());
 }
 
-void Communicator::check_pair(Op op, const at::Tensor& part,
+void Communicator::check_pair(Op op,
+                              const at::Tensor& part,
                               const at::Tensor& whole,
                               std::int64_t parts) const {
   check(op, part);
   check(op, whole);
-  MUMOE_CHECK(part.scalar_type() == whole.scalar_type(), describe(op),
-              ": dtypes ", part.scalar_type(), " and ", whole.scalar_type(),
+  MUMOE_CHECK(part.scalar_type() == whole.scalar_type(),
+              describe(op),
+              ": dtypes ",
+              part.scalar_type(),
+              " and ",
+              whole.scalar_type(),
               " differ");
-  MUMOE_CHECK(part.numel() * parts == whole.numel(), describe(op), ": ",
-              part.numel(), " elements a rank and ", whole.numel(),
-              " in all, expected ", parts, " times as many");
+  MUMOE_CHECK(part.numel() * parts == whole.numel(),
+              describe(op),
+              ": ",
+              part.numel(),
+              " elements a rank and ",
+              whole.numel(),
+              " in all, expected ",
+              parts,
+              " times as many");
 }
 
 void Communicator::count(Op op, const at::Tensor& payload) {
@@ -128,22 +169,32 @@ void Communicator::count(Op op, const at::Tensor& payload) {
 
 std::string_view to_string(Op op) {
   switch (op) {
-    case Op::all_reduce: return "all_reduce";
-    case Op::all_gather: return "all_gather";
-    case Op::reduce_scatter: return "reduce_scatter";
-    case Op::all_to_all: return "all_to_all";
-    case Op::broadcast: return "broadcast";
-    case Op::barrier: return "barrier";
+    case Op::all_reduce:
+      return "all_reduce";
+    case Op::all_gather:
+      return "all_gather";
+    case Op::reduce_scatter:
+      return "reduce_scatter";
+    case Op::all_to_all:
+      return "all_to_all";
+    case Op::broadcast:
+      return "broadcast";
+    case Op::barrier:
+      return "barrier";
   }
   return "?";
 }
 
 std::string_view to_string(ReduceOp op) {
   switch (op) {
-    case ReduceOp::sum: return "sum";
-    case ReduceOp::avg: return "avg";
-    case ReduceOp::min: return "min";
-    case ReduceOp::max: return "max";
+    case ReduceOp::sum:
+      return "sum";
+    case ReduceOp::avg:
+      return "avg";
+    case ReduceOp::min:
+      return "min";
+    case ReduceOp::max:
+      return "max";
   }
   return "?";
 }

@@ -15,7 +15,7 @@ namespace mumoe::dist {
 
 enum class ReduceOp { sum, avg, min, max };
 
-/// Operations, in the order of `Communicator::counters()`.
+/// Operations, by which `Communicator::traffic` counts.
 enum class Op {
   all_reduce,
   all_gather,
@@ -63,8 +63,7 @@ class Communicator {
   void all_reduce(const at::Tensor& tensor, ReduceOp op = ReduceOp::sum) {
     all_reduce_async(tensor, op).wait();
   }
-  Work all_reduce_async(const at::Tensor& tensor,
-                        ReduceOp op = ReduceOp::sum);
+  Work all_reduce_async(const at::Tensor& tensor, ReduceOp op = ReduceOp::sum);
 
   /// `whole` [size · n] becomes the shards [n] of all ranks, in rank order.
   /// `shard` may be this rank's part of `whole`.
@@ -76,11 +75,13 @@ class Communicator {
   /// `shard` [n] becomes this rank's part of the reduction of all ranks'
   /// `whole` [size · n]. `whole` may be overwritten only where `shard` is a
   /// part of it.
-  void reduce_scatter(const at::Tensor& whole, const at::Tensor& shard,
+  void reduce_scatter(const at::Tensor& whole,
+                      const at::Tensor& shard,
                       ReduceOp op = ReduceOp::sum) {
     reduce_scatter_async(whole, shard, op).wait();
   }
-  Work reduce_scatter_async(const at::Tensor& whole, const at::Tensor& shard,
+  Work reduce_scatter_async(const at::Tensor& whole,
+                            const at::Tensor& shard,
                             ReduceOp op = ReduceOp::sum);
 
   /// Part r of `out` [size · n] becomes part `rank` of rank r's `in`
@@ -129,11 +130,13 @@ class Communicator {
   virtual Work do_all_gather(const at::Tensor& shard,
                              const at::Tensor& whole) = 0;
   virtual Work do_reduce_scatter(const at::Tensor& whole,
-                                 const at::Tensor& shard, ReduceOp op) = 0;
+                                 const at::Tensor& shard,
+                                 ReduceOp op) = 0;
   virtual Work do_all_to_all(const at::Tensor& in, const at::Tensor& out) = 0;
   virtual Work do_broadcast(const at::Tensor& tensor, int root) = 0;
   virtual Work do_barrier() = 0;
-  virtual std::unique_ptr<Communicator> do_split(int color, int key,
+  virtual std::unique_ptr<Communicator> do_split(int color,
+                                                 int key,
                                                  std::string axis) = 0;
 
   /// "rank 1 of 4 (axis dp), all_reduce #17, phase backward": the head of
@@ -144,7 +147,9 @@ class Communicator {
 
  private:
   void check(Op op, const at::Tensor& tensor) const;
-  void check_pair(Op op, const at::Tensor& part, const at::Tensor& whole,
+  void check_pair(Op op,
+                  const at::Tensor& part,
+                  const at::Tensor& whole,
                   std::int64_t parts) const;
   void count(Op op, const at::Tensor& payload);
 

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <map>
 #include <tuple>
 
@@ -23,14 +24,15 @@ FlatBuckets::FlatBuckets(const ParameterRegistry& registry,
   const auto& parameters = registry.parameters();
   for (std::size_t i = parameters.size(); i-- > 0;) {
     const Parameter& parameter = parameters[i];
-    const std::tuple kind{parameter.placement.is_cut(), parameter.decay,
+    const std::tuple kind{parameter.placement.is_cut(),
+                          parameter.decay,
                           parameter.full_precision};
     const std::int64_t numel = parameter.value.numel();
     const auto found = open.find(kind);
     if (found == open.end() || lengths[found->second] + numel > limit) {
       open[kind] = buckets_.size();
-      buckets_.push_back({.cut = parameter.placement.is_cut(),
-                          .decay = parameter.decay});
+      buckets_.push_back(
+          {.cut = parameter.placement.is_cut(), .decay = parameter.decay});
       lengths.push_back(0);
     }
     const std::size_t index = open[kind];
@@ -38,17 +40,26 @@ FlatBuckets::FlatBuckets(const ParameterRegistry& registry,
     lengths[index] += numel;
   }
 
-  for (std::size_t b = 0; b < buckets_.size(); ++b) {
-    Bucket& bucket = buckets_[b];
+  // In the order in which backward completes them: by the parameter that comes
+  // last, which is the one nearest the model's front.
+  std::sort(buckets_.begin(),
+            buckets_.end(),
+            [](const Bucket& a, const Bucket& b) {
+              return a.entries.back().parameter > b.entries.back().parameter;
+            });
+
+  for (Bucket& bucket : buckets_) {
+    const std::int64_t length =
+        bucket.entries.back().offset + bucket.entries.back().numel;
     const auto options =
         at::TensorOptions(master_dtype).device(registry.device());
-    bucket.master = at::zeros({lengths[b]}, options);
-    bucket.grad = at::zeros({lengths[b]}, options);
+    bucket.master = at::zeros({length}, options);
+    bucket.grad = at::zeros({length}, options);
     const auto compute_dtype =
         parameter(bucket.entries.front()).value.scalar_type();
     bucket.compute = compute_dtype == master_dtype
                          ? bucket.master
-                         : at::zeros({lengths[b]}, options.dtype(compute_dtype));
+                         : at::zeros({length}, options.dtype(compute_dtype));
     for (const BucketEntry& entry : bucket.entries) {
       const at::Tensor& value = parameters[entry.parameter].value;
       at::Tensor handle = value;
@@ -82,7 +93,8 @@ at::Tensor FlatBuckets::gather(const at::Tensor& flat,
   return registry_.gather(parameter(entry), view(flat, entry));
 }
 
-void FlatBuckets::scatter(const at::Tensor& whole, const BucketEntry& entry,
+void FlatBuckets::scatter(const at::Tensor& whole,
+                          const BucketEntry& entry,
                           const at::Tensor& flat) const {
   view(flat, entry).copy_(registry_.cut(parameter(entry), whole));
 }

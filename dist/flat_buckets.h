@@ -35,7 +35,8 @@ struct Bucket {
 };
 
 /// The storage of all parameters of a registry. Buckets are filled in reverse
-/// order of registration, since backward finishes the last layers first.
+/// order of registration, since backward finishes the last layers first, and
+/// stand in the order in which it completes them.
 class FlatBuckets {
  public:
   /// Moves the registry's values into flat storage, in buckets of about

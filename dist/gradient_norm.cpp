@@ -28,7 +28,11 @@ double gradient_norm(const FlatBuckets& buckets, ProcessMesh& mesh) {
     }
   }
   mesh.tp().all_reduce(cut);
-  return std::sqrt(whole + cut.item<double>());
+  const at::Tensor norm = (cut + whole).sqrt_();
+  // Unlike CPUs may add in unlike orders; a replica that clipped by another
+  // last bit would drift away.
+  mesh.world().broadcast(norm, 0);
+  return norm.item<double>();
 }
 
 }  // namespace mumoe::dist

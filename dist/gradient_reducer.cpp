@@ -51,7 +51,8 @@ void GradientReducer::begin(bool last) {
 
 void GradientReducer::take(std::size_t parameter, const at::Tensor& value) {
   Place& place = places_[parameter];
-  MUMOE_CHECK(!place.arrived, "a gradient of ",
+  MUMOE_CHECK(!place.arrived,
+              "a gradient of ",
               buckets_.registry().parameters()[parameter].name,
               " came twice in one backward pass");
   const at::Tensor target =

@@ -24,15 +24,16 @@ struct Initializer {
     return {Kind::normal, mean, deviation};
   }
   /// U(−bound, bound).
-  static Initializer uniform(double bound) {
-    return {Kind::uniform, 0, bound};
-  }
+  static Initializer uniform(double bound) { return {Kind::uniform, 0, bound}; }
 
   double operator()(const CounterRandom& random, std::uint64_t index) const {
     switch (kind) {
-      case Kind::constant: return centre;
-      case Kind::normal: return centre + spread * random.normal(index);
-      case Kind::uniform: return spread * (2 * random.uniform(index) - 1);
+      case Kind::constant:
+        return centre;
+      case Kind::normal:
+        return centre + spread * random.normal(index);
+      case Kind::uniform:
+        return spread * (2 * random.uniform(index) - 1);
     }
     return 0;
   }

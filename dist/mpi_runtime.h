@@ -73,7 +73,7 @@ class MpiRuntime {
 
   /// Ends all ranks of the job with `code`: MPI_Abort on the MPI thread or,
   /// when MPI does not get to it in time, this process alone (the launcher
-  /// then ends the others). Buffers of stdio are flushed first.
+  /// then ends the others).
   [[noreturn]] void abort(ExitCode code) const;
 
  private:

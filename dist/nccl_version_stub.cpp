@@ -2,6 +2,8 @@
 
 namespace mumoe::dist {
 
-std::optional<std::string> nccl_version() { return std::nullopt; }
+std::optional<std::string> nccl_version() {
+  return std::nullopt;
+}
 
 }  // namespace mumoe::dist

@@ -11,8 +11,10 @@ namespace mumoe::dist {
 namespace {
 
 std::int64_t product(at::IntArrayRef sizes) {
-  return std::accumulate(
-      sizes.begin(), sizes.end(), std::int64_t{1}, std::multiplies<>());
+  return std::accumulate(sizes.begin(),
+                         sizes.end(),
+                         std::int64_t{1},
+                         std::multiplies<>());
 }
 
 /// A slice seen as [outer, padded, inner] around the cut dim.
@@ -26,15 +28,19 @@ SliceLayout layout_of(const Parameter& parameter) {
   const at::IntArrayRef shape = parameter.global_shape;
   const int dim = std::max(parameter.placement.cut_dim, 0);
   if (shape.empty()) return {};
-  return {product(shape.slice(0, dim)), shape[dim],
+  return {product(shape.slice(0, dim)),
+          shape[dim],
           product(shape.slice(dim + 1))};
 }
 
 template <class Scalar>
-void fill(const Parameter& parameter, const Slice& slice, std::uint64_t seed,
+void fill(const Parameter& parameter,
+          const Slice& slice,
+          std::uint64_t seed,
           Scalar* out) {
-  const CounterRandom random(
-      seed, Purpose::parameter_init, hash_name(parameter.name));
+  const CounterRandom random(seed,
+                             Purpose::parameter_init,
+                             hash_name(parameter.name));
   const SliceLayout layout = layout_of(parameter);
   const std::int64_t rows = layout.outer * slice.padded;
   const std::int64_t grain = std::max<std::int64_t>(1, 4096 / layout.inner);
@@ -58,17 +64,23 @@ void fill(const Parameter& parameter, const Slice& slice, std::uint64_t seed,
 
 }  // namespace
 
-std::int64_t Parameter::global_numel() const { return product(global_shape); }
+std::int64_t Parameter::global_numel() const {
+  return product(global_shape);
+}
 
 at::Tensor ParameterRegistry::add(Parameter parameter) {
   for (const Parameter& known : parameters_) {
-    MUMOE_CHECK(known.name != parameter.name, parameter.name,
+    MUMOE_CHECK(known.name != parameter.name,
+                parameter.name,
                 " is registered twice");
   }
+  parameter.decay = parameter.decay || decay_all_;
   auto shape = parameter.global_shape;
   if (parameter.placement.is_cut()) {
     MUMOE_CHECK(parameter.placement.cut_dim < static_cast<int>(shape.size()),
-                parameter.name, ": no dim ", parameter.placement.cut_dim);
+                parameter.name,
+                ": no dim ",
+                parameter.placement.cut_dim);
     shape[parameter.placement.cut_dim] = slice(parameter).padded;
   }
   const auto dtype = parameter.full_precision ? master_dtype() : compute_;
@@ -84,14 +96,16 @@ at::ScalarType ParameterRegistry::master_dtype() const {
 
 const Parameter& ParameterRegistry::at(const std::string& name) const {
   const auto found =
-      std::find_if(parameters_.begin(), parameters_.end(),
+      std::find_if(parameters_.begin(),
+                   parameters_.end(),
                    [&](const Parameter& p) { return p.name == name; });
   MUMOE_CHECK(found != parameters_.end(), "no parameter is named ", name);
   return *found;
 }
 
 std::int64_t ParameterRegistry::global_numel() const {
-  return std::accumulate(parameters_.begin(), parameters_.end(),
+  return std::accumulate(parameters_.begin(),
+                         parameters_.end(),
                          std::int64_t{0},
                          [](std::int64_t sum, const Parameter& p) {
                            return sum + p.global_numel();
@@ -107,7 +121,10 @@ Slice ParameterRegistry::slice(const Parameter& parameter) const {
 at::Tensor ParameterRegistry::cut(const Parameter& parameter,
                                   const at::Tensor& whole) const {
   MUMOE_CHECK(whole.sizes() == at::IntArrayRef(parameter.global_shape),
-              parameter.name, ": shape ", whole.sizes(), ", expected ",
+              parameter.name,
+              ": shape ",
+              whole.sizes(),
+              ", expected ",
               at::IntArrayRef(parameter.global_shape));
   if (!parameter.placement.is_cut()) return whole;
   const Slice part = slice(parameter);

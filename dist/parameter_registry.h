@@ -39,12 +39,15 @@ struct Parameter {
 /// Not thread-safe; tensors are on `device`.
 class ParameterRegistry {
  public:
-  /// Slices are those of this rank of `tp`; values have dtype `compute`.
+  /// Slices are those of this rank of `tp`; values have dtype `compute`. With
+  /// `decay_all`, weight decay applies to every parameter, whatever it was
+  /// registered with.
   /// `tp` must outlive the registry.
   ParameterRegistry(Communicator& tp,
                     at::ScalarType compute,
-                    at::Device device)
-      : tp_(tp), compute_(compute), device_(device) {}
+                    at::Device device,
+                    bool decay_all = false)
+      : tp_(tp), compute_(compute), device_(device), decay_all_(decay_all) {}
 
   /// Registers a parameter and returns its slice, still without values: they
   /// come from `FlatBuckets`. Throws `InternalError` for a name given twice.
@@ -73,6 +76,7 @@ class ParameterRegistry {
   Communicator& tp_;
   at::ScalarType compute_;
   at::Device device_;
+  bool decay_all_;
   std::vector<Parameter> parameters_;
 };
 

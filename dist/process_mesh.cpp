@@ -8,12 +8,25 @@ ProcessMesh::ProcessMesh(Communicator& world, int dp, int tp) : world_(world) {
   const int ranks = world.size();
   require(tp >= 1, "parallel.tp = ", tp, ": expected at least 1");
   require(dp >= 0, "parallel.dp = ", dp, ": expected auto or at least 1");
-  require(ranks % tp == 0, "parallel.tp = ", tp, ": ", ranks,
+  require(ranks % tp == 0,
+          "parallel.tp = ",
+          tp,
+          ": ",
+          ranks,
           " ranks do not divide by it");
   if (dp == 0) dp = ranks / tp;
-  require(dp * tp == ranks, "parallel.dp = ", dp, " and parallel.tp = ", tp,
-          ": their product ", dp * tp, " is not the number of ranks, ", ranks,
-          " (start with mpirun -n ", dp * tp, ")");
+  require(dp * tp == ranks,
+          "parallel.dp = ",
+          dp,
+          " and parallel.tp = ",
+          tp,
+          ": their product ",
+          dp * tp,
+          " is not the number of ranks, ",
+          ranks,
+          " (start with mpirun -n ",
+          dp * tp,
+          ")");
   const int dp_rank = world.rank() / tp;
   const int tp_rank = world.rank() % tp;
   dp_ = world.split(tp_rank, dp_rank, "dp");
@@ -21,8 +34,18 @@ ProcessMesh::ProcessMesh(Communicator& world, int dp, int tp) : world_(world) {
 }
 
 std::string ProcessMesh::describe() const {
-  return concat("dp ", dp_->rank(), "/", dp_->size(), " tp ", tp_->rank(), "/",
-                tp_->size(), " world ", world_.rank(), "/", world_.size());
+  return concat("dp ",
+                dp_->rank(),
+                "/",
+                dp_->size(),
+                " tp ",
+                tp_->rank(),
+                "/",
+                tp_->size(),
+                " world ",
+                world_.rank(),
+                "/",
+                world_.size());
 }
 
 void ProcessMesh::set_deadline(std::chrono::milliseconds deadline) {

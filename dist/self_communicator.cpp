@@ -17,7 +17,8 @@ class SelfCommunicator final : public Communicator {
   Work do_all_gather(const at::Tensor&, const at::Tensor&) override {
     return {};
   }
-  Work do_reduce_scatter(const at::Tensor&, const at::Tensor&,
+  Work do_reduce_scatter(const at::Tensor&,
+                         const at::Tensor&,
                          ReduceOp) override {
     return {};
   }

@@ -9,11 +9,11 @@
 
 namespace mumoe::launch {
 
-/// What a subcommand gets: its words, and a place for the MPI runtime, which
-/// `main` owns so that it can end the other ranks after an error.
+/// What a subcommand gets: its words, and MPI if a launcher started this
+/// process as a rank. `main` owns it, to end the other ranks after an error.
 struct Invocation {
   std::vector<std::string> arguments;
-  std::optional<dist::MpiRuntime>& mpi;
+  const std::optional<dist::MpiRuntime>& mpi;
 };
 
 // One a file. Each returns what the process tells its launcher, and throws

@@ -13,37 +13,30 @@ namespace {
 
 at::ScalarType dtype_of(Precision precision) {
   switch (precision) {
-    case Precision::bf16: return at::kBFloat16;
-    case Precision::fp64: return at::kDouble;
-    default: return at::kFloat;
+    case Precision::bf16:
+      return at::kBFloat16;
+    case Precision::fp64:
+      return at::kDouble;
+    default:
+      return at::kFloat;
   }
 }
 
 }  // namespace
 
 Compute choose_compute(Options& options, dist::Communicator& world) {
-  const bool has_cuda = at::hasCUDA();
-  require(options.device != DeviceKind::cuda || has_cuda,
-          "train.device = cuda: this machine or this build has no GPU");
-  // Training on GPUs needs the NCCL backend for more than one rank.
-  if (options.device == DeviceKind::automatic) {
-    options.device =
-        has_cuda && world.size() == 1 ? DeviceKind::cuda : DeviceKind::cpu;
-  }
-  require(options.device != DeviceKind::cuda || world.size() == 1,
-          "train.device = cuda: this version runs one rank on a GPU; several "
-          "ranks need the NCCL backend");
+  require(options.device != DeviceKind::cuda,
+          "train.device = cuda: this version computes on CPUs, expected auto "
+          "or cpu");
+  options.device = DeviceKind::cpu;
   if (options.precision == Precision::automatic) {
-    const bool native =
-        options.device == DeviceKind::cuda || cpu_multiplies_bf16();
-    const at::Tensor chosen = at::full({1}, native ? 1 : 0, at::kLong);
+    const at::Tensor chosen =
+        at::full({1}, cpu_multiplies_bf16() ? 1 : 0, at::kLong);
     world.broadcast(chosen, 0);
-    options.precision = chosen.item<std::int64_t>() == 1 ? Precision::bf16
-                                                         : Precision::fp32;
+    options.precision =
+        chosen.item<std::int64_t>() == 1 ? Precision::bf16 : Precision::fp32;
   }
-  return {dtype_of(options.precision),
-          options.device == DeviceKind::cuda ? at::Device(at::kCUDA, 0)
-                                             : at::Device(at::kCPU)};
+  return {dtype_of(options.precision), at::Device(at::kCPU)};
 }
 
 void replay_choices(Options& options,
@@ -61,8 +54,7 @@ double measure_peak_flops(const Compute& compute, dist::Communicator& world) {
   using Clock = std::chrono::steady_clock;
   constexpr std::int64_t kSize = 1024;
   constexpr int kRounds = 5;
-  const auto options =
-      at::TensorOptions(compute.dtype).device(compute.device);
+  const auto options = at::TensorOptions(compute.dtype).device(compute.device);
   const at::Tensor a = at::ones({kSize, kSize}, options);
   at::Tensor c = at::mm(a, a);
   double best = 0;

@@ -22,7 +22,7 @@ struct Compute {
 
 /// Settles `auto` for precision and device, on rank 0 for all, and writes the
 /// choice into `options`. bf16 where it is multiplied natively, else fp32.
-/// Throws `InputError` for a device that is not there. Collective.
+/// Throws `InputError` for a device that this version cannot use. Collective.
 Compute choose_compute(Options& options, dist::Communicator& world);
 
 /// Takes over from a checkpoint's settings what was chosen automatically, where

@@ -10,7 +10,8 @@ namespace mumoe::launch {
 namespace {
 
 void print_split(const char* name, const data::Split& split) {
-  std::printf("  %-5s %12llu tokens  %8.2f MB of text  %s\n", name,
+  std::printf("  %-5s %12llu tokens  %8.2f MB of text  %s\n",
+              name,
               static_cast<unsigned long long>(split.tokens),
               static_cast<double>(split.bytes) / 1e6,
               split.path.filename().c_str());
@@ -19,14 +20,18 @@ void print_split(const char* name, const data::Split& split) {
 }  // namespace
 
 ExitCode data_command(const Invocation& invocation) {
-  const CommandLine line = read_command_line(
-      invocation.arguments, {{"out", "where to write the token files"}});
+  const CommandLine line =
+      read_command_line(invocation.arguments,
+                        "data",
+                        {{"out", "where to write the token files"}});
   const auto tokenizer = data::make_tokenizer(line.options.tokenizer);
   const auto out = line.own.find("out");
   const data::PreparedData prepared =
-      data::prepare(line.options.source, *tokenizer,
+      data::prepare(line.options.source,
+                    *tokenizer,
                     out == line.own.end() ? "" : out->second);
-  std::printf("%s (%s, vocabulary %lld) in %s\n", prepared.source.c_str(),
+  std::printf("%s (%s, vocabulary %lld) in %s\n",
+              prepared.source.c_str(),
               prepared.tokenizer.c_str(),
               static_cast<long long>(prepared.vocabulary),
               prepared.folder.c_str());

@@ -63,7 +63,9 @@ ExitCode help_command(const Invocation& invocation) {
     std::fputs(kData, stdout);
   } else {
     require(topic.empty() || topic == "--help" || topic == "help",
-            "mumoe help ", topic, ": no such subcommand");
+            "mumoe help ",
+            topic,
+            ": no such subcommand");
     std::fputs(kOverview, stdout);
   }
   return ExitCode::done;

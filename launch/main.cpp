@@ -38,15 +38,21 @@ void keep_freed_memory() {
   mallopt(M_TOP_PAD, 64 << 20);
 }
 
-ExitCode dispatch(int argc, char** argv,
+ExitCode dispatch(int argc,
+                  char** argv,
                   std::optional<mumoe::dist::MpiRuntime>& mpi) {
   const std::string name = argc > 1 ? argv[1] : "help";
   const auto found = commands().find(name);
-  mumoe::require(found != commands().end(), "mumoe ", name,
+  mumoe::require(found != commands().end(),
+                 "mumoe ",
+                 name,
                  ": no such subcommand; mumoe help lists them");
   Invocation invocation{{}, mpi};
   if (name.starts_with("--")) invocation.arguments.push_back(name);
   for (int i = 2; i < argc; ++i) invocation.arguments.emplace_back(argv[i]);
+  if (argc == 3 && invocation.arguments.front() == "--help") {
+    return mumoe::launch::help_command({{name}, mpi});
+  }
   return found->second(invocation);
 }
 
@@ -57,14 +63,18 @@ int main(int argc, char** argv) {
   std::optional<mumoe::dist::MpiRuntime> mpi;
   ExitCode code = ExitCode::internal;
   try {
+    if (mumoe::dist::MpiRuntime::launched_by_mpi()) mpi.emplace();
     const ExitCode done = dispatch(argc, argv, mpi);
     mpi.reset();
     return static_cast<int>(done);
   } catch (const mumoe::Error& error) {
     code = error.exit_code();
-    // All ranks find the same fault in what the user gives, as a rule, and rank
-    // 0 says so and ends them. What another rank alone finds, it says itself.
-    if (mpi && code == ExitCode::bad_input && mpi->world().rank() != 0) {
+    // All ranks find the same fault in what the user gives, as a rule, and the
+    // same number not finite: rank 0 says so and ends them. What another rank
+    // alone finds, it says itself.
+    const bool found_by_all =
+        code == ExitCode::bad_input || code == ExitCode::non_finite;
+    if (mpi && found_by_all && mpi->world().rank() != 0) {
       std::this_thread::sleep_for(std::chrono::seconds(3));
     }
     std::fprintf(stderr, "mumoe: %s\n", error.what());

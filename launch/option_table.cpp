@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <numeric>
 #include <type_traits>
 #include <utility>
@@ -22,7 +23,8 @@ Number parse_number(const std::string& text, const char* expected) {
   Number value{};
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
-  require(error == std::errc() && stop == end && !text.empty(), "expected ",
+  require(error == std::errc() && stop == end && !text.empty(),
+          "expected ",
           expected);
   return value;
 }
@@ -38,8 +40,9 @@ std::vector<std::int64_t> parse_list(const std::string& text) {
   std::size_t begin = 0;
   while (begin <= text.size()) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
-    values.push_back(parse_number<std::int64_t>(
-        text.substr(begin, end - begin), "whole numbers with commas between"));
+    values.push_back(
+        parse_number<std::int64_t>(text.substr(begin, end - begin),
+                                   "whole numbers with commas between"));
     begin = end + 1;
   }
   return values;
@@ -48,8 +51,8 @@ std::vector<std::int64_t> parse_list(const std::string& text) {
 /// `field` maps Options& to the member.
 template <class Field>
 Key key(std::string name, std::string help, Field field) {
-  using Value = std::remove_reference_t<decltype(field(
-      std::declval<Options&>()))>;
+  using Value =
+      std::remove_reference_t<decltype(field(std::declval<Options&>()))>;
   const auto read = [field](const Options& o) -> const Value& {
     return field(const_cast<Options&>(o));
   };
@@ -67,7 +70,9 @@ Key key(std::string name, std::string help, Field field) {
     k.get = [read](const Options& o) { return fmt::format("{}", read(o)); };
   } else if constexpr (std::is_floating_point_v<Value>) {
     k.set = [field](Options& o, const std::string& text) {
-      field(o) = parse_number<Value>(text, "a number");
+      const auto value = parse_number<Value>(text, "a number");
+      require(std::isfinite(value), "expected a finite number");
+      field(o) = value;
     };
     // The shortest text that reads back as the same number.
     k.get = [read](const Options& o) { return fmt::format("{}", read(o)); };
@@ -100,8 +105,7 @@ Key automatic(std::string name, std::string help, Field field) {
 }
 
 template <class Enum, class Field>
-Key choice(std::string name, std::string help, Names<Enum> names,
-           Field field) {
+Key choice(std::string name, std::string help, Names<Enum> names, Field field) {
   Key k{.name = std::move(name), .help = std::move(help), .set = {}, .get = {}};
   k.set = [names, field](Options& o, const std::string& text) {
     std::string allowed;
@@ -115,8 +119,8 @@ Key choice(std::string name, std::string help, Names<Enum> names,
     fail<InputError>("expected one of: ", allowed);
   };
   k.get = [names, field](const Options& o) {
-    const auto found = std::find_if(
-        names.begin(), names.end(), [&](const auto& name) {
+    const auto found =
+        std::find_if(names.begin(), names.end(), [&](const auto& name) {
           return name.first == field(const_cast<Options&>(o));
         });
     return std::string(found->second);
@@ -131,42 +135,56 @@ std::vector<Key> make_table() {
   using model::MlpKind;
   using train::ScheduleKind;
   return {
-      choice<std::string>("model.family", "architecture", {{"gpt2", "gpt2"}},
+      choice<std::string>("model.family",
+                          "architecture",
+                          {{"gpt2", "gpt2"}},
                           MUMOE_FIELD(family)),
-      choice<MlpKind>("model.mlp", "what each block has as its MLP",
+      choice<MlpKind>("model.mlp",
+                      "what each block has as its MLP",
                       {{MlpKind::dense, "dense"}, {MlpKind::cp, "cp"}},
                       MUMOE_FIELD(model.mlp)),
-      key("model.experts", "experts, one count a level (64 or 16,16)",
+      key("model.experts",
+          "experts, one count a level (64 or 16,16)",
           MUMOE_FIELD(model.experts)),
       key("model.rank", "rank R of the CP factors", MUMOE_FIELD(model.rank)),
-      choice<std::string>("model.gate", "activation of the gate",
-                          {{"entmax15", "entmax15"}}, MUMOE_FIELD(gate)),
-      choice<GateNorm>("model.gate_norm", "normalisation of the gate's logits",
+      choice<std::string>("model.gate",
+                          "activation of the gate",
+                          {{"entmax15", "entmax15"}},
+                          MUMOE_FIELD(gate)),
+      choice<GateNorm>("model.gate_norm",
+                       "normalisation of the gate's logits",
                        {{GateNorm::layer, "layer"}, {GateNorm::none, "none"}},
                        MUMOE_FIELD(model.gate_norm)),
       key("model.depth", "blocks", MUMOE_FIELD(model.depth)),
       key("model.heads", "attention heads", MUMOE_FIELD(model.heads)),
-      key("model.width", "width of the residual stream",
+      key("model.width",
+          "width of the residual stream",
           MUMOE_FIELD(model.width)),
-      automatic("model.hidden", "hidden width of an MLP (auto: 4 x width)",
+      automatic("model.hidden",
+                "hidden width of an MLP (auto: 4 x width)",
                 MUMOE_FIELD(model.hidden)),
       key("model.context", "tokens a sample", MUMOE_FIELD(model.context)),
       automatic("model.vocab",
                 "rows of the embedding (auto: 256 for bytes, 50304 for gpt2)",
                 MUMOE_FIELD(model.vocab)),
-      key("model.bias", "biases of linear layers and norms",
+      key("model.bias",
+          "biases of linear layers and norms",
           MUMOE_FIELD(model.bias)),
-      key("model.expert_bias", "a bias for every expert",
+      key("model.expert_bias",
+          "a bias for every expert",
           MUMOE_FIELD(model.expert_bias)),
       key("data.source",
           "speeches, a folder of .txt files, or one with train.bin and val.bin",
           MUMOE_FIELD(source)),
-      choice<std::string>("data.tokenizer", "how text becomes tokens",
+      choice<std::string>("data.tokenizer",
+                          "how text becomes tokens",
                           {{"bytes", "bytes"}, {"gpt2", "gpt2"}},
                           MUMOE_FIELD(tokenizer)),
-      automatic("parallel.dp", "data-parallel ranks (auto: all)",
+      automatic("parallel.dp",
+                "data-parallel ranks (auto: all)",
                 MUMOE_FIELD(dp)),
-      key("parallel.tp", "tensor-parallel ranks (this version: 1)",
+      key("parallel.tp",
+          "tensor-parallel ranks (this version: 1)",
           MUMOE_FIELD(tp)),
       key("parallel.deadline",
           "seconds a rank waits for the others before the job ends",
@@ -175,25 +193,35 @@ std::vector<Key> make_table() {
       key("optimizer.beta1", "AdamW beta1", MUMOE_FIELD(optimizer.beta1)),
       key("optimizer.beta2", "AdamW beta2", MUMOE_FIELD(optimizer.beta2)),
       key("optimizer.eps", "AdamW epsilon", MUMOE_FIELD(optimizer.eps)),
-      key("optimizer.weight_decay", "decay of tensors with 2 or more dims",
+      key("optimizer.weight_decay",
+          "decay of tensors with 2 or more dims",
           MUMOE_FIELD(optimizer.weight_decay)),
-      key("optimizer.clip", "largest gradient norm (0: any)",
+      key("optimizer.decay_vectors",
+          "decay norms and biases as well",
+          MUMOE_FIELD(optimizer.decay_vectors)),
+      key("optimizer.clip",
+          "largest gradient norm (0: any)",
           MUMOE_FIELD(optimizer.clip)),
-      choice<ScheduleKind>("schedule.kind", "learning rate after the warm-up",
+      choice<ScheduleKind>("schedule.kind",
+                           "learning rate after the warm-up",
                            {{ScheduleKind::cosine, "cosine"},
                             {ScheduleKind::linear, "linear"},
                             {ScheduleKind::constant, "constant"}},
                            MUMOE_FIELD(schedule.kind)),
-      key("schedule.warmup", "steps of linear growth",
+      key("schedule.warmup",
+          "steps of linear growth",
           MUMOE_FIELD(schedule.warmup)),
-      key("schedule.min_lr", "learning rate at the end",
+      key("schedule.min_lr",
+          "learning rate at the end",
           MUMOE_FIELD(schedule.min_lr)),
       automatic("schedule.steps",
                 "step at which min_lr is reached (auto: train.steps)",
                 MUMOE_FIELD(schedule.steps)),
-      key("train.steps", "optimizer steps of the whole run",
+      key("train.steps",
+          "optimizer steps of the whole run",
           MUMOE_FIELD(trainer.steps)),
-      key("train.batch", "samples a step, all ranks",
+      key("train.batch",
+          "samples a step, all ranks",
           MUMOE_FIELD(trainer.batch)),
       automatic("train.micro_batch",
                 "samples a rank holds at once (auto: all of a step)",
@@ -205,7 +233,8 @@ std::vector<Key> make_table() {
                          {Precision::fp32, "fp32"},
                          {Precision::fp64, "fp64"}},
                         MUMOE_FIELD(precision)),
-      choice<DeviceKind>("train.device", "where to compute",
+      choice<DeviceKind>("train.device",
+                         "where to compute",
                          {{DeviceKind::automatic, "auto"},
                           {DeviceKind::cpu, "cpu"},
                           {DeviceKind::cuda, "cuda"}},
@@ -216,17 +245,23 @@ std::vector<Key> make_table() {
           .set = [](Options& o,
                     const std::string& text) { o.trainer.out = text; },
           .get = [](const Options& o) { return o.trainer.out.string(); }},
-      key("train.resume", "go on from the newest checkpoint of train.out",
+      key("train.resume",
+          "go on from the newest checkpoint of train.out",
           MUMOE_FIELD(resume)),
-      key("train.eval_every", "steps between evaluations (0: only at the end)",
+      key("train.eval_every",
+          "steps between evaluations (0: only at the end)",
           MUMOE_FIELD(trainer.eval_every)),
-      key("train.eval_windows", "validation samples of an evaluation",
+      key("train.eval_windows",
+          "validation samples of an evaluation",
           MUMOE_FIELD(trainer.eval_windows)),
-      key("checkpoint.every", "steps between checkpoints (0: only at the end)",
+      key("checkpoint.every",
+          "steps between checkpoints (0: only at the end)",
           MUMOE_FIELD(trainer.checkpoint_every)),
-      key("checkpoint.keep", "newest checkpoints kept",
+      key("checkpoint.keep",
+          "newest checkpoints kept",
           MUMOE_FIELD(trainer.checkpoint_keep)),
-      key("log.every", "steps between lines of progress",
+      key("log.every",
+          "steps between lines of progress",
           MUMOE_FIELD(trainer.log_every)),
   };
 }
@@ -262,12 +297,13 @@ const Key* find_key(const std::string& name) {
   return nullptr;
 }
 
-const std::string& nearest_key(const std::string& name) {
-  return std::min_element(option_table().begin(), option_table().end(),
-                          [&](const Key& a, const Key& b) {
-                            return edits(a.name, name) < edits(b.name, name);
-                          })
-      ->name;
+const std::string& nearest(const std::vector<std::string>& known,
+                           const std::string& name) {
+  return *std::min_element(known.begin(),
+                           known.end(),
+                           [&](const std::string& a, const std::string& b) {
+                             return edits(a, name) < edits(b, name);
+                           });
 }
 
 }  // namespace mumoe::launch

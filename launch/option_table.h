@@ -24,7 +24,8 @@ const std::vector<Key>& option_table();
 /// The key called `name`, or nullptr.
 const Key* find_key(const std::string& name);
 
-/// The known key that looks most like `name`.
-const std::string& nearest_key(const std::string& name);
+/// Which of `known` (at least one) looks most like `name`.
+const std::string& nearest(const std::vector<std::string>& known,
+                           const std::string& name);
 
 }  // namespace mumoe::launch

@@ -14,16 +14,38 @@ namespace {
 
 namespace po = boost::program_options;
 
-[[noreturn]] void refuse_unknown(const std::string& name,
-                                 const std::string& where) {
-  fail<InputError>(where, ": unknown key ", name, "; did you mean ",
-                   nearest_key(name), "?");
+/// What a subcommand's command line may hold, beside its own options.
+bool takes(const std::string& section, const Key& key) {
+  return section == "*" ||
+         (!section.empty() && key.name.starts_with(section + "."));
 }
 
-void assign(Options& options, Origins& origins, const std::string& name,
-            const std::string& value, const std::string& origin) {
+[[noreturn]] void refuse_unknown(const std::string& name,
+                                 const std::string& where,
+                                 const std::vector<std::string>& known) {
+  fail<InputError>(where,
+                   ": unknown key ",
+                   name,
+                   "; did you mean ",
+                   nearest(known, name),
+                   "?");
+}
+
+std::vector<std::string> key_names(const std::string& section) {
+  std::vector<std::string> names;
+  for (const Key& key : option_table()) {
+    if (takes(section, key)) names.push_back(key.name);
+  }
+  return names;
+}
+
+void assign(Options& options,
+            Origins& origins,
+            const std::string& name,
+            const std::string& value,
+            const std::string& origin) {
   const Key* key = find_key(name);
-  if (key == nullptr) refuse_unknown(name, origin);
+  if (key == nullptr) refuse_unknown(name, origin, key_names("*"));
   try {
     key->set(options, value);
   } catch (const InputError& error) {
@@ -32,20 +54,28 @@ void assign(Options& options, Origins& origins, const std::string& name,
   origins[name] = origin;
 }
 
-void read_file_into(const std::filesystem::path& file, Options& options,
+void read_file_into(const std::filesystem::path& file,
+                    Options& options,
                     Origins& origins) {
   std::ifstream in(file);
-  require(in.good() && !std::filesystem::is_directory(file), file.string(),
+  require(in.good() && !std::filesystem::is_directory(file),
+          file.string(),
           ": cannot read this configuration");
   try {
-    const auto parsed = po::parse_config_file(
-        in, po::options_description(), /*allow_unregistered=*/true);
+    const auto parsed = po::parse_config_file(in,
+                                              po::options_description(),
+                                              /*allow_unregistered=*/true);
     for (const auto& option : parsed.options) {
-      assign(options, origins, option.string_key,
-             option.value.empty() ? "" : option.value.front(), file.string());
+      assign(options,
+             origins,
+             option.string_key,
+             option.value.empty() ? "" : option.value.front(),
+             file.string());
     }
   } catch (const po::error& error) {
-    fail<InputError>(file.string(), ": ", error.what(),
+    fail<InputError>(file.string(),
+                     ": ",
+                     error.what(),
                      "; expected [section] and key = value lines");
   }
 }
@@ -59,8 +89,10 @@ void resolve(Options& o) {
   o.trainer.validate();
   o.schedule.validate();
   o.optimizer.validate();
-  require(o.deadline > 0, "parallel.deadline = ", o.deadline,
-          ": expected more than 0 seconds");
+  require(o.deadline >= 1 && o.deadline <= 1e6,
+          "parallel.deadline = ",
+          o.deadline,
+          ": expected 1 to 1000000 seconds");
 }
 
 /// The defaults of what is resolved are `auto`.
@@ -72,15 +104,21 @@ Options unresolved_defaults() {
   return options;
 }
 
-po::options_description describe(const std::vector<OwnOption>& own) {
+po::options_description describe(const std::string& section,
+                                 const std::vector<OwnOption>& own) {
   po::options_description description;
   auto add = description.add_options();
-  add("config", po::value<std::string>(), "configuration file");
-  add("print-config", po::bool_switch(), "print the resolved configuration");
+  if (!section.empty()) {
+    add("config", po::value<std::string>(), "configuration file");
+  }
+  if (section == "*") {
+    add("print-config", "print the resolved configuration");
+  }
   for (const OwnOption& option : own) {
     add(option.name.c_str(), po::value<std::string>(), option.help.c_str());
   }
   for (const Key& key : option_table()) {
+    if (!takes(section, key)) continue;
     auto* value = po::value<std::string>();
     if (key.is_switch) value->implicit_value("yes");
     add(key.name.c_str(), value, key.help.c_str());
@@ -103,25 +141,28 @@ std::vector<std::string> join_switches(std::vector<std::string> arguments) {
 }
 
 po::variables_map parse(const std::vector<std::string>& arguments,
+                        const std::string& section,
                         const std::vector<OwnOption>& own) {
   using Style = po::command_line_style::style_t;
   po::variables_map values;
   try {
-    po::store(
-        po::command_line_parser(join_switches(arguments))
-            .options(describe(own))
-            .positional({})
-            .style(Style(po::command_line_style::unix_style &
-                         ~po::command_line_style::allow_guessing))
-            .run(),
-        values);
+    po::store(po::command_line_parser(join_switches(arguments))
+                  .options(describe(section, own))
+                  .positional({})
+                  .style(Style(po::command_line_style::unix_style &
+                               ~po::command_line_style::allow_guessing))
+                  .run(),
+              values);
   } catch (const po::unknown_option& error) {
     std::string name = error.get_option_name();
     name.erase(0, name.find_first_not_of('-'));
-    refuse_unknown(name, "command line");
+    std::vector<std::string> known = key_names(section);
+    for (const OwnOption& option : own) known.push_back(option.name);
+    refuse_unknown(name, "command line", known);
   } catch (const po::too_many_positional_options_error&) {
-    fail<InputError>("command line: a word without its --key; expected "
-                     "--section.key value");
+    fail<InputError>(
+        "command line: a word without its --key; expected "
+        "--section.key value");
   } catch (const po::error& error) {
     fail<InputError>("command line: ", error.what());
   }
@@ -131,14 +172,16 @@ po::variables_map parse(const std::vector<std::string>& arguments,
 }  // namespace
 
 CommandLine read_command_line(const std::vector<std::string>& arguments,
+                              const std::string& section,
                               const std::vector<OwnOption>& own) {
-  const po::variables_map values = parse(arguments, own);
+  const po::variables_map values = parse(arguments, section, own);
   CommandLine line;
   line.options = unresolved_defaults();
-  line.print_config = values["print-config"].as<bool>();
+  line.print_config = values.count("print-config") > 0;
   if (values.count("config") > 0) {
-    read_file_into(
-        values["config"].as<std::string>(), line.options, line.origins);
+    read_file_into(values["config"].as<std::string>(),
+                   line.options,
+                   line.origins);
   }
   for (const auto& [name, value] : values) {
     if (name == "config" || name == "print-config") continue;
@@ -175,7 +218,8 @@ std::string to_config_text(const Options& options, const Origins* origins) {
       text += line + "\n";
     } else {
       const auto found = origins->find(key.name);
-      text += fmt::format("{:<32} # {}\n", line,
+      text += fmt::format("{:<32} # {}\n",
+                          line,
                           found == origins->end() ? "default" : found->second);
     }
   }
@@ -192,7 +236,9 @@ std::string describe_keys() {
   const Options defaults = unresolved_defaults();
   std::string text;
   for (const Key& key : option_table()) {
-    text += fmt::format("  --{:<24} {} [{}]\n", key.name, key.help,
+    text += fmt::format("  --{:<24} {} [{}]\n",
+                        key.name,
+                        key.help,
                         key.get(defaults));
   }
   return text;

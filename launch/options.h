@@ -16,7 +16,7 @@ namespace mumoe::launch {
 enum class Precision { automatic, bf16, fp32, fp64 };
 enum class DeviceKind { automatic, cpu, cuda };
 
-/// Every setting of a run; `table()` in option_table.cpp gives each its key,
+/// Every setting of a run; `option_table()` gives each its key,
 /// its text form and its meaning.
 struct Options {
   model::Gpt2Config model;
@@ -58,10 +58,13 @@ struct OwnOption {
 };
 
 /// Reads `--config FILE` (INI) and then `--section.key value`; the command line
-/// wins. Values that depend on others (hidden width, vocabulary, length of the
-/// schedule) are resolved. Throws `InputError`: an unknown key (with the
-/// nearest known one), a value of the wrong type, where it stands.
+/// wins. A subcommand takes the keys of `section` alone on its command line
+/// ("*": of all; "": of none, and no --config), and its own options. Values
+/// that depend on others (hidden width, vocabulary, length of the schedule) are
+/// resolved. Throws `InputError`: an unknown key (with the nearest known one),
+/// a value of the wrong type, where it stands.
 CommandLine read_command_line(const std::vector<std::string>& arguments,
+                              const std::string& section = "*",
                               const std::vector<OwnOption>& own = {});
 
 /// Reads a resolved configuration, such as a run directory's config.cfg.

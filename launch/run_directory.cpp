@@ -18,7 +18,8 @@ namespace mumoe::launch {
 namespace {
 
 nlohmann::json describe_split(const data::Split& split) {
-  return {{"tokens", split.tokens}, {"bytes", split.bytes},
+  return {{"tokens", split.tokens},
+          {"bytes", split.bytes},
           {"xxh64", split.hash}};
 }
 
@@ -32,14 +33,15 @@ nlohmann::json provenance(const Options& options,
       {"git_revision", kGitRevision},
       {"libtorch", TORCH_VERSION},
       {"nccl", dist::nccl_version().value_or("none")},
-      {"gemm_library", at::hasMKLDNN() ? "oneDNN and MKL, by LibTorch"
-                                       : "MKL, by LibTorch"},
+      {"gemm_library",
+       at::hasMKLDNN() ? "oneDNN and MKL, by LibTorch" : "MKL, by LibTorch"},
       {"instruction_set", to_string(best_isa())},
       {"native_bf16", cpu_multiplies_bf16()},
       {"threads_per_rank", at::get_num_threads()},
       {"host", host},
       {"mesh",
-       {{"dp", mesh.dp().size()}, {"tp", mesh.tp().size()},
+       {{"dp", mesh.dp().size()},
+        {"tp", mesh.tp().size()},
         {"world", mesh.world().size()}}},
       {"precision", to_map(options).at("train.precision")},
       {"data",
@@ -59,10 +61,14 @@ void prepare_run_directory(const Options& options,
   if (out.empty()) return;
   std::error_code error;
   std::filesystem::create_directories(out, error);
-  require(!error, "train.out = ", out.string(), ": cannot create: ",
+  require(!error,
+          "train.out = ",
+          out.string(),
+          ": cannot create: ",
           error.message());
   require(options.resume || !train::latest_checkpoint(out / "checkpoints"),
-          "train.out = ", out.string(),
+          "train.out = ",
+          out.string(),
           ": holds a run with checkpoints; resume it with --train.resume or "
           "choose another folder");
   write_file_atomically(out / "config.cfg", to_config_text(options));
@@ -71,7 +77,8 @@ void prepare_run_directory(const Options& options,
 }
 
 std::map<std::string, std::string> settings_that_matter(
-    const Options& options, const data::PreparedData& data) {
+    const Options& options,
+    const data::PreparedData& data) {
   std::map<std::string, std::string> kept;
   for (const auto& [name, value] : to_map(options)) {
     if (name.starts_with("model.") || name.starts_with("optimizer.") ||
@@ -91,8 +98,13 @@ void check_resumable(const std::map<std::string, std::string>& stored,
   for (const auto& [name, value] : now) {
     const auto found = stored.find(name);
     require(found != stored.end() && found->second == value,
-            "--train.resume: ", name, " is ", value, ", but the run in ",
-            checkpoint.string(), " has ",
+            "--train.resume: ",
+            name,
+            " is ",
+            value,
+            ", but the run in ",
+            checkpoint.string(),
+            " has ",
             found == stored.end() ? "none" : found->second,
             "; give the same value, or start a new run");
   }

@@ -14,7 +14,8 @@
 namespace mumoe::launch {
 namespace {
 
-double number(const CommandLine& line, const std::string& name,
+double number(const CommandLine& line,
+              const std::string& name,
               double otherwise) {
   const auto found = line.own.find(name);
   if (found == line.own.end()) return otherwise;
@@ -25,16 +26,25 @@ double number(const CommandLine& line, const std::string& name,
   } catch (const std::exception&) {
     used = 0;
   }
-  require(used == found->second.size() && used > 0, "--", name, " ",
-          found->second, ": expected a number");
+  require(used == found->second.size() && used > 0,
+          "--",
+          name,
+          " ",
+          found->second,
+          ": expected a number");
   return value;
 }
 
-std::int64_t whole_number(const CommandLine& line, const std::string& name,
+std::int64_t whole_number(const CommandLine& line,
+                          const std::string& name,
                           std::int64_t otherwise) {
   const double value = number(line, name, static_cast<double>(otherwise));
   const auto whole = static_cast<std::int64_t>(value);
-  require(static_cast<double>(whole) == value, "--", name, " ", value,
+  require(static_cast<double>(whole) == value,
+          "--",
+          name,
+          " ",
+          value,
           ": expected a whole number");
   return whole;
 }
@@ -42,14 +52,15 @@ std::int64_t whole_number(const CommandLine& line, const std::string& name,
 }  // namespace
 
 ExitCode sample_command(const Invocation& invocation) {
-  const CommandLine line = read_command_line(
-      invocation.arguments,
-      {{"run", "run directory"},
-       {"prompt", "what the text begins with"},
-       {"tokens", "tokens to add"},
-       {"temperature", "0 takes the most likely token"},
-       {"top-k", "draw from the so many most likely tokens"},
-       {"seed", "of the draws"}});
+  const CommandLine line =
+      read_command_line(invocation.arguments,
+                        "",
+                        {{"run", "run directory"},
+                         {"prompt", "what the text begins with"},
+                         {"tokens", "tokens to add"},
+                         {"temperature", "0 takes the most likely token"},
+                         {"top-k", "draw from the so many most likely tokens"},
+                         {"seed", "of the draws"}});
   const auto run = line.own.find("run");
   require(run != line.own.end(), "mumoe sample: --run FOLDER is missing");
   const std::filesystem::path folder = run->second;
@@ -69,8 +80,7 @@ ExitCode sample_command(const Invocation& invocation) {
   config.tokens = whole_number(line, "tokens", config.tokens);
   config.temperature = number(line, "temperature", config.temperature);
   config.top_k = whole_number(line, "top-k", config.top_k);
-  config.seed =
-      static_cast<std::uint64_t>(whole_number(line, "seed", 0));
+  config.seed = static_cast<std::uint64_t>(whole_number(line, "seed", 0));
   config.vocabulary = tokenizer->vocabulary();
 
   const auto given = line.own.find("prompt");

@@ -5,6 +5,7 @@
 #include <memory>
 #include <numbers>
 
+#include "base/cpu.h"
 #include "data/prepare.h"
 #include "data/tokenizer.h"
 #include "dist/flat_buckets.h"
@@ -22,15 +23,24 @@ namespace {
 
 using dist::Communicator;
 
-/// The run's token files: made on rank 0, then opened by all.
+/// The run's token files: fetched and made on rank 0, then opened by all. The
+/// others wait as long as that takes; if it fails, rank 0 ends them.
 data::PreparedData open_data(const Options& options, Communicator& world) {
-  const auto tokenizer = data::make_tokenizer(options.tokenizer);
+  const auto deadline = world.deadline();
+  world.set_deadline(std::chrono::milliseconds(0));
   if (world.rank() != 0) world.barrier();
+  const auto tokenizer = data::make_tokenizer(options.tokenizer);
   data::PreparedData prepared = data::prepare(options.source, *tokenizer);
   if (world.rank() == 0) world.barrier();
+  world.set_deadline(deadline);
   require(prepared.vocabulary <= options.model.vocab,
-          "model.vocab = ", options.model.vocab, ": tokenizer ",
-          prepared.tokenizer, " has ", prepared.vocabulary, " tokens");
+          "model.vocab = ",
+          options.model.vocab,
+          ": tokenizer ",
+          prepared.tokenizer,
+          " has ",
+          prepared.vocabulary,
+          " tokens");
   return prepared;
 }
 
@@ -40,7 +50,9 @@ std::optional<std::filesystem::path> find_checkpoint(Options& options) {
   if (!options.resume) return std::nullopt;
   const auto folder = options.trainer.out / "checkpoints";
   const auto checkpoint = train::latest_checkpoint(folder);
-  require(checkpoint.has_value(), "--train.resume: ", folder.string(),
+  require(checkpoint.has_value(),
+          "--train.resume: ",
+          folder.string(),
           " holds no checkpoint");
   replay_choices(options, train::read_run_state(*checkpoint).settings);
   return checkpoint;
@@ -56,17 +68,28 @@ std::string start_table(const Options& options,
       m.mlp == model::MlpKind::dense
           ? fmt::format("dense MLPs of {}", m.hidden)
           : fmt::format("CP mixtures of {} experts, rank {}",
-                        fmt::join(m.experts, " x "), m.rank);
+                        fmt::join(m.experts, " x "),
+                        m.rank);
   return fmt::format(
       "model    GPT-2, {} blocks of width {}, {} heads, context {}, {}\n"
       "         {} parameters, {:.1f} MFLOP a token, forward and backward\n"
       "data     {} as {}: {} training tokens, {} for validation\n"
       "compute  {} on {}, {} data-parallel ranks of {} threads",
-      m.depth, m.width, m.heads, m.context, mlp, registry.global_numel(),
-      model::flops_per_token(m) / 1e6, prepared.source, prepared.tokenizer,
-      prepared.train.tokens, prepared.val.tokens,
-      values.at("train.precision"), values.at("train.device"),
-      mesh.dp().size(), at::get_num_threads());
+      m.depth,
+      m.width,
+      m.heads,
+      m.context,
+      mlp,
+      registry.global_numel(),
+      model::flops_per_token(m) / 1e6,
+      prepared.source,
+      prepared.tokenizer,
+      prepared.train.tokens,
+      prepared.val.tokens,
+      values.at("train.precision"),
+      values.at("train.device"),
+      mesh.dp().size(),
+      at::get_num_threads());
 }
 
 std::string final_line(const train::Trainer& trainer,
@@ -75,9 +98,12 @@ std::string final_line(const train::Trainer& trainer,
   std::string line = fmt::format("done: {} steps", trainer.state().step);
   if (const auto loss = trainer.val_loss()) {
     const double nats = *loss / prepared.val.bytes_per_token();
-    line += fmt::format(", validation loss {:.4f} nats/token, {:.4f} "
-                        "nats/byte, {:.4f} bits/byte",
-                        *loss, nats, nats / std::numbers::ln2);
+    line += fmt::format(
+        ", validation loss {:.4f} nats/token, {:.4f} "
+        "nats/byte, {:.4f} bits/byte",
+        *loss,
+        nats,
+        nats / std::numbers::ln2);
   }
   if (!options.trainer.out.empty()) {
     line += "; run directory " + options.trainer.out.string();
@@ -86,11 +112,14 @@ std::string final_line(const train::Trainer& trainer,
 }
 
 ExitCode train(Options options, Communicator& world) {
-  require(options.tp == 1, "parallel.tp = ", options.tp,
+  require(options.tp == 1,
+          "parallel.tp = ",
+          options.tp,
           ": this version has data parallelism only, expected 1");
-  dist::ProcessMesh mesh(world, options.dp, options.tp);
-  mesh.set_deadline(std::chrono::milliseconds(
+  best_isa();  // refuses a bad MUMOE_ISA before anything is written
+  world.set_deadline(std::chrono::milliseconds(
       static_cast<std::int64_t>(options.deadline * 1000)));
+  dist::ProcessMesh mesh(world, options.dp, options.tp);
   const auto say = [&](const std::string& line) {
     if (world.rank() == 0) fmt::print("{}\n", line);
   };
@@ -102,19 +131,26 @@ ExitCode train(Options options, Communicator& world) {
   const Compute compute = choose_compute(options, world);
   const auto settings = settings_that_matter(options, prepared);
   if (checkpoint) {
-    check_resumable(
-        train::read_run_state(*checkpoint).settings, settings, *checkpoint);
+    check_resumable(train::read_run_state(*checkpoint).settings,
+                    settings,
+                    *checkpoint);
   }
 
-  dist::ParameterRegistry registry(mesh.tp(), compute.dtype, compute.device);
+  dist::ParameterRegistry registry(mesh.tp(),
+                                   compute.dtype,
+                                   compute.device,
+                                   options.optimizer.decay_vectors);
   const model::Gpt2 model(options.model, registry);
   dist::FlatBuckets buckets(registry, kBucketBytes);
   options.trainer.peak_flops = measure_peak_flops(compute, world);
   const train::StopSignals signals;
   train::Trainer trainer(
-      options.trainer, options.schedule, options.optimizer,
-      {mesh, model, buckets, train_tokens, val_tokens,
-       [&signals] { return signals.requested(); }});
+      options.trainer,
+      options.schedule,
+      options.optimizer,
+      {mesh, model, buckets, train_tokens, val_tokens, [&signals] {
+         return signals.requested();
+       }});
   trainer.set_settings(settings);
   if (checkpoint) {
     trainer.resume(*checkpoint);
@@ -124,7 +160,8 @@ ExitCode train(Options options, Communicator& world) {
   if (world.rank() == 0) prepare_run_directory(options, prepared, mesh);
   say(start_table(options, prepared, registry, mesh));
   if (checkpoint) {
-    say(fmt::format("resumed after step {} from {}", trainer.state().step,
+    say(fmt::format("resumed after step {} from {}",
+                    trainer.state().step,
                     checkpoint->string()));
   }
 
@@ -140,14 +177,8 @@ ExitCode train(Options options, Communicator& world) {
 }  // namespace
 
 ExitCode train_command(const Invocation& invocation) {
-  // First of all, so that only rank 0 speaks of mistakes in the command line.
-  std::unique_ptr<Communicator> self;
-  if (dist::MpiRuntime::launched_by_mpi()) {
-    invocation.mpi.emplace();
-  } else {
-    self = dist::make_self_communicator(at::kCPU);
-  }
-  Communicator& world = self ? *self : invocation.mpi->world();
+  const auto self = dist::make_self_communicator(at::kCPU);
+  Communicator& world = invocation.mpi ? invocation.mpi->world() : *self;
   const CommandLine line = read_command_line(invocation.arguments);
   if (!line.print_config) return train(line.options, world);
   if (world.rank() == 0) {

@@ -18,9 +18,11 @@ using torch::autograd::variable_list;
 constexpr std::int64_t kChunkElements = std::int64_t{1} << 24;
 
 struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& hidden,
+  static at::Tensor forward(AutogradContext* context,
+                            const at::Tensor& hidden,
                             const at::Tensor& weight,
-                            const at::Tensor& targets, double scale,
+                            const at::Tensor& targets,
+                            double scale,
                             bool wants_gradient) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const std::int64_t tokens = hidden.size(0);
@@ -34,15 +36,15 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
     for (std::int64_t first = 0; first < tokens; first += chunk) {
       const std::int64_t count = std::min(chunk, tokens - first);
       const at::Tensor h_SC = hidden.narrow(0, first, count);
-      const at::Tensor target_S1 =
-          targets.narrow(0, first, count).unsqueeze(1);
+      const at::Tensor target_S1 = targets.narrow(0, first, count).unsqueeze(1);
       const at::Tensor log_p_SV =
           at::log_softmax(at::mm(h_SC, weight.t()), 1, wide);
       loss.sub_(log_p_SV.gather(1, target_S1).sum());
       if (!wants_gradient) continue;
       const at::Tensor p_SV = log_p_SV.exp_();
-      p_SV.scatter_add_(
-          1, target_S1, at::full({count, 1}, -1.0, p_SV.options()));
+      p_SV.scatter_add_(1,
+                        target_S1,
+                        at::full({count, 1}, -1.0, p_SV.options()));
       const at::Tensor dlogits_SV = p_SV.mul_(scale).to(hidden.scalar_type());
       auto dh_SC = dh.narrow(0, first, count);
       at::mm_out(dh_SC, dlogits_SV, weight);
@@ -53,13 +55,15 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
     return loss.mul_(scale);
   }
 
-  static variable_list backward(AutogradContext* context,
-                                variable_list grads) {
+  static variable_list backward(AutogradContext* context, variable_list grads) {
     const auto saved = context->get_saved_variables();
     const at::Tensor& dh = saved[0];
     const at::Tensor& dw = saved[1];
     return {dh * grads[0].to(dh.scalar_type()),
-            (dw * grads[0]).to(dh.scalar_type()), {}, {}, {}};
+            (dw * grads[0]).to(dh.scalar_type()),
+            {},
+            {},
+            {}};
   }
 };
 
@@ -67,17 +71,27 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
 
 at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                 const at::Tensor& weight,
-                                const at::Tensor& targets, double scale) {
+                                const at::Tensor& targets,
+                                double scale) {
   MUMOE_CHECK(hidden.dim() == 2 && weight.dim() == 2 &&
                   hidden.size(1) == weight.size(1),
-              "hidden ", hidden.sizes(), ", weight ", weight.sizes());
-  MUMOE_CHECK(targets.numel() == hidden.size(0), targets.numel(),
-              " targets for ", hidden.size(0), " tokens");
+              "hidden ",
+              hidden.sizes(),
+              ", weight ",
+              weight.sizes());
+  MUMOE_CHECK(targets.numel() == hidden.size(0),
+              targets.numel(),
+              " targets for ",
+              hidden.size(0),
+              " tokens");
   const bool wants_gradient =
       at::GradMode::is_enabled() &&
       (hidden.requires_grad() || weight.requires_grad());
-  return LinearCrossEntropy::apply(
-      hidden, weight, targets.reshape({-1}), scale, wants_gradient);
+  return LinearCrossEntropy::apply(hidden,
+                                   weight,
+                                   targets.reshape({-1}),
+                                   scale,
+                                   wants_gradient);
 }
 
 }  // namespace mumoe::model

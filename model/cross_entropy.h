@@ -4,9 +4,10 @@
 
 namespace mumoe::model {
 
-/// scale · Σ_t −log softmax(h_t Wᵀ)[target_t], without ever holding the [T, V]
-/// logits: tokens go in chunks, each chunk's gradient is made while its logits
-/// are at hand, and only dh [T, C] and dW [V, C] are kept for backward.
+/// scale · Σ_t −log softmax(h_t Wᵀ)[target_t], without ever holding all [T, V]
+/// logits: tokens go in chunks of at most 2^24 logits, each chunk's gradient is
+/// made while its logits are at hand, and only dh [T, C] and dW [V, C] are kept
+/// for backward.
 ///
 /// `hidden` [T, C] and `weight` [V, C] of one dtype; `targets` [T] int64 in
 /// [0, V). Products in that dtype; softmax, loss and the sum of dW over chunks

@@ -8,11 +8,16 @@ namespace mumoe::model {
 
 using dist::Initializer;
 
-DenseMlp::DenseMlp(std::int64_t width, std::int64_t hidden, std::int64_t depth,
-                   bool bias, const std::string& prefix,
+DenseMlp::DenseMlp(std::int64_t width,
+                   std::int64_t hidden,
+                   std::int64_t depth,
+                   bool bias,
+                   const std::string& prefix,
                    dist::ParameterRegistry& registry) {
-  const auto vector = [&](const std::string& name, std::int64_t size,
-                          double value, bool is_norm = false) {
+  const auto vector = [&](const std::string& name,
+                          std::int64_t size,
+                          double value,
+                          bool is_norm = false) {
     return registry.add({.name = prefix + name,
                          .global_shape = {size},
                          .placement = {},
@@ -20,8 +25,10 @@ DenseMlp::DenseMlp(std::int64_t width, std::int64_t hidden, std::int64_t depth,
                          .init = Initializer::constant(value),
                          .full_precision = is_norm});
   };
-  const auto matrix = [&](const std::string& name, std::int64_t rows,
-                          std::int64_t columns, double deviation) {
+  const auto matrix = [&](const std::string& name,
+                          std::int64_t rows,
+                          std::int64_t columns,
+                          double deviation) {
     return registry.add({.name = prefix + name,
                          .global_shape = {rows, columns},
                          .placement = {},
@@ -32,15 +39,16 @@ DenseMlp::DenseMlp(std::int64_t width, std::int64_t hidden, std::int64_t depth,
   if (bias) norm_bias_ = vector("ln.bias", width, 0, true);
   fc_ = matrix("fc", hidden, width, 0.02);
   if (bias) fc_bias_ = vector("fc_bias", hidden, 0);
-  proj_ = matrix("proj", width, hidden,
+  proj_ = matrix("proj",
+                 width,
+                 hidden,
                  0.02 / std::sqrt(2.0 * static_cast<double>(depth)));
   if (bias) proj_bias_ = vector("proj_bias", width, 0);
 }
 
 at::Tensor DenseMlp::forward(const at::Tensor& x) const {
-  const at::Tensor z =
-      at::layer_norm(x, {x.size(-1)}, norm_weight_, norm_bias_)
-          .to(fc_.scalar_type());
+  const at::Tensor z = at::layer_norm(x, {x.size(-1)}, norm_weight_, norm_bias_)
+                           .to(fc_.scalar_type());
   return at::linear(at::gelu(at::linear(z, fc_, fc_bias_)), proj_, proj_bias_);
 }
 

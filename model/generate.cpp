@@ -17,14 +17,15 @@ std::int64_t draw(const at::Tensor& probabilities, double u) {
   return above.nonzero()[0].item<std::int64_t>();
 }
 
-std::int32_t choose(const at::Tensor& logits, const GenerateConfig& config,
+std::int32_t choose(const at::Tensor& logits,
+                    const GenerateConfig& config,
                     double u) {
   if (config.temperature == 0) {
     return static_cast<std::int32_t>(logits.argmax().item<std::int64_t>());
   }
-  const std::int64_t kept =
-      config.top_k == 0 ? logits.size(0)
-                        : std::min(config.top_k, logits.size(0));
+  const std::int64_t kept = config.top_k == 0
+                                ? logits.size(0)
+                                : std::min(config.top_k, logits.size(0));
   const auto [values, ids] = logits.topk(kept);
   const at::Tensor p = at::softmax(values / config.temperature, 0);
   return static_cast<std::int32_t>(ids[draw(p, u)].item<std::int64_t>());
@@ -34,12 +35,15 @@ std::int32_t choose(const at::Tensor& logits, const GenerateConfig& config,
 
 void GenerateConfig::validate() const {
   require(tokens >= 0, "--tokens ", tokens, ": expected at least 0");
-  require(temperature >= 0, "--temperature ", temperature,
+  require(temperature >= 0,
+          "--temperature ",
+          temperature,
           ": expected at least 0");
   require(top_k >= 0, "--top-k ", top_k, ": expected at least 0");
 }
 
-void generate(const Gpt2& model, std::vector<std::int64_t> prompt,
+void generate(const Gpt2& model,
+              std::vector<std::int64_t> prompt,
               const GenerateConfig& config,
               const std::function<bool(std::int32_t)>& emit) {
   config.validate();

@@ -22,8 +22,12 @@ void Gpt2Config::validate() const {
   positive("context", context);
   positive("vocab", vocab);
   positive("hidden", hidden);
-  require(width % heads == 0, "model.heads = ", heads,
-          ": model.width = ", width, " does not divide by it");
+  require(width % heads == 0,
+          "model.heads = ",
+          heads,
+          ": model.width = ",
+          width,
+          " does not divide by it");
   if (mlp == MlpKind::cp) {
     require(!experts.empty(), "model.experts: expected at least one level");
     for (const auto n : experts) positive("experts", n);
@@ -46,7 +50,8 @@ Gpt2::Gpt2(const Gpt2Config& config, ParameterRegistry& registry)
     : config_(config) {
   config_.validate();
   const auto add = [&](const std::string& name,
-                       std::vector<std::int64_t> shape, Initializer init) {
+                       std::vector<std::int64_t> shape,
+                       Initializer init) {
     const bool is_norm = shape.size() == 1;
     return registry.add({.name = name,
                          .global_shape = std::move(shape),
@@ -55,28 +60,37 @@ Gpt2::Gpt2(const Gpt2Config& config, ParameterRegistry& registry)
                          .init = init,
                          .full_precision = is_norm});
   };
-  const auto norm = [&](const std::string& name, at::Tensor& weight,
+  const auto norm = [&](const std::string& name,
+                        at::Tensor& weight,
                         at::Tensor& bias) {
     weight = add(name + ".weight", {config_.width}, Initializer::constant(1));
     if (config_.bias) {
       bias = add(name + ".bias", {config_.width}, Initializer::constant(0));
     }
   };
-  token_embedding_ = add("wte", {config_.vocab, config_.width},
-                         Initializer::normal(0, 0.02));
-  position_embedding_ = add("wpe", {config_.context, config_.width},
+  token_embedding_ =
+      add("wte", {config_.vocab, config_.width}, Initializer::normal(0, 0.02));
+  position_embedding_ = add("wpe",
+                            {config_.context, config_.width},
                             Initializer::normal(0, 0.02));
   for (std::int64_t l = 0; l < config_.depth; ++l) {
     const std::string prefix = concat("h.", l, ".");
     at::Tensor weight, bias;
     norm(prefix + "ln_1", weight, bias);
-    Attention attention(config_.width, config_.heads, config_.depth,
-                        config_.bias, prefix + "attn.", registry);
+    Attention attention(config_.width,
+                        config_.heads,
+                        config_.depth,
+                        config_.bias,
+                        prefix + "attn.",
+                        registry);
     std::variant<DenseMlp, MuMoEBlock> mlp =
         config_.mlp == MlpKind::dense
-            ? std::variant<DenseMlp, MuMoEBlock>(
-                  DenseMlp(config_.width, config_.hidden, config_.depth,
-                           config_.bias, prefix + "mlp.", registry))
+            ? std::variant<DenseMlp, MuMoEBlock>(DenseMlp(config_.width,
+                                                          config_.hidden,
+                                                          config_.depth,
+                                                          config_.bias,
+                                                          prefix + "mlp.",
+                                                          registry))
             : MuMoEBlock(config_.block(), prefix + "mlp.", registry);
     layers_.push_back({weight, bias, std::move(attention), std::move(mlp)});
   }
@@ -85,10 +99,13 @@ Gpt2::Gpt2(const Gpt2Config& config, ParameterRegistry& registry)
 
 at::Tensor Gpt2::hidden(const at::Tensor& tokens_BT) const {
   const std::int64_t length = tokens_BT.size(1);
-  MUMOE_CHECK(length <= config_.context, length, " tokens, the context is ",
+  MUMOE_CHECK(length <= config_.context,
+              length,
+              " tokens, the context is ",
               config_.context);
   const auto wide = norm_weight_.scalar_type();
-  const auto norm = [&](const at::Tensor& x, const at::Tensor& weight,
+  const auto norm = [&](const at::Tensor& x,
+                        const at::Tensor& weight,
                         const at::Tensor& bias) {
     return at::layer_norm(x, {config_.width}, weight, bias)
         .to(token_embedding_.scalar_type());
@@ -96,10 +113,10 @@ at::Tensor Gpt2::hidden(const at::Tensor& tokens_BT) const {
   at::Tensor x = embed(token_embedding_, tokens_BT).to(wide) +
                  position_embedding_.narrow(0, 0, length);
   for (const Layer& layer : layers_) {
-    x = x + layer.attention.forward(
-                norm(x, layer.norm_weight, layer.norm_bias));
-    x = x + std::visit([&](const auto& mlp) { return mlp.forward(x); },
-                       layer.mlp);
+    x = x +
+        layer.attention.forward(norm(x, layer.norm_weight, layer.norm_bias));
+    x = x +
+        std::visit([&](const auto& mlp) { return mlp.forward(x); }, layer.mlp);
   }
   return norm(x, norm_weight_, norm_bias_);
 }
@@ -107,8 +124,10 @@ at::Tensor Gpt2::hidden(const at::Tensor& tokens_BT) const {
 at::Tensor Gpt2::loss(const at::Tensor& tokens, double scale) const {
   const std::int64_t length = tokens.size(1) - 1;
   const at::Tensor h_BTC = hidden(tokens.narrow(1, 0, length));
-  return linear_cross_entropy(h_BTC.flatten(0, 1), token_embedding_,
-                              tokens.narrow(1, 1, length), scale);
+  return linear_cross_entropy(h_BTC.flatten(0, 1),
+                              token_embedding_,
+                              tokens.narrow(1, 1, length),
+                              scale);
 }
 
 at::Tensor Gpt2::next_logits(const at::Tensor& tokens) const {
@@ -121,10 +140,9 @@ double flops_per_token(const Gpt2Config& c) {
   const std::int64_t mlp = c.mlp == MlpKind::dense
                                ? 2 * c.width * c.hidden
                                : MuMoEBlock::macs_per_token(c.block());
-  const double macs = static_cast<double>(c.depth * (attention + mlp) +
-                                          c.vocab * c.width);
-  return 6.0 * macs +
-         6.0 * static_cast<double>(c.depth * c.width * c.context);
+  const double macs =
+      static_cast<double>(c.depth * (attention + mlp) + c.vocab * c.width);
+  return 6.0 * macs + 6.0 * static_cast<double>(c.depth * c.width * c.context);
 }
 
 }  // namespace mumoe::model

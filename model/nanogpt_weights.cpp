@@ -65,22 +65,25 @@ std::size_t count_with_prefix(const ParameterRegistry& registry,
 Location locate_factor(const ParameterRegistry& registry,
                        const std::smatch& match) {
   const std::string block = match[1], layer = match[2], kind = match[3];
-  const std::size_t levels = count_with_prefix(
-      registry, concat(block, ".mlp.layer", layer, ".expert."));
-  const std::string factors = concat("transformer.", block,
+  const std::size_t levels =
+      count_with_prefix(registry,
+                        concat(block, ".mlp.layer", layer, ".expert."));
+  const std::string factors = concat("transformer.",
+                                     block,
                                      ".mlp.MuMoE_layer.MuMoE",
-                                     layer == "1" ? "" : layer, ".factors.");
+                                     layer == "1" ? "" : layer,
+                                     ".factors.");
   if (kind == "input_bias") {
     return {concat(factors, levels), Location::Part::last_row};
   }
   if (kind == "output") return {concat(factors, levels + 1)};
   if (kind == "input") {
     const bool has_bias =
-        count_with_prefix(registry, concat(block, ".mlp.layer", layer,
-                                           ".input_bias")) > 0;
-    return {concat(factors, levels), has_bias
-                                         ? Location::Part::all_but_last_row
-                                         : Location::Part::all};
+        count_with_prefix(registry,
+                          concat(block, ".mlp.layer", layer, ".input_bias")) >
+        0;
+    return {concat(factors, levels),
+            has_bias ? Location::Part::all_but_last_row : Location::Part::all};
   }
   return {factors + kind.substr(kind.rfind('.') + 1)};
 }
@@ -142,9 +145,14 @@ NamedTensors from_nanogpt(const ParameterRegistry& registry,
       value = value.narrow(0, 0, rows - 1);
     }
     const auto expected = their_shape(p);
-    require(value.sizes() == at::IntArrayRef(expected), location.name,
-            ": shape ", value.sizes(), ", expected ",
-            at::IntArrayRef(expected), " for ", p.name);
+    require(value.sizes() == at::IntArrayRef(expected),
+            location.name,
+            ": shape ",
+            value.sizes(),
+            ", expected ",
+            at::IntArrayRef(expected),
+            " for ",
+            p.name);
     out.tensors[p.name] = value.reshape(p.global_shape).contiguous();
   }
   return out;

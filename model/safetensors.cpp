@@ -22,9 +22,15 @@ struct TypeName {
 };
 
 constexpr TypeName kTypes[] = {
-    {at::kDouble, "F64"}, {at::kFloat, "F32"},   {at::kBFloat16, "BF16"},
-    {at::kHalf, "F16"},   {at::kLong, "I64"},    {at::kInt, "I32"},
-    {at::kShort, "I16"},  {at::kChar, "I8"},     {at::kByte, "U8"},
+    {at::kDouble, "F64"},
+    {at::kFloat, "F32"},
+    {at::kBFloat16, "BF16"},
+    {at::kHalf, "F16"},
+    {at::kLong, "I64"},
+    {at::kInt, "I32"},
+    {at::kShort, "I16"},
+    {at::kChar, "I8"},
+    {at::kByte, "U8"},
     {at::kBool, "BOOL"},
 };
 
@@ -42,8 +48,10 @@ const char* name_of(at::ScalarType type) {
   fail<InternalError>("safetensors has no name for dtype ", type);
 }
 
-at::Tensor read_tensor(std::ifstream& in, const json& entry,
-                       std::uint64_t data_begin, std::uint64_t file_size,
+at::Tensor read_tensor(std::ifstream& in,
+                       const json& entry,
+                       std::uint64_t data_begin,
+                       std::uint64_t file_size,
                        const std::string& where) {
   const auto shape = entry.at("shape").get<std::vector<std::int64_t>>();
   const auto begin = entry.at("data_offsets").at(0).get<std::uint64_t>();
@@ -52,12 +60,23 @@ at::Tensor read_tensor(std::ifstream& in, const json& entry,
   for (const auto extent : shape) {
     require(extent >= 0, where, ": negative extent ", extent);
   }
-  require(begin <= end && end <= file_size - data_begin, where, ": bytes ",
-          begin, " to ", end, " lie outside the file, which holds ",
-          file_size - data_begin, " (truncated?)");
+  require(begin <= end && end <= file_size - data_begin,
+          where,
+          ": bytes ",
+          begin,
+          " to ",
+          end,
+          " lie outside the file, which holds ",
+          file_size - data_begin,
+          " (truncated?)");
   at::Tensor tensor = at::empty(shape, type);
-  require(tensor.nbytes() == end - begin, where, ": ", end - begin,
-          " bytes, expected ", tensor.nbytes(), " for its shape");
+  require(tensor.nbytes() == end - begin,
+          where,
+          ": ",
+          end - begin,
+          " bytes, expected ",
+          tensor.nbytes(),
+          " for its shape");
   in.seekg(static_cast<std::streamoff>(data_begin + begin));
   in.read(static_cast<char*>(tensor.data_ptr()),
           static_cast<std::streamsize>(tensor.nbytes()));
@@ -80,12 +99,15 @@ Header open_file(const std::filesystem::path& path, std::ifstream& in) {
   std::uint64_t length = 0;
   in.read(reinterpret_cast<char*>(&length), sizeof(length));
   require(in.good() && length <= header.file_size - sizeof(length),
-          path.string(), ": not a safetensors file, or truncated: ",
-          header.file_size, " bytes are too few for its header");
+          path.string(),
+          ": not a safetensors file, or truncated: ",
+          header.file_size,
+          " bytes are too few for its header");
   std::string text(length, '\0');
   in.read(text.data(), static_cast<std::streamsize>(length));
   header.entries = json::parse(text, nullptr, /*allow_exceptions=*/false);
-  require(header.entries.is_object(), path.string(),
+  require(header.entries.is_object(),
+          path.string(),
           ": the safetensors header is not JSON");
   header.data_begin = sizeof(length) + length;
   return header;
@@ -109,13 +131,17 @@ NamedTensors read_safetensors(const std::filesystem::path& path) {
         named.metadata = entry.get<std::map<std::string, std::string>>();
       } else {
         named.tensors[name] =
-            read_tensor(in, entry, header.data_begin, header.file_size,
+            read_tensor(in,
+                        entry,
+                        header.data_begin,
+                        header.file_size,
                         concat(path.string(), ": tensor ", name));
       }
     }
   } catch (const json::exception& broken) {
-    fail<InputError>(
-        path.string(), ": broken safetensors header: ", broken.what());
+    fail<InputError>(path.string(),
+                     ": broken safetensors header: ",
+                     broken.what());
   }
   return named;
 }
@@ -124,7 +150,14 @@ std::map<std::string, std::string> read_safetensors_metadata(
     const std::filesystem::path& path) {
   std::ifstream in;
   const Header header = open_file(path, in);
-  return header.entries.value(kMetadata, std::map<std::string, std::string>{});
+  try {
+    return header.entries.value(kMetadata,
+                                std::map<std::string, std::string>{});
+  } catch (const json::exception& broken) {
+    fail<InputError>(path.string(),
+                     ": broken safetensors header: ",
+                     broken.what());
+  }
 }
 
 void write_safetensors(const std::filesystem::path& path,
@@ -145,7 +178,8 @@ void write_safetensors(const std::filesystem::path& path,
   const std::uint64_t header_size = text.size();
 
   AtomicFile file(path);
-  file.write({reinterpret_cast<const char*>(&header_size), sizeof(header_size)});
+  file.write(
+      {reinterpret_cast<const char*>(&header_size), sizeof(header_size)});
   file.write(text);
   for (const auto& [name, tensor] : named.tensors) {
     const at::Tensor plain = tensor.detach().cpu().contiguous();

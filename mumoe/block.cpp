@@ -26,8 +26,9 @@ std::int64_t all_experts(const BlockConfig& c) {
 
 }  // namespace
 
-MuMoEBlock::MuMoEBlock(BlockConfig config, const std::string& prefix,
-                       dist::ParameterRegistry& registry, bool vector_decay)
+MuMoEBlock::MuMoEBlock(BlockConfig config,
+                       const std::string& prefix,
+                       dist::ParameterRegistry& registry)
     : config_(std::move(config)) {
   MUMOE_CHECK(!config_.experts.empty() && config_.rank > 0);
   for (std::size_t e = 0; e < config_.experts.size(); ++e) {
@@ -42,30 +43,36 @@ MuMoEBlock::MuMoEBlock(BlockConfig config, const std::string& prefix,
     norm_weight_ = registry.add({.name = prefix + "input_ln.weight",
                                  .global_shape = {config_.input_dim},
                                  .placement = {},
-                                 .decay = vector_decay,
+                                 .decay = false,
                                  .init = Initializer::constant(1),
                                  .full_precision = true});
     norm_bias_ = registry.add({.name = prefix + "input_ln.bias",
                                .global_shape = {config_.input_dim},
                                .placement = {},
-                               .decay = vector_decay,
+                               .decay = false,
                                .init = Initializer::constant(0),
                                .full_precision = true});
   }
-  first_ = add_layer(
-      prefix + "layer1.", config_.input_dim, config_.hidden_dim, registry);
+  first_ = add_layer(prefix + "layer1.",
+                     config_.input_dim,
+                     config_.hidden_dim,
+                     registry);
   if (config_.output_dim > 0) {
-    second_ = add_layer(
-        prefix + "layer2.", config_.hidden_dim, config_.output_dim, registry);
+    second_ = add_layer(prefix + "layer2.",
+                        config_.hidden_dim,
+                        config_.output_dim,
+                        registry);
   }
 }
 
 CpFactors MuMoEBlock::add_layer(const std::string& prefix,
-                                std::int64_t inputs, std::int64_t outputs,
+                                std::int64_t inputs,
+                                std::int64_t outputs,
                                 dist::ParameterRegistry& registry) const {
   const std::int64_t rank = config_.rank;
   const auto add = [&](const std::string& name,
-                       std::vector<std::int64_t> shape, Initializer init) {
+                       std::vector<std::int64_t> shape,
+                       Initializer init) {
     return registry.add({.name = prefix + name,
                          .global_shape = std::move(shape),
                          .placement = {},
@@ -76,16 +83,18 @@ CpFactors MuMoEBlock::add_layer(const std::string& prefix,
   for (std::size_t e = 0; e < config_.experts.size(); ++e) {
     // All experts start near one linear layer: the first level varies around
     // one, further levels are exactly one (the authors' initialisation).
-    u.expert.push_back(add(concat("expert.", e),
-                           {config_.experts[e], rank},
-                           e == 0 ? Initializer::normal(1, 1)
-                                  : Initializer::constant(1)));
+    u.expert.push_back(
+        add(concat("expert.", e),
+            {config_.experts[e], rank},
+            e == 0 ? Initializer::normal(1, 1) : Initializer::constant(1)));
   }
   const auto from_inputs = Initializer::uniform(std::sqrt(1.0 / inputs));
   u.input = add("input", {inputs, rank}, from_inputs);
-  if (config_.expert_bias) u.input_bias = add("input_bias", {rank}, from_inputs);
-  u.output = add(
-      "output", {outputs, rank}, Initializer::uniform(std::sqrt(1.0 / rank)));
+  if (config_.expert_bias)
+    u.input_bias = add("input_bias", {rank}, from_inputs);
+  u.output = add("output",
+                 {outputs, rank},
+                 Initializer::uniform(std::sqrt(1.0 / rank)));
   return u;
 }
 
@@ -99,15 +108,17 @@ std::vector<at::Tensor> MuMoEBlock::coefficients(const at::Tensor& x) const {
 }
 
 at::Tensor MuMoEBlock::forward(const at::Tensor& x) const {
-  MUMOE_CHECK(x.size(-1) == config_.input_dim, "input ", x.sizes(),
-              ", expected last dim ", config_.input_dim);
+  MUMOE_CHECK(x.size(-1) == config_.input_dim,
+              "input ",
+              x.sizes(),
+              ", expected last dim ",
+              config_.input_dim);
   const at::Tensor x_TI = x.reshape({-1, config_.input_dim});
   const auto a = coefficients(x_TI);
   const auto dtype = gates_[0].scalar_type();
   const at::Tensor z_TI =
       (config_.input_layer_norm
-           ? at::layer_norm(
-                 x_TI, {config_.input_dim}, norm_weight_, norm_bias_)
+           ? at::layer_norm(x_TI, {config_.input_dim}, norm_weight_, norm_bias_)
            : x_TI)
           .to(dtype);
   const at::Tensor y_TO = config_.output_dim > 0

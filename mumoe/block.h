@@ -38,13 +38,11 @@ class MuMoEBlock {
  public:
   /// Registers the parameters under `prefix`: gate.E [I, N_E], input_ln.weight,
   /// input_ln.bias, layerK.expert.E [N_E, R], layerK.input [I, R],
-  /// layerK.input_bias [R], layerK.output [O, R]. `vector_decay` says whether
-  /// weight decay also applies to 1-D parameters; a bias row counts as part of
-  /// its matrix.
+  /// layerK.input_bias [R], layerK.output [O, R]. Weight decay applies
+  /// to all but the norm: a bias row is part of its matrix.
   MuMoEBlock(BlockConfig config,
              const std::string& prefix,
-             dist::ParameterRegistry& registry,
-             bool vector_decay = false);
+             dist::ParameterRegistry& registry);
 
   /// x [..., I] → [..., O] in the compute dtype. x may be of a wider dtype: the
   /// norm then sees all of it, the products its rounded value.

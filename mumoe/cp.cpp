@@ -36,8 +36,10 @@ at::Tensor product_of_others(const Tensors& mixed, std::size_t level) {
   return p;
 }
 
-at::Tensor forward_layer(const Tensors& a, const at::Tensor& z,
-                         const CpFactors& u, CpActivations& kept) {
+at::Tensor forward_layer(const Tensors& a,
+                         const at::Tensor& z,
+                         const CpFactors& u,
+                         CpActivations& kept) {
   for (std::size_t e = 0; e < a.size(); ++e) {
     kept.mixed.push_back(at::mm(a[e], u.expert[e]));
   }
@@ -56,9 +58,12 @@ struct CpGradients {
 /// With dC = dY U3:  dU3 = dYᵀ C,  dP = dC∘Q,  dQ = dC∘P,  dU2 = zᵀ dQ,
 /// db = Σ_t dQ,  dz = dQ U2ᵀ,  dM_e = dP ∘ Π_{f≠e} M_f,  dU1_e = a_eᵀ dM_e,
 /// da_e = dM_e U1_eᵀ. `a_sum`, when not empty, is added to da.
-CpGradients backward_layer(const Tensors& a, const at::Tensor& z,
-                           const CpFactors& u, const CpActivations& kept,
-                           const at::Tensor& dy, const Tensors& a_sum,
+CpGradients backward_layer(const Tensors& a,
+                           const at::Tensor& z,
+                           const CpFactors& u,
+                           const CpActivations& kept,
+                           const at::Tensor& dy,
+                           const Tensors& a_sum,
                            bool z_wanted) {
   CpGradients d;
   const at::Tensor p = product(kept.mixed);
@@ -73,9 +78,8 @@ CpGradients backward_layer(const Tensors& a, const at::Tensor& z,
     const at::Tensor others = product_of_others(kept.mixed, e);
     const at::Tensor dm = others.defined() ? dp * others : dp;
     d.u.expert.push_back(at::mm(a[e].t(), dm));
-    d.a.push_back(a_sum.empty()
-                      ? at::mm(dm, u.expert[e].t())
-                      : at::addmm(a_sum[e], dm, u.expert[e].t()));
+    d.a.push_back(a_sum.empty() ? at::mm(dm, u.expert[e].t())
+                                : at::addmm(a_sum[e], dm, u.expert[e].t()));
   }
   return d;
 }
@@ -120,8 +124,10 @@ void append(variable_list& list, const Tensors& tensors) {
 // Autograd takes no undefined tensors, so a missing b is left out.
 
 struct CpLayer : torch::autograd::Function<CpLayer> {
-  static at::Tensor forward(AutogradContext* context, at::TensorList inputs,
-                            std::int64_t levels, bool bias) {
+  static at::Tensor forward(AutogradContext* context,
+                            at::TensorList inputs,
+                            std::int64_t levels,
+                            bool bias) {
     at::AutoDispatchBelowADInplaceOrView guard;
     Cursor in(inputs.vec());
     const Tensors a = in.next(levels);
@@ -138,8 +144,7 @@ struct CpLayer : torch::autograd::Function<CpLayer> {
     return y;
   }
 
-  static variable_list backward(AutogradContext* context,
-                                variable_list grads) {
+  static variable_list backward(AutogradContext* context, variable_list grads) {
     const auto levels = context->saved_data["levels"].toInt();
     Cursor saved(context->get_saved_variables());
     const Tensors a = saved.next(levels);
@@ -147,9 +152,13 @@ struct CpLayer : torch::autograd::Function<CpLayer> {
     const CpFactors u =
         saved.next_factors(levels, context->saved_data["bias"].toBool());
     const CpActivations kept{saved.next(levels), saved.next()};
-    const CpGradients d = backward_layer(
-        a, z, u, kept, grads[0].contiguous(), {},
-        context->needs_input_grad(levels));
+    const CpGradients d = backward_layer(a,
+                                         z,
+                                         u,
+                                         kept,
+                                         grads[0].contiguous(),
+                                         {},
+                                         context->needs_input_grad(levels));
     variable_list out;
     append(out, d.a);
     out.push_back(d.z);
@@ -160,8 +169,10 @@ struct CpLayer : torch::autograd::Function<CpLayer> {
 };
 
 struct CpBlock : torch::autograd::Function<CpBlock> {
-  static at::Tensor forward(AutogradContext* context, at::TensorList inputs,
-                            std::int64_t levels, bool first_bias,
+  static at::Tensor forward(AutogradContext* context,
+                            at::TensorList inputs,
+                            std::int64_t levels,
+                            bool first_bias,
                             bool second_bias) {
     at::AutoDispatchBelowADInplaceOrView guard;
     Cursor in(inputs.vec());
@@ -183,29 +194,36 @@ struct CpBlock : torch::autograd::Function<CpBlock> {
     return y;
   }
 
-  static variable_list backward(AutogradContext* context,
-                                variable_list grads) {
+  static variable_list backward(AutogradContext* context, variable_list grads) {
     const auto levels = context->saved_data["levels"].toInt();
     Cursor saved(context->get_saved_variables());
     const Tensors a = saved.next(levels);
     const at::Tensor z = saved.next();
-    const CpFactors first = saved.next_factors(
-        levels, context->saved_data["first_bias"].toBool());
-    const CpFactors second = saved.next_factors(
-        levels, context->saved_data["second_bias"].toBool());
+    const CpFactors first =
+        saved.next_factors(levels, context->saved_data["first_bias"].toBool());
+    const CpFactors second =
+        saved.next_factors(levels, context->saved_data["second_bias"].toBool());
     CpActivations kept1{saved.next(levels), {}};
     CpActivations kept2{saved.next(levels), {}};
     kept1.q = saved.next();
     kept2.q = saved.next();
     const at::Tensor pre = saved.next();
 
-    const CpGradients d2 =
-        backward_layer(a, at::gelu(pre), second, kept2, grads[0].contiguous(),
-                       {}, /*z_wanted=*/true);
+    const CpGradients d2 = backward_layer(a,
+                                          at::gelu(pre),
+                                          second,
+                                          kept2,
+                                          grads[0].contiguous(),
+                                          {},
+                                          /*z_wanted=*/true);
     const at::Tensor dpre = at::gelu_backward(d2.z, pre);
-    const CpGradients d1 =
-        backward_layer(a, z, first, kept1, dpre, d2.a,
-                       context->needs_input_grad(levels));
+    const CpGradients d1 = backward_layer(a,
+                                          z,
+                                          first,
+                                          kept1,
+                                          dpre,
+                                          d2.a,
+                                          context->needs_input_grad(levels));
     variable_list out;
     append(out, d1.a);
     out.push_back(d1.z);
@@ -217,20 +235,34 @@ struct CpBlock : torch::autograd::Function<CpBlock> {
 };
 
 void check_layer(const Tensors& a, std::int64_t inputs, const CpFactors& u) {
-  MUMOE_CHECK(!a.empty() && a.size() == u.expert.size(), a.size(),
-              " levels of coefficients for ", u.expert.size(),
+  MUMOE_CHECK(!a.empty() && a.size() == u.expert.size(),
+              a.size(),
+              " levels of coefficients for ",
+              u.expert.size(),
               " levels of experts");
   const std::int64_t rank = u.output.size(1);
   for (std::size_t e = 0; e < a.size(); ++e) {
     MUMOE_CHECK(a[e].dim() == 2 && a[e].size(1) == u.expert[e].size(0),
-                "level ", e, ": coefficients ", a[e].sizes(),
-                " for expert factor ", u.expert[e].sizes());
-    MUMOE_CHECK(u.expert[e].size(1) == rank, "expert factor ",
-                u.expert[e].sizes(), ", expected rank ", rank);
+                "level ",
+                e,
+                ": coefficients ",
+                a[e].sizes(),
+                " for expert factor ",
+                u.expert[e].sizes());
+    MUMOE_CHECK(u.expert[e].size(1) == rank,
+                "expert factor ",
+                u.expert[e].sizes(),
+                ", expected rank ",
+                rank);
   }
   MUMOE_CHECK(u.input.size(0) == inputs && u.input.size(1) == rank,
-              "input factor ", u.input.sizes(), ", expected [", inputs, ", ",
-              rank, "]");
+              "input factor ",
+              u.input.sizes(),
+              ", expected [",
+              inputs,
+              ", ",
+              rank,
+              "]");
   MUMOE_CHECK(!u.input_bias.defined() || u.input_bias.size(0) == rank);
 }
 

@@ -28,7 +28,8 @@ constexpr const char* kPrefix = "step_";
 /// Calls `visit(name in the file, flat tensor, entry)` for every tensor of a
 /// checkpoint.
 template <class Visit>
-void for_each_tensor(const FlatBuckets& buckets, const AdamW* optimizer,
+void for_each_tensor(const FlatBuckets& buckets,
+                     const AdamW* optimizer,
                      Visit visit) {
   for (std::size_t b = 0; b < buckets.buckets().size(); ++b) {
     const Bucket& bucket = buckets.buckets()[b];
@@ -43,22 +44,26 @@ void for_each_tensor(const FlatBuckets& buckets, const AdamW* optimizer,
   }
 }
 
-NamedTensors collect(const RunState& state, const FlatBuckets& buckets,
+NamedTensors collect(const RunState& state,
+                     const FlatBuckets& buckets,
                      const AdamW& optimizer) {
   NamedTensors named;
   named.metadata = {{"format", kFormat},
                     {"step", std::to_string(state.step)},
                     {"samples", std::to_string(state.samples)},
                     {"settings", nlohmann::json(state.settings).dump()}};
-  for_each_tensor(buckets, &optimizer,
-                  [&](const std::string& name, const at::Tensor& flat,
+  for_each_tensor(buckets,
+                  &optimizer,
+                  [&](const std::string& name,
+                      const at::Tensor& flat,
                       const BucketEntry& entry) {
                     named.tensors[name] = buckets.gather(flat, entry);
                   });
   return named;
 }
 
-void write_folder(const fs::path& folder, const fs::path& target,
+void write_folder(const fs::path& folder,
+                  const fs::path& target,
                   const NamedTensors& named) {
   std::error_code error;
   fs::create_directories(folder, error);
@@ -68,8 +73,6 @@ void write_folder(const fs::path& folder, const fs::path& target,
   fs::create_directory(temporary, error);
   require(!error, temporary.string(), ": cannot create: ", error.message());
   write_safetensors(temporary / kStateFile, named);
-  // A resumed run may come to the same step again.
-  fs::remove_all(target, error);
   fs::rename(temporary, target, error);
   require(!error, target.string(), ": cannot rename: ", error.message());
   sync_to_disk(folder);
@@ -89,7 +92,12 @@ std::vector<fs::path> list_checkpoints(const fs::path& folder) {
   return found;
 }
 
+/// Removes all but the newest `keep`, and what a crash left half written.
 void remove_old(const fs::path& folder, int keep) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    if (entry.path().extension() == ".tmp") fs::remove_all(entry.path(), error);
+  }
   const auto all = list_checkpoints(folder);
   for (std::size_t i = 0; i + keep < all.size(); ++i) {
     std::error_code ignored;
@@ -100,34 +108,57 @@ void remove_old(const fs::path& folder, int keep) {
 RunState parse_state(const NamedTensors& named, const fs::path& file) {
   const auto text = [&](const char* key) {
     const auto found = named.metadata.find(key);
-    require(found != named.metadata.end(), file.string(), ": no ", key,
+    require(found != named.metadata.end(),
+            file.string(),
+            ": no ",
+            key,
             " in its header: not a checkpoint of this program");
     return found->second;
   };
-  require(text("format") == kFormat, file.string(), ": format ",
-          text("format"), ", expected ", kFormat);
-  return {std::stoll(text("step")), std::stoll(text("samples")),
-          nlohmann::json::parse(text("settings"))
-              .get<std::map<std::string, std::string>>()};
+  require(text("format") == kFormat,
+          file.string(),
+          ": format ",
+          text("format"),
+          ", expected ",
+          kFormat);
+  try {
+    return {std::stoll(text("step")),
+            std::stoll(text("samples")),
+            nlohmann::json::parse(text("settings"))
+                .get<std::map<std::string, std::string>>()};
+  } catch (const std::logic_error&) {
+    fail<InputError>(file.string(), ": step or samples are no numbers");
+  } catch (const nlohmann::json::exception&) {
+    fail<InputError>(file.string(), ": its settings are not JSON");
+  }
 }
 
-RunState restore(const fs::path& checkpoint, FlatBuckets& buckets,
+RunState restore(const fs::path& checkpoint,
+                 FlatBuckets& buckets,
                  const AdamW* optimizer) {
   const fs::path file = checkpoint / kStateFile;
   const NamedTensors named = model::read_safetensors(file);
   const RunState state = parse_state(named, file);
   at::NoGradGuard no_grad;
   for_each_tensor(
-      buckets, optimizer,
-      [&](const std::string& name, const at::Tensor& flat,
+      buckets,
+      optimizer,
+      [&](const std::string& name,
+          const at::Tensor& flat,
           const BucketEntry& entry) {
         const Parameter& p = buckets.parameter(entry);
         const auto found = named.tensors.find(name);
-        require(found != named.tensors.end(), file.string(),
-                ": no tensor is named ", name);
+        require(found != named.tensors.end(),
+                file.string(),
+                ": no tensor is named ",
+                name);
         require(found->second.sizes() == at::IntArrayRef(p.global_shape),
-                file.string(), ": tensor ", name, " has shape ",
-                found->second.sizes(), ", expected ",
+                file.string(),
+                ": tensor ",
+                name,
+                " has shape ",
+                found->second.sizes(),
+                ", expected ",
                 at::IntArrayRef(p.global_shape));
         buckets.scatter(found->second, entry, flat);
       });
@@ -137,13 +168,15 @@ RunState restore(const fs::path& checkpoint, FlatBuckets& buckets,
 
 }  // namespace
 
-void save_checkpoint(const fs::path& folder, const RunState& state,
-                     const FlatBuckets& buckets, const AdamW& optimizer,
-                     dist::ProcessMesh& mesh, int keep) {
+void save_checkpoint(const fs::path& folder,
+                     const RunState& state,
+                     const FlatBuckets& buckets,
+                     const AdamW& optimizer,
+                     dist::ProcessMesh& mesh,
+                     int keep) {
   at::NoGradGuard no_grad;
   const NamedTensors named = collect(state, buckets, optimizer);
-  const fs::path target =
-      folder / fmt::format("{}{:08}", kPrefix, state.step);
+  const fs::path target = folder / fmt::format("{}{:08}", kPrefix, state.step);
   std::string problem;
   if (mesh.world().rank() == 0) {
     try {
@@ -174,7 +207,8 @@ RunState read_run_state(const fs::path& checkpoint) {
   return parse_state(header, file);
 }
 
-RunState load_checkpoint(const fs::path& checkpoint, FlatBuckets& buckets,
+RunState load_checkpoint(const fs::path& checkpoint,
+                         FlatBuckets& buckets,
                          AdamW& optimizer) {
   const RunState state = restore(checkpoint, buckets, &optimizer);
   optimizer.set_steps(state.step);

@@ -11,9 +11,12 @@
 
 namespace mumoe::train {
 
-double evaluate(const model::Gpt2& model, const data::TokenFile& file,
-                std::int64_t windows, std::int64_t micro_batch,
-                dist::ProcessMesh& mesh, at::Device device) {
+double evaluate(const model::Gpt2& model,
+                const data::TokenFile& file,
+                std::int64_t windows,
+                std::int64_t micro_batch,
+                dist::ProcessMesh& mesh,
+                at::Device device) {
   at::NoGradGuard no_grad;
   const std::int64_t context = model.config().context;
   const auto all = data::evaluation_windows(file.size(), context, windows);
@@ -24,10 +27,10 @@ double evaluate(const model::Gpt2& model, const data::TokenFile& file,
   }
   double sum = 0;
   for (std::size_t first = 0; first < mine.size(); first += micro_batch) {
-    const auto count =
-        std::min<std::size_t>(micro_batch, mine.size() - first);
-    const auto batch = data::window_batch(
-        file, std::span(mine).subspan(first, count), context);
+    const auto count = std::min<std::size_t>(micro_batch, mine.size() - first);
+    const auto batch = data::window_batch(file,
+                                          std::span(mine).subspan(first, count),
+                                          context);
     sum += model.loss(to_tensor(batch, device), 1.0).item<double>();
   }
   const at::Tensor total = at::full({1}, sum, at::kDouble);

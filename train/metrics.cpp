@@ -36,13 +36,21 @@ std::string lines_up_to(const std::filesystem::path& path, std::int64_t last) {
 }  // namespace
 
 std::string to_json(const StepReport& r) {
-  std::string line = fmt::format(
-      R"({{"step":{},"tokens":{},"loss":{},"grad_norm":{},"lr":{},)"
-      R"("step_ms":{},"tokens_per_s":{},"mfu":{},"dp_bytes":{},)"
-      R"("tp_bytes":{},"rss_mib":{})",
-      r.step, r.tokens, number(r.loss), number(r.grad_norm), number(r.lr),
-      number(r.step_ms), number(r.tokens_per_s), number(r.mfu), r.dp_bytes,
-      r.tp_bytes, number(r.rss_mib));
+  std::string line =
+      fmt::format(R"({{"step":{},"tokens":{},"loss":{},"grad_norm":{},"lr":{},)"
+                  R"("step_ms":{},"tokens_per_s":{},"mfu":{},"dp_bytes":{},)"
+                  R"("tp_bytes":{},"rss_mib":{})",
+                  r.step,
+                  r.tokens,
+                  number(r.loss),
+                  number(r.grad_norm),
+                  number(r.lr),
+                  number(r.step_ms),
+                  number(r.tokens_per_s),
+                  number(r.mfu),
+                  r.dp_bytes,
+                  r.tp_bytes,
+                  number(r.rss_mib));
   if (r.val_loss) line += R"(,"val_loss":)" + number(*r.val_loss);
   return line + "}";
 }

@@ -19,7 +19,8 @@ namespace {
 constexpr std::int64_t kGrain = 1 << 16;
 
 template <class T>
-void update(const AdamWScalars& scalars, const dist::Bucket& bucket,
+void update(const AdamWScalars& scalars,
+            const dist::Bucket& bucket,
             const AdamW::Moments& moments) {
   T* master = bucket.master.data_ptr<T>();
   const T* grad = bucket.grad.const_data_ptr<T>();
@@ -30,31 +31,49 @@ void update(const AdamWScalars& scalars, const dist::Bucket& bucket,
                       : nullptr;
   if (bucket.master.is_cuda()) {
     const c10::OptionalDeviceGuard guard(bucket.master.device());
-    adamw_update_cuda(scalars, master, grad, first, second, compute,
+    adamw_update_cuda(scalars,
+                      master,
+                      grad,
+                      first,
+                      second,
+                      compute,
                       bucket.numel(),
                       kernels::current_stream(bucket.master.device()));
     return;
   }
-  at::parallel_for(
-      0, bucket.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
-        adamw_update(best_isa(), scalars, master + begin, grad + begin,
-                     first + begin, second + begin,
-                     compute == nullptr ? nullptr : compute + begin,
-                     end - begin);
-      });
+  at::parallel_for(0,
+                   bucket.numel(),
+                   kGrain,
+                   [&](std::int64_t begin, std::int64_t end) {
+                     adamw_update(
+                         best_isa(),
+                         scalars,
+                         master + begin,
+                         grad + begin,
+                         first + begin,
+                         second + begin,
+                         compute == nullptr ? nullptr : compute + begin,
+                         end - begin);
+                   });
 }
 
 }  // namespace
 
 void OptimizerConfig::validate() const {
   const auto beta = [](const char* key, double value) {
-    require(value >= 0 && value < 1, "optimizer.", key, " = ", value,
+    require(value >= 0 && value < 1,
+            "optimizer.",
+            key,
+            " = ",
+            value,
             ": expected at least 0 and below 1");
   };
   beta("beta1", beta1);
   beta("beta2", beta2);
   require(eps > 0, "optimizer.eps = ", eps, ": expected more than 0");
-  require(weight_decay >= 0, "optimizer.weight_decay = ", weight_decay,
+  require(weight_decay >= 0,
+          "optimizer.weight_decay = ",
+          weight_decay,
           ": expected at least 0");
   require(clip >= 0, "optimizer.clip = ", clip, ": expected at least 0");
 }

@@ -15,6 +15,9 @@ struct OptimizerConfig {
   double eps = 1e-8;
   /// Decoupled decay of parameters registered with `decay`.
   double weight_decay = 0.1;
+  /// Whether norms and other biases decay too, beside the tensors with two or
+  /// more dims. Taken up by the parameter registry.
+  bool decay_vectors = false;
   /// Largest 2-norm of the gradient; longer ones are scaled to it. 0: never.
   double clip = 1.0;
 

@@ -1,6 +1,7 @@
 #include "train/progress.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -18,6 +19,16 @@ bool has_terminal() {
     return std::getenv("MUMOE_TTY") != nullptr;
   }
   return ::isatty(STDOUT_FILENO) != 0;
+}
+
+/// launch/mpirun passes it on as COLUMNS.
+std::size_t terminal_columns() {
+  if (const char* columns = std::getenv("COLUMNS")) {
+    if (const int count = std::atoi(columns); count > 1) return count;
+  }
+  winsize size{};
+  const bool known = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0;
+  return known && size.ws_col > 1 ? size.ws_col : 80;
 }
 
 std::string duration(double seconds) {
@@ -40,22 +51,29 @@ Progress::~Progress() {
 
 void Progress::show(const StepReport& r) {
   if (!shown_) return;
-  mean_step_ms_ = mean_step_ms_ == 0 ? r.step_ms
-                                     : 0.9 * mean_step_ms_ + 0.1 * r.step_ms;
+  mean_step_ms_ =
+      mean_step_ms_ == 0 ? r.step_ms : 0.9 * mean_step_ms_ + 0.1 * r.step_ms;
   const std::string line = fmt::format(
       "step {}/{} | loss {:.4f} | norm {:.3f} | lr {:.2e} | {:.0f} ms | "
       "{:.0f} tok/s | mfu {:.0f}% | eta {}",
-      r.step, steps_, r.loss, r.grad_norm, r.lr, r.step_ms, r.tokens_per_s,
+      r.step,
+      steps_,
+      r.loss,
+      r.grad_norm,
+      r.lr,
+      r.step_ms,
+      r.tokens_per_s,
       100 * r.mfu,
       duration(static_cast<double>(steps_ - r.step) * mean_step_ms_ / 1000));
   const bool stays = r.step % every_ == 0 || r.step == steps_;
   if (terminal_) {
     clear_live_line();
-    std::fputs(line.c_str(), stdout);
-    live_ = true;
     if (stays) {
-      std::fputs("\n", stdout);
-      live_ = false;
+      std::fputs((line + "\n").c_str(), stdout);
+    } else {
+      // A line that wraps could not be cleared.
+      std::fputs(line.substr(0, terminal_columns() - 1).c_str(), stdout);
+      live_ = true;
     }
   } else if (stays || r.step == 1) {
     std::fputs((line + "\n").c_str(), stdout);

@@ -9,15 +9,23 @@
 namespace mumoe::train {
 
 void ScheduleConfig::validate() const {
-  require(lr > 0 && std::isfinite(lr), "optimizer.lr = ", lr,
+  require(lr > 0 && std::isfinite(lr),
+          "optimizer.lr = ",
+          lr,
           ": expected a positive number");
-  require(min_lr >= 0 && min_lr <= lr, "schedule.min_lr = ", min_lr,
-          ": expected between 0 and optimizer.lr = ", lr);
+  require(min_lr >= 0 && min_lr <= lr,
+          "schedule.min_lr = ",
+          min_lr,
+          ": expected between 0 and optimizer.lr = ",
+          lr);
   require(warmup >= 0, "schedule.warmup = ", warmup, ": expected at least 0");
   require(steps > 0, "schedule.steps = ", steps, ": expected at least 1");
   require(kind == ScheduleKind::constant || warmup <= steps,
-          "schedule.warmup = ", warmup,
-          ": longer than the whole schedule, ", steps, " steps");
+          "schedule.warmup = ",
+          warmup,
+          ": longer than the whole schedule, ",
+          steps,
+          " steps");
 }
 
 double ScheduleConfig::rate(std::int64_t step) const {
@@ -25,8 +33,8 @@ double ScheduleConfig::rate(std::int64_t step) const {
     return lr * static_cast<double>(step + 1) / static_cast<double>(warmup);
   }
   if (kind == ScheduleKind::constant) return lr;
-  const double length = static_cast<double>(std::max<std::int64_t>(
-      1, steps - warmup));
+  const double length =
+      static_cast<double>(std::max<std::int64_t>(1, steps - warmup));
   const double done =
       std::min(1.0, static_cast<double>(step - warmup) / length);
   const double share = kind == ScheduleKind::linear

@@ -32,6 +32,8 @@ StopSignals::~StopSignals() {
   for (const int signal : kSignals) std::signal(signal, SIG_DFL);
 }
 
-bool StopSignals::requested() const { return stop_requested != 0; }
+bool StopSignals::requested() const {
+  return stop_requested != 0;
+}
 
 }  // namespace mumoe::train

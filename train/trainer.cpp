@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "data/batch.h"
 #include "dist/gradient_norm.h"
 #include "train/evaluate.h"
 
@@ -24,30 +25,45 @@ double milliseconds_since(Clock::time_point start) {
 
 void TrainerConfig::validate() const {
   require(steps > 0, "train.steps = ", steps, ": expected at least 1");
-  require(eval_every >= 0, "train.eval_every = ", eval_every,
+  require(eval_every >= 0,
+          "train.eval_every = ",
+          eval_every,
           ": expected at least 0");
-  require(eval_windows > 0, "train.eval_windows = ", eval_windows,
+  require(eval_windows > 0,
+          "train.eval_windows = ",
+          eval_windows,
           ": expected at least 1");
-  require(checkpoint_every >= 0, "checkpoint.every = ", checkpoint_every,
+  require(checkpoint_every >= 0,
+          "checkpoint.every = ",
+          checkpoint_every,
           ": expected at least 0");
-  require(checkpoint_keep > 0, "checkpoint.keep = ", checkpoint_keep,
+  require(checkpoint_keep > 0,
+          "checkpoint.keep = ",
+          checkpoint_keep,
           ": expected at least 1");
   require(log_every > 0, "log.every = ", log_every, ": expected at least 1");
 }
 
-Trainer::Trainer(const TrainerConfig& config, const ScheduleConfig& schedule,
-                 const OptimizerConfig& optimizer, const TrainerParts& parts)
+Trainer::Trainer(const TrainerConfig& config,
+                 const ScheduleConfig& schedule,
+                 const OptimizerConfig& optimizer,
+                 const TrainerParts& parts)
     : config_(config),
       schedule_(schedule),
       optimizer_config_(optimizer),
       parts_(parts),
-      plan_(BatchPlan::make(
-          config.batch, config.micro_batch, parts.mesh.dp().size())),
+      plan_(BatchPlan::make(config.batch,
+                            config.micro_batch,
+                            parts.mesh.dp().size())),
       sampler_(config.seed, parts.train.size(), parts.model.config().context),
       optimizer_(optimizer, parts.buckets),
       reducer_(parts.buckets, parts.mesh.dp()) {
   config_.validate();
   schedule_.validate();
+  // Now, not after the last step: the validation tokens must suffice.
+  data::evaluation_windows(parts.val.size(),
+                           parts.model.config().context,
+                           config.eval_windows);
 }
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {
@@ -62,12 +78,15 @@ StepReport Trainer::step() {
   auto& mesh = parts_.mesh;
   const auto dp_bytes = mesh.dp().total_bytes();
   const auto tp_bytes = mesh.tp().total_bytes();
-  const std::int64_t step_tokens =
-      plan_.batch * parts_.model.config().context;
+  const std::int64_t step_tokens = plan_.batch * parts_.model.config().context;
   if (!batches_) {
-    batches_ = std::make_unique<TokenBatches>(
-        parts_.train, sampler_, plan_, mesh.dp().rank(), state_.samples,
-        parts_.buckets.registry().device());
+    batches_ =
+        std::make_unique<TokenBatches>(parts_.train,
+                                       sampler_,
+                                       plan_,
+                                       mesh.dp().rank(),
+                                       state_.samples,
+                                       parts_.buckets.registry().device());
   }
 
   at::Tensor loss_sum = at::zeros({}, at::kDouble);
@@ -98,8 +117,12 @@ StepReport Trainer::step() {
   stop_ = status[1].item<double>() > 0;
   const double norm = dist::gradient_norm(parts_.buckets, mesh);
   if (!std::isfinite(mean_loss) || !std::isfinite(norm)) {
-    fail<NonFiniteError>("step ", state_.step + 1, ": loss ", mean_loss,
-                         ", gradient norm ", norm,
+    fail<NonFiniteError>("step ",
+                         state_.step + 1,
+                         ": loss ",
+                         mean_loss,
+                         ", gradient norm ",
+                         norm,
                          "; stopped before the weights changed");
   }
 
@@ -132,11 +155,11 @@ StepReport Trainer::step() {
 }
 
 Outcome Trainer::run() {
-  const bool writes =
-      parts_.mesh.world().rank() == 0 && !config_.out.empty();
+  const bool writes = parts_.mesh.world().rank() == 0 && !config_.out.empty();
   std::optional<MetricsFile> metrics;
   if (writes) metrics.emplace(config_.out, state_.step);
-  Progress progress(parts_.mesh.world().rank() == 0, config_.steps,
+  Progress progress(parts_.mesh.world().rank() == 0,
+                    config_.steps,
                     config_.log_every);
   const auto due = [&](std::int64_t every) {
     return every > 0 && state_.step % every == 0;
@@ -145,7 +168,7 @@ Outcome Trainer::run() {
     StepReport report = step();
     // 7 evaluate / checkpoint / stop
     const bool last = state_.step == config_.steps;
-    if (!stop_ && (last || due(config_.eval_every))) {
+    if (last || (!stop_ && due(config_.eval_every))) {
       evaluate_now();
       report.val_loss = val_loss_;
     }
@@ -153,7 +176,8 @@ Outcome Trainer::run() {
     progress.show(report);
     if (report.val_loss) {
       progress.note(fmt::format("step {}: validation loss {:.4f}",
-                                report.step, *report.val_loss));
+                                report.step,
+                                *report.val_loss));
     }
     if (last || stop_ || due(config_.checkpoint_every)) {
       save();
@@ -164,16 +188,23 @@ Outcome Trainer::run() {
 
 void Trainer::evaluate_now() {
   parts_.mesh.set_phase("evaluation");
-  val_loss_ = evaluate(parts_.model, parts_.val, config_.eval_windows,
-                       plan_.micro_batch, parts_.mesh,
+  val_loss_ = evaluate(parts_.model,
+                       parts_.val,
+                       config_.eval_windows,
+                       plan_.micro_batch,
+                       parts_.mesh,
                        parts_.buckets.registry().device());
 }
 
 void Trainer::save() {
   if (config_.out.empty()) return;
   parts_.mesh.set_phase("checkpoint");
-  save_checkpoint(config_.out / "checkpoints", state_, parts_.buckets,
-                  optimizer_, parts_.mesh, config_.checkpoint_keep);
+  save_checkpoint(config_.out / "checkpoints",
+                  state_,
+                  parts_.buckets,
+                  optimizer_,
+                  parts_.mesh,
+                  config_.checkpoint_keep);
 }
 
 }  // namespace mumoe::train

@@ -35,7 +35,7 @@ struct TrainerConfig {
   std::uint64_t seed = 0;
   /// Run directory; empty: nothing is written.
   std::filesystem::path out;
-  /// Multiply-accumulate rate of all ranks, FLOP/s, for `mfu`; 0: not known.
+  /// Rate of matrix products of all ranks, FLOP/s, for `mfu`; 0: not known.
   double peak_flops = 0;
 
   /// Throws `InputError` naming the key and what it must be.

@@ -21,12 +21,10 @@ TEST(File, AtomicWriteReplacesAndLeavesNoTemporary) {
 }
 
 TEST(File, ErrorsNameThePath) {
-  for (const auto& action : {std::function<void()>([] {
-                               read_file("/nonexistent/a");
-                             }),
-                             std::function<void()>([] {
-                               write_file_atomically("/nonexistent/a", "x");
-                             })}) {
+  for (const auto& action :
+       {std::function<void()>([] { read_file("/nonexistent/a"); }),
+        std::function<void()>(
+            [] { write_file_atomically("/nonexistent/a", "x"); })}) {
     try {
       action();
       FAIL() << "nothing was thrown";

@@ -19,9 +19,9 @@ TEST(CounterRandom, EqualsThePublishedPhiloxVectors) {
 
 TEST(CounterRandom, PurposesStreamsAndSeedsAreDifferentSequences) {
   const CounterRandom base(1, Purpose::test, 7);
-  for (const auto& other :
-       {CounterRandom(2, Purpose::test, 7), CounterRandom(1, Purpose::test, 8),
-        CounterRandom(1, Purpose::sample_order, 7)}) {
+  for (const auto& other : {CounterRandom(2, Purpose::test, 7),
+                            CounterRandom(1, Purpose::test, 8),
+                            CounterRandom(1, Purpose::sample_order, 7)}) {
     EXPECT_NE(base.bits(0), other.bits(0));
   }
 }

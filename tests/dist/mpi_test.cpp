@@ -17,7 +17,6 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-
 class Suite : public ::testing::TestWithParam<suite::NamedCheck> {};
 
 TEST_P(Suite, OnMpi) {
@@ -36,7 +35,8 @@ INSTANTIATE_TEST_SUITE_P(Communicator,
 
 TEST(Mpi, VerySmallChunks) {
   for (const std::int64_t max_count : {1, 2, 3, 5, 64}) {
-    const auto world = testing::mpi_runtime().duplicate_world("chunked", max_count);
+    const auto world =
+        testing::mpi_runtime().duplicate_world("chunked", max_count);
     const int n = world->size();
     const auto sum = suite::values(23, world->rank()).to(at::kFloat);
     world->all_reduce(sum);

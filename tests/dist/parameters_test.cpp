@@ -15,8 +15,11 @@
 namespace mumoe::dist {
 namespace {
 
-Parameter parameter(std::string name, std::vector<std::int64_t> shape,
-                    Placement placement, Initializer init, bool decay = true) {
+Parameter parameter(std::string name,
+                    std::vector<std::int64_t> shape,
+                    Placement placement,
+                    Initializer init,
+                    bool decay = true) {
   return {.name = std::move(name),
           .global_shape = std::move(shape),
           .placement = placement,
@@ -45,17 +48,15 @@ TEST(Registry, RefusesANameTwice) {
   const auto self = make_self_communicator(at::kCPU);
   ParameterRegistry registry(*self, at::kFloat, at::kCPU);
   registry.add(parameter("w", {2}, {}, Initializer::constant(0)));
-  EXPECT_THROW(
-      registry.add(parameter("w", {2}, {}, Initializer::constant(0))),
-      InternalError);
+  EXPECT_THROW(registry.add(parameter("w", {2}, {}, Initializer::constant(0))),
+               InternalError);
   EXPECT_THROW(registry.at("v"), InternalError);
 }
 
 /// The initial value of a [5, 7, 3] parameter on one rank.
 at::Tensor initial(Communicator& tp, Placement placement) {
   ParameterRegistry registry(tp, at::kDouble, at::kCPU);
-  registry.add(
-      parameter("w", {5, 7, 3}, placement, Initializer::normal(1, 2)));
+  registry.add(parameter("w", {5, 7, 3}, placement, Initializer::normal(1, 2)));
   FlatBuckets buckets(registry, 1 << 10);
   buckets.initialise(3);
   return registry.parameters()[0].value.detach().clone();
@@ -69,8 +70,7 @@ TEST(Registry, SlicesOfACutParameterAreThoseOfTheWhole) {
     for (const int ranks : {2, 3, 4}) {
       ThreadWorld::run(ranks, [&](Communicator& tp) {
         const at::Tensor part = initial(tp, Placement::cut(dim));
-        const Slice slice =
-            slice_of(whole.size(dim), tp.rank(), tp.size());
+        const Slice slice = slice_of(whole.size(dim), tp.rank(), tp.size());
         EXPECT_EQ(part.size(dim), slice.padded);
         EXPECT_TRUE(at::equal(part.narrow(dim, 0, slice.count),
                               whole.narrow(dim, slice.begin, slice.count)));
@@ -80,8 +80,10 @@ TEST(Registry, SlicesOfACutParameterAreThoseOfTheWhole) {
                       .item<double>(),
                   0);
         ParameterRegistry registry(tp, at::kDouble, at::kCPU);
-        registry.add(parameter(
-            "w", {5, 7, 3}, Placement::cut(dim), Initializer::constant(0)));
+        registry.add(parameter("w",
+                               {5, 7, 3},
+                               Placement::cut(dim),
+                               Initializer::constant(0)));
         const Parameter& p = registry.parameters()[0];
         EXPECT_TRUE(at::equal(registry.gather(p, part), whole));
         EXPECT_TRUE(at::equal(registry.cut(p, whole), part));
@@ -124,10 +126,9 @@ TEST(FlatBuckets, HoldEveryParameterOnceByKindAndSize) {
   for (const Bucket& bucket : buckets.buckets()) {
     EXPECT_EQ(bucket.master.scalar_type(), at::kFloat);
     const bool whole = buckets.parameter(bucket.entries[0]).full_precision;
-    EXPECT_EQ(bucket.compute.scalar_type(),
-              whole ? at::kFloat : at::kBFloat16);
-    EXPECT_TRUE(at::equal(
-        bucket.compute, bucket.master.to(bucket.compute.scalar_type())));
+    EXPECT_EQ(bucket.compute.scalar_type(), whole ? at::kFloat : at::kBFloat16);
+    EXPECT_TRUE(at::equal(bucket.compute,
+                          bucket.master.to(bucket.compute.scalar_type())));
     EXPECT_GT(bucket.master.abs().sum().item<double>(), 0);
   }
 }
@@ -172,14 +173,45 @@ TEST(GradientReducer, SumsOverRanksAndMicroSteps) {
                             .all()
                             .item<bool>())
                 << name << " in step " << step;
-            squares += expected * expected *
-                       static_cast<double>(entry.numel);
+            squares += expected * expected * static_cast<double>(entry.numel);
           }
         }
         EXPECT_NEAR(gradient_norm(buckets, mesh), std::sqrt(squares), 1e-9);
       }
     });
   }
+}
+
+// A model of four matrices, each with a norm beside it: when backward comes to
+// the first of them, the buckets of the later ones are already under way.
+TEST(GradientReducer, ReducesWhileBackwardRuns) {
+  ThreadWorld::run(2, [](Communicator& world) {
+    ProcessMesh mesh(world, 2, 1);
+    ParameterRegistry registry(mesh.tp(), at::kDouble, at::kCPU);
+    const auto one = Initializer::constant(1);
+    std::vector<at::Tensor> norms, matrices;
+    for (int l = 0; l < 4; ++l) {
+      norms.push_back(registry.add(
+          parameter(concat("norm", l), {4}, {}, one, /*decay=*/false)));
+      matrices.push_back(
+          registry.add(parameter(concat("matrix", l), {4, 4}, {}, one)));
+    }
+    norms.push_back(
+        registry.add(parameter("norm", {4}, {}, one, /*decay=*/false)));
+    FlatBuckets buckets(registry, 16 * sizeof(double));
+    buckets.initialise(0);
+    GradientReducer reducer(buckets, mesh.dp());
+    at::Tensor x = at::ones({4}, at::kDouble);
+    for (int l = 0; l < 4; ++l) x = at::mv(matrices[l], x * norms[l]);
+    std::int64_t under_way = -1;
+    matrices[0].register_hook([&](const at::Tensor&) {
+      under_way = mesh.dp().traffic(Op::all_reduce).calls;
+    });
+    reducer.begin(true);
+    (x * norms[4]).sum().backward();
+    reducer.finish();
+    EXPECT_EQ(under_way, 3) << "the buckets of matrices 3, 2 and 1";
+  });
 }
 
 TEST(GradientNorm, CountsCutParametersOverRanksAndReplicatedOnesOnce) {

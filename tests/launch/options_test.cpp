@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "dist/self_communicator.h"
 #include "launch/option_table.h"
 #include "launch/run_directory.h"
 
@@ -46,7 +47,10 @@ TEST_F(ConfigFile, CommandLineWinsAndOriginsAreKept) {
   const auto file = write(
       "# comment\n[model]\ndepth = 3\nwidth = 96\nheads = 4\n"
       "[train]\nsteps = 7\n");
-  const auto line = read_command_line({"--config", file, "--model.depth", "5",
+  const auto line = read_command_line({"--config",
+                                       file,
+                                       "--model.depth",
+                                       "5",
                                        "--model.experts=4,2",
                                        "--train.resume"});
   EXPECT_EQ(line.options.model.depth, 5);
@@ -65,10 +69,18 @@ TEST_F(ConfigFile, CommandLineWinsAndOriginsAreKept) {
 }
 
 TEST_F(ConfigFile, ResolvedTextReadsBackTheSame) {
-  const auto line = read_command_line(
-      {"--optimizer.lr", "0.00061", "--train.precision", "bf16",
-       "--train.micro_batch", "4", "--data.tokenizer", "gpt2",
-       "--model.gate_norm", "none", "--train.out", "some where"});
+  const auto line = read_command_line({"--optimizer.lr",
+                                       "0.00061",
+                                       "--train.precision",
+                                       "bf16",
+                                       "--train.micro_batch",
+                                       "4",
+                                       "--data.tokenizer",
+                                       "gpt2",
+                                       "--model.gate_norm",
+                                       "none",
+                                       "--train.out",
+                                       "some where"});
   const auto again = read_config(write(to_config_text(line.options)));
   EXPECT_EQ(to_map(again), to_map(line.options));
   EXPECT_EQ(again.model.vocab, 50304);
@@ -90,8 +102,8 @@ TEST(CommandLine, SwitchesTakeAValueOrNone) {
   EXPECT_TRUE(read_command_line({"--model.bias", "yes"}).options.model.bias);
   EXPECT_FALSE(read_command_line({"--model.expert_bias", "no"})
                    .options.model.expert_bias);
-  EXPECT_FALSE(read_command_line({"--model.expert_bias=0"})
-                   .options.model.expert_bias);
+  EXPECT_FALSE(
+      read_command_line({"--model.expert_bias=0"}).options.model.expert_bias);
 }
 
 TEST(CommandLine, MistakesAreOneLineThatNamesTheKey) {
@@ -111,6 +123,56 @@ TEST(CommandLine, MistakesAreOneLineThatNamesTheKey) {
   expect_contains(refusal({"train.steps", "5"}), {"command line"});
   expect_contains(refusal({"--train.steps"}), {"train.steps"});
   expect_contains(refusal({"--schedule.warmup", "900"}), {"schedule.warmup"});
+  expect_contains(refusal({"--parallel.deadline", "inf"}), {"finite"});
+  expect_contains(refusal({"--parallel.deadline", "0.1"}), {"1000000 seconds"});
+}
+
+TEST(CommandLine, SubcommandsTakeWhatIsTheirs) {
+  const std::vector<OwnOption> own{{"temperature", "of the draws"}};
+  EXPECT_EQ(
+      read_command_line({"--temperature", "1"}, "", own).own.at("temperature"),
+      "1");
+  const auto refused = [&](const std::string& section,
+                           const std::vector<std::string>& arguments) {
+    try {
+      read_command_line(arguments, section, own);
+    } catch (const InputError& error) {
+      return std::string(error.what());
+    }
+    return std::string("(accepted)");
+  };
+  expect_contains(refused("", {"--temprature", "1"}), {"mean temperature"});
+  expect_contains(refused("", {"--model.depth", "1"}), {"unknown key"});
+  expect_contains(refused("data", {"--model.depth", "1"}), {"unknown key"});
+  EXPECT_EQ(refused("data", {"--data.source", "here"}), "(accepted)");
+}
+
+// The head of each recipe promises its number of parameters.
+TEST(Recipes, AreReadAndHoldTheParametersTheyPromise) {
+  const auto folder = std::filesystem::path(MUMOE_SOURCE_DIR) / "configs";
+  const std::map<std::string, std::int64_t> promised = {
+      {"gpt2_cp_small.cfg", 3'389'752},
+      {"gpt2_dense_small.cfg", 3'393'792},
+      {"gpt2_124m_cp.cfg", 124'789'536},
+  };
+  std::size_t found = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() != ".cfg") continue;
+    ++found;
+    const std::string name = entry.path().filename();
+    ASSERT_TRUE(promised.contains(name)) << name;
+    const Options options = read_config(entry.path());
+    const auto self = dist::make_self_communicator(at::kCPU);
+    dist::ParameterRegistry registry(*self, at::kFloat, at::kCPU);
+    const model::Gpt2 model(options.model, registry);
+    EXPECT_EQ(registry.global_numel(), promised.at(name)) << name;
+    std::string digits = std::to_string(promised.at(name));
+    for (auto at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) {
+      digits.insert(at, ",");
+    }
+    EXPECT_NE(read_file(entry.path()).find(digits), std::string::npos) << name;
+  }
+  EXPECT_EQ(found, promised.size());
 }
 
 TEST(Settings, WhatMattersToAResumedRunIsCompared) {

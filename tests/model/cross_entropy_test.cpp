@@ -19,10 +19,11 @@ TEST(LinearCrossEntropy, EqualsTheComposedOperations) {
     const at::Tensor targets = at::arange(tokens, at::kLong) * 7919 % vocab;
     h.requires_grad_(true);
     w.requires_grad_(true);
-    const at::Tensor expected =
-        at::cross_entropy_loss(at::mm(h, w.t()), targets, {},
-                               at::Reduction::Sum) *
-        0.25;
+    const at::Tensor expected = at::cross_entropy_loss(at::mm(h, w.t()),
+                                                       targets,
+                                                       {},
+                                                       at::Reduction::Sum) *
+                                0.25;
     (expected * 3).backward();
     const at::Tensor dh = h.grad().clone(), dw = w.grad().clone();
     h.mutable_grad().reset();

@@ -67,13 +67,13 @@ TEST_F(Generate, TemperatureZeroAndTopOneAreTheMostLikely) {
   const auto greedy = run({.tokens = 20, .temperature = 0});
   EXPECT_EQ(run({.tokens = 20, .temperature = 2, .top_k = 1, .seed = 9}),
             greedy);
-  const at::Tensor tokens =
-      at::tensor({1, 2}, at::kLong).view({1, 2});
+  const at::Tensor tokens = at::tensor({1, 2}, at::kLong).view({1, 2});
   at::NoGradGuard no_grad;
-  EXPECT_EQ(greedy[0], gpt2_.next_logits(tokens)[0]
-                           .narrow(0, 0, 30)
-                           .argmax()
-                           .item<std::int64_t>());
+  EXPECT_EQ(greedy[0],
+            gpt2_.next_logits(tokens)[0]
+                .narrow(0, 0, 30)
+                .argmax()
+                .item<std::int64_t>());
 }
 
 TEST_F(Generate, TopKLimitsTheChoice) {

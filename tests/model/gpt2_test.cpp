@@ -86,16 +86,17 @@ TEST(Gpt2, InitialStatistics) {
   const auto value = [&](const std::string& name) {
     return registry.at(name).value.detach();
   };
-  const auto expect_moments = [&](const std::string& name, double mean,
-                                  double deviation) {
-    const at::Tensor v = value(name);
-    const double n = static_cast<double>(v.numel());
-    EXPECT_NEAR(v.mean().item<double>(), mean, 5 * deviation / std::sqrt(n))
-        << name;
-    EXPECT_NEAR(v.std().item<double>(), deviation,
-                5 * deviation / std::sqrt(2 * n))
-        << name;
-  };
+  const auto expect_moments =
+      [&](const std::string& name, double mean, double deviation) {
+        const at::Tensor v = value(name);
+        const double n = static_cast<double>(v.numel());
+        EXPECT_NEAR(v.mean().item<double>(), mean, 5 * deviation / std::sqrt(n))
+            << name;
+        EXPECT_NEAR(v.std().item<double>(),
+                    deviation,
+                    5 * deviation / std::sqrt(2 * n))
+            << name;
+      };
   expect_moments("wte", 0, 0.02);
   expect_moments("h.0.attn.qkv", 0, 0.02);
   expect_moments("h.0.attn.proj", 0, 0.01);  // 0.02 / √(2 · 2)
@@ -124,8 +125,7 @@ TEST(Gpt2, WeightsSurviveNanogptNames) {
       const Gpt2 gpt2(config, registry);
       dist::FlatBuckets buckets(registry, 1 << 10);
       buckets.initialise(2);
-      const auto whole =
-          testing::whole_tensors(buckets, &dist::Bucket::master);
+      const auto whole = testing::whole_tensors(buckets, &dist::Bucket::master);
       const auto theirs = to_nanogpt(registry, whole);
       const auto back = from_nanogpt(registry, theirs);
       ASSERT_EQ(back.tensors.size(), whole.tensors.size());

@@ -27,9 +27,8 @@ class Safetensors : public ::testing::Test {
     }
   }
 
-  std::filesystem::path folder_ =
-      std::filesystem::temp_directory_path() /
-      concat("mumoe_safetensors_test_", ::getpid());
+  std::filesystem::path folder_ = std::filesystem::temp_directory_path() /
+                                  concat("mumoe_safetensors_test_", ::getpid());
   std::filesystem::path path_ = folder_ / "file.safetensors";
 };
 

@@ -40,8 +40,10 @@ BlockConfig config_of(const NamedTensors& file) {
 
 /// The file's tensor for one of our parameters: a bias row is the last row of
 /// its input factor there.
-at::Tensor golden_value(const NamedTensors& file, const std::string& prefix,
-                        const std::string& name, bool bias) {
+at::Tensor golden_value(const NamedTensors& file,
+                        const std::string& prefix,
+                        const std::string& name,
+                        bool bias) {
   if (name.ends_with("input_bias")) {
     return file.at(prefix + name.substr(0, name.size() - 5))[-1];
   }
@@ -80,15 +82,15 @@ void run(const NamedTensors& file, at::ScalarType dtype, double tolerance) {
   for (std::size_t e = 0; e < a.size(); ++e) {
     const auto& expected = file.at(concat("a.", e));
     EXPECT_LT(relative_error(a[e], expected), tolerance) << "a." << e;
-    EXPECT_TRUE(
-        at::equal(a[e].flatten() == 0, expected.flatten() == 0))
+    EXPECT_TRUE(at::equal(a[e].flatten() == 0, expected.flatten() == 0))
         << "other experts are exactly zero";
   }
   const auto found = testing::whole_tensors(buckets, &dist::Bucket::grad);
   for (const auto& [name, gradient] : found.tensors) {
-    EXPECT_LT(relative_error(gradient, golden_value(file, "grad.", name,
-                                                    config.expert_bias)),
-              tolerance)
+    EXPECT_LT(
+        relative_error(gradient,
+                       golden_value(file, "grad.", name, config.expert_bias)),
+        tolerance)
         << "gradient of " << name;
   }
 }

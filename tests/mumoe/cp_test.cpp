@@ -21,8 +21,11 @@ at::Tensor numbers(at::IntArrayRef shape, std::uint64_t stream) {
 }
 
 CpFactors factors(const std::vector<std::int64_t>& experts,
-                  std::int64_t inputs, std::int64_t outputs, std::int64_t rank,
-                  bool bias, std::uint64_t stream) {
+                  std::int64_t inputs,
+                  std::int64_t outputs,
+                  std::int64_t rank,
+                  bool bias,
+                  std::uint64_t stream) {
   CpFactors u;
   for (const auto n : experts) u.expert.push_back(numbers({n, rank}, stream++));
   u.input = numbers({inputs, rank}, stream++);
@@ -35,14 +38,15 @@ std::vector<at::Tensor> sparse_gates(const std::vector<std::int64_t>& experts,
                                      std::int64_t tokens) {
   std::vector<at::Tensor> a;
   for (const auto n : experts) {
-    a.push_back(gate_coefficients(
-        3 * numbers({tokens, n}, 900 + a.size()), GateNorm::none));
+    a.push_back(gate_coefficients(3 * numbers({tokens, n}, 900 + a.size()),
+                                  GateNorm::none));
   }
   return a;
 }
 
 /// Equation 1 with the expert tensor written out, one expert after another.
-at::Tensor materialised(const std::vector<at::Tensor>& a, const at::Tensor& z,
+at::Tensor materialised(const std::vector<at::Tensor>& a,
+                        const at::Tensor& z,
                         const CpFactors& u) {
   at::Tensor y = at::zeros({z.size(0), u.output.size(0)}, z.options());
   const std::int64_t first = a[0].size(1);
@@ -67,14 +71,14 @@ at::Tensor materialised(const std::vector<at::Tensor>& a, const at::Tensor& z,
 }
 
 TEST(Cp, EqualsTheMaterialisedMixture) {
-  for (const auto& experts : std::vector<std::vector<std::int64_t>>{
-           {1}, {7}, {16}, {5, 3}}) {
+  for (const auto& experts :
+       std::vector<std::vector<std::int64_t>>{{1}, {7}, {16}, {5, 3}}) {
     for (const bool bias : {false, true}) {
       const auto u = factors(experts, 6, 9, 4, bias, 10);
       const auto a = sparse_gates(experts, 11);
       const auto z = numbers({11, 6}, 99);
-      EXPECT_TRUE(at::allclose(cp_layer(a, z, u), materialised(a, z, u),
-                               1e-12, 1e-12));
+      EXPECT_TRUE(
+          at::allclose(cp_layer(a, z, u), materialised(a, z, u), 1e-12, 1e-12));
     }
   }
 }
@@ -111,7 +115,8 @@ void check_gradients(const std::function<at::Tensor()>& f,
       const double below = (f() * w).sum().item<double>();
       value = kept;
       const double expected = (above - below) / (2 * kStep);
-      EXPECT_NEAR(t.grad().flatten()[i].item<double>(), expected,
+      EXPECT_NEAR(t.grad().flatten()[i].item<double>(),
+                  expected,
                   1e-6 * (1 + std::abs(expected)));
     }
   }

@@ -3,8 +3,8 @@
 
 #include "model/safetensors.h"
 #include "mumoe/kernels/gate.h"
-#include "tests/support/golden_files.h"
 #include "tests/mumoe/kernels_gate_oracle.h"
+#include "tests/support/golden_files.h"
 
 namespace mumoe::testing {
 namespace {
@@ -60,7 +60,8 @@ void expect_golden(double tolerance) {
         magnitude = std::max(magnitude, std::abs(v));
       }
       const double allowed = tolerance * magnitude;
-      EXPECT_LT(distance(loaded(y), values(file.at(row + "y"))), allowed) << name;
+      EXPECT_LT(distance(loaded(y), values(file.at(row + "y"))), allowed)
+          << name;
       const Values expected = values(file.at(row + "grad"));
       double scale = 0;  // of the gradient's terms, which may cancel
       for (const double v : values(file.at(row + "w"))) {

@@ -4,7 +4,7 @@
 
 Both use the same token files, steps, batch and evaluation windows, on the same
 cores, one run after the other (ours, twin, ours, ...). Prints one line a run
-and then the means: validation loss in nats and bits a byte, and wall time of
+and then the means: validation loss in nats and bits a token (a byte, for bytes), and wall time of
 the training steps.
 """
 
@@ -71,13 +71,13 @@ def main() -> None:
         for name, run in (("ours", run_ours), ("twin", run_twin)):
             result = run(args, seed)
             runs[name].append(result)
-            print(f"{name} seed {seed}: {result['loss']:.4f} nats/byte, "
+            print(f"{name} seed {seed}: {result['loss']:.4f} nats/token, "
                   f"{result['wall_s']:.1f} s", flush=True)
     for name, results in runs.items():
         loss = statistics.mean(r["loss"] for r in results)
         wall = statistics.median(r["wall_s"] for r in results)
-        print(f"{name}: mean {loss:.4f} nats/byte, {loss / math.log(2):.4f} "
-              f"bits/byte, median {wall:.1f} s")
+        print(f"{name}: mean {loss:.4f} nats/token, {loss / math.log(2):.4f} "
+              f"bits/token, median {wall:.1f} s")
     ratios = [a["wall_s"] / b["wall_s"]
               for a, b in zip(runs["ours"], runs["twin"])]
     print(f"wall time ours/twin: {statistics.median(ratios):.3f} (median of "

@@ -18,9 +18,12 @@ dist::MpiRuntime* runtime = nullptr;
 class Failures : public ::testing::EmptyTestEventListener {
   void OnTestPartResult(const ::testing::TestPartResult& result) override {
     if (!result.failed()) return;
-    std::fprintf(stderr, "rank %d: %s:%d: %s\n", mpi_world().rank(),
+    std::fprintf(stderr,
+                 "rank %d: %s:%d: %s\n",
+                 mpi_world().rank(),
                  result.file_name() ? result.file_name() : "?",
-                 result.line_number(), result.message());
+                 result.line_number(),
+                 result.message());
   }
 };
 
@@ -40,7 +43,9 @@ int run_all() {
 
 }  // namespace
 
-dist::MpiRuntime& mpi_runtime() { return *runtime; }
+dist::MpiRuntime& mpi_runtime() {
+  return *runtime;
+}
 
 }  // namespace mumoe::testing
 

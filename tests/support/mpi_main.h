@@ -9,6 +9,8 @@ namespace mumoe::testing {
 /// one does.
 dist::MpiRuntime& mpi_runtime();
 
-inline dist::Communicator& mpi_world() { return mpi_runtime().world(); }
+inline dist::Communicator& mpi_world() {
+  return mpi_runtime().world();
+}
 
 }  // namespace mumoe::testing

@@ -15,7 +15,8 @@ inline void set_weights(dist::FlatBuckets& buckets,
   at::NoGradGuard no_grad;
   for (const auto& bucket : buckets.buckets()) {
     for (const auto& entry : bucket.entries) {
-      buckets.scatter(whole.at(buckets.parameter(entry).name), entry,
+      buckets.scatter(whole.at(buckets.parameter(entry).name),
+                      entry,
                       bucket.master);
     }
   }

@@ -179,39 +179,6 @@ TEST(AdamWKernel, ZeroStaysZeroAndNanShows) {
 }
 
 template <class T>
-void expect_sums() {
-  for (const std::int64_t n :
-       {0l, 1l, 31l, 33l, kSumBlock - 1, kSumBlock, 3 * kSumBlock + 17}) {
-    const auto x = random_values<T>(n, n);
-    long double exact = 0;
-    for (const T v : x) exact += static_cast<long double>(v) * v;
-    const double expected = sum_of_squares(Isa::portable, x.data(), n);
-    EXPECT_NEAR(expected, static_cast<double>(exact), 1e-14 * n);
-    for (const Isa isa : available_isas()) {
-      EXPECT_EQ(sum_of_squares(isa, x.data(), n), expected) << n;
-    }
-    // By blocks, as threads share them.
-    std::vector<double> sums(sum_block_count(n));
-    for (std::int64_t b = sum_block_count(n); b-- > 0;) {
-      block_sums_of_squares(best_isa(), x.data(), n, b, b + 1, &sums[b]);
-    }
-    double total = 0;
-    for (const double sum : sums) total += sum;
-    EXPECT_EQ(total, expected);
-  }
-}
-
-TEST(SumOfSquares, ExactAndTheSameEverywhere) {
-  expect_sums<float>();
-  expect_sums<double>();
-}
-
-TEST(SumOfSquares, FloatsDoNotOverflow) {
-  const std::vector<float> x(40, 1e30f);
-  EXPECT_NEAR(sum_of_squares(best_isa(), x.data(), 40) / 4e61, 1, 1e-6);
-}
-
-template <class T>
 void expect_emulated_gpu_agrees(double tolerance) {
   for (const std::int64_t n : kSizes) {
     State<T> state(n);
@@ -234,16 +201,6 @@ void expect_emulated_gpu_agrees(double tolerance) {
                   state.master[i],
                   std::abs(state.master[i]) / 256);
     }
-    std::vector<double> block_sums(sum_block_count(n));
-    double sum = -1;
-    sum_of_squares_cuda(state.master.data(),
-                        n,
-                        block_sums.data(),
-                        &sum,
-                        nullptr);
-    EXPECT_NEAR(sum,
-                sum_of_squares(best_isa(), state.master.data(), n),
-                1e-14 * n);
   }
 }
 

@@ -63,8 +63,10 @@ train::OptimizerConfig optimizer_of(const NamedTensors& file) {
           .clip = number("clip")};
 }
 
-void expect_near(const NamedTensors& found, const NamedTensors& expected,
-                 double tolerance, const char* what) {
+void expect_near(const NamedTensors& found,
+                 const NamedTensors& expected,
+                 double tolerance,
+                 const char* what) {
   ASSERT_FALSE(expected.tensors.empty());
   for (const auto& [name, tensor] : expected.tensors) {
     if (name == "lm_head.weight") continue;  // tied
@@ -73,15 +75,16 @@ void expect_near(const NamedTensors& found, const NamedTensors& expected,
   }
 }
 
-void run(const NamedTensors& file, at::ScalarType dtype,
+void run(const NamedTensors& file,
+         at::ScalarType dtype,
          const Tolerance& tolerance) {
   const auto self = dist::make_self_communicator(at::kCPU);
   dist::ProcessMesh mesh(*self, 1, 1);
   dist::ParameterRegistry registry(mesh.tp(), dtype, at::kCPU);
   const model::Gpt2 gpt2(config_of(file), registry);
   dist::FlatBuckets buckets(registry, 1 << 16);
-  testing::set_weights(
-      buckets, model::from_nanogpt(registry, part(file, "init.")));
+  testing::set_weights(buckets,
+                       model::from_nanogpt(registry, part(file, "init.")));
   const auto optimizer_config = optimizer_of(file);
   train::AdamW optimizer(optimizer_config, buckets);
   dist::GradientReducer reducer(buckets, mesh.dp());
@@ -99,19 +102,22 @@ void run(const NamedTensors& file, at::ScalarType dtype,
     const double expected_norm = file.at("grad_norm")[step].item<double>();
     EXPECT_NEAR(loss.item<double>() / expected_loss, 1, tolerance.loss)
         << "step " << step;
-    EXPECT_NEAR(norm / expected_norm, 1, tolerance.gradient)
-        << "step " << step;
+    EXPECT_NEAR(norm / expected_norm, 1, tolerance.gradient) << "step " << step;
     if (step == 0) {
       const auto whole = testing::whole_tensors(buckets, &dist::Bucket::grad);
-      expect_near(model::to_nanogpt(registry, whole), part(file, "grad0."),
-                  tolerance.gradient, "gradient of");
+      expect_near(model::to_nanogpt(registry, whole),
+                  part(file, "grad0."),
+                  tolerance.gradient,
+                  "gradient of");
     }
     optimizer.step(file.at("lr").flatten()[step].item<double>(),
                    train::clip_factor(norm, optimizer_config.clip));
   }
   const auto whole = testing::whole_tensors(buckets, &dist::Bucket::master);
-  expect_near(model::to_nanogpt(registry, whole), part(file, "final."),
-              tolerance.final_weights, "final");
+  expect_near(model::to_nanogpt(registry, whole),
+              part(file, "final."),
+              tolerance.final_weights,
+              "final");
 }
 
 TEST(Gpt2Golden, DenseAndCpModelsFollowTheReference) {

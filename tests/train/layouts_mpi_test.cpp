@@ -12,15 +12,21 @@ using model::MlpKind;
 TEST(LayoutsOverMpi, GiveTheLossesOfOneRankInFp64) {
   for (const MlpKind mlp : {MlpKind::cp, MlpKind::dense}) {
     for (const std::int64_t micro_batch : {0, 1}) {
-      testing::expect_same_run_as_one_rank(
-          testing::mpi_world(), mlp, micro_batch, at::kDouble, 1e-10);
+      testing::expect_same_run_as_one_rank(testing::mpi_world(),
+                                           mlp,
+                                           micro_batch,
+                                           at::kDouble,
+                                           1e-10);
     }
   }
 }
 
 TEST(LayoutsOverMpi, GiveTheLossesOfOneRankInFp32) {
-  testing::expect_same_run_as_one_rank(
-      testing::mpi_world(), MlpKind::cp, 0, at::kFloat, 1e-5);
+  testing::expect_same_run_as_one_rank(testing::mpi_world(),
+                                       MlpKind::cp,
+                                       0,
+                                       at::kFloat,
+                                       1e-5);
 }
 
 }  // namespace

@@ -21,15 +21,21 @@ TEST_P(Layouts, GiveTheLossesOfOneRankInFp64) {
 
 TEST_P(Layouts, GiveTheLossesOfOneRankWithAccumulation) {
   dist::ThreadWorld::run(GetParam(), [&](dist::Communicator& world) {
-    testing::expect_same_run_as_one_rank(
-        world, MlpKind::cp, 1, at::kDouble, 1e-10);
+    testing::expect_same_run_as_one_rank(world,
+                                         MlpKind::cp,
+                                         1,
+                                         at::kDouble,
+                                         1e-10);
   });
 }
 
 TEST_P(Layouts, GiveTheLossesOfOneRankInFp32) {
   dist::ThreadWorld::run(GetParam(), [&](dist::Communicator& world) {
-    testing::expect_same_run_as_one_rank(
-        world, MlpKind::cp, 2, at::kFloat, 1e-5);
+    testing::expect_same_run_as_one_rank(world,
+                                         MlpKind::cp,
+                                         2,
+                                         at::kFloat,
+                                         1e-5);
   });
 }
 

@@ -112,7 +112,9 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   schedule.min_lr = 1e-3;
   schedule.warmup = 4;
   schedule.steps = 20;
-  train::Trainer trainer(config, schedule, {},
+  train::Trainer trainer(config,
+                         schedule,
+                         {},
                          {mesh, gpt2, buckets, train_tokens, val_tokens});
   if (run.resume) {
     trainer.resume(*train::latest_checkpoint(run.out / "checkpoints"));

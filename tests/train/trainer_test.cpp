@@ -63,7 +63,9 @@ TEST(Resume, MetricsHoldEveryStepOnce) {
   train_small(*self, run);
   // As if the run had gone on after its checkpoint, and then crashed.
   std::ofstream(folder.path() / "metrics.jsonl", std::ios::app)
-      << R"({"step":7,"loss":1})" << "\n" << R"({"step":8,"lo)";
+      << R"({"step":7,"loss":1})"
+      << "\n"
+      << R"({"step":8,"lo)";
   run.steps = 9;
   run.resume = true;
   train_small(*self, run);
@@ -102,8 +104,7 @@ TEST(Checkpoint, KeepsTheNewestAndNamesWhatIsBroken) {
     train_small(*self, run);
     FAIL() << "a truncated checkpoint was read";
   } catch (const InputError& error) {
-    EXPECT_NE(std::string(error.what()).find(file.string()),
-              std::string::npos);
+    EXPECT_NE(std::string(error.what()).find(file.string()), std::string::npos);
   }
 }
 
@@ -129,16 +130,16 @@ TEST(NonFinite, StopsAllRanksBeforeTheWeightsChange) {
   std::atomic<int> stopped = 0;
   dist::ThreadWorld::run(2, [&](dist::Communicator& world) {
     const ScratchFolder scratch("nonfinite");
-    const auto tokens =
-        testing::make_tokens(scratch.path() / "train.bin", 1);
+    const auto tokens = testing::make_tokens(scratch.path() / "train.bin", 1);
     dist::ProcessMesh mesh(world, 0, 1);
     dist::ParameterRegistry registry(mesh.tp(), at::kFloat, at::kCPU);
-    const model::Gpt2 gpt2(
-        testing::small_model(model::MlpKind::cp), registry);
+    const model::Gpt2 gpt2(testing::small_model(model::MlpKind::cp), registry);
     dist::FlatBuckets buckets(registry, 4096);
     train::TrainerConfig config;
     config.batch = 4;
-    train::Trainer trainer(config, {}, {},
+    train::Trainer trainer(config,
+                           {},
+                           {},
                            {mesh, gpt2, buckets, tokens, tokens});
     buckets.initialise(1);
     // One rank computes a NaN; both must see it.
@@ -154,7 +155,10 @@ TEST(NonFinite, StopsAllRanksBeforeTheWeightsChange) {
       ++stopped;
       EXPECT_NE(std::string(error.what()).find("step 1"), std::string::npos);
     }
-    EXPECT_TRUE(at::allclose(buckets.buckets()[0].master, before, 0, 0,
+    EXPECT_TRUE(at::allclose(buckets.buckets()[0].master,
+                             before,
+                             0,
+                             0,
                              /*equal_nan=*/true));
     EXPECT_EQ(trainer.state().step, 0);
   });
@@ -166,12 +170,10 @@ TEST(Stop, ARequestToOneRankStopsAllAfterTheStep) {
   std::atomic<int> preempted = 0;
   dist::ThreadWorld::run(2, [&](dist::Communicator& world) {
     const ScratchFolder scratch("stop_tokens");
-    const auto tokens =
-        testing::make_tokens(scratch.path() / "train.bin", 1);
+    const auto tokens = testing::make_tokens(scratch.path() / "train.bin", 1);
     dist::ProcessMesh mesh(world, 0, 1);
     dist::ParameterRegistry registry(mesh.tp(), at::kFloat, at::kCPU);
-    const model::Gpt2 gpt2(
-        testing::small_model(model::MlpKind::cp), registry);
+    const model::Gpt2 gpt2(testing::small_model(model::MlpKind::cp), registry);
     dist::FlatBuckets buckets(registry, 4096);
     buckets.initialise(1);
     train::TrainerConfig config;
@@ -180,16 +182,17 @@ TEST(Stop, ARequestToOneRankStopsAllAfterTheStep) {
     config.out = folder.path();
     config.log_every = 1 << 20;
     int asked = 0;
-    train::Trainer trainer(
-        config, {}, {},
-        {mesh, gpt2, buckets, tokens, tokens,
-         [&] { return world.rank() == 1 && ++asked == 3; }});
+    train::Trainer trainer(config,
+                           {},
+                           {},
+                           {mesh, gpt2, buckets, tokens, tokens, [&] {
+                              return world.rank() == 1 && ++asked == 3;
+                            }});
     preempted += trainer.run() == train::Outcome::preempted;
     EXPECT_EQ(trainer.state().step, 3);
   });
   EXPECT_EQ(preempted, 2);
-  EXPECT_EQ(train::latest_checkpoint(folder.path() / "checkpoints")
-                ->filename(),
+  EXPECT_EQ(train::latest_checkpoint(folder.path() / "checkpoints")->filename(),
             "step_00000003");
 }
 
@@ -212,8 +215,12 @@ TEST(TokenBatches, EveryLayoutSeesTheSameSamples) {
     const auto plan = train::BatchPlan::make(8, micro_batch, dp_size);
     std::vector<at::Tensor> rows;
     for (int rank = 0; rank < dp_size; ++rank) {
-      train::TokenBatches batches(
-          tokens, sampler, plan, rank, /*first_sample=*/400, at::kCPU);
+      train::TokenBatches batches(tokens,
+                                  sampler,
+                                  plan,
+                                  rank,
+                                  /*first_sample=*/400,
+                                  at::kCPU);
       for (int micro = 0; micro < plan.micro_steps; ++micro) {
         rows.push_back(batches.next());
       }

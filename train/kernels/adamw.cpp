@@ -34,33 +34,6 @@ void adamw_update(Isa isa,
   run(adamw_constants<T>(scalars), master, grad, first, second, compute, n);
 }
 
-template <class T>
-void block_sums_of_squares(Isa isa,
-                           const T* values,
-                           std::int64_t n,
-                           std::int64_t first_block,
-                           std::int64_t last_block,
-                           double* sums) {
-  const auto run = isa == Isa::avx512 ? avx512::sum_of_squares<T>
-                   : isa == Isa::avx2 ? avx2::sum_of_squares<T>
-                                      : portable::sum_of_squares<T>;
-  for (std::int64_t b = first_block; b < last_block; ++b) {
-    const std::int64_t begin = b * kSumBlock;
-    sums[b - first_block] = run(values + begin, std::min(kSumBlock, n - begin));
-  }
-}
-
-template <class T>
-double sum_of_squares(Isa isa, const T* values, std::int64_t n) {
-  double total = 0;
-  for (std::int64_t b = 0; b < sum_block_count(n); ++b) {
-    double sum = 0;
-    block_sums_of_squares(isa, values, n, b, b + 1, &sum);
-    total += sum;
-  }
-  return total;
-}
-
 #define MUMOE_INSTANTIATE(T)                                          \
   template AdamWConstants<T> adamw_constants<T>(const AdamWScalars&); \
   template void adamw_update<T>(Isa,                                  \
@@ -70,14 +43,7 @@ double sum_of_squares(Isa isa, const T* values, std::int64_t n) {
                                 T*,                                   \
                                 T*,                                   \
                                 Bf16*,                                \
-                                std::int64_t);                        \
-  template void block_sums_of_squares<T>(Isa,                         \
-                                         const T*,                    \
-                                         std::int64_t,                \
-                                         std::int64_t,                \
-                                         std::int64_t,                \
-                                         double*);                    \
-  template double sum_of_squares<T>(Isa, const T*, std::int64_t);
+                                std::int64_t);
 
 MUMOE_INSTANTIATE(float)
 MUMOE_INSTANTIATE(double)

@@ -42,32 +42,6 @@ __global__ void adamw_kernel(AdamWConstants<T> c,
   if (compute != nullptr) compute[i] = to_bf16(static_cast<float>(p));
 }
 
-/// Σ over one block of kSumBlock elements.
-template <class T>
-__global__ void block_squares_kernel(const T* __restrict__ values,
-                                     double* __restrict__ sums,
-                                     std::int64_t n) {
-  const std::int64_t begin = std::int64_t{blockIdx.x} * kSumBlock;
-  const std::int64_t end = begin + kSumBlock < n ? begin + kSumBlock : n;
-  double sum = 0;
-  for (std::int64_t i = begin + threadIdx.x; i < end; i += kThreads) {
-    const double x = values[i];
-    sum += x * x;
-  }
-  sum = Group::reduce(sum, Add{});
-  if (threadIdx.x == 0) sums[blockIdx.x] = sum;
-}
-
-/// One block adds up the sums of all.
-__global__ void total_kernel(const double* __restrict__ sums,
-                             double* __restrict__ total,
-                             std::int64_t count) {
-  double sum = 0;
-  for (std::int64_t i = threadIdx.x; i < count; i += kThreads) sum += sums[i];
-  sum = Group::reduce(sum, Add{});
-  if (threadIdx.x == 0) *total = sum;
-}
-
 }  // namespace
 
 template <class T>
@@ -93,31 +67,6 @@ void adamw_update_cuda(const AdamWScalars& scalars,
          n);
 }
 
-template <class T>
-void sum_of_squares_cuda(const T* values,
-                         std::int64_t n,
-                         double* block_sums,
-                         double* sum,
-                         void* stream) {
-  const std::int64_t blocks = sum_block_count(n);
-  launch("sum of squares",
-         block_squares_kernel<T>,
-         blocks,
-         kThreads,
-         stream,
-         values,
-         block_sums,
-         n);
-  launch("sum of squares",
-         total_kernel,
-         1,
-         kThreads,
-         stream,
-         block_sums,
-         sum,
-         blocks);
-}
-
 #define MUMOE_INSTANTIATE(T)                              \
   template void adamw_update_cuda<T>(const AdamWScalars&, \
                                      T*,                  \
@@ -126,12 +75,7 @@ void sum_of_squares_cuda(const T* values,
                                      T*,                  \
                                      Bf16*,               \
                                      std::int64_t,        \
-                                     void*);              \
-  template void sum_of_squares_cuda<T>(const T*,          \
-                                       std::int64_t,      \
-                                       double*,           \
-                                       double*,           \
-                                       void*);
+                                     void*);
 
 MUMOE_INSTANTIATE(float)
 MUMOE_INSTANTIATE(double)

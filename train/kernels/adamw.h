@@ -64,25 +64,4 @@ void adamw_update(Isa isa,
                   Bf16* compute,
                   std::int64_t n);
 
-/// Sums of squares are taken over blocks of so many elements, the last one
-/// shorter; threads share an array by whole blocks.
-constexpr std::int64_t kSumBlock = 8192;
-constexpr std::int64_t sum_block_count(std::int64_t n) {
-  return (n + kSumBlock - 1) / kSumBlock;
-}
-
-/// sums[b − first_block] = Σ x² over block b, in double, for `first_block` ≤ b
-/// < `last_block`. `values` is the whole array [n].
-template <class T>
-void block_sums_of_squares(Isa isa,
-                           const T* values,
-                           std::int64_t n,
-                           std::int64_t first_block,
-                           std::int64_t last_block,
-                           double* sums);
-
-/// Σ x² of `values` [n] in double: the sums of its blocks, added in order.
-template <class T>
-double sum_of_squares(Isa isa, const T* values, std::int64_t n);
-
 }  // namespace mumoe::train

@@ -57,31 +57,6 @@ void adamw_update(const AdamWConstants<T>& constants,
   }
 }
 
-/// Every value goes to the lane of its index modulo 32, whatever the
-/// instruction set.
-template <class T>
-double sum_of_squares(const T* values, std::int64_t n) {
-  using L = kernels::MUMOE_ISA::Lanes<double>;
-  constexpr int kSums = 4;  // independent chains of additions
-  constexpr std::int64_t kStep = kSums * L::kSize;
-  L sums[kSums] = {L::all(0), L::all(0), L::all(0), L::all(0)};
-  const auto add = [&](const T* from) {
-#pragma GCC unroll 4
-    for (int k = 0; k < kSums; ++k) {
-      const L x = L::load_converted(from + k * L::kSize);
-      sums[k] = sums[k] + x * x;
-    }
-  };
-  std::int64_t i = 0;
-  for (; i + kStep <= n; i += kStep) add(values + i);
-  if (i < n) {
-    T rest[kStep] = {};
-    for (std::int64_t k = 0; k < n - i; ++k) rest[k] = values[i + k];
-    add(rest);
-  }
-  return ((sums[0] + sums[1]) + (sums[2] + sums[3])).sum();
-}
-
 #define MUMOE_INSTANTIATE(T)                              \
   template void adamw_update<T>(const AdamWConstants<T>&, \
                                 T*,                       \
@@ -89,8 +64,7 @@ double sum_of_squares(const T* values, std::int64_t n) {
                                 T*,                       \
                                 T*,                       \
                                 Bf16*,                    \
-                                std::int64_t);            \
-  template double sum_of_squares<T>(const T*, std::int64_t);
+                                std::int64_t);
 
 MUMOE_INSTANTIATE(float)
 MUMOE_INSTANTIATE(double)

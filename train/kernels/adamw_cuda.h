@@ -22,14 +22,4 @@ void adamw_update_cuda(const AdamWScalars& scalars,
                        std::int64_t n,
                        void* stream);
 
-/// *sum = Σ x² of `values` [n] in double; `values`, `sum` and `block_sums`
-/// (scratch, `sum_block_count(n)` doubles) are device memory. The order of
-/// addition depends on n alone, not on the GPU.
-template <class T>
-void sum_of_squares_cuda(const T* values,
-                         std::int64_t n,
-                         double* block_sums,
-                         double* sum,
-                         void* stream);
-
 }  // namespace mumoe::train

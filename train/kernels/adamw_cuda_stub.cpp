@@ -16,11 +16,6 @@ void adamw_update_cuda(const AdamWScalars&,
   fail<InternalError>("adamw: built without CUDA");
 }
 
-template <class T>
-void sum_of_squares_cuda(const T*, std::int64_t, double*, double*, void*) {
-  fail<InternalError>("sum of squares: built without CUDA");
-}
-
 #define MUMOE_INSTANTIATE(T)                              \
   template void adamw_update_cuda<T>(const AdamWScalars&, \
                                      T*,                  \
@@ -29,12 +24,7 @@ void sum_of_squares_cuda(const T*, std::int64_t, double*, double*, void*) {
                                      T*,                  \
                                      Bf16*,               \
                                      std::int64_t,        \
-                                     void*);              \
-  template void sum_of_squares_cuda<T>(const T*,          \
-                                       std::int64_t,      \
-                                       double*,           \
-                                       double*,           \
-                                       void*);
+                                     void*);
 
 MUMOE_INSTANTIATE(float)
 MUMOE_INSTANTIATE(double)

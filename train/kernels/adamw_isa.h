@@ -9,18 +9,16 @@
 
 namespace mumoe::train {
 
-#define MUMOE_DECLARE_ADAMW(isa)                          \
-  namespace isa {                                         \
-  template <class T>                                      \
-  void adamw_update(const AdamWConstants<T>& constants,   \
-                    T* master,                            \
-                    const T* grad,                        \
-                    T* first,                             \
-                    T* second,                            \
-                    Bf16* compute,                        \
-                    std::int64_t n);                      \
-  template <class T>                                      \
-  double sum_of_squares(const T* values, std::int64_t n); \
+#define MUMOE_DECLARE_ADAMW(isa)                        \
+  namespace isa {                                       \
+  template <class T>                                    \
+  void adamw_update(const AdamWConstants<T>& constants, \
+                    T* master,                          \
+                    const T* grad,                      \
+                    T* first,                           \
+                    T* second,                          \
+                    Bf16* compute,                      \
+                    std::int64_t n);                    \
   }
 
 MUMOE_DECLARE_ADAMW(portable)

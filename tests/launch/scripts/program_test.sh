@@ -71,6 +71,16 @@ refused "truncated token file, two ranks" "tokens/train.bin" "$mpirun" -n 2 "${t
 prepared tokens
 printf '\xff\x01' | dd of=tokens/train.bin bs=1 seek=1100 conv=notrunc status=none
 refused "token id beyond the vocabulary" "511" "${train[@]}" --data.source tokens
+prepared tokens
+truncate -s 1044 tokens/val.bin  # a header and ten tokens
+printf '\x0a\x00\x00\x00' | dd of=tokens/val.bin bs=1 seek=8 conv=notrunc status=none
+rm tokens/dataset.json
+refused "too few validation tokens" "10 tokens with context 16" "${train[@]}" --data.source tokens
+prepared tokens
+printf 'x' | dd of=tokens/train.bin bs=1 seek=1100 conv=notrunc status=none
+refused "another token file" "dataset.json" "${train[@]}" --data.source tokens
+refused "unknown instruction set" "MUMOE_ISA=sse" env MUMOE_ISA=sse "${train[@]}"
+refused "no such subcommand, two ranks" "trian" "$mpirun" -n 2 "$mumoe" trian
 refused "vocabulary too small" "model.vocab = 100" "${train[@]}" --model.vocab 100
 refused "context longer than the data" "context" "${train[@]}" --model.context 100000
 touch in_the_way
@@ -102,6 +112,13 @@ for change in "--train.batch 8" "--model.rank 4" "--optimizer.lr 2e-3" "--train.
 done
 refused "a second run in the same folder" "holds a run" "$mumoe" train --config tiny.cfg --train.out whole
 [[ $(cksum whole/config.cfg whole/metrics.jsonl) == "$before" ]] || wrong "a refused run changed the folder"
+
+# Numbers that are not finite stop all ranks, with one line and exit code 4.
+code=0
+timeout -k 5 60 "${two[@]}" --train.out diverged --optimizer.lr 1e30 --optimizer.clip 0 --schedule.warmup 0 >stdout 2>stderr </dev/null || code=$?
+[[ $code == 4 ]] || wrong "diverged: exit code $code, expected 4"
+[[ $(wc -l <stderr) == 1 ]] || wrong "diverged: expected one line, got: $(<stderr)"
+grep -q 'stopped before the weights changed' stderr || wrong "diverged: got $(<stderr)"
 
 # A sample is a function of its seed.
 quiet "$mumoe" sample --run whole --prompt "Speech" --tokens 40 --seed 3
