@@ -3,8 +3,6 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include <sstream>
-
 #include "dist/gradient_reducer.h"
 #include "dist/self_communicator.h"
 #include "model/safetensors.h"
@@ -17,21 +15,12 @@ namespace {
 
 using model::NamedTensors;
 
-std::vector<std::int64_t> numbers(const std::string& text) {
-  std::vector<std::int64_t> values;
-  std::istringstream in(text);
-  for (std::string word; std::getline(in, word, ',');) {
-    values.push_back(std::stoll(word));
-  }
-  return values;
-}
-
 BlockConfig config_of(const NamedTensors& file) {
   const auto& m = file.metadata;
   return {.input_dim = std::stoll(m.at("input_dim")),
           .hidden_dim = std::stoll(m.at("hidden_dim")),
           .output_dim = std::stoll(m.at("second_dim")),
-          .experts = numbers(m.at("experts")),
+          .experts = testing::golden_numbers(m.at("experts")),
           .rank = std::stoll(m.at("ranks")),
           .gate_norm = GateNorm::layer,
           .input_layer_norm = m.at("input_layer_norm") == "1",

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -33,6 +35,16 @@ inline std::vector<std::filesystem::path> golden_files(
   require(!found.empty(), folder.string(), ": no golden file ", prefix, "*");
   std::sort(found.begin(), found.end());
   return found;
+}
+
+/// "6,4" of a file's metadata as numbers.
+inline std::vector<std::int64_t> golden_numbers(const std::string& text) {
+  std::vector<std::int64_t> values;
+  std::istringstream in(text);
+  for (std::string word; std::getline(in, word, ',');) {
+    values.push_back(std::stoll(word));
+  }
+  return values;
 }
 
 }  // namespace mumoe::testing

@@ -47,7 +47,7 @@ model::Gpt2Config config_of(const NamedTensors& file) {
   config.hidden = 4 * config.width;
   config.mlp = file.metadata.at("layer") == "dense" ? model::MlpKind::dense
                                                     : model::MlpKind::cp;
-  config.experts = {number("experts")};
+  config.experts = testing::golden_numbers(file.metadata.at("experts"));
   config.rank = number("rank");
   return config;
 }

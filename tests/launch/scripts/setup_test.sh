@@ -22,7 +22,8 @@ refused() {  # refused NAME TORCH_DIR TEXT
   grep -qF -- "$3" "$folder/out" || wrong "$1: expected '$3' in: $(<"$folder/out")"
 }
 refused "no such folder" "$folder/none" "$folder/none"
-mkdir -p "$folder/torch/include/torch/headeronly" "$folder/torch/lib"
+mkdir -p "$folder/torch/include/torch/headeronly" "$folder/torch/include/ATen/core" "$folder/torch/lib"
+touch "$folder/torch/include/ATen/core/Tensor.h"
 touch "$folder/torch/lib/libtorch_cpu.so" "$folder/torch/lib/libc10.so"
 printf '#define TORCH_VERSION_MAJOR 2\n#define TORCH_VERSION_MINOR 5\n#define TORCH_VERSION_PATCH 1\n' \
   >"$folder/torch/include/torch/headeronly/version.h"
