@@ -182,8 +182,9 @@ TEST(GradientReducer, SumsOverRanksAndMicroSteps) {
   }
 }
 
-// A model of four matrices, each with a norm beside it: when backward comes to
-// the first of them, the buckets of the later ones are already under way.
+// A model of four matrices, each with a norm beside it. All norms share one
+// bucket, which the first of them completes at the very end; the buckets of the
+// later matrices are under way when backward comes to the first.
 TEST(GradientReducer, ReducesWhileBackwardRuns) {
   ThreadWorld::run(2, [](Communicator& world) {
     ProcessMesh mesh(world, 2, 1);
@@ -198,7 +199,7 @@ TEST(GradientReducer, ReducesWhileBackwardRuns) {
     }
     norms.push_back(
         registry.add(parameter("norm", {4}, {}, one, /*decay=*/false)));
-    FlatBuckets buckets(registry, 16 * sizeof(double));
+    FlatBuckets buckets(registry, 20 * sizeof(double));
     buckets.initialise(0);
     GradientReducer reducer(buckets, mesh.dp());
     at::Tensor x = at::ones({4}, at::kDouble);
