@@ -1,19 +1,33 @@
 #include "train/signals.h"
 
 #include <csignal>
+#include <ctime>
 
 namespace mumoe::train {
 namespace {
 
 // The only state a signal handler may touch.
 volatile std::sig_atomic_t stop_requested = 0;
+volatile std::sig_atomic_t first_second = 0;
+
+// Seconds after which a further SIGINT is one more, not an echo: launchers send
+// one to a process and again to its group.
+constexpr int kEcho = 2;
+
+int seconds_now() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<int>(now.tv_sec);
+}
 
 void request_stop(int signal) {
-  if (stop_requested != 0 && signal == SIGINT) {
+  if (stop_requested == 0) {
+    first_second = seconds_now();
+    stop_requested = 1;
+  } else if (signal == SIGINT && seconds_now() - first_second >= kEcho) {
     std::signal(SIGINT, SIG_DFL);
     std::raise(SIGINT);
   }
-  stop_requested = 1;
 }
 
 constexpr int kSignals[] = {SIGTERM, SIGINT, SIGUSR1};

@@ -3,8 +3,8 @@
 namespace mumoe::train {
 
 /// While one exists, SIGTERM, SIGINT and SIGUSR1 ask the run to save and stop
-/// instead of ending the process; a second SIGINT ends it. At most one at a
-/// time.
+/// instead of ending the process; a SIGINT two seconds or more after the first
+/// signal ends it. At most one at a time.
 class StopSignals {
  public:
   StopSignals();

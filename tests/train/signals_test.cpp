@@ -1,0 +1,37 @@
+#include "train/signals.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <csignal>
+#include <thread>
+
+namespace mumoe::train {
+namespace {
+
+TEST(StopSignals, AskToStopAndAnEchoDoesNoHarm) {
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) {
+    const StopSignals signals;
+    EXPECT_FALSE(signals.requested());
+    std::raise(signal);
+    EXPECT_TRUE(signals.requested());
+    // timeout(1) and launchers send it to the process and to its group.
+    std::raise(signal);
+    EXPECT_TRUE(signals.requested());
+  }
+}
+
+TEST(StopSignalsDeathTest, ALaterInterruptEndsTheProcess) {
+  EXPECT_EXIT(
+      {
+        const StopSignals signals;
+        std::raise(SIGINT);
+        std::this_thread::sleep_for(std::chrono::milliseconds(2100));
+        std::raise(SIGINT);
+      },
+      ::testing::KilledBySignal(SIGINT),
+      "");
+}
+
+}  // namespace
+}  // namespace mumoe::train
