@@ -44,9 +44,15 @@ data::PreparedData open_data(const Options& options, Communicator& world) {
   return prepared;
 }
 
-/// The checkpoint to go on from, if the run resumes, after taking over what it
-/// chose automatically.
-std::optional<std::filesystem::path> find_checkpoint(Options& options) {
+/// Where a resumed run goes on, and what it says of itself.
+struct ResumePoint {
+  std::filesystem::path checkpoint;
+  train::RunState state;
+};
+
+/// Where to go on from, if the run resumes, after taking over what it chose
+/// automatically.
+std::optional<ResumePoint> find_resume_point(Options& options) {
   if (!options.resume) return std::nullopt;
   const auto folder = options.trainer.out / "checkpoints";
   const auto checkpoint = train::latest_checkpoint(folder);
@@ -54,8 +60,9 @@ std::optional<std::filesystem::path> find_checkpoint(Options& options) {
           "--train.resume: ",
           folder.string(),
           " holds no checkpoint");
-  replay_choices(options, train::read_run_state(*checkpoint).settings);
-  return checkpoint;
+  ResumePoint point{*checkpoint, train::read_run_state(*checkpoint)};
+  replay_choices(options, point.state.settings);
+  return point;
 }
 
 std::string start_table(const Options& options,
@@ -127,13 +134,11 @@ ExitCode train(Options options, Communicator& world) {
   const data::PreparedData prepared = open_data(options, world);
   const data::TokenFile train_tokens(prepared.train.path);
   const data::TokenFile val_tokens(prepared.val.path);
-  const auto checkpoint = find_checkpoint(options);
+  const auto resumed = find_resume_point(options);
   const Compute compute = choose_compute(options, world);
   const auto settings = settings_that_matter(options, prepared);
-  if (checkpoint) {
-    check_resumable(train::read_run_state(*checkpoint).settings,
-                    settings,
-                    *checkpoint);
+  if (resumed) {
+    check_resumable(resumed->state.settings, settings, resumed->checkpoint);
   }
 
   dist::ParameterRegistry registry(mesh.tp(),
@@ -152,17 +157,17 @@ ExitCode train(Options options, Communicator& world) {
          return signals.requested();
        }});
   trainer.set_settings(settings);
-  if (checkpoint) {
-    trainer.resume(*checkpoint);
+  if (resumed) {
+    trainer.resume(resumed->checkpoint);
   } else {
     buckets.initialise(options.trainer.seed);
   }
   if (world.rank() == 0) prepare_run_directory(options, prepared, mesh);
   say(start_table(options, prepared, registry, mesh));
-  if (checkpoint) {
+  if (resumed) {
     say(fmt::format("resumed after step {} from {}",
                     trainer.state().step,
-                    checkpoint->string()));
+                    resumed->checkpoint.string()));
   }
 
   if (trainer.run() == train::Outcome::preempted) {
