@@ -1,0 +1,168 @@
+#include "mumoe/gemm.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/error.h"
+
+namespace at::native {
+/// LibTorch's wrapper of oneDNN's matrix product: result = beta · result +
+/// alpha · mat1 · mat2, in fp32 as well. It is exported but in no header; weak,
+/// so that a LibTorch without it still links.
+[[gnu::weak]] void mkldnn_matmul(const Tensor& mat1,
+                                 const Tensor& mat2,
+                                 const Tensor& result,
+                                 float beta,
+                                 float alpha);
+}  // namespace at::native
+
+namespace mumoe {
+namespace {
+
+/// Multiply-accumulates below which oneDNN's set-up would show.
+constexpr std::int64_t kSmall = 1 << 17;
+
+bool has_onednn() {
+  return at::native::mkldnn_matmul != nullptr;
+}
+
+/// Row-major or a transposed row-major matrix: what both libraries take as it
+/// is.
+at::Tensor plain(const at::Tensor& m) {
+  const bool rows = m.stride(1) == 1 && m.stride(0) >= m.size(1);
+  const bool columns = m.stride(0) == 1 && m.stride(1) >= m.size(0);
+  return rows || columns ? m : m.contiguous();
+}
+
+bool by_onednn(const at::Tensor& a, const at::Tensor& b, GemmLibrary library) {
+  return library == GemmLibrary::onednn && a.scalar_type() == at::kFloat &&
+         a.is_cpu() && a.size(0) > 1 && a.size(1) > 1 && b.size(1) > 1 &&
+         a.numel() * b.size(1) >= kSmall;
+}
+
+double seconds_of(GemmLibrary library) {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::int64_t kSize = 512;
+  constexpr int kRounds = 5;
+  const at::Tensor a = at::ones({kSize, kSize}, at::kFloat);
+  const at::Tensor out = at::empty_like(a);
+  double best = 1e9;
+  for (int round = 0; round < kRounds; ++round) {
+    const auto start = Clock::now();
+    mm_into(out, a, a, false, library);
+    const std::chrono::duration<double> seconds = Clock::now() - start;
+    best = std::min(best, seconds.count());
+  }
+  return best;
+}
+
+GemmLibrary measure() {
+  at::NoGradGuard no_grad;
+  if (!has_onednn()) return GemmLibrary::mkl;
+  return seconds_of(GemmLibrary::onednn) < seconds_of(GemmLibrary::mkl)
+             ? GemmLibrary::onednn
+             : GemmLibrary::mkl;
+}
+
+struct Linear : torch::autograd::Function<Linear> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context,
+                            const at::Tensor& x,
+                            const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias,
+                            std::int64_t library) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    context->save_for_backward({x, weight});
+    context->saved_data["library"] = library;
+    auto shape = x.sizes().vec();
+    shape.back() = weight.size(0);
+    at::Tensor y = mm(x.reshape({-1, weight.size(1)}),
+                      weight.t(),
+                      static_cast<GemmLibrary>(library));
+    if (bias.has_value()) y.add_(*bias);
+    return y.view(shape);
+  }
+
+  static torch::autograd::variable_list backward(
+      torch::autograd::AutogradContext* context,
+      const torch::autograd::variable_list& grads) {
+    MUMOE_CHECK(!at::GradMode::is_enabled(), "linear: differentiable once");
+    const auto saved = context->get_saved_variables();
+    const auto library =
+        static_cast<GemmLibrary>(context->saved_data["library"].toInt());
+    const at::Tensor& weight = saved[1];
+    const at::Tensor x = saved[0].reshape({-1, weight.size(1)});
+    const at::Tensor dy = grads[0].reshape({-1, weight.size(0)});
+    at::Tensor dx, dweight, dbias;
+    if (context->needs_input_grad(0)) {
+      dx = mm(dy, weight, library).view(saved[0].sizes());
+    }
+    if (context->needs_input_grad(1)) dweight = mm(dy.t(), x, library);
+    if (context->needs_input_grad(2)) dbias = dy.sum(0);
+    return {dx, dweight, dbias, {}};
+  }
+};
+
+}  // namespace
+
+std::string_view to_string(GemmLibrary library) {
+  return library == GemmLibrary::mkl ? "mkl" : "onednn";
+}
+
+GemmLibrary fastest_gemm_library() {
+  static const GemmLibrary fastest = measure();
+  return fastest;
+}
+
+void mm_into(const at::Tensor& out,
+             const at::Tensor& a,
+             const at::Tensor& b,
+             bool accumulate,
+             GemmLibrary library) {
+  MUMOE_CHECK(a.dim() == 2 && b.dim() == 2 && a.size(1) == b.size(0) &&
+                  out.dim() == 2 && out.size(0) == a.size(0) &&
+                  out.size(1) == b.size(1) && out.is_contiguous(),
+              "product of ",
+              a.sizes(),
+              " and ",
+              b.sizes(),
+              " into ",
+              out.sizes());
+  if (by_onednn(a, b, library)) {
+    MUMOE_CHECK(has_onednn(), "this LibTorch has no oneDNN product");
+    at::native::mkldnn_matmul(plain(a),
+                              plain(b),
+                              out,
+                              accumulate ? 1.0F : 0.0F,
+                              1.0F);
+    return;
+  }
+  at::Tensor target = out;
+  if (accumulate) {
+    at::addmm_out(target, out, a, b);
+  } else {
+    at::mm_out(target, a, b);
+  }
+}
+
+at::Tensor mm(const at::Tensor& a, const at::Tensor& b, GemmLibrary library) {
+  const at::Tensor out = at::empty({a.size(0), b.size(1)}, a.options());
+  mm_into(out, a, b, false, library);
+  return out;
+}
+
+at::Tensor linear(const at::Tensor& x,
+                  const at::Tensor& weight,
+                  const at::Tensor& bias,
+                  GemmLibrary library) {
+  const auto optional_bias =
+      bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt;
+  return Linear::apply(x,
+                       weight,
+                       optional_bias,
+                       static_cast<std::int64_t>(library));
+}
+
+}  // namespace mumoe

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string_view>
+
+namespace mumoe {
+
+/// Which library multiplies fp32 matrices on the CPU. On AMD oneDNN takes half
+/// of MKL's time; on Intel the order may differ. bf16 is always oneDNN's, fp64
+/// MKL's, and GPUs have cuBLAS.
+enum class GemmLibrary { mkl, onednn };
+
+std::string_view to_string(GemmLibrary library);
+
+/// The faster one on this CPU and with this number of threads; takes some 20 ms
+/// the first time and is remembered for the process. `mkl` where LibTorch does
+/// not offer oneDNN's product.
+///
+/// The two round differently: ranks that hold replicas, and a run and its
+/// continuation, must use the same one.
+GemmLibrary fastest_gemm_library();
+
+/// a [M, K] · b [K, N] → contiguous [M, N]. Both of one dtype and device;
+/// transposed views cost nothing. Not differentiable.
+at::Tensor mm(const at::Tensor& a, const at::Tensor& b, GemmLibrary library);
+
+/// The same into a contiguous `out` [M, N], or added to what it holds. Sums are
+/// in fp32 for bf16, and rounded once when they are stored.
+void mm_into(const at::Tensor& out,
+             const at::Tensor& a,
+             const at::Tensor& b,
+             bool accumulate,
+             GemmLibrary library);
+
+/// x [..., I] · weightᵀ + bias → [..., O]; `weight` [O, I], `bias` [O] or
+/// undefined. Differentiable once.
+at::Tensor linear(const at::Tensor& x,
+                  const at::Tensor& weight,
+                  const at::Tensor& bias,
+                  GemmLibrary library);
+
+}  // namespace mumoe
