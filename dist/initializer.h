@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 #include "base/random.h"
 
@@ -15,18 +14,36 @@ struct Initializer {
   Kind kind = Kind::constant;
   double centre = 0;
   double spread = 0;
+  /// When positive: the last two dims are matrices of so many rows and columns,
+  /// whose elements off the diagonal are zero.
+  std::int64_t diagonal_rows = 0;
+  std::int64_t diagonal_columns = 0;
 
   static Initializer constant(double value) {
-    return {Kind::constant, value, 0};
+    return {.kind = Kind::constant, .centre = value};
   }
   /// N(mean, deviation²).
   static Initializer normal(double mean, double deviation) {
-    return {Kind::normal, mean, deviation};
+    return {.kind = Kind::normal, .centre = mean, .spread = deviation};
   }
   /// U(−bound, bound).
-  static Initializer uniform(double bound) { return {Kind::uniform, 0, bound}; }
+  static Initializer uniform(double bound) {
+    return {.kind = Kind::uniform, .spread = bound};
+  }
+  /// The same on the diagonals of matrices [rows, columns], zero elsewhere.
+  Initializer on_diagonal(std::int64_t rows, std::int64_t columns) const {
+    Initializer masked = *this;
+    masked.diagonal_rows = rows;
+    masked.diagonal_columns = columns;
+    return masked;
+  }
 
   double operator()(const CounterRandom& random, std::uint64_t index) const {
+    if (diagonal_rows > 0) {
+      const auto columns = static_cast<std::uint64_t>(diagonal_columns);
+      const auto rows = static_cast<std::uint64_t>(diagonal_rows);
+      if (index / columns % rows != index % columns) return 0;
+    }
     switch (kind) {
       case Kind::constant:
         return centre;

@@ -2,35 +2,49 @@
 
 #include <ATen/ATen.h>
 
-#include <cmath>
-#include <numeric>
+#include <utility>
 
 #include "base/error.h"
 
 namespace mumoe {
-namespace {
 
 using dist::Initializer;
 
-/// Adds up what each parameter of a block costs.
-template <class CountLayer>
-std::int64_t sum_over_layers(const BlockConfig& c, CountLayer count) {
-  std::int64_t sum = count(c.input_dim, c.hidden_dim);
-  if (c.output_dim > 0) sum += count(c.hidden_dim, c.output_dim);
-  return sum;
+BlockShape BlockConfig::shape() const {
+  return {.form = form,
+          .input_dim = input_dim,
+          .hidden_dim = hidden_dim,
+          .output_dim = output_dim,
+          .experts = experts,
+          .expert_bias = expert_bias,
+          .input_layer_norm = input_layer_norm};
 }
 
-std::int64_t all_experts(const BlockConfig& c) {
-  return std::accumulate(c.experts.begin(), c.experts.end(), std::int64_t{0});
+void BlockConfig::validate() const {
+  for (const LayerShape& layer : shape().layers(ranks)) layer.validate();
+  require(level_noise >= 0,
+          "level noise ",
+          level_noise,
+          ": expected 0 or more");
+  if (gate.activation != GateActivation::top_k) return;
+  for (const std::int64_t n : experts) {
+    require(gate.top_k >= 1 && gate.top_k <= n,
+            "top-k gate: k = ",
+            gate.top_k,
+            ", expected 1 to ",
+            n,
+            " experts");
+  }
 }
-
-}  // namespace
 
 MuMoEBlock::MuMoEBlock(BlockConfig config,
                        const std::string& prefix,
-                       dist::ParameterRegistry& registry)
+                       dist::ParameterRegistry& registry,
+                       dist::Communicator* batch_group)
     : config_(std::move(config)) {
-  MUMOE_CHECK(!config_.experts.empty() && config_.rank > 0);
+  config_.validate();
+  const auto statistics =
+      at::TensorOptions(registry.master_dtype()).device(registry.device());
   for (std::size_t e = 0; e < config_.experts.size(); ++e) {
     gates_.push_back(
         registry.add({.name = concat(prefix, "gate.", e),
@@ -38,111 +52,172 @@ MuMoEBlock::MuMoEBlock(BlockConfig config,
                       .placement = {},
                       .decay = true,
                       .init = Initializer::constant(0)}));
+    if (config_.gate.norm != GateNorm::batch) continue;
+    statistics_.push_back(
+        {.running_mean = at::zeros({config_.experts[e]}, statistics),
+         .running_var = at::ones({config_.experts[e]}, statistics),
+         .group = batch_group});
   }
   if (config_.input_layer_norm) {
-    norm_weight_ = registry.add({.name = prefix + "input_ln.weight",
-                                 .global_shape = {config_.input_dim},
-                                 .placement = {},
-                                 .decay = false,
-                                 .init = Initializer::constant(1),
-                                 .full_precision = true});
-    norm_bias_ = registry.add({.name = prefix + "input_ln.bias",
-                               .global_shape = {config_.input_dim},
-                               .placement = {},
-                               .decay = false,
-                               .init = Initializer::constant(0),
-                               .full_precision = true});
+    const auto add = [&](const char* name, double value) {
+      return registry.add({.name = prefix + name,
+                           .global_shape = {config_.input_dim},
+                           .placement = {},
+                           .decay = false,
+                           .init = Initializer::constant(value),
+                           .full_precision = true});
+    };
+    norm_.weight = add("input_ln.weight", 1);
+    norm_.bias = add("input_ln.bias", 0);
   }
-  first_ = add_layer(prefix + "layer1.",
-                     config_.input_dim,
-                     config_.hidden_dim,
-                     registry);
-  if (config_.output_dim > 0) {
-    second_ = add_layer(prefix + "layer2.",
-                        config_.hidden_dim,
-                        config_.output_dim,
-                        registry);
+  const auto shapes = config_.shape().layers(config_.ranks);
+  for (std::size_t l = 0; l < shapes.size(); ++l) {
+    layers_.push_back(add_factors(shapes[l],
+                                  config_.level_noise,
+                                  concat(prefix, "layer", l + 1, "."),
+                                  registry));
   }
-}
-
-CpFactors MuMoEBlock::add_layer(const std::string& prefix,
-                                std::int64_t inputs,
-                                std::int64_t outputs,
-                                dist::ParameterRegistry& registry) const {
-  const std::int64_t rank = config_.rank;
-  const auto add = [&](const std::string& name,
-                       std::vector<std::int64_t> shape,
-                       Initializer init) {
-    return registry.add({.name = prefix + name,
-                         .global_shape = std::move(shape),
-                         .placement = {},
-                         .decay = true,
-                         .init = init});
-  };
-  CpFactors u;
-  for (std::size_t e = 0; e < config_.experts.size(); ++e) {
-    // All experts start near one linear layer: the first level varies around
-    // one, further levels are exactly one (the authors' initialisation).
-    u.expert.push_back(
-        add(concat("expert.", e),
-            {config_.experts[e], rank},
-            e == 0 ? Initializer::normal(1, 1) : Initializer::constant(1)));
-  }
-  const auto from_inputs = Initializer::uniform(std::sqrt(1.0 / inputs));
-  u.input = add("input", {inputs, rank}, from_inputs);
-  if (config_.expert_bias)
-    u.input_bias = add("input_bias", {rank}, from_inputs);
-  u.output = add("output",
-                 {outputs, rank},
-                 Initializer::uniform(std::sqrt(1.0 / rank)));
-  return u;
-}
-
-std::vector<at::Tensor> MuMoEBlock::coefficients(const at::Tensor& x) const {
-  const at::Tensor rounded = x.to(gates_[0].scalar_type());
-  std::vector<at::Tensor> a;
-  for (const at::Tensor& gate : gates_) {
-    a.push_back(gate_coefficients(at::mm(rounded, gate), config_.gate_norm));
-  }
-  return a;
+  scales_.resize(config_.experts.size());
 }
 
 at::Tensor MuMoEBlock::forward(const at::Tensor& x) const {
+  std::vector<at::Tensor> unused;
+  return forward(x, unused);
+}
+
+at::Tensor MuMoEBlock::forward(const at::Tensor& x,
+                               std::vector<at::Tensor>& coefficients) const {
   MUMOE_CHECK(x.size(-1) == config_.input_dim,
               "input ",
               x.sizes(),
               ", expected last dim ",
               config_.input_dim);
   const at::Tensor x_TI = x.reshape({-1, config_.input_dim});
-  const auto a = coefficients(x_TI);
-  const auto dtype = gates_[0].scalar_type();
-  const at::Tensor z_TI =
-      (config_.input_layer_norm
-           ? at::layer_norm(x_TI, {config_.input_dim}, norm_weight_, norm_bias_)
-           : x_TI)
-          .to(dtype);
-  const at::Tensor y_TO = config_.output_dim > 0
-                              ? cp_block(a, z_TI, first_, second_)
-                              : cp_layer(a, z_TI, first_);
+  std::vector<at::Tensor> a;
+  for (std::size_t e = 0; e < gates_.size(); ++e) {
+    // The tensors are shared: running statistics are updated where they are.
+    BatchStatistics level =
+        statistics_.empty() ? BatchStatistics() : statistics_[e];
+    a.push_back(gate(x_TI,
+                     gates_[e],
+                     config_.gate,
+                     config_.gemm,
+                     statistics_.empty() ? nullptr : &level));
+  }
+  a = edited(std::move(a));
+  const at::Tensor y_TO = mixture(
+      a,
+      x_TI,
+      norm_,
+      layers_,
+      {.gemm = config_.gemm,
+       .mixing = config_.mixing,
+       .support_only = config_.gate.activation != GateActivation::softmax,
+       .recompute = config_.recompute,
+       .gradients_in_place = config_.gradients_in_place});
+  coefficients.clear();
+  for (const auto& level : a) coefficients.push_back(level.detach());
   auto shape = x.sizes().vec();
   shape.back() = y_TO.size(1);
   return y_TO.view(shape);
 }
 
+std::vector<at::Tensor> MuMoEBlock::coefficients(const at::Tensor& x) const {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> a;
+  for (std::size_t e = 0; e < gates_.size(); ++e) {
+    BatchStatistics running;
+    if (!statistics_.empty()) {
+      running = statistics_[e];
+      running.training = false;
+    }
+    a.push_back(gate(x,
+                     gates_[e],
+                     config_.gate,
+                     config_.gemm,
+                     statistics_.empty() ? nullptr : &running));
+  }
+  return a;
+}
+
+void MuMoEBlock::set_training(bool training) {
+  for (auto& level : statistics_) level.training = training;
+}
+
+Expert MuMoEBlock::materialize(std::size_t layer,
+                               const std::vector<std::int64_t>& indices) const {
+  require(layer < layers_.size(),
+          "layer ",
+          layer,
+          ": the block has ",
+          layers_.size());
+  return mumoe::materialize(layers_[layer], indices);
+}
+
+at::Tensor& MuMoEBlock::scale_of(std::size_t level, std::int64_t expert) {
+  require(level < scales_.size(),
+          "level ",
+          level,
+          ": the block has ",
+          scales_.size());
+  require(expert >= 0 && expert < config_.experts[level],
+          "expert ",
+          expert,
+          " of level ",
+          level,
+          ": expected 0 to ",
+          config_.experts[level] - 1);
+  at::Tensor& scale = scales_[level];
+  if (!scale.defined()) {
+    scale = at::ones({config_.experts[level]}, gates_[level].options());
+  }
+  return scale;
+}
+
+void MuMoEBlock::scale_expert(std::size_t level,
+                              std::int64_t expert,
+                              double factor) {
+  scale_of(level, expert)[expert].mul_(factor);
+}
+
+void MuMoEBlock::remove_expert(std::size_t level, std::int64_t expert) {
+  scale_of(level, expert)[expert].fill_(0);
+}
+
+void MuMoEBlock::keep_experts(std::size_t level,
+                              const std::vector<std::int64_t>& experts) {
+  at::Tensor kept = at::zeros_like(scale_of(level, 0));
+  for (const std::int64_t n : experts) {
+    kept[n].copy_(scale_of(level, n)[n]);
+  }
+  scales_[level] = kept;
+}
+
+void MuMoEBlock::clear_edits() {
+  for (auto& scale : scales_) scale.reset();
+}
+
+std::vector<at::Tensor> MuMoEBlock::edited(std::vector<at::Tensor> a) const {
+  for (std::size_t e = 0; e < a.size(); ++e) {
+    if (scales_[e].defined()) a[e] = a[e] * scales_[e];
+  }
+  return a;
+}
+
 std::int64_t MuMoEBlock::parameter_count(const BlockConfig& c) {
-  const std::int64_t gate = c.input_dim * all_experts(c);
-  const std::int64_t norm = c.input_layer_norm ? 2 * c.input_dim : 0;
-  return gate + norm +
-         sum_over_layers(c, [&](std::int64_t in, std::int64_t out) {
-           return c.rank * (all_experts(c) + in + c.expert_bias + out);
-         });
+  return mumoe::parameter_count(c.shape(), c.ranks);
 }
 
 std::int64_t MuMoEBlock::macs_per_token(const BlockConfig& c) {
-  return c.input_dim * all_experts(c) +
-         sum_over_layers(c, [&](std::int64_t in, std::int64_t out) {
-           return c.rank * (all_experts(c) + in + c.expert_bias + out);
-         });
+  return mumoe::macs_per_token(c.shape(), c.ranks);
+}
+
+void scale_expert_factors(Factors& factors,
+                          std::size_t level,
+                          std::int64_t expert,
+                          double factor) {
+  const at::NoGradGuard no_grad;
+  factors.expert.at(level).select(0, expert).mul_(factor);
 }
 
 }  // namespace mumoe

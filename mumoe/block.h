@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "dist/parameter_registry.h"
-#include "mumoe/cp.h"
+#include "mumoe/factors.h"
 #include "mumoe/gate.h"
+#include "mumoe/mixture.h"
+#include "mumoe/rank_matching.h"
 
 namespace mumoe {
 
@@ -19,58 +21,114 @@ struct BlockConfig {
   std::int64_t hidden_dim = 0;
   /// O of the second layer; 0: a single layer, without GELU.
   std::int64_t output_dim = 0;
-  /// Experts of each level.
+  /// Experts of each level, one to four levels.
   std::vector<std::int64_t> experts;
-  /// CP rank R, the same in both layers.
-  std::int64_t rank = 0;
-  GateNorm gate_norm = GateNorm::layer;
+  Form form = Form::cp;
+  /// In the order of `LayerShape::ranks`, the same in both layers.
+  std::vector<std::int64_t> ranks;
+  GateConfig gate = {};
   /// Whether experts see an affine layer norm of the input. The gate always
   /// sees the input itself.
   bool input_layer_norm = true;
   /// Whether every expert has a bias (the folded row of the input factor).
   bool expert_bias = true;
+  /// σ of N(1, σ²) for levels after the first; the authors have 0, from which
+  /// those levels cannot specialise (see `add_factors`).
+  double level_noise = 0;
+  /// How to compute; none of these changes what is computed.
+  GemmLibrary gemm = fastest_gemm_library();
+  Mixing mixing = Mixing::automatic;
+  bool recompute = false;
+  bool gradients_in_place = false;
+
+  /// Throws `InputError`: what, and what was expected.
+  void validate() const;
+  /// What counts and ranks depend on.
+  BlockShape shape() const;
 };
 
-/// A gate and one or two CPμMoE layers in place of an MLP:
-///   a_e = entmax15(norm(x G_e)),  y = layer2(GELU(layer1(LN(x), a)), a).
+/// A gate and one or two μMoE layers in place of an MLP:
+///   a_e = φ(norm(x G_e)),  y = layer2(GELU(layer1(LN(x), a)), a).
 /// G starts at zero, so that every token first mixes all experts evenly.
+///
+/// Expert edits multiply coefficients and leave the others as they are: the
+/// same as multiplying the experts' rows of both layers' factors. Not
+/// thread-safe.
 class MuMoEBlock {
  public:
   /// Registers the parameters under `prefix`: gate.E [I, N_E], input_ln.weight,
-  /// input_ln.bias, layerK.expert.E [N_E, R], layerK.input [I, R],
-  /// layerK.input_bias [R], layerK.output [O, R]. Weight decay applies
-  /// to all but the norm: a bias row is part of its matrix.
+  /// input_ln.bias and the factors of layer1. and layer2. (`add_factors`).
+  /// Weight decay applies to all but the norm. A batch-norm gate takes its
+  /// statistics over all ranks of `batch_group` (null: this process alone),
+  /// which must outlive the block.
   MuMoEBlock(BlockConfig config,
              const std::string& prefix,
-             dist::ParameterRegistry& registry);
+             dist::ParameterRegistry& registry,
+             dist::Communicator* batch_group = nullptr);
 
   /// x [..., I] → [..., O] in the compute dtype. x may be of a wider dtype: the
-  /// norm then sees all of it, the products its rounded value.
+  /// norm then sees all of it, the products its rounded value. Collective over
+  /// `batch_group` for a batch-norm gate in training.
   at::Tensor forward(const at::Tensor& x) const;
+  /// The same, and the coefficients a_e [T, N_e] that were mixed (after edits),
+  /// without their graph.
+  at::Tensor forward(const at::Tensor& x,
+                     std::vector<at::Tensor>& coefficients) const;
 
-  /// The coefficients a_e [T, N_e] of each level for x [T, I].
+  /// The coefficients a_e [T, N_e] of each level for x [T, I], before edits and
+  /// without a graph, by the running statistics of a batch-norm gate.
   std::vector<at::Tensor> coefficients(const at::Tensor& x) const;
 
+  /// Whether a batch-norm gate uses and updates statistics of the batch (it
+  /// does, to begin with) or uses the running ones.
+  void set_training(bool training);
+
+  /// The expert `indices[e]` of each level, of layer 0 or 1, as its matrix and
+  /// bias.
+  Expert materialize(std::size_t layer,
+                     const std::vector<std::int64_t>& indices) const;
+
+  /// Multiplies expert n of `level` by `factor`, on top of earlier edits; of
+  /// several levels, it is all experts below that branch. Throws `InputError`
+  /// for an expert that there is not.
+  void scale_expert(std::size_t level, std::int64_t expert, double factor);
+  /// Takes expert n out: `scale_expert` by 0.
+  void remove_expert(std::size_t level, std::int64_t expert);
+  /// Takes all but these out.
+  void keep_experts(std::size_t level,
+                    const std::vector<std::int64_t>& experts);
+  void clear_edits();
+
   const BlockConfig& config() const { return config_; }
+  /// The factors of the one or two layers: views of the parameters.
+  const std::vector<Factors>& layers() const { return layers_; }
+  /// Running statistics, one a level; none without batch norm.
+  std::vector<BatchStatistics>& statistics() { return statistics_; }
 
   /// Elements of all parameters of such a block.
   static std::int64_t parameter_count(const BlockConfig& config);
-  /// Multiply-accumulates for one token: every weight of the gate and the
-  /// factors once (Table 6 of the paper), the norm's not.
+  /// Multiply-accumulates for one token (Table 6 of the paper, and what rings
+  /// and Tucker add).
   static std::int64_t macs_per_token(const BlockConfig& config);
 
  private:
-  CpFactors add_layer(const std::string& prefix,
-                      std::int64_t inputs,
-                      std::int64_t outputs,
-                      dist::ParameterRegistry& registry) const;
+  std::vector<at::Tensor> edited(std::vector<at::Tensor> coefficients) const;
+  at::Tensor& scale_of(std::size_t level, std::int64_t expert);
 
   BlockConfig config_;
   std::vector<at::Tensor> gates_;
-  at::Tensor norm_weight_;
-  at::Tensor norm_bias_;
-  CpFactors first_;
-  CpFactors second_;
+  std::vector<BatchStatistics> statistics_;
+  InputNorm norm_;
+  std::vector<Factors> layers_;
+  /// One [N_e] a level; undefined while nothing is edited.
+  std::vector<at::Tensor> scales_;
 };
+
+/// Multiplies the rows of `expert` in the factors of that level by `factor`, in
+/// place: the edit that `MuMoEBlock::scale_expert` stands for, made for good.
+void scale_expert_factors(Factors& factors,
+                          std::size_t level,
+                          std::int64_t expert,
+                          double factor);
 
 }  // namespace mumoe

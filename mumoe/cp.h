@@ -4,39 +4,24 @@
 
 #include <vector>
 
+#include "mumoe/form.h"
+#include "mumoe/kernels/combine_shape.h"
+
+// CPμMoE (arXiv 2402.12550, Eq. 2):
+//   W[n_1, …, n_E, i, o] = Σ_r U_1[n_1, r] ⋯ U_E[n_E, r] · U_I[i, r] · U_O[o,
+//   r] y = U_O c,   c = (Π∘_e U_eᵀ a_e) ∘ q,   q = U_Iᵀ z + b     (Appendix B)
+// Each weight is used once a token, and no other order of the sums is cheaper
+// at a realistic size.
+
 namespace mumoe {
 
-/// The factors of one CPμMoE layer (arXiv 2402.12550, Eq. 2). The expert tensor
-/// W[n,i,o] = Σ_r U1[n,r] · U2[i,r] · U3[o,r] exists only as these. With E
-/// levels of experts there is one U1 a level.
-struct CpFactors {
-  /// U1, one [N_e, R] for each level e.
-  std::vector<at::Tensor> expert;
-  /// U2 without its bias row, [I, R].
-  at::Tensor input;
-  /// The bias row of U2, [R]; undefined for a layer without expert biases.
-  at::Tensor input_bias;
-  /// U3, [O, R].
-  at::Tensor output;
-};
+/// Sizes of c = m_1 ∘ … ∘ m_E ∘ q, m_e = U_eᵀ a_e; all of length R.
+kernels::CombineShape cp_combination(const LayerShape& shape);
 
-/// y = U3 [ (Π_e U1_eᵀ a_e) ∘ (U2ᵀ z + b) ]   (Appendix B, fast form)
-///
-/// `coefficients`: one [T, N_e] a level. `z`: [T, I]. Returns [T, O].
-/// Differentiable in everything; all tensors share one dtype and device.
-/// Throws `InternalError` when shapes do not fit.
-at::Tensor cp_layer(const std::vector<at::Tensor>& coefficients,
-                    const at::Tensor& z,
-                    const CpFactors& factors);
-
-/// Two layers that share one gate: y = layer2(GELU(layer1(z))), GELU exact
-/// (erf). One autograd node: keeps a, z, the mixed experts P_e, the projections
-/// Q and GELU's input, and recomputes P∘Q and GELU in backward.
-///
-/// `coefficients`: one [T, N_e] a level. `z`: [T, I]. Returns [T, O].
-at::Tensor cp_block(const std::vector<at::Tensor>& coefficients,
-                    const at::Tensor& z,
-                    const CpFactors& first,
-                    const CpFactors& second);
+/// One expert's matrix, U_I diag(Π_e row_e) U_Oᵀ [I, O], from its row [R] of
+/// each level's factor.
+at::Tensor cp_matrix(const std::vector<at::Tensor>& rows,
+                     const at::Tensor& input,
+                     const at::Tensor& output);
 
 }  // namespace mumoe

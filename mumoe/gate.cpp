@@ -165,4 +165,11 @@ Tensor gate_coefficients(const Tensor& logits, GateNorm norm) {
   return Gate::apply(logits, norm == GateNorm::layer);
 }
 
+at::Tensor gate(const at::Tensor& x,
+                const at::Tensor& weight,
+                const GateConfig& c,
+                GemmLibrary,
+                BatchStatistics*) {
+  return gate_coefficients(at::mm(x.to(weight.scalar_type()), weight), c.norm);
+}
 }  // namespace mumoe

@@ -2,10 +2,31 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "mumoe/gemm.h"
 #include "mumoe/kernels/gate_norm.h"
+namespace mumoe::dist {
+class Communicator;
+}
 
 namespace mumoe {
 
+enum class GateActivation { entmax15, softmax, top_k };
+struct GateConfig {
+  GateActivation activation = GateActivation::entmax15;
+  GateNorm norm = GateNorm::layer;
+  std::int64_t top_k = 0;
+};
+struct BatchStatistics {
+  at::Tensor running_mean, running_var;
+  dist::Communicator* group = nullptr;
+  bool training = true;
+  double momentum = 0.1;
+};
+at::Tensor gate(const at::Tensor& x,
+                const at::Tensor& weight,
+                const GateConfig&,
+                GemmLibrary,
+                BatchStatistics* statistics = nullptr);
 /// Expert coefficients from gate logits: a = entmax₁.₅(norm(ℓ)), row by row
 /// (mumoe/kernels/gate.h has the equations and says what NaN and ±∞ do).
 ///

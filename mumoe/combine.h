@@ -1,0 +1,74 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "mumoe/factors.h"
+#include "mumoe/gemm.h"
+#include "mumoe/kernels/combine_shape.h"
+
+// Mixing of experts and combination with the projected input, on tensors:
+// chooses kernels by device, and per level between a matrix product and reading
+// the active experts alone. Nothing here is differentiable.
+//
+// Shapes: T tokens, E levels; a_e [T, N_e], q [T, projection], c [T, result],
+// m_e = a_e U_e [T, mixed_e] (kernels/combine_shape.h).
+
+namespace mumoe {
+
+/// How a_e U_e is formed: as a dense product, or from the experts whose
+/// coefficient is not zero. Both add the same numbers; they round differently.
+/// `automatic` counts the zeros and takes what is faster for so many: a
+/// function of the coefficients alone, so that a repeated run chooses alike.
+enum class Mixing { automatic, dense, sparse };
+
+/// What was chosen: whether level e is mixed sparsely.
+using SparseLevels = std::vector<bool>;
+
+SparseLevels choose_mixing(const std::vector<at::Tensor>& coefficients,
+                           Mixing mixing);
+
+/// The share of coefficients that are not zero at or below which `automatic`
+/// mixes sparsely, for products of this dtype.
+double sparse_mixing_threshold(at::ScalarType dtype);
+
+/// The sizes of a layer's combination.
+kernels::CombineShape combination_of(const LayerShape& shape);
+
+/// c from the projection q (without its bias, which `factors` hold; Tucker's
+/// has been added before).
+at::Tensor combine(const std::vector<at::Tensor>& coefficients,
+                   const SparseLevels& sparse,
+                   const Factors& factors,
+                   const at::Tensor& projection,
+                   GemmLibrary library);
+
+struct CombineGradients {
+  at::Tensor result;              ///< c once more
+  at::Tensor projection;          ///< dq
+  std::vector<at::Tensor> mixed;  ///< dm_e
+  /// da_e. Of a sparse level with `support_only`: zero where a_e is zero.
+  std::vector<at::Tensor> coefficients;
+};
+
+/// Gradients of `combine`. `support_only`: the gate ignores da_e where a_e is
+/// zero, as entmax and top-k do, so it need not be computed there.
+CombineGradients combine_backward(const std::vector<at::Tensor>& coefficients,
+                                  const SparseLevels& sparse,
+                                  const Factors& factors,
+                                  const at::Tensor& projection,
+                                  const at::Tensor& grad_result,
+                                  bool support_only,
+                                  GemmLibrary library);
+
+/// dU_e = a_eᵀ dm_e as [N_e, mixed_e], stored in `out` or added to it.
+void expert_gradient_into(const at::Tensor& out,
+                          const at::Tensor& coefficients,
+                          const at::Tensor& grad_mixed,
+                          bool sparse,
+                          bool accumulate,
+                          GemmLibrary library);
+
+}  // namespace mumoe

@@ -1,0 +1,161 @@
+// Compiled once per instruction set; see mumoe/kernels/gelu.h for the
+// equations.
+#include "mumoe/kernels/gelu_isa.h"
+#include "mumoe/kernels/rows.h"
+
+namespace mumoe::kernels::MUMOE_ISA {
+namespace {
+
+typedef float Floats __attribute__((vector_size(MUMOE_VECTOR_BYTES)));
+typedef std::int32_t Ints __attribute__((vector_size(MUMOE_VECTOR_BYTES)));
+
+/// The standard normal distribution at x: Φ(x) and φ(x).
+template <class V>
+struct Normal {
+  V below;
+  V density;
+};
+
+/// e^x for x ≤ 0, relative error below 2e-7; 0 below −87; NaN stays NaN.
+[[gnu::always_inline]] inline Floats exponential(Floats x) {
+  constexpr float kLog2E = 1.44269504F;
+  // ln 2 in two parts: the first has few digits, so that n times it is exact.
+  constexpr float kLn2High = 0.693359375F;
+  constexpr float kLn2Low = -2.12194440e-4F;
+  const Floats lowest = Floats{} - 87.0F;
+  const Floats clamped = x < lowest ? lowest : x;
+  const Ints n = __builtin_convertvector(clamped * kLog2E - 0.5F, Ints);
+  const Floats whole = __builtin_convertvector(n, Floats);
+  const Floats r = (clamped - whole * kLn2High) - whole * kLn2Low;
+  Floats p = r * 1.383684464e-03F + 8.374815797e-03F;  // minimax on ±ln(2)/2
+  p = p * r + 4.166822559e-02F;
+  p = p * r + 1.666642017e-01F;
+  p = p * r + 4.999999208e-01F;
+  p = p * r + 1.000000036F;
+  p = p * r + 1.000000001F;
+  const Floats scale = (Floats)((n + 127) << 23);
+  return x < lowest ? Floats{} : p * scale;
+}
+
+/// With z = |x|/√2:  Φ(−|x|) = ½ e^{−z²} · e^{z²} erfc(z), where the last
+/// factor is t P(t), t = 1/(1 + 0.3 z), to a relative error of 2e-8 (fitted for
+/// z in [0, 9.5]). One exponential serves Φ and φ.
+[[gnu::always_inline]] inline Normal<Floats> normal(Floats x) {
+  constexpr float kRootHalf = 0.707106781F;
+  constexpr float kInverseRootTwoPi = 0.398942280F;
+  const Floats magnitude = x < 0 ? -x : x;
+  const Floats t = 1.0F / (1.0F + 0.3F * kRootHalf * magnitude);
+  Floats p = t * -1.294340802e-01F + 4.850964503e-01F;
+  p = p * t - 5.112264437e-01F;
+  p = p * t + 5.463950486e-01F;
+  p = p * t - 9.363125709e-02F;
+  p = p * t + 2.144362854e-01F;
+  p = p * t + 1.484824267e-01F;
+  p = p * t + 1.706919357e-01F;
+  p = p * t + 1.691896147e-01F;
+  const Floats e = exponential(-0.5F * x * x);
+  const Floats tail = 0.5F * e * t * p;
+  return {x < 0 ? tail : 1.0F - tail, kInverseRootTwoPi * e};
+}
+
+inline Normal<double> normal(double x) {
+  constexpr double kRootHalf = 0.70710678118654752440;
+  constexpr double kInverseRootTwoPi = 0.39894228040143267794;
+  return {0.5 * __builtin_erfc(-x * kRootHalf),
+          kInverseRootTwoPi * __builtin_exp(-0.5 * x * x)};
+}
+
+/// dx = dy (Φ(x) + x φ(x)) and y = x Φ(x) of a block of lanes.
+template <class T>
+[[gnu::always_inline]] inline void gelu(const Lanes<T>& x,
+                                        const Lanes<T>& grad_y,
+                                        Lanes<T>& grad_x,
+                                        Lanes<T>& y) {
+  if constexpr (sizeof(T) == 4) {
+#pragma GCC unroll 4
+    for (int i = 0; i < Lanes<T>::kParts; ++i) {
+      const Floats v = x.part[i];
+      const Normal<Floats> n = normal(v);
+      grad_x.part[i] = grad_y.part[i] * (n.below + v * n.density);
+      y.part[i] = v * n.below;
+    }
+  } else {
+    T in[Lanes<T>::kSize], grad[Lanes<T>::kSize], out[Lanes<T>::kSize];
+    x.store(in);
+    grad_y.store(grad);
+    for (int i = 0; i < Lanes<T>::kSize; ++i) {
+      const Normal<T> n = normal(in[i]);
+      grad[i] *= n.below + in[i] * n.density;
+      out[i] = in[i] * n.below;
+    }
+    grad_x = Lanes<T>::load(grad);
+    y = Lanes<T>::load(out);
+  }
+}
+
+/// Calls `f(i, size)` for blocks of lanes; the last may have fewer values.
+template <class E, class F>
+void over_blocks(std::int64_t count, F f) {
+  constexpr std::int64_t kSize = Lanes<Compute<E>>::kSize;
+  std::int64_t i = 0;
+  for (; i + kSize <= count; i += kSize) f(i, kSize);
+  if (i < count) f(i, count - i);
+}
+
+template <class E>
+[[gnu::always_inline]] inline Lanes<Compute<E>> load(const E* from,
+                                                     std::int64_t size) {
+  constexpr std::int64_t kSize = Lanes<Compute<E>>::kSize;
+  if (size == kSize) return Memory<E>::load(from);
+  E padded[kSize] = {};
+  for (std::int64_t i = 0; i < size; ++i) padded[i] = from[i];
+  return Memory<E>::load(padded);
+}
+
+template <class E>
+[[gnu::always_inline]] inline void store(E* to,
+                                         const Lanes<Compute<E>>& value,
+                                         std::int64_t size) {
+  constexpr std::int64_t kSize = Lanes<Compute<E>>::kSize;
+  if (size == kSize) return Memory<E>::store(to, value);
+  E padded[kSize];
+  Memory<E>::store(padded, value);
+  for (std::int64_t i = 0; i < size; ++i) to[i] = padded[i];
+}
+
+}  // namespace
+
+template <class E>
+void gelu_forward(const E* x, E* y, std::int64_t count) {
+  using L = Lanes<Compute<E>>;
+  over_blocks<E>(count, [&](std::int64_t i, std::int64_t size) {
+    L unused, out;
+    gelu(load(x + i, size), L::all(0), unused, out);
+    store(y + i, out, size);
+  });
+}
+
+template <class E>
+void gelu_backward(const E* x,
+                   const E* grad_y,
+                   E* grad_x,
+                   E* y,
+                   std::int64_t count) {
+  using L = Lanes<Compute<E>>;
+  over_blocks<E>(count, [&](std::int64_t i, std::int64_t size) {
+    L gradient, out;
+    gelu(load(x + i, size), load(grad_y + i, size), gradient, out);
+    store(grad_x + i, gradient, size);
+    if (y != nullptr) store(y + i, out, size);
+  });
+}
+
+#define MUMOE_INSTANTIATE(E)                                 \
+  template void gelu_forward<E>(const E*, E*, std::int64_t); \
+  template void gelu_backward<E>(const E*, const E*, E*, E*, std::int64_t);
+
+MUMOE_INSTANTIATE(float)
+MUMOE_INSTANTIATE(double)
+MUMOE_INSTANTIATE(Bf16)
+
+}  // namespace mumoe::kernels::MUMOE_ISA
