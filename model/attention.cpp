@@ -14,7 +14,9 @@ Attention::Attention(std::int64_t width,
                      std::int64_t depth,
                      bool bias,
                      const std::string& prefix,
-                     dist::ParameterRegistry& registry) {
+                     dist::ParameterRegistry& registry,
+                     GemmLibrary gemm)
+    : gemm_(gemm) {
   const std::int64_t head_dim = width / heads;
   const auto add = [&](const std::string& name,
                        std::vector<std::int64_t> shape,
@@ -48,9 +50,10 @@ at::Tensor Attention::forward(const at::Tensor& x_BTC) const {
   const auto batch = x_BTC.size(0), tokens = x_BTC.size(1);
   const auto heads = qkv_.size(1), head_dim = qkv_.size(2);
   const at::Tensor qkv =
-      at::linear(x_BTC,
-                 qkv_.flatten(0, 2),
-                 qkv_bias_.defined() ? qkv_bias_.flatten() : qkv_bias_);
+      mumoe::linear(x_BTC,
+                    qkv_.flatten(0, 2),
+                    qkv_bias_.defined() ? qkv_bias_.flatten() : qkv_bias_,
+                    gemm_);
   const auto parts = qkv.view({batch, tokens, 3, heads, head_dim})
                          .permute({2, 0, 3, 1, 4})
                          .unbind(0);
@@ -61,10 +64,11 @@ at::Tensor Attention::forward(const at::Tensor& x_BTC) const {
                                        {},
                                        /*dropout_p=*/0.0,
                                        /*is_causal=*/true);
-  return at::linear(
+  return mumoe::linear(
       y_BHTD.transpose(1, 2).reshape({batch, tokens, heads * head_dim}),
       proj_.flatten(1, 2),
-      proj_bias_);
+      proj_bias_,
+      gemm_);
 }
 
 }  // namespace mumoe::model

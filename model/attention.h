@@ -6,6 +6,7 @@
 #include <string>
 
 #include "dist/parameter_registry.h"
+#include "mumoe/gemm.h"
 
 namespace mumoe::model {
 
@@ -22,7 +23,8 @@ class Attention {
             std::int64_t depth,
             bool bias,
             const std::string& prefix,
-            dist::ParameterRegistry& registry);
+            dist::ParameterRegistry& registry,
+            GemmLibrary gemm = fastest_gemm_library());
 
   /// x [B, T, C] → [B, T, C].
   at::Tensor forward(const at::Tensor& x) const;
@@ -32,6 +34,7 @@ class Attention {
   at::Tensor qkv_bias_;
   at::Tensor proj_;
   at::Tensor proj_bias_;
+  GemmLibrary gemm_;
 };
 
 }  // namespace mumoe::model

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "mumoe/gelu.h"
+
 namespace mumoe::model {
 
 using dist::Initializer;
@@ -13,7 +15,9 @@ DenseMlp::DenseMlp(std::int64_t width,
                    std::int64_t depth,
                    bool bias,
                    const std::string& prefix,
-                   dist::ParameterRegistry& registry) {
+                   dist::ParameterRegistry& registry,
+                   GemmLibrary gemm)
+    : gemm_(gemm) {
   const auto vector = [&](const std::string& name,
                           std::int64_t size,
                           double value,
@@ -49,7 +53,8 @@ DenseMlp::DenseMlp(std::int64_t width,
 at::Tensor DenseMlp::forward(const at::Tensor& x) const {
   const at::Tensor z = at::layer_norm(x, {x.size(-1)}, norm_weight_, norm_bias_)
                            .to(fc_.scalar_type());
-  return at::linear(at::gelu(at::linear(z, fc_, fc_bias_)), proj_, proj_bias_);
+  const at::Tensor h = mumoe::gelu(mumoe::linear(z, fc_, fc_bias_, gemm_));
+  return mumoe::linear(h, proj_, proj_bias_, gemm_);
 }
 
 }  // namespace mumoe::model

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "dist/parameter_registry.h"
+#include "mumoe/gemm.h"
 
 namespace mumoe::model {
 
@@ -19,7 +20,8 @@ class DenseMlp {
            std::int64_t depth,
            bool bias,
            const std::string& prefix,
-           dist::ParameterRegistry& registry);
+           dist::ParameterRegistry& registry,
+           GemmLibrary gemm = fastest_gemm_library());
 
   /// x [..., C] → [..., C] in the compute dtype; x may be of a wider dtype.
   at::Tensor forward(const at::Tensor& x) const;
@@ -31,6 +33,7 @@ class DenseMlp {
   at::Tensor fc_bias_;
   at::Tensor proj_;
   at::Tensor proj_bias_;
+  GemmLibrary gemm_;
 };
 
 }  // namespace mumoe::model

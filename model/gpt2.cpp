@@ -28,22 +28,36 @@ void Gpt2Config::validate() const {
           ": model.width = ",
           width,
           " does not divide by it");
-  if (mlp == MlpKind::cp) {
-    require(!experts.empty(), "model.experts: expected at least one level");
-    for (const auto n : experts) positive("experts", n);
-    positive("rank", rank);
+  if (mlp == MlpKind::dense) return;
+  // Its running statistics would have to be part of checkpoints.
+  require(gate.norm != GateNorm::batch,
+          "model.gate_norm = batch: GPT-2 has layer and none, since statistics "
+          "over tokens would mix positions");
+  try {
+    block().validate();
+  } catch (const InputError& error) {
+    fail<InputError>("model.", error.what());
   }
 }
 
 BlockConfig Gpt2Config::block() const {
+  const Form form = mlp == MlpKind::tr       ? Form::tensor_ring
+                    : mlp == MlpKind::tt     ? Form::tensor_train
+                    : mlp == MlpKind::tucker ? Form::tucker
+                                             : Form::cp;
   return {.input_dim = width,
           .hidden_dim = hidden,
           .output_dim = width,
           .experts = experts,
-          .rank = rank,
-          .gate_norm = gate_norm,
+          .form = form,
+          .ranks = ranks,
+          .gate = gate,
           .input_layer_norm = true,
-          .expert_bias = expert_bias};
+          .expert_bias = expert_bias,
+          .level_noise = level_noise,
+          .gemm = gemm,
+          .mixing = mixing,
+          .recompute = recompute};
 }
 
 Gpt2::Gpt2(const Gpt2Config& config, ParameterRegistry& registry)
@@ -82,7 +96,8 @@ Gpt2::Gpt2(const Gpt2Config& config, ParameterRegistry& registry)
                         config_.depth,
                         config_.bias,
                         prefix + "attn.",
-                        registry);
+                        registry,
+                        config_.gemm);
     std::variant<DenseMlp, MuMoEBlock> mlp =
         config_.mlp == MlpKind::dense
             ? std::variant<DenseMlp, MuMoEBlock>(DenseMlp(config_.width,
@@ -90,7 +105,8 @@ Gpt2::Gpt2(const Gpt2Config& config, ParameterRegistry& registry)
                                                           config_.depth,
                                                           config_.bias,
                                                           prefix + "mlp.",
-                                                          registry))
+                                                          registry,
+                                                          config_.gemm))
             : MuMoEBlock(config_.block(), prefix + "mlp.", registry);
     layers_.push_back({weight, bias, std::move(attention), std::move(mlp)});
   }

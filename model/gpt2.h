@@ -14,7 +14,8 @@
 
 namespace mumoe::model {
 
-enum class MlpKind { dense, cp };
+/// What a block has as its MLP: dense, or a μMoE of a form.
+enum class MlpKind { dense, cp, tr, tt, tucker };
 
 /// The shape of a GPT-2. All counts are positive; `width` is a multiple of
 /// `heads`.
@@ -32,9 +33,16 @@ struct Gpt2Config {
   std::int64_t hidden = 3072;
   /// The rest concerns μMoE blocks.
   std::vector<std::int64_t> experts = {256};
-  std::int64_t rank = 556;
-  GateNorm gate_norm = GateNorm::layer;
+  /// In the order of `LayerShape::ranks`.
+  std::vector<std::int64_t> ranks = {556};
+  GateConfig gate = {};
   bool expert_bias = true;
+  /// σ of the second and further levels of experts (`BlockConfig`).
+  double level_noise = 0;
+  /// How to compute; none of these changes what is computed.
+  GemmLibrary gemm = fastest_gemm_library();
+  Mixing mixing = Mixing::automatic;
+  bool recompute = false;
 
   /// Throws `InputError` naming the key (model.width …) and what it must be.
   void validate() const;

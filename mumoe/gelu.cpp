@@ -2,22 +2,72 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include "base/cpu.h"
+#include "base/error.h"
 #include "mumoe/kernels/element.h"
 #include "mumoe/kernels/gelu.h"
 
 namespace mumoe {
 namespace {
 
+using kernels::pointer;
+
 /// Values that a thread should have at least, to be worth starting.
 constexpr std::int64_t kGrain = 1 << 14;
 
+/// dx, and y when it is defined.
+void backward_into(const at::Tensor& dx,
+                   const at::Tensor& dy,
+                   const at::Tensor& x,
+                   const at::Tensor& y) {
+  kernels::with_element(x.scalar_type(), [&](auto element) {
+    using E = decltype(element);
+    const E* const from = pointer<E>(x);
+    const E* const grad_y = pointer<E>(dy);
+    E* const grad_x = pointer<E>(dx);
+    E* const to = pointer<E>(y);
+    at::parallel_for(
+        0,
+        x.numel(),
+        kGrain,
+        [&](std::int64_t first, std::int64_t last) {
+          kernels::gelu_backward(best_isa(),
+                                 from + first,
+                                 grad_y + first,
+                                 grad_x + first,
+                                 to == nullptr ? to : to + first,
+                                 last - first);
+        });
+  });
+}
+
+struct Gelu : torch::autograd::Function<Gelu> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context,
+                            const at::Tensor& x) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    context->save_for_backward({x});
+    return gelu_forward(x.contiguous());
+  }
+  static torch::autograd::variable_list backward(
+      torch::autograd::AutogradContext* context,
+      const torch::autograd::variable_list& grads) {
+    MUMOE_CHECK(!at::GradMode::is_enabled(), "gelu: differentiable once");
+    const at::Tensor x = context->get_saved_variables()[0];
+    const at::Tensor dx = at::empty_like(grads[0]);
+    backward_into(dx, grads[0].contiguous(), x.contiguous(), {});
+    return {dx};
+  }
+};
+
 }  // namespace
 
-using kernels::pointer;
-
 at::Tensor gelu(const at::Tensor& x) {
+  return Gelu::apply(x);
+}
+
+at::Tensor gelu_forward(const at::Tensor& x) {
   const at::Tensor y = at::empty_like(x);
   kernels::with_element(x.scalar_type(), [&](auto element) {
     using E = decltype(element);
@@ -38,23 +88,7 @@ at::Tensor gelu(const at::Tensor& x) {
 
 at::Tensor gelu_backward_(const at::Tensor& grad, const at::Tensor& x) {
   const at::Tensor y = at::empty_like(x);
-  kernels::with_element(x.scalar_type(), [&](auto element) {
-    using E = decltype(element);
-    const E* const from = pointer<E>(x);
-    E* const d = pointer<E>(grad);
-    E* const to = pointer<E>(y);
-    at::parallel_for(0,
-                     x.numel(),
-                     kGrain,
-                     [&](std::int64_t first, std::int64_t last) {
-                       kernels::gelu_backward(best_isa(),
-                                              from + first,
-                                              d + first,
-                                              d + first,
-                                              to + first,
-                                              last - first);
-                     });
-  });
+  backward_into(grad, grad, x, y);
   return y;
 }
 

@@ -4,8 +4,12 @@
 
 namespace mumoe {
 
-/// GELU(x) = x Φ(x), exact, elementwise; contiguous x. Not differentiable.
+/// GELU(x) = x Φ(x), exact (with erf), elementwise. Differentiable once; keeps
+/// x.
 at::Tensor gelu(const at::Tensor& x);
+
+/// The same of a contiguous x, without autograd.
+at::Tensor gelu_forward(const at::Tensor& x);
 
 /// Turns dy, where it lies, into dx = dy (Φ(x) + x φ(x)), and returns GELU(x),
 /// which the same pass yields. Both contiguous.

@@ -176,7 +176,7 @@ struct Mixture : torch::autograd::Function<Mixture> {
     keep(saved, first);
     at::Tensor y = layer_output(o.a, sparse, o.layers[0], first, library);
     if (plan.layers == 2) {
-      at::Tensor h = mumoe::gelu(y);
+      at::Tensor h = gelu_forward(y);
       const LayerKept second = layer_project(h, o.layers[1], library);
       h.reset();
       keep(saved, second);

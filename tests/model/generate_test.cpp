@@ -31,7 +31,7 @@ class Generate : public ::testing::Test {
     c.vocab = 40;
     c.hidden = 16;
     c.experts = {4};
-    c.rank = 3;
+    c.ranks = {3};
     return c;
   }
 

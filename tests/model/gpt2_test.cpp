@@ -28,7 +28,7 @@ Gpt2Config small() {
   config.vocab = 11;
   config.hidden = 16;
   config.experts = {5};
-  config.rank = 3;
+  config.ranks = {3};
   return config;
 }
 
@@ -40,7 +40,7 @@ TEST(Gpt2, CountsOfThe124MModels) {
   EXPECT_EQ(count(config), 124'789'536);
   EXPECT_EQ(count(config) - positions, 124'003'104);
   config.experts = {64};
-  config.rank = 599;
+  config.ranks = {599};
   EXPECT_EQ(count(config) - positions, 123'701'544);
   config.mlp = MlpKind::dense;
   EXPECT_EQ(count(config), 124'373'760);
@@ -77,7 +77,7 @@ TEST(Gpt2, InitialStatistics) {
   config.width = 64;
   config.hidden = 256;
   config.experts = {32, 4};
-  config.rank = 50;
+  config.ranks = {50};
   const auto self = dist::make_self_communicator(at::kCPU);
   dist::ParameterRegistry registry(*self, at::kFloat, at::kCPU);
   const Gpt2 gpt2(config, registry);
@@ -154,7 +154,7 @@ TEST(Gpt2, BadShapesAreRefusedByKey) {
   };
   expect_refused([](auto& c) { c.heads = 3; }, "model.heads");
   expect_refused([](auto& c) { c.depth = 0; }, "model.depth");
-  expect_refused([](auto& c) { c.rank = 0; }, "model.rank");
+  expect_refused([](auto& c) { c.ranks = {0}; }, "model.rank");
   expect_refused([](auto& c) { c.experts = {4, 0}; }, "model.experts");
   expect_refused([](auto& c) { c.experts = {}; }, "model.experts");
 }

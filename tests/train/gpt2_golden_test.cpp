@@ -48,7 +48,7 @@ model::Gpt2Config config_of(const NamedTensors& file) {
   config.mlp = file.metadata.at("layer") == "dense" ? model::MlpKind::dense
                                                     : model::MlpKind::cp;
   config.experts = testing::golden_numbers(file.metadata.at("experts"));
-  config.rank = number("rank");
+  config.ranks = {number("rank")};
   return config;
 }
 

@@ -76,7 +76,7 @@ inline model::Gpt2Config small_model(model::MlpKind mlp) {
   config.hidden = 24;
   config.mlp = mlp;
   config.experts = {12};
-  config.rank = 7;
+  config.ranks = {7};
   return config;
 }
 
