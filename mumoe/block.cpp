@@ -102,7 +102,8 @@ std::vector<at::Tensor> MuMoEBlock::coefficients(const at::Tensor& x) const {
   const at::Tensor rounded = x.to(gates_[0].scalar_type());
   std::vector<at::Tensor> a;
   for (const at::Tensor& gate : gates_) {
-    a.push_back(gate_coefficients(at::mm(rounded, gate), config_.gate_norm));
+    a.push_back(
+        gate_coefficients(at::mm(rounded, gate), {.norm = config_.gate_norm}));
   }
   return a;
 }

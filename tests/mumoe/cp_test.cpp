@@ -39,7 +39,7 @@ std::vector<at::Tensor> sparse_gates(const std::vector<std::int64_t>& experts,
   std::vector<at::Tensor> a;
   for (const auto n : experts) {
     a.push_back(gate_coefficients(3 * numbers({tokens, n}, 900 + a.size()),
-                                  GateNorm::none));
+                                  {.norm = GateNorm::none}));
   }
   return a;
 }

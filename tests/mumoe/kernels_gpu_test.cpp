@@ -21,7 +21,7 @@ Result run(const Tensor& logits,
            GateNorm norm,
            at::Device on) {
   const Tensor leaf = logits.to(on).detach().clone().requires_grad_(true);
-  const Tensor a = gate_coefficients(leaf, norm);
+  const Tensor a = gate_coefficients(leaf, {.norm = norm});
   (a * w.to(on)).sum().backward();
   return {a.detach().to(at::kCPU, at::kDouble),
           leaf.grad().to(at::kCPU, at::kDouble)};
@@ -81,18 +81,16 @@ TEST(GateGpu, UnalignedRows) {
   const Tensor w = at::randn({9, 64});
   const Tensor logits = all.slice(0, 1).view({9, 64});
   const Tensor on_gpu = all.to(at::kCUDA).slice(0, 1).view({9, 64});
-  EXPECT_TRUE(
-      at::allclose(gate_coefficients(on_gpu, GateNorm::layer).to(at::kCPU),
-                   gate_coefficients(logits, GateNorm::layer),
-                   2e-6,
-                   2e-6));
+  EXPECT_TRUE(at::allclose(gate_coefficients(on_gpu).to(at::kCPU),
+                           gate_coefficients(logits),
+                           2e-6,
+                           2e-6));
 }
 
 TEST(GateGpu, NanEnds) {
   Tensor logits = at::randn({4, 256}, at::kCUDA);
   logits[1][3] = NAN;
-  const Tensor nan =
-      gate_coefficients(logits, GateNorm::layer).to(at::kCPU).isnan().sum(-1);
+  const Tensor nan = gate_coefficients(logits).to(at::kCPU).isnan().sum(-1);
   EXPECT_EQ(nan[0].item<std::int64_t>(), 0);
   EXPECT_EQ(nan[1].item<std::int64_t>(), 256);
 }
