@@ -1,168 +1,273 @@
 #include "mumoe/gate.h"
 
-#include <ATen/Parallel.h>
+#include <ATen/ATen.h>
 #include <c10/core/DeviceGuard.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <algorithm>
-
-#include "base/cpu.h"
 #include "base/error.h"
-#include "mumoe/kernels/current_stream.h"
-#include "mumoe/kernels/gate.h"
-#include "mumoe/kernels/gate_cuda.h"
+#include "mumoe/gate_activation.h"
+#include "mumoe/gate_batch.h"
 
-// Shapes: T rows (all leading dims of the logits), N experts.
+// Shapes: T rows (all leading dims of the logits), I inputs, N experts.
 
 namespace mumoe {
 namespace {
 
 using at::Tensor;
-using kernels::Bf16;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
 
-/// Values that a thread should have at least, to be worth starting.
-constexpr std::int64_t kGrain = 16384;
+/// One call of a gate, as backward needs it.
+struct Call {
+  GateConfig config;
+  dist::Communicator* group = nullptr;
+  bool training = false;
 
-/// Calls `f(E{})` with the kernels' element type for `dtype`.
-template <class F>
-void with_element(at::ScalarType dtype, F f) {
-  switch (dtype) {
-    case at::kFloat:
-      return f(float{});
-    case at::kDouble:
-      return f(double{});
-    case at::kBFloat16:
-      return f(Bf16{});
-    default:
-      fail<InternalError>("gate: logits are ",
-                          at::toString(dtype),
-                          ", expected fp32, fp64 or bf16");
+  /// φ alone, after the batch norm.
+  GateConfig without_norm() const {
+    GateConfig result = config;
+    result.norm = GateNorm::none;
+    return result;
   }
+  bool by_batch() const { return config.norm == GateNorm::batch; }
+};
+
+void store(AutogradContext* context, const Call& call) {
+  auto& saved = context->saved_data;
+  saved["activation"] = static_cast<std::int64_t>(call.config.activation);
+  saved["norm"] = static_cast<std::int64_t>(call.config.norm);
+  saved["top_k"] = call.config.top_k;
+  saved["group"] = reinterpret_cast<std::int64_t>(call.group);
+  saved["training"] = call.training;
 }
 
-template <class E>
-E* data(const Tensor& tensor) {
-  return static_cast<E*>(tensor.data_ptr());
+Call stored_call(AutogradContext* context) {
+  auto& saved = context->saved_data;
+  const auto number = [&](const char* key) { return saved[key].toInt(); };
+  return {{static_cast<GateActivation>(number("activation")),
+           static_cast<GateNorm>(number("norm")),
+           number("top_k")},
+          reinterpret_cast<dist::Communicator*>(number("group")),
+          saved["training"].toBool()};
 }
 
-/// Calls `f(first, last)` for ranges that cover all rows, on the threads of
-/// the CPU.
-template <class F>
-void over_rows(std::int64_t rows, std::int64_t experts, F f) {
-  const std::int64_t grain = std::max<std::int64_t>(1, kGrain / experts);
-  at::parallel_for(0, rows, grain, f);
+Call call_of(const GateConfig& config,
+             const BatchStatistics* statistics,
+             std::int64_t experts) {
+  config.validate(experts);
+  if (config.norm != GateNorm::batch) return {config};
+  MUMOE_CHECK(statistics != nullptr,
+              "A gate with batch norm needs its statistics.");
+  return {config, statistics->group, statistics->training};
 }
 
-void forward_into(const Tensor& a_TN, const Tensor& logits_TN, GateNorm norm) {
-  const std::int64_t experts = logits_TN.size(-1);
-  const std::int64_t rows = logits_TN.numel() / experts;
-  with_element(logits_TN.scalar_type(), [&](auto element) {
-    using E = decltype(element);
-    const E* logits = data<E>(logits_TN);
-    E* a = data<E>(a_TN);
-    if (logits_TN.is_cuda()) {
-      kernels::gate_forward_cuda(logits,
-                                 a,
-                                 rows,
-                                 experts,
-                                 norm,
-                                 kernels::current_stream(logits_TN.device()));
-      return;
-    }
-    over_rows(rows, experts, [&](std::int64_t first, std::int64_t last) {
-      const std::int64_t at = first * experts;
-      kernels::gate_forward(best_isa(),
-                            logits + at,
-                            a + at,
-                            last - first,
-                            experts,
-                            norm);
-    });
-  });
+/// a, and the batch norm's moments where there is one.
+struct Coefficients {
+  Tensor a_TN;
+  BatchMoments moments;
+};
+
+Coefficients forward(const Tensor& logits_TN,
+                     const Call& call,
+                     const BatchStatistics* statistics) {
+  if (!call.by_batch()) return {gate_rows(logits_TN, call.config), {}};
+  const auto [z_TN, moments] = batch_normalise(logits_TN, *statistics);
+  const Tensor a_TN = gate_rows(z_TN, call.without_norm());
+  return {a_TN.to(logits_TN.scalar_type()), moments};
 }
 
-void backward_into(const Tensor& grad_logits_TN,
-                   const Tensor& logits_TN,
-                   const Tensor& a_TN,
-                   const Tensor& grad_a_TN,
-                   GateNorm norm) {
-  const std::int64_t experts = logits_TN.size(-1);
-  const std::int64_t rows = logits_TN.numel() / experts;
-  with_element(logits_TN.scalar_type(), [&](auto element) {
-    using E = decltype(element);
-    const E* logits = data<E>(logits_TN);
-    const E* a = data<E>(a_TN);
-    const E* grad_a = data<E>(grad_a_TN);
-    E* grad_logits = data<E>(grad_logits_TN);
-    if (logits_TN.is_cuda()) {
-      kernels::gate_backward_cuda(logits,
-                                  a,
-                                  grad_a,
-                                  grad_logits,
-                                  rows,
-                                  experts,
-                                  norm,
-                                  kernels::current_stream(logits_TN.device()));
-      return;
-    }
-    over_rows(rows, experts, [&](std::int64_t first, std::int64_t last) {
-      const std::int64_t at = first * experts;
-      kernels::gate_backward(best_isa(),
-                             logits + at,
-                             a + at,
-                             grad_a + at,
-                             grad_logits + at,
-                             last - first,
-                             experts,
-                             norm);
-    });
-  });
+Tensor backward(const Tensor& logits_TN,
+                const Coefficients& result,
+                const Tensor& grad_a_TN,
+                const Call& call) {
+  if (!call.by_batch()) {
+    return gate_rows_backward(logits_TN, result.a_TN, grad_a_TN, call.config);
+  }
+  const Tensor z_TN = batch_normalise_with(logits_TN, result.moments);
+  const auto type = z_TN.scalar_type();
+  const Tensor d_TN = gate_rows_backward(z_TN,
+                                         result.a_TN.to(type),
+                                         grad_a_TN.to(type),
+                                         call.without_norm());
+  return batch_normalise_backward(z_TN,
+                                  d_TN,
+                                  result.moments,
+                                  call.group,
+                                  call.training)
+      .to(logits_TN.scalar_type());
 }
 
-class Gate : public torch::autograd::Function<Gate> {
- public:
-  static Tensor forward(torch::autograd::AutogradContext* context,
+/// Saves what backward needs, `first` before it.
+void save(AutogradContext* context,
+          variable_list first,
+          const Tensor& logits_TN,
+          const Coefficients& result) {
+  first.insert(first.end(),
+               {logits_TN,
+                result.a_TN,
+                result.moments.mean,
+                result.moments.rstd,
+                result.moments.count});
+  context->save_for_backward(std::move(first));
+}
+
+/// dℓ from da, where logits and what follows were saved at `at`.
+Tensor saved_backward(AutogradContext* context,
+                      const variable_list& saved,
+                      std::size_t at,
+                      const Tensor& grad_a) {
+  MUMOE_CHECK(!at::GradMode::is_enabled(),
+              "The gate is differentiable once only.");
+  const Tensor& logits_TN = saved[at];
+  const Coefficients result{saved[at + 1],
+                            {saved[at + 2], saved[at + 3], saved[at + 4]}};
+  const Tensor grad_a_TN = grad_a.reshape(logits_TN.sizes()).contiguous();
+  return backward(logits_TN, result, grad_a_TN, stored_call(context));
+}
+
+struct FromLogits : torch::autograd::Function<FromLogits> {
+  static Tensor forward(AutogradContext* context,
                         const Tensor& logits,
-                        bool layer_norm) {
-    const GateNorm norm = layer_norm ? GateNorm::layer : GateNorm::none;
+                        const Call& call,
+                        const BatchStatistics* statistics) {
+    const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const c10::OptionalDeviceGuard guard(logits.device());
-    const Tensor logits_TN = logits.contiguous();
-    const Tensor a_TN = at::empty_like(logits_TN);
-    forward_into(a_TN, logits_TN, norm);
-    context->save_for_backward({logits_TN, a_TN});
-    context->saved_data["layer_norm"] = layer_norm;
-    return a_TN;
+    const Tensor logits_TN = logits.reshape({-1, logits.size(-1)}).contiguous();
+    const Coefficients result = mumoe::forward(logits_TN, call, statistics);
+    store(context, call);
+    save(context, {}, logits_TN, result);
+    return result.a_TN.view(logits.sizes());
   }
 
-  static torch::autograd::variable_list backward(
-      torch::autograd::AutogradContext* context,
-      const torch::autograd::variable_list& grads) {
-    MUMOE_CHECK(!at::GradMode::is_enabled(),
-                "The gate is differentiable once only.");
+  static variable_list backward(AutogradContext* context,
+                                const variable_list& grads) {
     const auto saved = context->get_saved_variables();
-    const bool layer_norm = context->saved_data["layer_norm"].toBool();
     const c10::OptionalDeviceGuard guard(saved[0].device());
-    const Tensor grad_a_TN = grads[0].contiguous();
-    const Tensor grad_logits_TN = at::empty_like(saved[0]);
-    backward_into(grad_logits_TN,
-                  saved[0],
-                  saved[1],
-                  grad_a_TN,
-                  layer_norm ? GateNorm::layer : GateNorm::none);
-    return {grad_logits_TN, Tensor()};
+    const Tensor grad = saved_backward(context, saved, 0, grads[0]);
+    return {grad.view(grads[0].sizes()), {}, {}};
   }
 };
 
+struct FromInputs : torch::autograd::Function<FromInputs> {
+  static Tensor forward(AutogradContext* context,
+                        const Tensor& x_TI,
+                        const Tensor& weight_IN,
+                        const Call& call,
+                        const BatchStatistics* statistics,
+                        GemmLibrary library) {
+    const at::AutoDispatchBelowADInplaceOrView below_autograd;
+    const c10::OptionalDeviceGuard guard(x_TI.device());
+    const Tensor logits_TN =
+        mm(x_TI.to(weight_IN.scalar_type()), weight_IN, library);
+    const Coefficients result = mumoe::forward(logits_TN, call, statistics);
+    store(context, call);
+    context->saved_data["library"] = static_cast<std::int64_t>(library);
+    save(context, {x_TI, weight_IN}, logits_TN, result);
+    return result.a_TN;
+  }
+
+  static variable_list backward(AutogradContext* context,
+                                const variable_list& grads) {
+    const auto saved = context->get_saved_variables();
+    const Tensor &x_TI = saved[0], &weight_IN = saved[1];
+    const c10::OptionalDeviceGuard guard(x_TI.device());
+    const auto library =
+        static_cast<GemmLibrary>(context->saved_data["library"].toInt());
+    const Tensor grad_TN = saved_backward(context, saved, 2, grads[0]);
+    Tensor grad_x_TI, grad_weight_IN;
+    if (context->needs_input_grad(0)) {
+      grad_x_TI = mm(grad_TN, weight_IN.t(), library).to(x_TI.scalar_type());
+    }
+    if (context->needs_input_grad(1)) {
+      const Tensor rounded_TI = x_TI.to(weight_IN.scalar_type());
+      grad_weight_IN = mm(rounded_TI.t(), grad_TN, library);
+    }
+    return {grad_x_TI, grad_weight_IN, {}, {}, {}};
+  }
+};
+
+void check(const Tensor& input, at::ScalarType dtype) {
+  MUMOE_CHECK(input.is_cpu() || input.is_cuda(),
+              "The gate's input is on ",
+              input.device());
+  MUMOE_CHECK(
+      dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16,
+      "gate: dtype ",
+      at::toString(dtype),
+      ", expected fp32, fp64 or bf16");
+}
+
 }  // namespace
 
-Tensor gate_coefficients(const Tensor& logits, GateNorm norm) {
+std::string_view to_string(GateActivation activation) {
+  switch (activation) {
+    case GateActivation::entmax15:
+      return "entmax15";
+    case GateActivation::softmax:
+      return "softmax";
+    case GateActivation::top_k:
+      return "top_k";
+  }
+  return "?";
+}
+
+std::string_view to_string(GateNorm norm) {
+  switch (norm) {
+    case GateNorm::layer:
+      return "layer";
+    case GateNorm::batch:
+      return "batch";
+    case GateNorm::none:
+      return "none";
+  }
+  return "?";
+}
+
+std::string to_string(const GateConfig& config) {
+  const std::string k = config.activation == GateActivation::top_k
+                            ? concat(" (k = ", config.top_k, ")")
+                            : "";
+  return concat(to_string(config.activation),
+                k,
+                ", ",
+                config.norm == GateNorm::none ? "no" : to_string(config.norm),
+                " norm");
+}
+
+void GateConfig::validate(std::int64_t experts) const {
+  if (activation != GateActivation::top_k) return;
+  require(top_k >= 1 && top_k <= experts,
+          "gate: top_k is ",
+          top_k,
+          ", expected 1 to the number of experts, ",
+          experts);
+}
+
+Tensor gate(const Tensor& x,
+            const Tensor& weight,
+            const GateConfig& config,
+            GemmLibrary library,
+            BatchStatistics* statistics) {
+  MUMOE_CHECK(x.dim() == 2 && weight.dim() == 2 &&
+                  x.size(1) == weight.size(0) && weight.size(1) >= 1,
+              "gate of x ",
+              x.sizes(),
+              " and weight ",
+              weight.sizes());
+  check(x, weight.scalar_type());
+  const Call call = call_of(config, statistics, weight.size(1));
+  return FromInputs::apply(x, weight, call, statistics, library);
+}
+
+Tensor gate_coefficients(const Tensor& logits,
+                         const GateConfig& config,
+                         BatchStatistics* statistics) {
   MUMOE_CHECK(logits.dim() >= 1 && logits.size(-1) >= 1,
               "Gate logits have shape ",
               logits.sizes());
-  MUMOE_CHECK(logits.is_cpu() || logits.is_cuda(),
-              "Gate logits are on ",
-              logits.device());
-  return Gate::apply(logits, norm == GateNorm::layer);
+  check(logits, logits.scalar_type());
+  const Call call = call_of(config, statistics, logits.size(-1));
+  return FromLogits::apply(logits, call, statistics);
 }
 
 at::Tensor gate(const at::Tensor& x,

@@ -1,53 +1,38 @@
 // Compiled once per instruction set; see mumoe/kernels/gate.h for the
-// equations. Works on one row at a time, in a scratch row padded to whole
-// blocks of lanes: the padding is set before each pass to a value that does not
-// change what the pass computes.
+// equations. Forward takes rows in small groups, stage by stage: what one row
+// waits for (sums over lanes, divisions) overlaps with work on the next.
 #include "mumoe/kernels/gate_isa.h"
-#include "mumoe/kernels/lanes.h"
+#include "mumoe/kernels/gate_lanes.h"
 
 namespace mumoe::kernels::MUMOE_ISA {
 
 constexpr double kEps = 1e-5;   // of the layer norm
-constexpr int kMaxPasses = 64;  // a bound; 4 to 8 are usual, NaN takes 1
+constexpr int kMaxPasses = 64;  // a bound; 1 to 4 are usual, NaN takes 1
+constexpr int kStartSteps = 3;  // on the largest values of the lanes
 
-inline float root(float x) {
-  return __builtin_sqrtf(x);
-}
-inline double root(double x) {
-  return __builtin_sqrt(x);
-}
-
+/// The largest value of each lane, over the even and over the odd blocks of a
+/// row; NaN is dropped.
 template <class T>
-constexpr T infinity() {
-  return static_cast<T>(__builtin_inff());
-}
+struct Maxima {
+  Lanes<T> even = Lanes<T>::all(-infinity<T>());
+  Lanes<T> odd = even;
 
-/// A row in scratch memory: `size` values, then padding up to `padded`.
-template <class T>
-struct Row {
-  T* data;
-  std::int64_t size;
-  std::int64_t padded;
-
-  void pad(T value) const {
-    for (std::int64_t i = size; i < padded; ++i) data[i] = value;
-  }
+  T maximum() const { return max(even, odd).maximum(); }
 };
 
+/// Copies a row to scratch memory and pads it with −∞.
 template <class E, class T>
-void load_row(const E* from, const Row<T>& to) {
-  for (std::int64_t i = 0; i < to.size; ++i) to.data[i] = load_value(from[i]);
-}
-
-template <class T>
-T maximum(const Row<T>& row) {
+Maxima<T> load_row(const E* from, const Row<T>& to) {
   using L = Lanes<T>;
-  row.pad(row.data[0]);
-  L best = L::all(-infinity<T>());
-  for (std::int64_t i = 0; i < row.padded; i += L::kSize) {
-    best = max(L::load(row.data + i), best);
+  fetch(from, to, -infinity<T>());
+  Maxima<T> best;
+  std::int64_t i = 0;
+  for (; i + L::kSize < to.padded; i += 2 * L::kSize) {
+    best.even = max(to.at(i), best.even);
+    best.odd = max(to.at(i + L::kSize), best.odd);
   }
-  return best.maximum();
+  if (i < to.padded) best.even = max(to.at(i), best.even);
+  return best;
 }
 
 /// row ← row − shift; returns the sum of the result.
@@ -58,7 +43,7 @@ T shift_and_sum(const Row<T>& row, T shift) {
   const L shifts = L::all(shift);
   L sum = L::all(0);
   for (std::int64_t i = 0; i < row.padded; i += L::kSize) {
-    const L y = L::load(row.data + i) - shifts;
+    const L y = row.at(i) - shifts;
     y.store(row.data + i);
     sum = sum + y;
   }
@@ -73,31 +58,68 @@ T sum_of_squares(const Row<T>& row, T centre) {
   const L centres = L::all(centre);
   L sum = L::all(0);
   for (std::int64_t i = 0; i < row.padded; i += L::kSize) {
-    const L d = L::load(row.data + i) - centres;
+    const L d = row.at(i) - centres;
     sum = sum + d * d;
   }
   return sum.sum();
 }
 
-/// Statistics of a row of logits, shifted so that its maximum is 0: a row of
-/// equal logits then has variance 0 exactly, however large they are.
+/// 1 / √(var + eps); an overflow must not pass for a row of equal logits.
 template <class T>
-struct Statistics {
-  T mean;  // of the shifted row
-  T rstd;  // 1 / √(var + eps)
+T reciprocal_deviation(T variance) {
+  const T nan_if_infinite = variance - variance;
+  return 1 / root(variance + static_cast<T>(kEps)) + nan_if_infinite;
+}
+
+/// x = (row − shift) · scale, the form in which entmax takes a row.
+template <class T>
+struct Affine {
+  T shift;
+  T scale;
+
+  Lanes<T> operator()(const Lanes<T>& row) const {
+    return (row - Lanes<T>::all(shift)) * Lanes<T>::all(scale);
+  }
 };
 
-/// Leaves ℓ − max ℓ in `row`.
+/// The norm of a row of logits whose maximum is `top`, as what remains to be
+/// done to the row. The layer norm's statistics are those of ℓ − max ℓ, left
+/// in `row`: a row of equal logits then has variance 0 exactly, however large
+/// they are.
 template <class T>
-Statistics<T> standardise(const Row<T>& row, GateNorm norm) {
-  const T sum = shift_and_sum(row, maximum(row));
-  if (norm == GateNorm::none) return {0, 1};
+Affine<T> normalise(const Row<T>& row, T top, GateNorm norm) {
+  if (norm == GateNorm::none) return {top, T(0.5)};
   const T count = static_cast<T>(row.size);
-  const T mean = sum / count;
-  const T variance = sum_of_squares(row, mean) / count;
-  // ∞ − ∞: an overflow must not pass for a row of equal logits.
-  const T nan_if_infinite = variance - variance;
-  return {mean, 1 / root(variance + static_cast<T>(kEps)) + nan_if_infinite};
+  const T mean = shift_and_sum(row, top) / count;
+  const T rstd = reciprocal_deviation(sum_of_squares(row, mean) / count);
+  row.pad(-infinity<T>());
+  return {0, rstd / 2};
+}
+
+/// [x − τ]₊, and NaN where x or τ is.
+template <class T>
+Lanes<T> excess_over(const Lanes<T>& x, const Lanes<T>& taus) {
+  return where_at_most(x, taus, Lanes<T>::all(0), x - taus);
+}
+
+/// Lower bounds of τ for a group of rows, close to it.
+///
+/// The largest values of the lanes are elements of the row, and entmax of fewer
+/// elements has a smaller τ: a few Newton steps on two blocks stand for as many
+/// on the row.
+template <class T, int kRows>
+void start_thresholds(const Maxima<T> (&maxima)[kRows], T (&tau)[kRows]) {
+  for (T& t : tau) t = -1;
+  for (int step = 0; step < kStartSteps; ++step) {
+    for (int r = 0; r < kRows; ++r) {
+      const Lanes<T> taus = Lanes<T>::all(tau[r]);
+      const Lanes<T> even = excess_over(maxima[r].even, taus);
+      const Lanes<T> odd = excess_over(maxima[r].odd, taus);
+      const T sum = (even + odd).sum();
+      const T squares = (even * even + odd * odd).sum();
+      tau[r] += (squares - 1) / (2 * sum);
+    }
+  }
 }
 
 /// What one pass over x learns about f(τ) = Σ [x − τ]₊² − 1.
@@ -109,28 +131,43 @@ struct Support {
   T smallest;  // x above τ
 };
 
+/// Applies `affine` to the row first. Register by register rather than block by
+/// block: AVX2 has just enough of them to keep all sums.
 template <class T>
-Support<T> support_above(const Row<T>& x, T tau) {
+Support<T> support_above(const Row<T>& x, const Affine<T> affine, T tau) {
   using L = Lanes<T>;
-  const L taus = L::all(tau);
-  const L zero = L::all(0);
-  const L one = L::all(1);
-  const L none = L::all(infinity<T>());
-  L sum = zero, squares = zero, count = zero, smallest = none;
+  using V = typename L::Vector;
+  using Memory = typename L::InMemory;
+  const V taus = L::all(tau).part[0];
+  const V shifts = L::all(affine.shift).part[0];
+  const V scales = L::all(affine.scale).part[0];
+  const V zero = {};
+  const V one = zero + 1;
+  const V none = zero + infinity<T>();
+  L sum = L::all(0), squares = sum, count = sum;
+  L smallest = L::all(infinity<T>());
   for (std::int64_t i = 0; i < x.padded; i += L::kSize) {
-    const L v = L::load(x.data + i);
-    const L d = where_at_most(v, taus, zero, v - taus);
-    sum = sum + d;
-    squares = squares + d * d;
-    count = count + where_at_most(v, taus, zero, one);
-    smallest = min(where_at_most(v, taus, none, v), smallest);
+    auto* const parts = reinterpret_cast<Memory*>(x.data + i);
+#pragma GCC unroll 4
+    for (int p = 0; p < L::kParts; ++p) {
+      const V v = (parts[p] - shifts) * scales;
+      parts[p] = v;
+      const auto outside = v <= taus;
+      const V d = outside ? zero : v - taus;
+      sum.part[p] += d;
+      squares.part[p] += d * d;
+      count.part[p] += outside ? zero : one;
+      const V inside = outside ? none : v;
+      smallest.part[p] = inside < smallest.part[p] ? inside : smallest.part[p];
+    }
   }
   return {sum.sum(), squares.sum(), count.sum(), smallest.minimum()};
 }
 
-/// The root τ of f, for x ≤ 0 with max x = 0.
+/// The root τ of f, for x ≤ 0 with max x = 0, where x is `row` after `affine`
+/// (left there); `tau` is a lower bound of at least −1.
 ///
-/// f is convex and decreasing, and f(−1) ≥ 0, so Newton's steps from −1 never
+/// f is convex and decreasing, and f ≥ 0 at the start, so Newton's steps never
 /// pass the root. On the support S of the root f is the quadratic
 ///   |S| δ² − 2 s₁ δ + s₂ − 1 = 0,   δ = (s₂ − 1) / (s₁ + √(s₁² − |S|(s₂ −
 ///   1))),
@@ -138,10 +175,10 @@ Support<T> support_above(const Row<T>& x, T tau) {
 /// then S is the support of the root, and the step is exact but for rounding.
 /// A long step is followed by another pass, since its square root cancels.
 template <class T>
-T entmax_threshold(const Row<T>& x) {
-  T tau = -1;
+T entmax_threshold(const Row<T>& row, Affine<T> affine, T tau) {
   for (int pass = 0; pass < kMaxPasses; ++pass) {
-    const Support<T> s = support_above(x, tau);
+    const Support<T> s = support_above(row, affine, tau);
+    affine = {0, 1};
     const T excess = s.squares - 1;
     const T newton = excess / (2 * s.sum);
     const T under_root = s.sum * s.sum - s.count * excess;
@@ -168,54 +205,64 @@ void gate_forward(const E* logits,
                   GateNorm norm,
                   Compute<E>* scratch) {
   using T = Compute<E>;
-  const Row<T> x{scratch, experts, gate_scratch_size(experts) / 3};
-  for (std::int64_t t = 0; t < rows; ++t) {
-    load_row(logits + t * experts, x);
-    const T half = standardise(x, norm).rstd / 2;
-    for (std::int64_t n = 0; n < x.size; ++n) x.data[n] *= half;
-    x.pad(-infinity<T>());
-    const T tau = entmax_threshold(x);
-    E* a = coefficients + t * experts;
-    for (std::int64_t n = 0; n < experts; ++n) {
-      const T d = x.data[n] <= tau ? 0 : x.data[n] - tau;
-      store_value(a[n], d * d);
+  using L = Lanes<T>;
+  const std::int64_t padded = gate_padded(experts);
+  for (std::int64_t t = 0; t < rows; t += kGateGroup) {
+    const std::int64_t group = rows - t < kGateGroup ? rows - t : kGateGroup;
+    Maxima<T> maxima[kGateGroup];
+    Affine<T> affine[kGateGroup];
+    T tau[kGateGroup];
+    for (std::int64_t r = 0; r < group; ++r) {
+      const Row<T> row{scratch + r * padded, experts, padded};
+      maxima[r] = load_row(logits + (t + r) * experts, row);
+      const T top = maxima[r].maximum();
+      affine[r] = normalise(row, top, norm);
+      // To the last bit what the row becomes.
+      const T shift = norm == GateNorm::none ? T(0) : top;
+      const Affine<T> shifted{shift, 1};
+      maxima[r].even = affine[r](shifted(maxima[r].even));
+      maxima[r].odd = affine[r](shifted(maxima[r].odd));
+    }
+    start_thresholds(maxima, tau);
+    for (std::int64_t r = 0; r < group; ++r) {
+      const Row<T> x{scratch + r * padded, experts, padded};
+      const L taus = L::all(entmax_threshold(x, affine[r], tau[r]));
+      write_row(coefficients + (t + r) * experts, x, [&](auto i) {
+        const L d = excess_over(x.at(i), taus);
+        return d * d;
+      });
     }
   }
 }
 
-/// d = s∘g − s · (Σ s∘g / Σ s) with s = √a, left in `s`; `g` is scratch.
+/// Σ s and Σ s∘g, with s = √a.
 template <class T>
-void entmax_backward(const Row<T>& s, const Row<T>& g) {
-  using L = Lanes<T>;
-  s.pad(0);
-  g.pad(0);
-  for (std::int64_t i = 0; i < s.size; ++i) {
-    g.data[i] = s.data[i] == 0 ? 0 : g.data[i];
-    s.data[i] = root(s.data[i]);
-  }
-  L sum = L::all(0), weighted = L::all(0);
-  for (std::int64_t i = 0; i < s.padded; i += L::kSize) {
-    const L si = L::load(s.data + i);
-    sum = sum + si;
-    weighted = weighted + si * L::load(g.data + i);
-  }
-  const T mean = weighted.sum() / sum.sum();
-  for (std::int64_t i = 0; i < s.size; ++i) {
-    s.data[i] = s.data[i] * (g.data[i] - mean);
-  }
-}
+struct RootSums {
+  T roots;
+  T weighted;
+};
 
-/// Σ d ∘ (y − mean), with d padded by zeros.
-template <class T>
-T correlation(const Row<T>& d, const Row<T>& y, T mean) {
+/// Leaves s and g in scratch memory; g is 0 where a is, whatever was there.
+template <class E, class T>
+RootSums<T> load_roots(const E* coefficients,
+                       const E* grad_coefficients,
+                       const Row<T>& s,
+                       const Row<T>& g) {
   using L = Lanes<T>;
-  y.pad(mean);
-  const L means = L::all(mean);
-  L sum = L::all(0);
-  for (std::int64_t i = 0; i < d.padded; i += L::kSize) {
-    sum = sum + L::load(d.data + i) * (L::load(y.data + i) - means);
+  fetch(coefficients, s, T(0));
+  fetch(grad_coefficients, g, T(0));
+  const L zero = L::all(0);
+  L roots = zero, weighted = zero;
+  for (std::int64_t i = 0; i < s.padded; i += L::kSize) {
+    const L a = s.at(i);
+    const L si = root(a);
+    const L gi = where_at_most(a, zero, zero, g.at(i));
+    si.store(s.data + i);
+    gi.store(g.data + i);
+    roots = roots + si;
+    weighted = weighted + si * gi;
   }
-  return sum.sum();
+  return {roots.sum(), weighted.sum()};
 }
 
 template <class E>
@@ -228,27 +275,42 @@ void gate_backward(const E* logits,
                    GateNorm norm,
                    Compute<E>* scratch) {
   using T = Compute<E>;
-  const std::int64_t padded = gate_scratch_size(experts) / 3;
-  const Row<T> y{scratch, experts, padded};
-  const Row<T> d{scratch + padded, experts, padded};
-  const Row<T> g{scratch + 2 * padded, experts, padded};
+  using L = Lanes<T>;
+  const std::int64_t padded = gate_padded(experts);
+  const T count = static_cast<T>(experts);
+  const Row<T> s{scratch, experts, padded};
+  const Row<T> g{scratch + padded, experts, padded};
+  const Row<T> y{scratch + 2 * padded, experts, padded};
   for (std::int64_t t = 0; t < rows; ++t) {
-    E* const out = grad_logits + t * experts;
-    load_row(coefficients + t * experts, d);
-    load_row(grad_coefficients + t * experts, g);
-    entmax_backward(d, g);
+    const std::int64_t at = t * experts;
+    const RootSums<T> sums =
+        load_roots(coefficients + at, grad_coefficients + at, s, g);
+    const L mean_g = L::all(sums.weighted / sums.roots);
+    const auto entmax = [&](std::int64_t i) {
+      return s.at(i) * (g.at(i) - mean_g);
+    };
     if (norm == GateNorm::none) {
-      for (std::int64_t n = 0; n < experts; ++n) store_value(out[n], d.data[n]);
+      write_row(grad_logits + at, s, entmax);
       continue;
     }
-    load_row(logits + t * experts, y);
-    const auto [mean, rstd] = standardise(y, norm);
-    // x̂ · mean(d∘x̂) = (y − mean) · rstd² · Σ d∘(y − mean) / N
-    const T slope =
-        rstd * rstd * correlation(d, y, mean) / static_cast<T>(experts);
-    for (std::int64_t n = 0; n < experts; ++n) {
-      store_value(out[n], rstd * (d.data[n] - (y.data[n] - mean) * slope));
+    const T top = load_row(logits + at, y).maximum();
+    const T mean = shift_and_sum(y, top) / count;
+    y.pad(mean);
+    const L means = L::all(mean);
+    L squares = L::all(0), correlation = squares;
+    for (std::int64_t i = 0; i < padded; i += L::kSize) {
+      const L centred = y.at(i) - means;
+      const L d = entmax(i);
+      d.store(s.data + i);
+      squares = squares + centred * centred;
+      correlation = correlation + d * centred;
     }
+    const T rstd = reciprocal_deviation(squares.sum() / count);
+    // x̂ · mean(d∘x̂) = (y − mean) · rstd² · Σ d∘(y − mean) / N
+    const L slope = L::all(rstd * rstd * correlation.sum() / count);
+    write_row(grad_logits + at, s, [&](auto i) {
+      return L::all(rstd) * (s.at(i) - (y.at(i) - means) * slope);
+    });
   }
 }
 

@@ -10,9 +10,17 @@
 
 namespace mumoe::kernels {
 
-/// Three rows, each padded to whole 64-byte blocks.
+/// Rows that forward takes at a time.
+constexpr int kGateGroup = 4;
+
+/// A row of scratch memory: whole 64-byte blocks.
+constexpr std::int64_t gate_padded(std::int64_t experts) {
+  return (experts + 15) / 16 * 16;
+}
+
+/// `kGateGroup` rows; backward needs three.
 constexpr std::int64_t gate_scratch_size(std::int64_t experts) {
-  return 3 * ((experts + 15) / 16 * 16);
+  return kGateGroup * gate_padded(experts);
 }
 
 #define MUMOE_DECLARE_GATE(isa)                  \

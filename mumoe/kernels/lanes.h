@@ -4,6 +4,7 @@
 // the namespace of that set, since the linker merges equal names.
 
 #include <cstdint>
+#include <type_traits>
 
 #if defined(__AVX512F__)
 #define MUMOE_VECTOR_BYTES 64
@@ -85,13 +86,13 @@ struct Lanes {
 
   /// The sum of the lanes, pairwise: (l₀ + l_{k/2}) + …
   T sum() const {
-    return fold([](T a, T b) { return a + b; });
+    return fold([](Vector a, Vector b) { return a + b; });
   }
   T maximum() const {
-    return fold([](T a, T b) { return a > b ? a : b; });
+    return fold([](Vector a, Vector b) { return a > b ? a : b; });
   }
   T minimum() const {
-    return fold([](T a, T b) { return a < b ? a : b; });
+    return fold([](Vector a, Vector b) { return a < b ? a : b; });
   }
 
  private:
@@ -102,18 +103,32 @@ struct Lanes {
     for (int p = 0; p < kParts; ++p) result.part[p] = f(p);
     return result;
   }
+  /// Folds upper halves onto lower ones: whole registers, then by shuffles.
   template <class F>
   [[gnu::always_inline]] T fold(F f) const {
-    T lane[kSize];
-    store(lane);
-    fold_half<kSize / 2>(lane, f);
-    return lane[0];
+    constexpr int kHalf = kSize / kParts / 2;
+    if constexpr (kParts == 1) {
+      return fold_half<kHalf>(part[0], f);
+    } else if constexpr (kParts == 2) {
+      return fold_half<kHalf>(f(part[0], part[1]), f);
+    } else {
+      const Vector even = f(part[0], part[2]), odd = f(part[1], part[3]);
+      return fold_half<kHalf>(f(even, odd), f);
+    }
   }
   template <int kHalf, class F>
-  [[gnu::always_inline]] static void fold_half(T* lane, F f) {
-#pragma GCC unroll 8
-    for (int i = 0; i < kHalf; ++i) lane[i] = f(lane[i], lane[i + kHalf]);
-    if constexpr (kHalf > 1) fold_half<kHalf / 2>(lane, f);
+  [[gnu::always_inline]] static T fold_half(Vector v, F f) {
+    typedef std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t> Index
+        __attribute__((vector_size(MUMOE_VECTOR_BYTES)));
+    Index upper;
+#pragma GCC unroll 16
+    for (int i = 0; i < kSize / kParts; ++i) upper[i] = i ^ kHalf;
+    const Vector folded = f(v, __builtin_shuffle(v, upper));
+    if constexpr (kHalf > 1) {
+      return fold_half<kHalf / 2>(folded, f);
+    } else {
+      return folded[0];
+    }
   }
 };
 

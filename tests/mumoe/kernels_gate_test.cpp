@@ -263,6 +263,23 @@ TEST(GateKernel, Bf16IsFloatRounded) {
   }
 }
 
+// Forward takes several rows at a time.
+TEST(GateKernel, RowsDoNotKnowTheirNeighbours) {
+  const std::int64_t rows = 11;
+  for (const std::int64_t experts : kSizes) {
+    const auto logits = stored<float>(random_row(11, rows * experts, 2));
+    for (const GateNorm norm : kNorms) {
+      const auto all = forward(logits, experts, norm);
+      for (std::int64_t t = 0; t < rows; ++t) {
+        const auto begin = t * experts;
+        const std::vector<float> row(&logits[begin], &logits[begin] + experts);
+        const std::vector<float> a(&all[begin], &all[begin] + experts);
+        expect_equal_bits(forward(row, experts, norm), a);
+      }
+    }
+  }
+}
+
 TEST(Bf16, RoundsToNearestEvenAndKeepsNan) {
   using kernels::to_bf16;
   const auto bits = [](float v) { return to_bf16(v).bits; };

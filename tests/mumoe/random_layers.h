@@ -63,7 +63,7 @@ inline std::vector<at::Tensor> random_gates(
   std::vector<at::Tensor> a;
   for (const auto n : experts) {
     a.push_back(gate_coefficients(3 * numbers({tokens, n}, stream + a.size()),
-                                  GateNorm::none));
+                                  {.norm = GateNorm::none}));
   }
   return a;
 }

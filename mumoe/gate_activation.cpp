@@ -1,0 +1,199 @@
+#include "mumoe/gate_activation.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "mumoe/kernels/current_stream.h"
+#include "mumoe/kernels/gate.h"
+#include "mumoe/kernels/gate_cuda.h"
+
+// Shapes: T rows, N experts. Entmax has kernels of its own (mumoe/kernels);
+// softmax and top-k are composed of LibTorch's operations.
+
+namespace mumoe {
+namespace {
+
+using at::Tensor;
+using kernels::Bf16;
+
+constexpr double kEps = 1e-5;  // of the layer norm
+
+/// Values that a thread should have at least, to be worth starting.
+constexpr std::int64_t kGrain = 16384;
+
+/// Calls `f(E{})` with the kernels' element type for `dtype`.
+template <class F>
+void with_element(at::ScalarType dtype, F f) {
+  switch (dtype) {
+    case at::kFloat:
+      return f(float{});
+    case at::kDouble:
+      return f(double{});
+    case at::kBFloat16:
+      return f(Bf16{});
+    default:
+      fail<InternalError>("gate: logits are ",
+                          at::toString(dtype),
+                          ", expected fp32, fp64 or bf16");
+  }
+}
+
+template <class E>
+E* data(const Tensor& tensor) {
+  return static_cast<E*>(tensor.data_ptr());
+}
+
+/// Calls `f(first, last)` for ranges that cover all rows, on the threads of
+/// the CPU.
+template <class F>
+void over_rows(std::int64_t rows, std::int64_t experts, F f) {
+  const std::int64_t grain = std::max<std::int64_t>(1, kGrain / experts);
+  at::parallel_for(0, rows, grain, f);
+}
+
+Tensor entmax(const Tensor& logits_TN, GateNorm norm) {
+  const Tensor a_TN = at::empty_like(logits_TN);
+  const std::int64_t rows = logits_TN.size(0), experts = logits_TN.size(1);
+  with_element(logits_TN.scalar_type(), [&](auto element) {
+    using E = decltype(element);
+    const E* logits = data<E>(logits_TN);
+    E* a = data<E>(a_TN);
+    if (logits_TN.is_cuda()) {
+      kernels::gate_forward_cuda(logits,
+                                 a,
+                                 rows,
+                                 experts,
+                                 norm,
+                                 kernels::current_stream(logits_TN.device()));
+      return;
+    }
+    over_rows(rows, experts, [&](std::int64_t first, std::int64_t last) {
+      const std::int64_t at = first * experts;
+      kernels::gate_forward(best_isa(),
+                            logits + at,
+                            a + at,
+                            last - first,
+                            experts,
+                            norm);
+    });
+  });
+  return a_TN;
+}
+
+Tensor entmax_backward(const Tensor& logits_TN,
+                       const Tensor& a_TN,
+                       const Tensor& grad_a_TN,
+                       GateNorm norm) {
+  const Tensor grad_logits_TN = at::empty_like(logits_TN);
+  const std::int64_t rows = logits_TN.size(0), experts = logits_TN.size(1);
+  with_element(logits_TN.scalar_type(), [&](auto element) {
+    using E = decltype(element);
+    const E* logits = data<E>(logits_TN);
+    const E* a = data<E>(a_TN);
+    const E* grad_a = data<E>(grad_a_TN);
+    E* grad_logits = data<E>(grad_logits_TN);
+    if (logits_TN.is_cuda()) {
+      kernels::gate_backward_cuda(logits,
+                                  a,
+                                  grad_a,
+                                  grad_logits,
+                                  rows,
+                                  experts,
+                                  norm,
+                                  kernels::current_stream(logits_TN.device()));
+      return;
+    }
+    over_rows(rows, experts, [&](std::int64_t first, std::int64_t last) {
+      const std::int64_t at = first * experts;
+      kernels::gate_backward(best_isa(),
+                             logits + at,
+                             a + at,
+                             grad_a + at,
+                             grad_logits + at,
+                             last - first,
+                             experts,
+                             norm);
+    });
+  });
+  return grad_logits_TN;
+}
+
+struct Normalised {
+  Tensor z_TN;
+  Tensor rstd_T1;  // undefined without a norm
+};
+
+Normalised normalise(const Tensor& logits_TN, GateNorm norm) {
+  const Tensor wide_TN = logits_TN.to(compute_type(logits_TN.scalar_type()));
+  if (norm == GateNorm::none) return {wide_TN, Tensor()};
+  // Without its maximum a row of equal logits has variance 0 exactly.
+  Tensor y_TN = wide_TN - wide_TN.amax(-1, true);
+  y_TN.sub_(y_TN.mean(-1, true));
+  const Tensor rstd_T1 = reciprocal_deviation((y_TN * y_TN).mean(-1, true));
+  y_TN.mul_(rstd_T1);
+  return {y_TN, rstd_T1};
+}
+
+/// −∞ in place of all but the k largest of each row. NaN in a row makes its
+/// k-th largest NaN, hence all of it −∞ and the softmax NaN.
+Tensor keep_largest(const Tensor& z_TN, std::int64_t k) {
+  if (k == z_TN.size(-1)) return z_TN;
+  const Tensor largest_Tk = std::get<0>(z_TN.topk(k, -1, true, false));
+  const Tensor kth_T1 = largest_Tk.amin(-1, true);
+  const Tensor above_TN = z_TN > kth_T1;
+  const Tensor tied_TN = z_TN == kth_T1;
+  const Tensor room_T1 = k - above_TN.sum(-1, true, at::kInt);
+  const Tensor first_TN = tied_TN.cumsum(-1, at::kInt) <= room_T1;
+  const Tensor kept_TN = above_TN | (tied_TN & first_TN);
+  return z_TN.masked_fill(~kept_TN, -std::numeric_limits<double>::infinity());
+}
+
+}  // namespace
+
+at::ScalarType compute_type(at::ScalarType dtype) {
+  return dtype == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+Tensor reciprocal_deviation(const Tensor& variance) {
+  return (variance + kEps).rsqrt() + (variance - variance);
+}
+
+Tensor gate_rows(const Tensor& logits_TN, const GateConfig& config) {
+  MUMOE_CHECK(config.norm != GateNorm::batch);
+  if (config.activation == GateActivation::entmax15) {
+    return entmax(logits_TN, config.norm);
+  }
+  Tensor z_TN = normalise(logits_TN, config.norm).z_TN;
+  if (config.activation == GateActivation::top_k) {
+    z_TN = keep_largest(z_TN, config.top_k);
+  }
+  return at::_softmax(z_TN, -1, false).to(logits_TN.scalar_type());
+}
+
+Tensor gate_rows_backward(const Tensor& logits_TN,
+                          const Tensor& a_TN,
+                          const Tensor& grad_a_TN,
+                          const GateConfig& config) {
+  MUMOE_CHECK(config.norm != GateNorm::batch);
+  if (config.activation == GateActivation::entmax15) {
+    return entmax_backward(logits_TN, a_TN, grad_a_TN, config.norm);
+  }
+  // Where a is 0, so is its row of the Jacobian: top-k needs no mask.
+  const auto type = compute_type(logits_TN.scalar_type());
+  const Tensor wide_a_TN = a_TN.to(type);
+  const Tensor g_TN = grad_a_TN.to(type).masked_fill(wide_a_TN == 0, 0);
+  Tensor d_TN = at::_softmax_backward_data(g_TN, wide_a_TN, -1, type);
+  if (config.norm == GateNorm::layer) {
+    const auto [z_TN, rstd_T1] = normalise(logits_TN, config.norm);
+    const Tensor slope_T1 = (d_TN * z_TN).mean(-1, true);
+    d_TN = (d_TN - d_TN.mean(-1, true) - z_TN * slope_T1) * rstd_T1;
+  }
+  return d_TN.to(logits_TN.scalar_type());
+}
+
+}  // namespace mumoe
