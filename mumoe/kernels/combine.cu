@@ -114,10 +114,11 @@ __device__ void matrix_gradient(const CombineShape& shape,
 }
 
 template <class E, int kPack>
-__global__ void chain_forward_kernel(CombineShape shape,
-                                     Chain chain,
-                                     CombineForward<E> x,
-                                     unsigned packed) {
+__global__ void chain_forward_kernel(
+    const __grid_constant__ CombineShape shape,
+    const __grid_constant__ Chain chain,
+    const __grid_constant__ CombineForward<E> x,
+    unsigned packed) {
   using T = Compute<E>;
   __shared__ ActiveExperts<E> active[kCombineWarps];
   __shared__ T matrices[kCombineMaxMatrices];
@@ -140,10 +141,11 @@ __global__ void chain_forward_kernel(CombineShape shape,
 }
 
 template <class E, int kPack>
-__global__ void chain_backward_kernel(CombineShape shape,
-                                      Chain chain,
-                                      CombineBackward<E> x,
-                                      unsigned packed) {
+__global__ void chain_backward_kernel(
+    const __grid_constant__ CombineShape shape,
+    const __grid_constant__ Chain chain,
+    const __grid_constant__ CombineBackward<E> x,
+    unsigned packed) {
   using T = Compute<E>;
   __shared__ ActiveExperts<E> of_block[kCombineWarps];
   __shared__ T matrices[kCombineMaxMatrices];
@@ -325,5 +327,6 @@ void combine_backward_cuda(const CombineShape& shape,
 MUMOE_INSTANTIATE(float)
 MUMOE_INSTANTIATE(double)
 MUMOE_INSTANTIATE(Bf16)
+#undef MUMOE_INSTANTIATE
 
 }  // namespace mumoe::kernels

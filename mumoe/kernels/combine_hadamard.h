@@ -3,7 +3,8 @@
 #include "mumoe/kernels/combine_experts.h"
 
 // The kernels of hadamard: a warp a token, its columns in packs; for
-// combine.cu.
+// combine.cu. Parameters that are indexed by level are __grid_constant__: else
+// every thread would copy them to its stack.
 
 namespace mumoe::kernels {
 
@@ -19,10 +20,11 @@ __device__ __forceinline__ std::int64_t token_of_warp() {
 }
 
 template <class E, int kPack>
-__global__ void hadamard_forward_kernel(CombineShape shape,
-                                        CombineForward<E> x,
-                                        std::int64_t rows,
-                                        unsigned packed) {
+__global__ void hadamard_forward_kernel(
+    const __grid_constant__ CombineShape shape,
+    const __grid_constant__ CombineForward<E> x,
+    std::int64_t rows,
+    unsigned packed) {
   using T = Compute<E>;
   __shared__ ActiveExperts<E> of_block[kCombineWarps][kMaxLevels];
   ActiveExperts<E>* active = of_block[threadIdx.x / kWarp];
@@ -34,14 +36,13 @@ __global__ void hadamard_forward_kernel(CombineShape shape,
   for (int first = 0; first < width; first += kWarp * kPack) {
     const int column = first + WarpGroup::thread() * kPack;
     T q[kPack] = {}, product[kPack], m[kPack];
+#pragma unroll
+    for (int k = 0; k < kPack; ++k) product[k] = 1;
     if (column < width) load_biased(projection, x.bias, column, q);
     for (int e = 0; e < shape.levels; ++e) {
       const TokenLevel<E> level = level_of_token(shape, x, e, row, packed);
       mix(active[e], level, column, m);
-#pragma unroll
-      for (int k = 0; k < kPack; ++k) {
-        product[k] = e == 0 ? m[k] : product[k] * m[k];
-      }
+      multiply(product, m);
     }
     multiply(product, q);
     if (column < width) store_pack(x.result + row * width + column, product);
@@ -50,10 +51,11 @@ __global__ void hadamard_forward_kernel(CombineShape shape,
 
 /// `kLevels`: at least as many as the shape has.
 template <class E, int kPack, int kLevels>
-__global__ void hadamard_backward_kernel(CombineShape shape,
-                                         CombineBackward<E> x,
-                                         std::int64_t rows,
-                                         unsigned packed) {
+__global__ void hadamard_backward_kernel(
+    const __grid_constant__ CombineShape shape,
+    const __grid_constant__ CombineBackward<E> x,
+    std::int64_t rows,
+    unsigned packed) {
   using T = Compute<E>;
   __shared__ ActiveExperts<E> of_block[kCombineWarps][kLevels];
   ActiveExperts<E>* active = of_block[threadIdx.x / kWarp];

@@ -190,5 +190,6 @@ void gelu_backward_cuda(const E* x,
 MUMOE_INSTANTIATE(float)
 MUMOE_INSTANTIATE(double)
 MUMOE_INSTANTIATE(Bf16)
+#undef MUMOE_INSTANTIATE
 
 }  // namespace mumoe::kernels
