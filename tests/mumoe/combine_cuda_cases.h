@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "mumoe/kernels/combine_cuda.h"
 #include "mumoe/kernels/gelu_cuda.h"
 #include "tests/mumoe/combine_oracle.h"

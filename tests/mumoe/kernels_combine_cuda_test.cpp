@@ -12,15 +12,29 @@ namespace {
 
 using kernels::Bf16;
 
+/// Finds out, too, when something is written beside an array.
 class HostMemory {
  public:
+  ~HostMemory() {
+    for (const Block& block : blocks_) {
+      for (std::size_t i = 0; i < block.memory.size() * sizeof(Unit); ++i) {
+        const bool inside = i >= block.begin && i < block.end;
+        const auto* bytes =
+            reinterpret_cast<const unsigned char*>(block.memory.data());
+        EXPECT_TRUE(inside || bytes[i] == kFill) << "beside an array";
+      }
+    }
+  }
   template <class E>
   E* put(const std::vector<E>& values, int offset) {
-    const std::size_t bytes = values.size() * sizeof(E);
-    blocks_.emplace_back((bytes + offset * sizeof(E)) / sizeof(Aligned) + 1);
-    E* to = reinterpret_cast<E*>(blocks_.back().data()) + offset;
-    if (bytes > 0) std::memcpy(to, values.data(), bytes);
-    return to;
+    const std::size_t begin = offset * sizeof(E);
+    const std::size_t end = begin + values.size() * sizeof(E);
+    blocks_.push_back({std::vector<Unit>(end / sizeof(Unit) + 1), begin, end});
+    auto* bytes =
+        reinterpret_cast<unsigned char*>(blocks_.back().memory.data());
+    std::memset(bytes, kFill, blocks_.back().memory.size() * sizeof(Unit));
+    if (begin < end) std::memcpy(bytes + begin, values.data(), end - begin);
+    return reinterpret_cast<E*>(bytes + begin);
   }
   template <class E>
   std::vector<E> get(const E* from, std::size_t size) {
@@ -29,10 +43,16 @@ class HostMemory {
   void* stream() { return nullptr; }
 
  private:
-  struct alignas(16) Aligned {
+  static constexpr unsigned char kFill = 0xa5;
+  struct alignas(16) Unit {
     unsigned char bytes[16];
   };
-  std::vector<std::vector<Aligned>> blocks_;
+  struct Block {
+    std::vector<Unit> memory;
+    std::size_t begin;
+    std::size_t end;
+  };
+  std::vector<Block> blocks_;
 };
 
 template <class E>
