@@ -2,6 +2,7 @@
 
 #include "mumoe/kernels/bf16.h"
 #include "mumoe/kernels/cuda_group.h"
+#include "mumoe/kernels/cuda_pack.h"
 
 // Where the gate's GPU kernels keep a row of values, and which threads share
 // it; for gate.cu. Both types have the same interface: `at(j)` is the j-th
@@ -10,12 +11,6 @@
 namespace mumoe::kernels {
 
 constexpr int kBlockThreads = 256;
-
-/// As much of a row as fits one 16-byte access.
-template <class E, int kCount>
-struct alignas(sizeof(E) * kCount) Pack {
-  E value[kCount];
-};
 
 /// A row of up to 32 · kValues values in the registers of a warp. `packed`:
 /// size and addresses allow whole packs.

@@ -26,6 +26,7 @@
 #define __device__
 #define __host__
 #define __forceinline__ inline
+#define __grid_constant__
 #define __shared__ static
 
 struct dim3 {
@@ -130,6 +131,18 @@ class Block {
     return value;
   }
 
+  /// Bit l: the predicate of the warp's thread l.
+  unsigned ballot(bool predicate) {
+    auto& slots = warp().slot[fibers_[current_].exchanges++ % 2];
+    slots[current_ % kWarp][0] = predicate;
+    sync_warp();
+    unsigned bits = 0;
+    for (int lane = 0; lane < kWarp; ++lane) {
+      bits |= static_cast<unsigned>(slots[lane][0]) << lane;
+    }
+    return bits;
+  }
+
   static Block*& current_block() {
     static Block* block = nullptr;
     return block;
@@ -181,6 +194,13 @@ template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int lane_mask) {
   if (mask != 0xffffffffu) std::abort();  // partial warps are not emulated
   return cuda_emulation::Block::current_block()->shuffle_xor(value, lane_mask);
+}
+inline unsigned __ballot_sync(unsigned mask, bool predicate) {
+  if (mask != 0xffffffffu) std::abort();
+  return cuda_emulation::Block::current_block()->ballot(predicate);
+}
+inline int __popc(unsigned bits) {
+  return __builtin_popcount(bits);
 }
 
 template <class... Parameters, class... Arguments>
