@@ -61,7 +61,7 @@ PYTHON
 
 bench ours twin --cases tr-gpt2
 [[ $code == 0 ]] || wrong "exit code $code: $(<"$folder/err")"
-grep -q "^tr-gpt2 *bf16 \|^bf16 is left out" "$folder/out" || wrong "bf16 neither measured nor skipped: $(<"$folder/out")"
+grep -q "^tr-gpt2 *bf16 \|^bf16 is left out" "$folder/out" || wrong "bf16 is missing: $(<"$folder/out")"
 
 failed() {  # failed CODE TEXT: the exit code, and one line on stderr with the text
   [[ $code == "$1" ]] || wrong "exit code $code, expected $1: $(<"$folder/err")"
