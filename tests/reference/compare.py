@@ -4,8 +4,8 @@
 
 Both use the same token files, steps, batch and evaluation windows, on the same
 cores, one run after the other (ours, twin, ours, ...). Prints one line a run
-and then the means: validation loss in nats and bits a token (a byte, for bytes), and wall time of
-the training steps.
+and then the means: validation loss in nats and bits a token (a byte, for
+bytes), and wall time of the training steps.
 """
 
 from __future__ import annotations

@@ -17,10 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from twin import GPT2, GPT2Config, adamw, cross_entropy
+from twin import BlockConfig
+from twin_models import GPT2, GPT2Config, adamw, cross_entropy
 
 VOCAB, CONTEXT, DEPTH, HEADS, WIDTH = 256, 256, 4, 4, 256
-EXPERTS, RANK = 64, int(0.78 * WIDTH)  # rank 199 matches the dense MLP
+# 64 experts; rank 199 matches the dense MLP.
+BLOCK = BlockConfig("cp", (64,), (int(0.78 * WIDTH),), input_ln=True)
 BATCH = 16  # sequences
 LR, MIN_LR, WARMUP = 1e-3, 1e-4, 50
 BETAS, EPS, WEIGHT_DECAY, CLIP = (0.9, 0.95), 1e-8, 0.1, 1.0
@@ -154,9 +156,7 @@ def main() -> None:
             depth=DEPTH,
             heads=HEADS,
             width=WIDTH,
-            mlp=options.mlp,
-            experts=(EXPERTS,),
-            rank=RANK,
+            block=BLOCK if options.mlp == "cp" else None,
         )
     )
     parameters = sum(p.numel() for p in model.parameters())
