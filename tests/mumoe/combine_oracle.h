@@ -73,7 +73,7 @@ inline kernels::CombineShape kronecker_shape(const Sizes& experts,
   return shape;
 }
 
-/// One token: the mixed experts m_e, and G and its gradient dG [rows, inner].
+/// One token: its mixed experts m_e; G [rows, inner], and dm_e from dG.
 struct TokenOracle {
   const kernels::CombineShape& shape;
   std::vector<Values> m;
@@ -170,20 +170,86 @@ inline Values oracle_mixed(const kernels::CombineShape& shape,
   return m;
 }
 
+/// c, dq and dm_e of one token from m_e, q + b and dc.
+struct TokenResults {
+  Values c, dq;
+  std::vector<Values> dm;
+};
+
+inline TokenResults oracle_hadamard(const TokenOracle& token,
+                                    const Values& q,
+                                    const Values& dc) {
+  TokenResults r{Values(q.size()), Values(q.size()), token.m};
+  for (std::size_t i = 0; i < q.size(); ++i) {
+    double product = 1;
+    for (const Values& m : token.m) product *= m[i];
+    r.c[i] = product * q[i];
+    r.dq[i] = dc[i] * product;
+    for (std::size_t e = 0; e < token.m.size(); ++e) {
+      r.dm[e][i] = dc[i] * q[i];
+      for (std::size_t f = 0; f < token.m.size(); ++f) {
+        if (f != e) r.dm[e][i] *= token.m[f][i];
+      }
+    }
+  }
+  return r;
+}
+
+inline TokenResults oracle_matrices(const TokenOracle& token,
+                                    const Values& q,
+                                    const Values& dc) {
+  const kernels::CombineShape& shape = token.shape;
+  const std::int64_t columns = shape.columns;
+  const Values g = token.matrix();
+  Values dg(g.size());
+  TokenResults r{Values(dc.size()), Values(q.size()), {}};
+  for (std::int64_t i = 0; i < shape.rows; ++i) {
+    for (std::int64_t j = 0; j < shape.inner; ++j) {
+      const std::int64_t at = i * shape.inner + j;
+      for (std::int64_t k = 0; k < columns; ++k) {
+        r.c[i * columns + k] += g[at] * q[j * columns + k];
+        r.dq[j * columns + k] += g[at] * dc[i * columns + k];
+        dg[at] += dc[i * columns + k] * q[j * columns + k];
+      }
+    }
+  }
+  for (int e = 0; e < shape.levels; ++e) {
+    r.dm.push_back(token.mixed_gradient(dg, e));
+  }
+  return r;
+}
+
+/// da_e of one token: dm · U[n] where a is not zero.
+inline Values oracle_coefficient_gradients(const kernels::CombineShape& shape,
+                                           const CombineInputs& in,
+                                           int e,
+                                           std::int64_t token,
+                                           const Values& dm) {
+  Values da(shape.experts[e]);
+  for (std::int64_t n = 0; n < shape.experts[e]; ++n) {
+    if (in.coefficients[e][token * shape.experts[e] + n] == 0) continue;
+    for (std::int64_t i = 0; i < shape.mixed[e]; ++i) {
+      da[n] += dm[i] * in.expert[e][n * shape.mixed[e] + i];
+    }
+  }
+  return da;
+}
+
 /// c and, where `in.grad_result` is not empty, every gradient.
 inline CombineOutputs combine_oracle(const kernels::CombineShape& shape,
                                      std::int64_t tokens,
                                      const CombineInputs& in) {
-  const bool hadamard = shape.kind == kernels::Combination::hadamard;
   const bool backward = !in.grad_result.empty();
-  const std::int64_t columns = shape.columns;
+  const auto append = [](Values& to, const Values& row) {
+    to.insert(to.end(), row.begin(), row.end());
+  };
   CombineOutputs out;
   for (std::int64_t t = 0; t < tokens; ++t) {
     TokenOracle token{shape, {}};
     for (int e = 0; e < shape.levels; ++e) {
       token.m.push_back(oracle_mixed(shape, in, e, t));
     }
-    Values q(shape.projection()), c(shape.result()), dc(shape.result());
+    Values q(shape.projection()), dc(shape.result());
     for (std::int64_t i = 0; i < shape.projection(); ++i) {
       q[i] = in.projection[t * shape.projection() + i] +
              (in.bias.empty() ? 0 : in.bias[i]);
@@ -191,55 +257,16 @@ inline CombineOutputs combine_oracle(const kernels::CombineShape& shape,
     for (std::int64_t i = 0; backward && i < shape.result(); ++i) {
       dc[i] = in.grad_result[t * shape.result() + i];
     }
-    Values dq(shape.projection());
-    std::vector<Values> dm(shape.levels);
-    if (hadamard) {
-      for (int e = 0; e < shape.levels; ++e) dm[e].resize(columns);
-      for (std::int64_t i = 0; i < columns; ++i) {
-        double product = 1;
-        for (const Values& m : token.m) product *= m[i];
-        c[i] = product * q[i];
-        dq[i] = dc[i] * product;
-        for (int e = 0; e < shape.levels; ++e) {
-          dm[e][i] = dc[i] * q[i];
-          for (int f = 0; f < shape.levels; ++f) {
-            if (f != e) dm[e][i] *= token.m[f][i];
-          }
-        }
-      }
-    } else {
-      const Values g = token.matrix();
-      Values dg(g.size());
-      for (std::int64_t i = 0; i < shape.rows; ++i) {
-        for (std::int64_t j = 0; j < shape.inner; ++j) {
-          for (std::int64_t k = 0; k < columns; ++k) {
-            const std::int64_t at = i * shape.inner + j;
-            c[i * columns + k] += g[at] * q[j * columns + k];
-            dq[j * columns + k] += g[at] * dc[i * columns + k];
-            dg[at] += dc[i * columns + k] * q[j * columns + k];
-          }
-        }
-      }
-      for (int e = 0; e < shape.levels; ++e) {
-        dm[e] = token.mixed_gradient(dg, e);
-      }
-    }
-    out.result.insert(out.result.end(), c.begin(), c.end());
+    const TokenResults r = shape.kind == kernels::Combination::hadamard
+                               ? oracle_hadamard(token, q, dc)
+                               : oracle_matrices(token, q, dc);
+    append(out.result, r.c);
     if (!backward) continue;
-    out.grad_projection.insert(out.grad_projection.end(), dq.begin(), dq.end());
+    append(out.grad_projection, r.dq);
     for (int e = 0; e < shape.levels; ++e) {
-      out.grad_mixed[e].insert(out.grad_mixed[e].end(),
-                               dm[e].begin(),
-                               dm[e].end());
-      for (std::int64_t n = 0; n < shape.experts[e]; ++n) {
-        double da = 0;
-        if (in.coefficients[e][t * shape.experts[e] + n] != 0) {
-          for (std::int64_t i = 0; i < shape.mixed[e]; ++i) {
-            da += dm[e][i] * in.expert[e][n * shape.mixed[e] + i];
-          }
-        }
-        out.grad_coefficients[e].push_back(da);
-      }
+      append(out.grad_mixed[e], r.dm[e]);
+      append(out.grad_coefficients[e],
+             oracle_coefficient_gradients(shape, in, e, t, r.dm[e]));
     }
   }
   return out;
