@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "mumoe/gemm.h"
+
 namespace mumoe::model {
 
 /// scale · Σ_t −log softmax(h_t Wᵀ)[target_t], without ever holding all [T, V]
@@ -16,6 +18,7 @@ namespace mumoe::model {
 at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                 const at::Tensor& weight,
                                 const at::Tensor& targets,
-                                double scale);
+                                double scale,
+                                GemmLibrary gemm = fastest_gemm_library());
 
 }  // namespace mumoe::model

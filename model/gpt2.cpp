@@ -143,12 +143,13 @@ at::Tensor Gpt2::loss(const at::Tensor& tokens, double scale) const {
   return linear_cross_entropy(h_BTC.flatten(0, 1),
                               token_embedding_,
                               tokens.narrow(1, 1, length),
-                              scale);
+                              scale,
+                              config_.gemm);
 }
 
 at::Tensor Gpt2::next_logits(const at::Tensor& tokens) const {
   const at::Tensor h_BTC = hidden(tokens);
-  return at::mm(h_BTC.select(1, -1), token_embedding_.t());
+  return mm(h_BTC.select(1, -1), token_embedding_.t(), config_.gemm);
 }
 
 double flops_per_token(const Gpt2Config& c) {

@@ -26,15 +26,7 @@ void BlockConfig::validate() const {
           "level noise ",
           level_noise,
           ": expected 0 or more");
-  if (gate.activation != GateActivation::top_k) return;
-  for (const std::int64_t n : experts) {
-    require(gate.top_k >= 1 && gate.top_k <= n,
-            "top-k gate: k = ",
-            gate.top_k,
-            ", expected 1 to ",
-            n,
-            " experts");
-  }
+  for (const std::int64_t n : experts) gate.validate(n);
 }
 
 MuMoEBlock::MuMoEBlock(BlockConfig config,

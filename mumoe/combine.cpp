@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
 #include <atomic>
@@ -10,6 +11,8 @@
 #include "base/error.h"
 #include "mumoe/cp.h"
 #include "mumoe/kernels/combine.h"
+#include "mumoe/kernels/combine_cuda.h"
+#include "mumoe/kernels/current_stream.h"
 #include "mumoe/kernels/element.h"
 #include "mumoe/tr.h"
 #include "mumoe/tucker.h"
@@ -116,6 +119,7 @@ at::Tensor combine(const Tensors& a,
                    const Factors& u,
                    const at::Tensor& projection,
                    GemmLibrary library) {
+  const c10::OptionalDeviceGuard guard(projection.device());
   const CombineShape shape = combination_of(u.shape());
   const std::int64_t tokens = projection.size(0);
   const Tensors mixed = mixed_densely(a, sparse, u, library);
@@ -126,6 +130,13 @@ at::Tensor combine(const Tensors& a,
     kernels::CombineForward<E> m;
     set_operands<E>(m, a, mixed, u, projection);
     m.result = pointer<E>(c);
+    if (c.is_cuda()) {
+      kernels::combine_forward_cuda(shape,
+                                    m,
+                                    tokens,
+                                    kernels::current_stream(c.device()));
+      return;
+    }
     at::parallel_for(
         0,
         tokens,
@@ -144,6 +155,7 @@ CombineGradients combine_backward(const Tensors& a,
                                   const at::Tensor& grad_result,
                                   bool support_only,
                                   GemmLibrary library) {
+  const c10::OptionalDeviceGuard guard(projection.device());
   const CombineShape shape = combination_of(u.shape());
   const std::int64_t tokens = projection.size(0);
   const Tensors mixed = mixed_densely(a, sparse, u, library);
@@ -165,6 +177,14 @@ CombineGradients combine_backward(const Tensors& a,
     for (std::size_t e = 0; e < a.size(); ++e) {
       m.grad_mixed[e] = pointer<E>(d.mixed[e]);
       m.grad_coefficients[e] = pointer<E>(d.coefficients[e]);
+    }
+    if (projection.is_cuda()) {
+      kernels::combine_backward_cuda(
+          shape,
+          m,
+          tokens,
+          kernels::current_stream(projection.device()));
+      return;
     }
     at::parallel_for(
         0,

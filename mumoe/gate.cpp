@@ -270,11 +270,4 @@ Tensor gate_coefficients(const Tensor& logits,
   return FromLogits::apply(logits, call, statistics);
 }
 
-at::Tensor gate(const at::Tensor& x,
-                const at::Tensor& weight,
-                const GateConfig& c,
-                GemmLibrary,
-                BatchStatistics*) {
-  return gate_coefficients(at::mm(x.to(weight.scalar_type()), weight), c.norm);
-}
 }  // namespace mumoe

@@ -2,12 +2,15 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <c10/core/DeviceGuard.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "mumoe/kernels/current_stream.h"
 #include "mumoe/kernels/element.h"
 #include "mumoe/kernels/gelu.h"
+#include "mumoe/kernels/gelu_cuda.h"
 
 namespace mumoe {
 namespace {
@@ -22,24 +25,33 @@ void backward_into(const at::Tensor& dx,
                    const at::Tensor& dy,
                    const at::Tensor& x,
                    const at::Tensor& y) {
+  const c10::OptionalDeviceGuard guard(x.device());
   kernels::with_element(x.scalar_type(), [&](auto element) {
     using E = decltype(element);
     const E* const from = pointer<E>(x);
     const E* const grad_y = pointer<E>(dy);
     E* const grad_x = pointer<E>(dx);
     E* const to = pointer<E>(y);
-    at::parallel_for(
-        0,
-        x.numel(),
-        kGrain,
-        [&](std::int64_t first, std::int64_t last) {
-          kernels::gelu_backward(best_isa(),
-                                 from + first,
-                                 grad_y + first,
-                                 grad_x + first,
-                                 to == nullptr ? to : to + first,
-                                 last - first);
-        });
+    if (x.is_cuda()) {
+      kernels::gelu_backward_cuda(from,
+                                  grad_y,
+                                  grad_x,
+                                  to,
+                                  x.numel(),
+                                  kernels::current_stream(x.device()));
+      return;
+    }
+    at::parallel_for(0,
+                     x.numel(),
+                     kGrain,
+                     [&](std::int64_t first, std::int64_t last) {
+                       kernels::gelu_backward(best_isa(),
+                                              from + first,
+                                              grad_y + first,
+                                              grad_x + first,
+                                              to == nullptr ? to : to + first,
+                                              last - first);
+                     });
   });
 }
 
@@ -68,11 +80,19 @@ at::Tensor gelu(const at::Tensor& x) {
 }
 
 at::Tensor gelu_forward(const at::Tensor& x) {
+  const c10::OptionalDeviceGuard guard(x.device());
   const at::Tensor y = at::empty_like(x);
   kernels::with_element(x.scalar_type(), [&](auto element) {
     using E = decltype(element);
     const E* const from = pointer<E>(x);
     E* const to = pointer<E>(y);
+    if (x.is_cuda()) {
+      kernels::gelu_forward_cuda(from,
+                                 to,
+                                 x.numel(),
+                                 kernels::current_stream(x.device()));
+      return;
+    }
     at::parallel_for(0,
                      x.numel(),
                      kGrain,
