@@ -1,6 +1,7 @@
 // The gate on a GPU: mumoe/kernels/gate.h has the equations, gate_cpu.cpp the
-// same algorithm with more words. A warp holds a row in registers; rows too
-// long for that are read again from the caches by a block, pass by pass.
+// same algorithm with more words and a start nearer to the root. A warp holds a
+// row in registers; rows too long for that are read again from the caches by a
+// block, pass by pass.
 #include <cmath>
 #include <type_traits>
 
