@@ -7,6 +7,7 @@
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "launch/option_table.h"
 
 namespace mumoe::launch {
 namespace {
@@ -36,32 +37,48 @@ Compute choose_compute(Options& options, dist::Communicator& world) {
     options.precision =
         chosen.item<std::int64_t>() == 1 ? Precision::bf16 : Precision::fp32;
   }
+  if (options.gemm == GemmChoice::automatic) {
+    const at::Tensor chosen =
+        at::full({1}, static_cast<int>(fastest_gemm_library()), at::kLong);
+    world.broadcast(chosen, 0);
+    options.model.gemm = static_cast<GemmLibrary>(chosen.item<std::int64_t>());
+    options.gemm = options.model.gemm == GemmLibrary::mkl ? GemmChoice::mkl
+                                                          : GemmChoice::onednn;
+  }
   return {dtype_of(options.precision), at::Device(at::kCPU)};
 }
 
 void replay_choices(Options& options,
                     const std::map<std::string, std::string>& settings) {
-  const auto stored = settings.find("train.precision");
-  if (options.precision != Precision::automatic || stored == settings.end()) {
-    return;
+  const auto replay = [&](const char* name) {
+    const Key* key = find_key(name);
+    const auto stored = settings.find(name);
+    if (key->get(options) == "auto" && stored != settings.end()) {
+      key->set(options, stored->second);
+    }
+  };
+  replay("train.precision");
+  replay("train.gemm");
+  if (options.gemm != GemmChoice::automatic) {
+    options.model.gemm = options.gemm == GemmChoice::mkl ? GemmLibrary::mkl
+                                                         : GemmLibrary::onednn;
   }
-  options.precision = stored->second == "bf16"   ? Precision::bf16
-                      : stored->second == "fp64" ? Precision::fp64
-                                                 : Precision::fp32;
 }
 
-double measure_peak_flops(const Compute& compute, dist::Communicator& world) {
+double measure_peak_flops(const Compute& compute,
+                          GemmLibrary gemm,
+                          dist::Communicator& world) {
   using Clock = std::chrono::steady_clock;
   constexpr std::int64_t kSize = 1024;
   constexpr int kRounds = 5;
   const auto options = at::TensorOptions(compute.dtype).device(compute.device);
   const at::Tensor a = at::ones({kSize, kSize}, options);
-  at::Tensor c = at::mm(a, a);
+  const at::Tensor c = mm(a, a, gemm);
   double best = 0;
   world.barrier();
   for (int round = 0; round < kRounds; ++round) {
     const auto start = Clock::now();
-    at::mm_out(c, a, a);
+    mm_into(c, a, a, false, gemm);
     c[0][0].item<double>();  // waits for the device
     const std::chrono::duration<double> seconds = Clock::now() - start;
     best = std::max(best, 2.0 * kSize * kSize * kSize / seconds.count());

@@ -20,9 +20,10 @@ struct Compute {
   at::Device device;
 };
 
-/// Settles `auto` for precision and device, on rank 0 for all, and writes the
-/// choice into `options`. bf16 where it is multiplied natively, else fp32.
-/// Throws `InputError` for a device that this version cannot use. Collective.
+/// Settles `auto` for precision, device and GEMM library, on rank 0 for all,
+/// and writes the choice into `options`. bf16 where it is multiplied natively,
+/// else fp32. Throws `InputError` for a device that this version cannot use.
+/// Collective.
 Compute choose_compute(Options& options, dist::Communicator& world);
 
 /// Takes over from a checkpoint's settings what was chosen automatically, where
@@ -32,6 +33,8 @@ void replay_choices(Options& options,
 
 /// FLOP/s of square matrix products in `compute`, all ranks together and all at
 /// once. What `mfu` compares with. Collective.
-double measure_peak_flops(const Compute& compute, dist::Communicator& world);
+double measure_peak_flops(const Compute& compute,
+                          GemmLibrary gemm,
+                          dist::Communicator& world);
 
 }  // namespace mumoe::launch

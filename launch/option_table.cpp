@@ -35,19 +35,6 @@ bool parse_switch(const std::string& text) {
   fail<InputError>("expected yes or no");
 }
 
-std::vector<std::int64_t> parse_list(const std::string& text) {
-  std::vector<std::int64_t> values;
-  std::size_t begin = 0;
-  while (begin <= text.size()) {
-    const std::size_t end = std::min(text.find(',', begin), text.size());
-    values.push_back(
-        parse_number<std::int64_t>(text.substr(begin, end - begin),
-                                   "whole numbers with commas between"));
-    begin = end + 1;
-  }
-  return values;
-}
-
 /// `field` maps Options& to the member.
 template <class Field>
 Key key(std::string name, std::string help, Field field) {
@@ -104,6 +91,22 @@ Key automatic(std::string name, std::string help, Field field) {
   return k;
 }
 
+/// The ranks of μMoE layers: as given until they are resolved.
+Key ranks(std::string name, std::string help) {
+  Key k{.name = std::move(name), .help = std::move(help), .set = {}, .get = {}};
+  k.set = [](Options& o, const std::string& text) {
+    if (text != "auto" && text != "paper") parse_list(text);
+    o.rank = text;
+    o.model.ranks.clear();
+  };
+  k.get = [](const Options& o) {
+    return o.model.ranks.empty()
+               ? o.rank
+               : fmt::format("{}", fmt::join(o.model.ranks, ","));
+  };
+  return k;
+}
+
 template <class Enum, class Field>
 Key choice(std::string name, std::string help, Names<Enum> names, Field field) {
   Key k{.name = std::move(name), .help = std::move(help), .set = {}, .get = {}};
@@ -141,20 +144,37 @@ std::vector<Key> make_table() {
                           MUMOE_FIELD(family)),
       choice<MlpKind>("model.mlp",
                       "what each block has as its MLP",
-                      {{MlpKind::dense, "dense"}, {MlpKind::cp, "cp"}},
+                      {{MlpKind::dense, "dense"},
+                       {MlpKind::cp, "cp"},
+                       {MlpKind::tr, "tr"},
+                       {MlpKind::tt, "tt"},
+                       {MlpKind::tucker, "tucker"}},
                       MUMOE_FIELD(model.mlp)),
       key("model.experts",
           "experts, one count a level (64 or 16,16)",
           MUMOE_FIELD(model.experts)),
-      key("model.rank", "rank R of the CP factors", MUMOE_FIELD(model.rank)),
-      choice<std::string>("model.gate",
-                          "activation of the gate",
-                          {{"entmax15", "entmax15"}},
-                          MUMOE_FIELD(gate)),
+      ranks("model.rank",
+            "auto (as many parameters as the dense MLP), paper (the authors'), "
+            "the free rank, or all ranks (4,4,149)"),
+      choice<GateActivation>("model.gate",
+                             "activation of the gate",
+                             {{GateActivation::entmax15, "entmax15"},
+                              {GateActivation::softmax, "softmax"},
+                              {GateActivation::top_k, "top_k"}},
+                             MUMOE_FIELD(model.gate.activation)),
+      key("model.gate_top_k",
+          "experts that a token keeps, for top_k",
+          MUMOE_FIELD(model.gate.top_k)),
       choice<GateNorm>("model.gate_norm",
                        "normalisation of the gate's logits",
-                       {{GateNorm::layer, "layer"}, {GateNorm::none, "none"}},
-                       MUMOE_FIELD(model.gate_norm)),
+                       {{GateNorm::layer, "layer"},
+                        {GateNorm::batch, "batch"},
+                        {GateNorm::none, "none"}},
+                       MUMOE_FIELD(model.gate.norm)),
+      key("model.level_noise",
+          "deviation at the start of the second and further levels of experts "
+          "(0: equal rows, which cannot part)",
+          MUMOE_FIELD(model.level_noise)),
       key("model.depth", "blocks", MUMOE_FIELD(model.depth)),
       key("model.heads", "attention heads", MUMOE_FIELD(model.heads)),
       key("model.width",
@@ -239,6 +259,23 @@ std::vector<Key> make_table() {
                           {DeviceKind::cpu, "cpu"},
                           {DeviceKind::cuda, "cuda"}},
                          MUMOE_FIELD(device)),
+      choice<GemmChoice>(
+          "train.gemm",
+          "library for fp32 products on CPUs (auto: the faster here)",
+          {{GemmChoice::automatic, "auto"},
+           {GemmChoice::mkl, "mkl"},
+           {GemmChoice::onednn, "onednn"}},
+          MUMOE_FIELD(gemm)),
+      choice<Mixing>("train.mixing",
+                     "experts mixed by dense products or by reading the active "
+                     "ones (auto: by their share)",
+                     {{Mixing::automatic, "auto"},
+                      {Mixing::dense, "dense"},
+                      {Mixing::sparse, "sparse"}},
+                     MUMOE_FIELD(model.mixing)),
+      key("train.recompute",
+          "form hidden layers again in backward instead of keeping them",
+          MUMOE_FIELD(model.recompute)),
       key("train.seed", "of all random numbers", MUMOE_FIELD(trainer.seed)),
       Key{.name = "train.out",
           .help = "run directory (empty: write nothing)",
@@ -284,6 +321,19 @@ std::size_t edits(const std::string& a, const std::string& b) {
 }
 
 }  // namespace
+
+std::vector<std::int64_t> parse_list(const std::string& text) {
+  std::vector<std::int64_t> values;
+  std::size_t begin = 0;
+  while (begin <= text.size()) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    values.push_back(
+        parse_number<std::int64_t>(text.substr(begin, end - begin),
+                                   "whole numbers with commas between"));
+    begin = end + 1;
+  }
+  return values;
+}
 
 const std::vector<Key>& option_table() {
   static const std::vector<Key> table = make_table();

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "launch/option_table.h"
+#include "mumoe/rank_matching.h"
 
 namespace mumoe::launch {
 namespace {
@@ -80,11 +81,41 @@ void read_file_into(const std::filesystem::path& file,
   }
 }
 
+/// Turns model.rank into ranks.
+void resolve_ranks(Options& o) {
+  model::Gpt2Config& m = o.model;
+  if (m.mlp == model::MlpKind::dense || !m.ranks.empty()) return;
+  const BlockShape block = m.block().shape();
+  try {
+    for (const auto n : m.experts) require(n >= 1, "experts: ", n);
+    if (o.rank == "auto" || o.rank == "paper") {
+      m.ranks = match_ranks(
+          block,
+          {.rule = o.rank == "auto" ? RankRule::automatic : RankRule::paper,
+           .budget = dense_mlp_parameters(m.width,
+                                          m.hidden,
+                                          m.width,
+                                          m.bias,
+                                          /*layer_norm=*/true),
+           .family = PaperFamily::gpt2});
+      return;
+    }
+  } catch (const InputError& error) {
+    fail<InputError>("model.rank = ", o.rank, ": ", error.what());
+  }
+  const auto given = parse_list(o.rank);
+  m.ranks = given.size() == 1 ? ranks_from_free(block, given[0]) : given;
+}
+
 /// Settles what depends on other settings.
 void resolve(Options& o) {
   if (o.model.hidden == 0) o.model.hidden = 4 * o.model.width;
   if (o.model.vocab == 0) o.model.vocab = o.tokenizer == "gpt2" ? 50304 : 256;
   if (o.schedule.steps == 0) o.schedule.steps = o.trainer.steps;
+  resolve_ranks(o);
+  o.model.gemm = o.gemm == GemmChoice::mkl      ? GemmLibrary::mkl
+                 : o.gemm == GemmChoice::onednn ? GemmLibrary::onednn
+                                                : fastest_gemm_library();
   o.model.validate();
   o.trainer.validate();
   o.schedule.validate();
@@ -100,6 +131,7 @@ Options unresolved_defaults() {
   Options options;
   options.model.hidden = 0;
   options.model.vocab = 0;
+  options.model.ranks.clear();
   options.schedule.steps = 0;
   return options;
 }

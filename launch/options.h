@@ -15,13 +15,15 @@ namespace mumoe::launch {
 
 enum class Precision { automatic, bf16, fp32, fp64 };
 enum class DeviceKind { automatic, cpu, cuda };
+enum class GemmChoice { automatic, mkl, onednn };
 
 /// Every setting of a run; `option_table()` gives each its key,
 /// its text form and its meaning.
 struct Options {
   model::Gpt2Config model;
   std::string family = "gpt2";
-  std::string gate = "entmax15";
+  /// auto, paper, the free rank or all ranks; resolved into `model.ranks`.
+  std::string rank = "auto";
 
   std::string source = "speeches";
   std::string tokenizer = "bytes";
@@ -36,6 +38,7 @@ struct Options {
 
   Precision precision = Precision::automatic;
   DeviceKind device = DeviceKind::automatic;
+  GemmChoice gemm = GemmChoice::automatic;
   bool resume = false;
 };
 

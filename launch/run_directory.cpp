@@ -33,8 +33,7 @@ nlohmann::json provenance(const Options& options,
       {"git_revision", kGitRevision},
       {"libtorch", TORCH_VERSION},
       {"nccl", dist::nccl_version().value_or("none")},
-      {"gemm_library",
-       at::hasMKLDNN() ? "oneDNN and MKL, by LibTorch" : "MKL, by LibTorch"},
+      {"gemm_library", to_string(options.model.gemm)},
       {"instruction_set", to_string(best_isa())},
       {"native_bf16", cpu_multiplies_bf16()},
       {"threads_per_rank", at::get_num_threads()},
@@ -84,6 +83,7 @@ std::map<std::string, std::string> settings_that_matter(
     if (name.starts_with("model.") || name.starts_with("optimizer.") ||
         name.starts_with("schedule.") || name == "train.batch" ||
         name == "train.seed" || name == "train.precision" ||
+        name == "train.gemm" || name == "train.mixing" ||
         name == "data.tokenizer") {
       kept[name] = value;
     }

@@ -74,9 +74,10 @@ std::string start_table(const Options& options,
   const std::string mlp =
       m.mlp == model::MlpKind::dense
           ? fmt::format("dense MLPs of {}", m.hidden)
-          : fmt::format("CP mixtures of {} experts, rank {}",
+          : fmt::format("{} mixtures of {} experts, rank {}",
+                        values.at("model.mlp"),
                         fmt::join(m.experts, " x "),
-                        m.rank);
+                        fmt::join(m.ranks, ", "));
   return fmt::format(
       "model    GPT-2, {} blocks of width {}, {} heads, context {}, {}\n"
       "         {} parameters, {:.1f} MFLOP a token, forward and backward\n"
@@ -147,7 +148,8 @@ ExitCode train(Options options, Communicator& world) {
                                    options.optimizer.decay_vectors);
   const model::Gpt2 model(options.model, registry);
   dist::FlatBuckets buckets(registry, kBucketBytes);
-  options.trainer.peak_flops = measure_peak_flops(compute, world);
+  options.trainer.peak_flops =
+      measure_peak_flops(compute, options.model.gemm, world);
   const train::StopSignals signals;
   train::Trainer trainer(
       options.trainer,

@@ -23,7 +23,9 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
                             const at::Tensor& weight,
                             const at::Tensor& targets,
                             double scale,
-                            bool wants_gradient) {
+                            bool wants_gradient,
+                            std::int64_t gemm) {
+    const auto library = static_cast<GemmLibrary>(gemm);
     at::AutoDispatchBelowADInplaceOrView guard;
     const std::int64_t tokens = hidden.size(0);
     const auto wide =
@@ -38,7 +40,7 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
       const at::Tensor h_SC = hidden.narrow(0, first, count);
       const at::Tensor target_S1 = targets.narrow(0, first, count).unsqueeze(1);
       const at::Tensor log_p_SV =
-          at::log_softmax(at::mm(h_SC, weight.t()), 1, wide);
+          at::log_softmax(mm(h_SC, weight.t(), library), 1, wide);
       loss.sub_(log_p_SV.gather(1, target_S1).sum());
       if (!wants_gradient) continue;
       const at::Tensor p_SV = log_p_SV.exp_();
@@ -46,9 +48,8 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
                         target_S1,
                         at::full({count, 1}, -1.0, p_SV.options()));
       const at::Tensor dlogits_SV = p_SV.mul_(scale).to(hidden.scalar_type());
-      auto dh_SC = dh.narrow(0, first, count);
-      at::mm_out(dh_SC, dlogits_SV, weight);
-      const at::Tensor dw_VC = at::mm(dlogits_SV.t(), h_SC);
+      mm_into(dh.narrow(0, first, count), dlogits_SV, weight, false, library);
+      const at::Tensor dw_VC = mm(dlogits_SV.t(), h_SC, library);
       dw = dw.defined() ? dw.add_(dw_VC) : dw_VC.to(wide);
     }
     if (wants_gradient) context->save_for_backward({dh, dw});
@@ -63,6 +64,7 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
             (dw * grads[0]).to(dh.scalar_type()),
             {},
             {},
+            {},
             {}};
   }
 };
@@ -72,7 +74,8 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
 at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                 const at::Tensor& weight,
                                 const at::Tensor& targets,
-                                double scale) {
+                                double scale,
+                                GemmLibrary gemm) {
   MUMOE_CHECK(hidden.dim() == 2 && weight.dim() == 2 &&
                   hidden.size(1) == weight.size(1),
               "hidden ",
@@ -91,7 +94,8 @@ at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                    weight,
                                    targets.reshape({-1}),
                                    scale,
-                                   wants_gradient);
+                                   wants_gradient,
+                                   static_cast<std::int64_t>(gemm));
 }
 
 }  // namespace mumoe::model

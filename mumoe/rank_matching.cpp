@@ -246,4 +246,9 @@ Ranks match_ranks(const BlockShape& block, const RankRequest& request) {
              : paper_ranks(block, request.family);
 }
 
+std::vector<std::int64_t> ranks_from_free(const BlockShape& block,
+                                          std::int64_t free_rank) {
+  return with_free_rank(block.form, default_inner_ranks(block), free_rank);
+}
+
 }  // namespace mumoe

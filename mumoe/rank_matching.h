@@ -108,4 +108,9 @@ struct RankRequest {
 std::vector<std::int64_t> match_ranks(const BlockShape& block,
                                       const RankRequest& request);
 
+/// The ranks of a block from its free rank, with the inner ranks that
+/// `RankRequest::inner_ranks` has when it is empty.
+std::vector<std::int64_t> ranks_from_free(const BlockShape& block,
+                                          std::int64_t free_rank);
+
 }  // namespace mumoe
