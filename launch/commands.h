@@ -21,6 +21,7 @@ struct Invocation {
 ExitCode train_command(const Invocation& invocation);
 ExitCode sample_command(const Invocation& invocation);
 ExitCode data_command(const Invocation& invocation);
+ExitCode bench_command(const Invocation& invocation);
 ExitCode help_command(const Invocation& invocation);
 
 }  // namespace mumoe::launch

@@ -14,7 +14,8 @@ constexpr const char* kOverview =
   mumoe sample --run FOLDER [--prompt TEXT] [--tokens N] [--temperature X]
                [--top-k N] [--seed N]
   mumoe data [--config FILE] [--data.source S] [--data.tokenizer T] [--out F]
-  mumoe help [train | sample | data]
+  mumoe bench layer [--case NAME] [--precision fp32|bf16] [--rounds N]
+  mumoe help [train | sample | data | bench]
   mumoe --version
 
 Exit codes: 0 done, 1 internal error, 2 bad input, 3 preempted (saved and
@@ -48,6 +49,18 @@ constexpr const char* kData =
   --out FOLDER        where to write train.bin and val.bin [the user's cache]
 )";
 
+constexpr const char* kBench =
+    R"(mumoe bench layer: times μMoE blocks and the dense MLPs they replace, forward
+and backward, on 4096 tokens, and counts the bytes held for backward.
+
+  --case NAME         one of: dense-gpt2 cp-gpt2 tr-gpt2 tt-gpt2 tucker-gpt2
+                      dense-mixer cp-mixer tr-mixer entmax15 [all]
+  --precision P       fp32 or bf16 [both, where bf16 is native]
+  --rounds N          timed passes, of which the median is taken [7]
+  --serve             answers lines `CASE PRECISION [recompute]` of stdin with
+                      one pass each, as JSON; launch/bench uses it
+)";
+
 }  // namespace
 
 ExitCode help_command(const Invocation& invocation) {
@@ -57,6 +70,8 @@ ExitCode help_command(const Invocation& invocation) {
     std::printf("mumoe %s (%s)\n", kVersion, kGitRevision);
   } else if (topic == "train") {
     std::printf("%s%s", kTrain, describe_keys().c_str());
+  } else if (topic == "bench") {
+    std::printf("%s", kBench);
   } else if (topic == "sample") {
     std::fputs(kSample, stdout);
   } else if (topic == "data") {

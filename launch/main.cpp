@@ -22,6 +22,7 @@ const std::map<std::string, Command>& commands() {
       {"train", mumoe::launch::train_command},
       {"sample", mumoe::launch::sample_command},
       {"data", mumoe::launch::data_command},
+      {"bench", mumoe::launch::bench_command},
       {"help", mumoe::launch::help_command},
       {"--help", mumoe::launch::help_command},
       {"--version", mumoe::launch::help_command},

@@ -76,6 +76,7 @@ struct Linear : torch::autograd::Function<Linear> {
     at::AutoDispatchBelowADInplaceOrView guard;
     context->save_for_backward({x, weight});
     context->saved_data["library"] = library;
+    context->saved_data["bias"] = bias.has_value();
     auto shape = x.sizes().vec();
     shape.back() = weight.size(0);
     at::Tensor y = mm(x.reshape({-1, weight.size(1)}),
@@ -100,7 +101,9 @@ struct Linear : torch::autograd::Function<Linear> {
       dx = mm(dy, weight, library).view(saved[0].sizes());
     }
     if (context->needs_input_grad(1)) dweight = mm(dy.t(), x, library);
-    if (context->needs_input_grad(2)) dbias = dy.sum(0);
+    if (context->saved_data["bias"].toBool() && context->needs_input_grad(2)) {
+      dbias = dy.sum(0);
+    }
     return {dx, dweight, dbias, {}};
   }
 };

@@ -1,0 +1,169 @@
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "base/cpu.h"
+#include "dist/self_communicator.h"
+#include "launch/bench_layer.h"
+#include "launch/commands.h"
+#include "launch/compute.h"
+#include "launch/options.h"
+#include "mumoe/gemm.h"
+
+namespace mumoe::launch {
+namespace {
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+/// Answers lines `CASE PRECISION [recompute]` of stdin with one timed pass
+/// each, as JSON, until the end: for launch/bench, which asks another program
+/// in turn.
+ExitCode serve() {
+  std::map<std::string, std::unique_ptr<LayerCase>> cases;
+  for (std::string line; std::getline(std::cin, line);) {
+    std::istringstream words(line);
+    std::string name, precision, option;
+    words >> name >> precision >> option;
+    require(option.empty() || option == "recompute",
+            "bench layer --serve: ",
+            line,
+            ": expected CASE PRECISION [recompute]");
+    std::unique_ptr<LayerCase>& found = cases[line];
+    if (!found) found = make_layer_case(name, precision, option == "recompute");
+    const LayerTiming timing = found->run();
+    const nlohmann::json answer = {{"case", name},
+                                   {"precision", precision},
+                                   {"ms", timing.ms},
+                                   {"gemm_ms", timing.gemm_ms},
+                                   {"held_bytes", timing.held_bytes},
+                                   {"mixing", found->mixing()}};
+    std::cout << answer.dump() << std::endl;  // the other side waits
+  }
+  return ExitCode::done;
+}
+
+/// FLOP/s of large square products, the measure of the table's share.
+double peak_flops(at::ScalarType dtype) {
+  const auto self = dist::make_self_communicator(at::kCPU);
+  return measure_peak_flops({dtype, at::Device(at::kCPU)},
+                            fastest_gemm_library(),
+                            *self);
+}
+
+void print_table(const std::vector<std::string>& names,
+                 const std::string& precision,
+                 int rounds) {
+  const auto dtype = precision == "bf16" ? at::kBFloat16 : at::kFloat;
+  const double peak = peak_flops(dtype);
+  fmt::print(
+      "{}, 4096 tokens, forward + backward, median of {}; {} threads, {}, fp32 "
+      "by {}; GEMM peak {:.0f} GFLOP/s\n"
+      "{:<12} {:>10} {:>8} {:>7} {:>9} {:>10} {:>10} {:>7} {:>8}\n",
+      precision,
+      rounds,
+      at::get_num_threads(),
+      to_string(best_isa()),
+      to_string(fastest_gemm_library()),
+      peak / 1e9,
+      "case",
+      "parameters",
+      "ms",
+      "peak %",
+      "x GEMMs",
+      "held MiB",
+      "recompute",
+      "x dense",
+      "mixing");
+  double dense_ms = 0;
+  for (const std::string& name : names) {
+    const auto measured = make_layer_case(name, precision, false);
+    const auto frugal = make_layer_case(name, precision, true);
+    std::vector<double> ms, ratio;
+    LayerTiming last;
+    for (int round = 0; round < rounds; ++round) {
+      last = measured->run();
+      ms.push_back(last.ms);
+      if (last.gemm_ms > 0) ratio.push_back(last.ms / last.gemm_ms);
+    }
+    const double time = median(ms);
+    if (name.starts_with("dense")) dense_ms = time;
+    const double mib = 1.0 / (1 << 20);
+    const bool module = measured->flops() > 0;
+    fmt::print(
+        "{:<12} {:>10} {:>8.1f} {:>7} {:>9} {:>10} {:>10} {:>7} {:>8}\n",
+        name,
+        measured->parameters(),
+        time,
+        module ? fmt::format("{:.0f}", 100e3 * measured->flops() / time / peak)
+               : "",
+        module ? fmt::format("{:.2f}", median(ratio)) : "",
+        module ? fmt::format("{:.1f}", last.held_bytes * mib) : "",
+        module ? fmt::format("{:.1f}", frugal->run().held_bytes * mib) : "",
+        module && dense_ms > 0 ? fmt::format("{:.2f}", time / dense_ms) : "",
+        measured->mixing());
+    std::fflush(stdout);
+  }
+}
+
+ExitCode bench_layer(const std::vector<std::string>& arguments) {
+  if (arguments == std::vector<std::string>{"--serve"}) return serve();
+  const CommandLine line =
+      read_command_line(arguments,
+                        "",
+                        {{"case", "one case alone"},
+                         {"precision", "fp32 or bf16 alone"},
+                         {"rounds", "timed passes, the median is taken"}});
+  const auto own = [&](const char* name, const std::string& otherwise) {
+    const auto found = line.own.find(name);
+    return found == line.own.end() ? otherwise : found->second;
+  };
+  const std::string text = own("rounds", "7");
+  int rounds = 0;
+  const auto [stop, error] =
+      std::from_chars(text.data(), text.data() + text.size(), rounds);
+  require(
+      error == std::errc() && stop == text.data() + text.size() && rounds > 0,
+      "--rounds ",
+      text,
+      ": expected a whole number, 1 or more");
+  const std::string only = own("case", "");
+  const auto names =
+      only.empty() ? layer_case_names() : std::vector<std::string>{only};
+  const std::string chosen = own("precision", "");
+  for (const std::string precision : {"fp32", "bf16"}) {
+    if (!chosen.empty() && chosen != precision) continue;
+    if (chosen.empty() && precision == "bf16" && !cpu_multiplies_bf16()) {
+      fmt::print("bf16: this CPU does not multiply it natively\n");
+      continue;
+    }
+    print_table(names, precision, rounds);
+  }
+  require(chosen.empty() || chosen == "fp32" || chosen == "bf16",
+          "--precision ",
+          chosen,
+          ": expected fp32 or bf16");
+  return ExitCode::done;
+}
+
+}  // namespace
+
+ExitCode bench_command(const Invocation& invocation) {
+  auto arguments = invocation.arguments;
+  require(!arguments.empty() && arguments.front() == "layer",
+          "mumoe bench: expected what to measure: layer");
+  arguments.erase(arguments.begin());
+  return bench_layer(arguments);
+}
+
+}  // namespace mumoe::launch
