@@ -14,7 +14,8 @@ Isa hardware_isa() {
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512dq")) {
-    return Isa::avx512;
+    return __builtin_cpu_supports("avx512bf16") ? Isa::avx512_bf16
+                                                : Isa::avx512;
   }
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     return Isa::avx2;
@@ -26,7 +27,8 @@ Isa choose_isa() {
   const Isa hardware = hardware_isa();
   const char* asked = std::getenv("MUMOE_ISA");
   if (asked == nullptr) return hardware;
-  for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512}) {
+  for (const Isa isa :
+       {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_bf16}) {
     if (to_string(isa) == asked) {
       require(isa <= hardware,
               "MUMOE_ISA=",
@@ -37,7 +39,9 @@ Isa choose_isa() {
       return isa;
     }
   }
-  fail<InputError>("MUMOE_ISA=", asked, ": expected portable, avx2 or avx512");
+  fail<InputError>("MUMOE_ISA=",
+                   asked,
+                   ": expected portable, avx2, avx512 or avx512_bf16");
 }
 
 }  // namespace
@@ -53,7 +57,7 @@ bool cpu_multiplies_bf16() {
   const bool avx512_bf16 = (a & (1u << 5)) != 0;
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
   const bool amx_bf16 = (d & (1u << 22)) != 0;
-  return hardware_isa() == Isa::avx512 && (avx512_bf16 || amx_bf16);
+  return hardware_isa() >= Isa::avx512 && (avx512_bf16 || amx_bf16);
 }
 
 std::string_view to_string(Isa isa) {
@@ -64,6 +68,8 @@ std::string_view to_string(Isa isa) {
       return "avx2";
     case Isa::avx512:
       return "avx512";
+    case Isa::avx512_bf16:
+      return "avx512_bf16";
   }
   return "?";
 }

@@ -4,12 +4,15 @@
 
 namespace mumoe {
 
-/// Instruction sets for which kernels are compiled, best last.
-enum class Isa { portable, avx2, avx512 };
+/// Instruction sets for which kernels are compiled, best last. avx512_bf16:
+/// with conversions to bf16; only kernels that store much of it are compiled
+/// for it.
+enum class Isa { portable, avx2, avx512, avx512_bf16 };
 
 /// The best set that this CPU and operating system run. `MUMOE_ISA` in the
-/// environment (portable, avx2, avx512) lowers it, for tests; asking for more
-/// than the CPU has, or for an unknown name, is an `InputError`.
+/// environment (portable, avx2, avx512, avx512_bf16) lowers it, for tests;
+/// asking for more than the CPU has, or for an unknown name, is an
+/// `InputError`.
 Isa best_isa();
 
 /// Whether matrix multiplication in bf16 is native here (AMX or AVX512-BF16).

@@ -31,18 +31,25 @@ function(mumoe_use_torch target scope)
   target_precompile_headers(${target} REUSE_FROM mumoe_pch)
 endfunction()
 
-# mumoe_kernels(TARGET FILE...): compiles each file once per instruction set,
-# with MUMOE_ISA set to avx512, avx2 or portable. A file defines its functions
-# in the namespace of that name and a dispatcher chooses among them at run time
-# (base/cpu.h), so that one binary runs everywhere.
+# mumoe_kernels(TARGET FILE... [BF16 FILE...]): compiles each file once per
+# instruction set, with MUMOE_ISA set to avx512, avx2 or portable; those after
+# BF16 also to avx512_bf16. A file defines its functions in the namespace of
+# that name and a dispatcher chooses among them at run time (base/cpu.h), so
+# that one binary runs everywhere.
 function(mumoe_kernels target)
   set(flags_portable "")
   set(flags_avx2 -mavx2 -mfma -mf16c)
   set(flags_avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c
       -mprefer-vector-width=512)
-  foreach(file ${ARGN})
+  set(flags_avx512_bf16 ${flags_avx512} -mavx512bf16)
+  cmake_parse_arguments(arg "" "" "BF16" ${ARGN})
+  foreach(file ${arg_UNPARSED_ARGUMENTS} ${arg_BF16})
     get_filename_component(stem ${file} NAME_WE)
-    foreach(isa portable avx2 avx512)
+    set(sets portable avx2 avx512)
+    if(file IN_LIST arg_BF16)
+      list(APPEND sets avx512_bf16)
+    endif()
+    foreach(isa ${sets})
       set(object mumoe_${stem}_${isa})
       add_library(${object} OBJECT ${file})
       target_include_directories(${object} PRIVATE ${CMAKE_SOURCE_DIR})

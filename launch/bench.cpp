@@ -85,34 +85,37 @@ void print_table(const std::vector<std::string>& names,
       "recompute",
       "x dense",
       "mixing");
-  double dense_ms = 0;
+  std::unique_ptr<LayerCase> dense;  // the one that the cases below it replace
   for (const std::string& name : names) {
-    const auto measured = make_layer_case(name, precision, false);
-    const auto frugal = make_layer_case(name, precision, true);
-    std::vector<double> ms, ratio;
+    std::unique_ptr<LayerCase> block = make_layer_case(name, precision, false);
+    const bool module = block->flops() > 0;
+    std::vector<double> ms, of_gemms, of_dense;
     LayerTiming last;
     for (int round = 0; round < rounds; ++round) {
-      last = measured->run();
+      last = block->run();
       ms.push_back(last.ms);
-      if (last.gemm_ms > 0) ratio.push_back(last.ms / last.gemm_ms);
+      of_gemms.push_back(last.ms / last.gemm_ms);
+      // In turn, since the speed of a machine drifts.
+      if (dense) of_dense.push_back(last.ms / dense->run().ms);
     }
-    const double time = median(ms);
-    if (name.starts_with("dense")) dense_ms = time;
-    const double mib = 1.0 / (1 << 20);
-    const bool module = measured->flops() > 0;
-    fmt::print(
-        "{:<12} {:>10} {:>8.1f} {:>7} {:>9} {:>10} {:>10} {:>7} {:>8}\n",
-        name,
-        measured->parameters(),
-        time,
-        module ? fmt::format("{:.0f}", 100e3 * measured->flops() / time / peak)
-               : "",
-        module ? fmt::format("{:.2f}", median(ratio)) : "",
-        module ? fmt::format("{:.1f}", last.held_bytes * mib) : "",
-        module ? fmt::format("{:.1f}", frugal->run().held_bytes * mib) : "",
-        module && dense_ms > 0 ? fmt::format("{:.2f}", time / dense_ms) : "",
-        measured->mixing());
+    const double share = 1e3 * block->flops() / median(ms) / peak;
+    const auto mib = [](const LayerTiming& timing) {
+      return static_cast<double>(timing.held_bytes) / (1 << 20);
+    };
+    fmt::print("{:<12} {:>10} {:>8.1f}", name, block->parameters(), median(ms));
+    if (module) {
+      fmt::print(
+          " {:>7.0f} {:>9.2f} {:>10.1f} {:>10.1f} {:>7} {:>8}",
+          100 * share,
+          median(of_gemms),
+          mib(last),
+          mib(make_layer_case(name, precision, true)->run()),
+          of_dense.empty() ? "" : fmt::format("{:.2f}", median(of_dense)),
+          block->mixing());
+    }
+    fmt::print("\n");
     std::fflush(stdout);
+    if (name.starts_with("dense")) dense = std::move(block);
   }
 }
 

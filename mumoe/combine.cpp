@@ -26,9 +26,9 @@ using Tensors = std::vector<at::Tensor>;
 
 /// Tokens that a thread should have at least, to be worth starting.
 constexpr std::int64_t kTokens = 16;
-/// Columns of dU that one thread sums at a time: its sums stay in the
-/// second-level cache.
-constexpr std::int64_t kColumns = 64;
+/// Sums of dU that one thread keeps at a time: they stay in its second-level
+/// cache.
+constexpr std::int64_t kSums = 96 * 1024;
 
 at::Tensor matrix(const at::Tensor& factor) {
   return factor.flatten(1);
@@ -213,7 +213,13 @@ void expert_gradient_into(const at::Tensor& out,
     return;
   }
   const std::int64_t width = grad_mixed.size(1);
-  const std::int64_t parts = (width + kColumns - 1) / kColumns;
+  const std::int64_t experts = coefficients.size(1);
+  // Every part of the columns reads all coefficients: as few parts as threads
+  // and cache allow. The sums do not depend on it.
+  const std::int64_t threads = at::get_num_threads();
+  const std::int64_t fit = std::max<std::int64_t>(16, kSums / experts);
+  const std::int64_t rounds = (width + threads * fit - 1) / (threads * fit);
+  const std::int64_t parts = std::min(width, rounds * threads);
   kernels::with_element(out.scalar_type(), [&](auto element) {
     using E = decltype(element);
     at::parallel_for(0, parts, 1, [&](std::int64_t first, std::int64_t last) {
@@ -223,10 +229,10 @@ void expert_gradient_into(const at::Tensor& out,
                                  pointer<E>(grad_mixed),
                                  pointer<E>(out),
                                  grad_mixed.size(0),
-                                 coefficients.size(1),
+                                 experts,
                                  width,
-                                 part * kColumns,
-                                 std::min(width, (part + 1) * kColumns),
+                                 part * width / parts,
+                                 (part + 1) * width / parts,
                                  accumulate);
       }
     });

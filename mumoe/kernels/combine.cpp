@@ -13,9 +13,10 @@ void combine_forward(Isa isa,
                      std::int64_t first,
                      std::int64_t last) {
   std::vector<double> scratch(combine_scratch(shape));
-  const auto run = isa == Isa::avx512 ? avx512::combine_forward<E>
-                   : isa == Isa::avx2 ? avx2::combine_forward<E>
-                                      : portable::combine_forward<E>;
+  const auto run = isa == Isa::avx512_bf16 ? avx512_bf16::combine_forward<E>
+                   : isa == Isa::avx512    ? avx512::combine_forward<E>
+                   : isa == Isa::avx2      ? avx2::combine_forward<E>
+                                           : portable::combine_forward<E>;
   run(shape, matrices, first, last, scratch.data());
 }
 
@@ -26,9 +27,10 @@ void combine_backward(Isa isa,
                       std::int64_t first,
                       std::int64_t last) {
   std::vector<double> scratch(combine_scratch(shape));
-  const auto run = isa == Isa::avx512 ? avx512::combine_backward<E>
-                   : isa == Isa::avx2 ? avx2::combine_backward<E>
-                                      : portable::combine_backward<E>;
+  const auto run = isa == Isa::avx512_bf16 ? avx512_bf16::combine_backward<E>
+                   : isa == Isa::avx512    ? avx512::combine_backward<E>
+                   : isa == Isa::avx2      ? avx2::combine_backward<E>
+                                           : portable::combine_backward<E>;
   run(shape, matrices, first, last, scratch.data());
 }
 
@@ -44,9 +46,10 @@ void expert_gradient(Isa isa,
                      std::int64_t last,
                      bool accumulate) {
   std::vector<double> scratch(experts * (last - first));
-  const auto run = isa == Isa::avx512 ? avx512::expert_gradient<E>
-                   : isa == Isa::avx2 ? avx2::expert_gradient<E>
-                                      : portable::expert_gradient<E>;
+  const auto run = isa == Isa::avx512_bf16 ? avx512_bf16::expert_gradient<E>
+                   : isa == Isa::avx512    ? avx512::expert_gradient<E>
+                   : isa == Isa::avx2      ? avx2::expert_gradient<E>
+                                           : portable::expert_gradient<E>;
   run(coefficients,
       grad_mixed,
       grad_expert,
@@ -61,9 +64,10 @@ void expert_gradient(Isa isa,
 
 template <class E>
 std::int64_t count_nonzero(Isa isa, const E* values, std::int64_t count) {
-  const auto run = isa == Isa::avx512 ? avx512::count_nonzero<E>
-                   : isa == Isa::avx2 ? avx2::count_nonzero<E>
-                                      : portable::count_nonzero<E>;
+  const auto run = isa == Isa::avx512_bf16 ? avx512_bf16::count_nonzero<E>
+                   : isa == Isa::avx512    ? avx512::count_nonzero<E>
+                   : isa == Isa::avx2      ? avx2::count_nonzero<E>
+                                           : portable::count_nonzero<E>;
   return run(values, count);
 }
 

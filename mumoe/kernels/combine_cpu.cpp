@@ -425,17 +425,19 @@ void combine_token_backward(const CombineShape& s,
   }
 }
 
-/// da[n] = dm · U[n] for the experts whose coefficient is not zero.
+/// da[n] = dm · U[n] for the experts whose coefficient is not zero; without
+/// `find`, `active` holds them already.
 template <class E, class T>
 void coefficient_gradient(const E* a,
                           const E* expert,
                           const T* dm,
                           std::int64_t experts,
                           std::int64_t width,
+                          bool find,
                           Active<T>& active,
                           E* da) {
   for (std::int64_t n = 0; n < experts; ++n) da[n] = E{};
-  find_active(a, experts, active);
+  if (find) find_active(a, experts, active);
   each_dot(
       dm,
       width,
@@ -513,6 +515,7 @@ void combine_backward(const CombineShape& s,
                            dm[e],
                            s.experts[e],
                            s.mixed[e],
+                           /*find=*/s.levels > 1 || x.mixed[e] != nullptr,
                            m.active,
                            x.grad_coefficients[e] + t * s.experts[e]);
     }

@@ -65,6 +65,7 @@ constexpr std::int64_t combine_scratch(const CombineShape& shape) {
 MUMOE_DECLARE_COMBINE(portable)
 MUMOE_DECLARE_COMBINE(avx2)
 MUMOE_DECLARE_COMBINE(avx512)
+MUMOE_DECLARE_COMBINE(avx512_bf16)
 
 #undef MUMOE_DECLARE_COMBINE
 

@@ -14,7 +14,7 @@ void gate_forward(Isa isa,
                   std::int64_t experts,
                   GateNorm norm) {
   std::vector<Compute<E>> scratch(gate_scratch_size(experts));
-  const auto run = isa == Isa::avx512 ? avx512::gate_forward<E>
+  const auto run = isa >= Isa::avx512 ? avx512::gate_forward<E>
                    : isa == Isa::avx2 ? avx2::gate_forward<E>
                                       : portable::gate_forward<E>;
   run(logits, coefficients, rows, experts, norm, scratch.data());
@@ -30,7 +30,7 @@ void gate_backward(Isa isa,
                    std::int64_t experts,
                    GateNorm norm) {
   std::vector<Compute<E>> scratch(gate_scratch_size(experts));
-  const auto run = isa == Isa::avx512 ? avx512::gate_backward<E>
+  const auto run = isa >= Isa::avx512 ? avx512::gate_backward<E>
                    : isa == Isa::avx2 ? avx2::gate_backward<E>
                                       : portable::gate_backward<E>;
   run(logits,

@@ -6,9 +6,10 @@ namespace mumoe::kernels {
 
 template <class E>
 void gelu_forward(Isa isa, const E* x, E* y, std::int64_t count) {
-  const auto run = isa == Isa::avx512 ? avx512::gelu_forward<E>
-                   : isa == Isa::avx2 ? avx2::gelu_forward<E>
-                                      : portable::gelu_forward<E>;
+  const auto run = isa == Isa::avx512_bf16 ? avx512_bf16::gelu_forward<E>
+                   : isa == Isa::avx512    ? avx512::gelu_forward<E>
+                   : isa == Isa::avx2      ? avx2::gelu_forward<E>
+                                           : portable::gelu_forward<E>;
   run(x, y, count);
 }
 
@@ -19,9 +20,10 @@ void gelu_backward(Isa isa,
                    E* grad_x,
                    E* y,
                    std::int64_t count) {
-  const auto run = isa == Isa::avx512 ? avx512::gelu_backward<E>
-                   : isa == Isa::avx2 ? avx2::gelu_backward<E>
-                                      : portable::gelu_backward<E>;
+  const auto run = isa == Isa::avx512_bf16 ? avx512_bf16::gelu_backward<E>
+                   : isa == Isa::avx512    ? avx512::gelu_backward<E>
+                   : isa == Isa::avx2      ? avx2::gelu_backward<E>
+                                           : portable::gelu_backward<E>;
   run(x, grad_y, grad_x, y, count);
 }
 

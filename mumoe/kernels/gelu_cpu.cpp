@@ -1,5 +1,7 @@
 // Compiled once per instruction set; see mumoe/kernels/gelu.h for the
 // equations.
+#include <type_traits>
+
 #include "mumoe/kernels/gelu_isa.h"
 #include "mumoe/kernels/rows.h"
 
@@ -16,7 +18,53 @@ struct Normal {
   V density;
 };
 
-/// e^x for x ≤ 0, relative error below 2e-7; 0 below −87; NaN stays NaN.
+/// p₀ + p₁ x + …, by Horner's rule.
+template <std::size_t kCount>
+[[gnu::always_inline]] inline Floats polynomial(const float (&p)[kCount],
+                                                Floats x) {
+  Floats sum = Floats{} + p[kCount - 1];
+#pragma GCC unroll 16
+  for (std::size_t i = kCount - 1; i > 0; --i) sum = sum * x + p[i - 1];
+  return sum;
+}
+
+/// Minimax polynomials of e^x on ±ln(2)/2 and, with t = 1/(1 + kStretch z) and
+/// z in [0, 9.5], of e^{z²} erfc(z) / t.
+struct Fine {  // relative errors 2e-9 and 2e-8
+  static constexpr float kStretch = 0.3F;
+  static constexpr float kExponential[] = {1.000000001F,
+                                           1.000000036F,
+                                           4.999999208e-01F,
+                                           1.666642017e-01F,
+                                           4.166822559e-02F,
+                                           8.374815797e-03F,
+                                           1.383684464e-03F};
+  static constexpr float kTail[] = {1.691896147e-01F,
+                                    1.706919357e-01F,
+                                    1.484824267e-01F,
+                                    2.144362854e-01F,
+                                    -9.363125709e-02F,
+                                    5.463950486e-01F,
+                                    -5.112264437e-01F,
+                                    4.850964503e-01F,
+                                    -1.294340802e-01F};
+};
+struct Coarse {  // 7e-5 and 9e-6; bf16 rounds by up to 2e-3
+  static constexpr float kStretch = 0.45F;
+  static constexpr float kExponential[] = {9.999280736e-01F,
+                                           1.000164189F,
+                                           5.049632624e-01F,
+                                           1.656683892e-01F};
+  static constexpr float kTail[] = {2.538957582e-01F,
+                                    2.524342528e-01F,
+                                    2.457312686e-01F,
+                                    9.428995597e-02F,
+                                    2.882188421e-01F,
+                                    -1.345790168e-01F};
+};
+
+/// e^x for x ≤ 0; 0 below −87; NaN stays NaN.
+template <class Series>
 [[gnu::always_inline]] inline Floats exponential(Floats x) {
   constexpr float kLog2E = 1.44269504F;
   // ln 2 in two parts: the first has few digits, so that n times it is exact.
@@ -27,34 +75,21 @@ struct Normal {
   const Ints n = __builtin_convertvector(clamped * kLog2E - 0.5F, Ints);
   const Floats whole = __builtin_convertvector(n, Floats);
   const Floats r = (clamped - whole * kLn2High) - whole * kLn2Low;
-  Floats p = r * 1.383684464e-03F + 8.374815797e-03F;  // minimax on ±ln(2)/2
-  p = p * r + 4.166822559e-02F;
-  p = p * r + 1.666642017e-01F;
-  p = p * r + 4.999999208e-01F;
-  p = p * r + 1.000000036F;
-  p = p * r + 1.000000001F;
+  const Floats p = polynomial(Series::kExponential, r);
   const Floats scale = (Floats)((n + 127) << 23);
   return x < lowest ? Floats{} : p * scale;
 }
 
-/// With z = |x|/√2:  Φ(−|x|) = ½ e^{−z²} · e^{z²} erfc(z), where the last
-/// factor is t P(t), t = 1/(1 + 0.3 z), to a relative error of 2e-8 (fitted for
-/// z in [0, 9.5]). One exponential serves Φ and φ.
+/// With z = |x|/√2:  Φ(−|x|) = ½ e^{−z²} · e^{z²} erfc(z). One exponential
+/// serves Φ and φ.
+template <class Series>
 [[gnu::always_inline]] inline Normal<Floats> normal(Floats x) {
   constexpr float kRootHalf = 0.707106781F;
   constexpr float kInverseRootTwoPi = 0.398942280F;
   const Floats magnitude = x < 0 ? -x : x;
-  const Floats t = 1.0F / (1.0F + 0.3F * kRootHalf * magnitude);
-  Floats p = t * -1.294340802e-01F + 4.850964503e-01F;
-  p = p * t - 5.112264437e-01F;
-  p = p * t + 5.463950486e-01F;
-  p = p * t - 9.363125709e-02F;
-  p = p * t + 2.144362854e-01F;
-  p = p * t + 1.484824267e-01F;
-  p = p * t + 1.706919357e-01F;
-  p = p * t + 1.691896147e-01F;
-  const Floats e = exponential(-0.5F * x * x);
-  const Floats tail = 0.5F * e * t * p;
+  const Floats t = 1.0F / (1.0F + Series::kStretch * kRootHalf * magnitude);
+  const Floats e = exponential<Series>(-0.5F * x * x);
+  const Floats tail = 0.5F * e * t * polynomial(Series::kTail, t);
   return {x < 0 ? tail : 1.0F - tail, kInverseRootTwoPi * e};
 }
 
@@ -66,7 +101,7 @@ inline Normal<double> normal(double x) {
 }
 
 /// dx = dy (Φ(x) + x φ(x)) and y = x Φ(x) of a block of lanes.
-template <class T>
+template <class E, class T = Compute<E>>
 [[gnu::always_inline]] inline void gelu(const Lanes<T>& x,
                                         const Lanes<T>& grad_y,
                                         Lanes<T>& grad_x,
@@ -75,7 +110,8 @@ template <class T>
 #pragma GCC unroll 4
     for (int i = 0; i < Lanes<T>::kParts; ++i) {
       const Floats v = x.part[i];
-      const Normal<Floats> n = normal(v);
+      using Series = std::conditional_t<sizeof(E) == 2, Coarse, Fine>;
+      const Normal<Floats> n = normal<Series>(v);
       grad_x.part[i] = grad_y.part[i] * (n.below + v * n.density);
       y.part[i] = v * n.below;
     }
@@ -84,7 +120,7 @@ template <class T>
     x.store(in);
     grad_y.store(grad);
     for (int i = 0; i < Lanes<T>::kSize; ++i) {
-      const Normal<T> n = normal(in[i]);
+      const Normal<double> n = normal(in[i]);
       grad[i] *= n.below + in[i] * n.density;
       out[i] = in[i] * n.below;
     }
@@ -130,7 +166,7 @@ void gelu_forward(const E* x, E* y, std::int64_t count) {
   using L = Lanes<Compute<E>>;
   over_blocks<E>(count, [&](std::int64_t i, std::int64_t size) {
     L unused, out;
-    gelu(load(x + i, size), L::all(0), unused, out);
+    gelu<E>(load(x + i, size), L::all(0), unused, out);
     store(y + i, out, size);
   });
 }
@@ -144,7 +180,7 @@ void gelu_backward(const E* x,
   using L = Lanes<Compute<E>>;
   over_blocks<E>(count, [&](std::int64_t i, std::int64_t size) {
     L gradient, out;
-    gelu(load(x + i, size), load(grad_y + i, size), gradient, out);
+    gelu<E>(load(x + i, size), load(grad_y + i, size), gradient, out);
     store(grad_x + i, gradient, size);
     if (y != nullptr) store(y + i, out, size);
   });

@@ -24,6 +24,7 @@ namespace mumoe::kernels {
 MUMOE_DECLARE_GELU(portable)
 MUMOE_DECLARE_GELU(avx2)
 MUMOE_DECLARE_GELU(avx512)
+MUMOE_DECLARE_GELU(avx512_bf16)
 
 #undef MUMOE_DECLARE_GELU
 

@@ -34,8 +34,13 @@ struct Memory<Bf16> {
     }
     return value;
   }
-  /// Rounds as `to_bf16` does.
+  /// Rounds as `to_bf16` does; AVX512-BF16 stores denormals as zeros.
   static void store(Bf16* to, const Lanes<float>& value) {
+#if defined(__AVX512BF16__)
+    const __m256bh half = _mm512_cvtneps_pbh((__m512)value.part[0]);
+    __builtin_memcpy(to, &half, sizeof(half));
+    return;
+#endif
 #pragma GCC unroll 4
     for (int p = 0; p < Lanes<float>::kParts; ++p) {
       const Word word = (Word)value.part[p];

@@ -28,7 +28,7 @@ void adamw_update(Isa isa,
                   T* second,
                   Bf16* compute,
                   std::int64_t n) {
-  const auto run = isa == Isa::avx512 ? avx512::adamw_update<T>
+  const auto run = isa >= Isa::avx512 ? avx512::adamw_update<T>
                    : isa == Isa::avx2 ? avx2::adamw_update<T>
                                       : portable::adamw_update<T>;
   run(adamw_constants<T>(scalars), master, grad, first, second, compute, n);
