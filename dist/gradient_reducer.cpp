@@ -46,21 +46,36 @@ void GradientReducer::begin(bool last) {
   for (std::size_t b = 0; b < states_.size(); ++b) {
     states_[b].waiting = buckets_.buckets()[b].entries.size();
   }
-  for (Place& place : places_) place.arrived = false;
+  for (Place& place : places_) {
+    place.arrived = false;
+    const at::Tensor& value = buckets_.parameter(place.entry).value;
+    const at::Tensor part = target(place);
+    if (part.scalar_type() != value.scalar_type()) continue;
+    if (!place.filled) part.zero_();
+    at::Tensor(value).mutable_grad() = part;
+  }
+}
+
+at::Tensor GradientReducer::target(const Place& place) const {
+  return buckets_.view(buckets_.buckets()[place.bucket].grad, place.entry);
 }
 
 void GradientReducer::take(std::size_t parameter, const at::Tensor& value) {
   Place& place = places_[parameter];
+  // A gradient that was added in place came before; autograd calls once more,
+  // without one.
+  if (!value.grad().defined()) return;
   MUMOE_CHECK(!place.arrived,
               "a gradient of ",
               buckets_.registry().parameters()[parameter].name,
               " came twice in one backward pass");
-  const at::Tensor target =
-      buckets_.view(buckets_.buckets()[place.bucket].grad, place.entry);
-  if (place.filled) {
-    target.add_(value.grad());
-  } else {
-    target.copy_(value.grad());
+  const at::Tensor part = target(place);
+  if (value.grad().data_ptr() != part.data_ptr()) {
+    if (place.filled) {
+      part.add_(value.grad());
+    } else {
+      part.copy_(value.grad());
+    }
   }
   value.mutable_grad().reset();
   place.filled = true;
@@ -86,6 +101,7 @@ void GradientReducer::finish() {
           .zero_();
     }
     place.filled = false;
+    at::Tensor(buckets_.parameter(place.entry).value).mutable_grad().reset();
   }
   for (BucketState& state : states_) state.waiting = 0;
   start_ready_buckets();

@@ -13,7 +13,9 @@ namespace mumoe::dist {
 /// over the dp ranks while backward still runs.
 ///
 /// Each parameter's gradient is added to its place in `Bucket::grad` the moment
-/// autograd has it, and released. In the last micro-step of a step, a bucket is
+/// autograd has it, and released; where their dtypes agree, the parameter's
+/// .grad is that place during backward, so that products may add to it directly.
+/// In the last micro-step of a step, a bucket is
 /// reduced as soon as its last gradient has come; buckets start strictly in
 /// order, so that all ranks run the same sequence of collectives.
 ///
@@ -48,6 +50,8 @@ class GradientReducer {
     bool arrived = false;
   };
 
+  /// The part of its bucket that takes a parameter's gradient.
+  at::Tensor target(const Place& place) const;
   void take(std::size_t parameter, const at::Tensor& value);
   void start_ready_buckets();
 

@@ -57,7 +57,8 @@ BlockConfig Gpt2Config::block() const {
           .level_noise = level_noise,
           .gemm = gemm,
           .mixing = mixing,
-          .recompute = recompute};
+          .recompute = recompute,
+          .gradients_in_place = true};
 }
 
 Gpt2::Gpt2(const Gpt2Config& config, ParameterRegistry& registry)

@@ -45,7 +45,8 @@ void expert_gradient(Isa isa,
                      std::int64_t first,
                      std::int64_t last,
                      bool accumulate) {
-  std::vector<double> scratch(experts * (last - first));
+  // The sums, and the active experts of a token.
+  std::vector<double> scratch(experts * (last - first + 2) + 32);
   const auto run = isa == Isa::avx512_bf16 ? avx512_bf16::expert_gradient<E>
                    : isa == Isa::avx512    ? avx512::expert_gradient<E>
                    : isa == Isa::avx2      ? avx2::expert_gradient<E>

@@ -5,6 +5,7 @@
 
 #include "mumoe/kernels/combine_isa.h"
 #include "mumoe/kernels/rows.h"
+#include "mumoe/kernels/rows_bf16.h"
 
 namespace mumoe::kernels::MUMOE_ISA {
 namespace {
@@ -64,13 +65,17 @@ void load_biased(const E* q, const E* bias, T* to, std::int64_t size) {
       [&](std::int64_t i) { to[i] = load_value(q[i]) + load_value(bias[i]); });
 }
 
-/// The active experts of a token.
+/// Room for all experts.
 template <class T>
-struct Active {
-  std::int64_t* expert;
-  T* coefficient;
-  std::int64_t count;
-};
+Active<T> take_active(std::int64_t experts, Scratch<T>& scratch) {
+  Active<T> active = {};
+  active.coefficient = scratch.take((experts + 7) / 8 * 8);
+  auto address = reinterpret_cast<std::uintptr_t>(
+      scratch.take(experts * (8 / static_cast<std::int64_t>(sizeof(T))) + 8));
+  address = (address + 7) / 8 * 8;  // indices are 8 bytes wide
+  active.expert = reinterpret_cast<std::int64_t*>(address);
+  return active;
+}
 
 template <class E, class T>
 void find_active(const E* row, std::int64_t experts, Active<T>& active) {
@@ -101,6 +106,30 @@ template <int kBlocks, class E, class T>
     }
   }
   for (int b = 0; b < kBlocks; ++b) sum[b].store(to + at + b * L::kSize);
+}
+
+/// sums[n_k] += a_k dm for kBlocks blocks from column `at`: dm is read once and
+/// stays in registers.
+template <int kBlocks, class E, class T>
+[[gnu::always_inline]] inline void add_scaled(const Active<T>& active,
+                                              const E* dm,
+                                              std::int64_t at,
+                                              std::int64_t columns,
+                                              T* sums) {
+  using L = Lanes<T>;
+  L block[kBlocks];
+#pragma GCC unroll 8
+  for (int b = 0; b < kBlocks; ++b) {
+    block[b] = Memory<E>::load(dm + at + b * L::kSize);
+  }
+  for (std::int64_t k = 0; k < active.count; ++k) {
+    T* const sum = sums + active.expert[k] * columns + at;
+    const L a = L::all(active.coefficient[k]);
+#pragma GCC unroll 8
+    for (int b = 0; b < kBlocks; ++b) {
+      (L::load(sum + b * L::kSize) + a * block[b]).store(sum + b * L::kSize);
+    }
+  }
 }
 
 template <class E, class T>
@@ -182,24 +211,24 @@ void times_rows(const T* a,
 }
 
 /// result(k, x · row(k)) for k < count, four at a time.
-template <class T, class Row, class Result>
-[[gnu::always_inline]] inline void each_dot(const T* x,
+template <class X, class Row, class Result>
+[[gnu::always_inline]] inline void each_dot(const X* x,
                                             std::int64_t size,
                                             std::int64_t count,
                                             Row row,
                                             Result result) {
   constexpr int kRows = 4;
   using E = std::remove_cv_t<std::remove_pointer_t<decltype(row(0))>>;
-  T values[kRows];
+  Compute<E> values[kRows];
   std::int64_t k = 0;
   for (; k + kRows <= count; k += kRows) {
     const E* const rows[kRows] = {row(k), row(k + 1), row(k + 2), row(k + 3)};
-    dots<kRows, E>(x, rows, size, values);
+    dots<kRows>(x, rows, size, values);
     for (int r = 0; r < kRows; ++r) result(k + r, values[r]);
   }
   for (; k < count; ++k) {
     const E* const rows[1] = {row(k)};
-    dots<1, E>(x, rows, size, values);
+    dots<1>(x, rows, size, values);
     result(k, values[0]);
   }
 }
@@ -236,12 +265,7 @@ Mixed<T> take_mixed(const CombineShape& s, Scratch<T>& scratch) {
     m.after[e] = scratch.take(product);
   }
   m.all = scratch.take(matrix);
-  // Indices last: they need the alignment of 8 bytes.
-  m.active.coefficient = scratch.take((experts + 7) / 8 * 8);
-  auto address = reinterpret_cast<std::uintptr_t>(
-      scratch.take(experts * (8 / static_cast<std::int64_t>(sizeof(T))) + 8));
-  address = (address + 7) / 8 * 8;
-  m.active.expert = reinterpret_cast<std::int64_t*>(address);
+  m.active = take_active(experts, scratch);
   return m;
 }
 
@@ -425,12 +449,12 @@ void combine_token_backward(const CombineShape& s,
   }
 }
 
-/// da[n] = dm · U[n] for the experts whose coefficient is not zero; without
-/// `find`, `active` holds them already.
+/// da[n] = dm · U[n], with dm as it is stored, for the experts whose
+/// coefficient is not zero; without `find`, `active` holds them already.
 template <class E, class T>
 void coefficient_gradient(const E* a,
                           const E* expert,
-                          const T* dm,
+                          const E* dm,
                           std::int64_t experts,
                           std::int64_t width,
                           bool find,
@@ -512,7 +536,7 @@ void combine_backward(const CombineShape& s,
       if (x.grad_coefficients[e] == nullptr) continue;
       coefficient_gradient(x.coefficients[e] + t * s.experts[e],
                            x.expert[e],
-                           dm[e],
+                           x.grad_mixed[e] + t * s.mixed[e],
                            s.experts[e],
                            s.mixed[e],
                            /*find=*/s.levels > 1 || x.mixed[e] != nullptr,
@@ -534,24 +558,29 @@ void expert_gradient(const E* coefficients,
                      bool accumulate,
                      double* memory) {
   using T = Compute<E>;
-  using L = Lanes<T>;
+  constexpr int kBlocks = MUMOE_VECTOR_BYTES == 64 ? 8 : 4;
+  constexpr std::int64_t kSize = Lanes<T>::kSize;
   const std::int64_t columns = last - first;
-  T* const sums = reinterpret_cast<T*>(memory);
+  Scratch<T> scratch(memory);
+  T* const sums = scratch.take(experts * columns);
+  Active<T> active = take_active(experts, scratch);
   for (std::int64_t i = 0; i < experts * columns; ++i) sums[i] = 0;
   for (std::int64_t t = 0; t < rows; ++t) {
     const E* const dm = grad_mixed + t * width + first;
-    over_nonzero(
-        coefficients + t * experts,
-        experts,
-        [&](std::int64_t n, T value) {
-          T* const sum = sums + n * columns;
-          const L a = L::all(value);
-          std::int64_t i = 0;
-          for (; i + L::kSize <= columns; i += L::kSize) {
-            (L::load(sum + i) + a * Memory<E>::load(dm + i)).store(sum + i);
-          }
-          for (; i < columns; ++i) sum[i] += value * load_value(dm[i]);
-        });
+    find_active(coefficients + t * experts, experts, active);
+    std::int64_t i = 0;
+    for (; i + kBlocks * kSize <= columns; i += kBlocks * kSize) {
+      add_scaled<kBlocks>(active, dm, i, columns, sums);
+    }
+    for (; i + kSize <= columns; i += kSize) {
+      add_scaled<1>(active, dm, i, columns, sums);
+    }
+    for (; i < columns; ++i) {
+      for (std::int64_t k = 0; k < active.count; ++k) {
+        sums[active.expert[k] * columns + i] +=
+            active.coefficient[k] * load_value(dm[i]);
+      }
+    }
   }
   for (std::int64_t n = 0; n < experts; ++n) {
     for (std::int64_t i = 0; i < columns; ++i) {

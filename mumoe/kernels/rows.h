@@ -89,8 +89,8 @@ template <class T, class F, class One>
 }
 
 /// Σ x ∘ y_k for kRows rows y_k, which share the loads of x.
-template <int kRows, class E>
-[[gnu::always_inline]] inline void dots(const Compute<E>* x,
+template <int kRows, class X, class E>
+[[gnu::always_inline]] inline void dots(const X* x,
                                         const E* const* y,
                                         std::int64_t size,
                                         Compute<E>* result) {
@@ -100,7 +100,7 @@ template <int kRows, class E>
   for (int k = 0; k < kRows; ++k) sum[k] = L::all(0);
   std::int64_t i = 0;
   for (; i + L::kSize <= size; i += L::kSize) {
-    const L block = L::load(x + i);
+    const L block = Memory<X>::load(x + i);
 #pragma GCC unroll 8
     for (int k = 0; k < kRows; ++k) {
       sum[k] = sum[k] + block * Memory<E>::load(y[k] + i);
@@ -108,7 +108,8 @@ template <int kRows, class E>
   }
   for (int k = 0; k < kRows; ++k) {
     T rest = 0;
-    for (std::int64_t j = i; j < size; ++j) rest += x[j] * load_value(y[k][j]);
+    for (std::int64_t j = i; j < size; ++j)
+      rest += load_value(x[j]) * load_value(y[k][j]);
     result[k] = sum[k].sum() + rest;
   }
 }
@@ -143,6 +144,14 @@ inline unsigned nonzero_bits(const double* v) {
   }
   return bits;
 }
+
+/// The active experts of a token: those whose coefficient is not zero.
+template <class T>
+struct Active {
+  std::int64_t* expert;
+  T* coefficient;
+  std::int64_t count;
+};
 
 /// Calls `f(n, row[n])` for the values that are not zero, in their order.
 template <class E, class F>
