@@ -202,6 +202,7 @@ TEST(BlockEdits, OfExpertsThatThereAreNotAreRefused) {
   EXPECT_THROW(block->materialize(2, {0, 0}), InputError);
   EXPECT_THROW(block->materialize(0, {0}), InputError);
   EXPECT_THROW(block->materialize(1, {0, 4}), InputError);
+  EXPECT_THROW(block->forward(numbers({3, 5}, 1)), InternalError);
   EXPECT_TRUE(at::equal(block->forward(x), before)) << "refused, yet made";
 }
 

@@ -115,7 +115,8 @@ TEST_P(BlockSaddle, HoldsTheSecondLevelWithoutNoise) {
       for (const auto norm : {GateNorm::layer, GateNorm::batch}) {
         SCOPED_TRACE(concat(to_string(form), ", ", second, " experts"));
         const Outcome found = train(config(form, second, norm), GetParam());
-        EXPECT_LT(found.parted, 1e-12);
+        // AdamW turns a rounded zero of 1e-17 into a step of 1e-11.
+        EXPECT_LT(found.parted, GetParam() ? 1e-9 : 1e-12);
         EXPECT_LT(found.gate, 1e-12);
         EXPECT_GT(found.first_gate, 1e-4) << "the first level is free";
         EXPECT_GT(found.moved, 1e-4) << "its rows move, but together";

@@ -118,6 +118,41 @@ TEST(BlockGradient, EqualsFiniteDifferencesOfEveryForm) {
   }
 }
 
+TEST(BlockGradient, OnlyWhereAskedFor) {
+  for (const Form form : testing::kForms) {
+    for (const bool norm : {false, true}) {
+      BlockConfig c = small_block(form, {5, 4});
+      c.input_layer_norm = norm;
+      TestBlock block(c);
+      block.randomise();
+      const Tensor x = input_leaf(kTokens, c.input_dim);
+      const Tensor w = numbers({kTokens, c.output_dim}, 901);
+      const Tensors all = block.gradients(x, w);
+      const auto names = block.names();
+      for (std::size_t frozen = 0; frozen < all.size(); ++frozen) {
+        const Tensor leaf = block.leaves(x)[frozen];
+        leaf.requires_grad_(false);
+        const Tensors found = block.gradients(x, w);
+        leaf.requires_grad_(true);
+        for (std::size_t i = 0; i < all.size(); ++i) {
+          EXPECT_TRUE(at::equal(found[i],
+                                i == frozen ? at::zeros_like(all[i]) : all[i]))
+              << names[i] << " without " << names[frozen];
+        }
+      }
+      // A single one of all, and none.
+      for (const Tensor& leaf : block.leaves(x)) leaf.requires_grad_(false);
+      EXPECT_FALSE(block->forward(x).requires_grad());
+      for (std::size_t k = 0; k < all.size(); ++k) {
+        const Tensor leaf = block.leaves(x)[k];
+        leaf.requires_grad_(true);
+        EXPECT_TRUE(at::equal(block.gradients(x, w)[k], all[k])) << names[k];
+        leaf.requires_grad_(false);
+      }
+    }
+  }
+}
+
 TEST(BlockGradient, RecomputationChangesNoBit) {
   for (const auto dtype : {at::kDouble, at::kFloat, at::kBFloat16}) {
     for (const Form form : testing::kForms) {
