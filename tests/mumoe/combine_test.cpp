@@ -6,8 +6,7 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
-#include "base/error.h"
-#include "tests/mumoe/block_fixture.h"
+#include "tests/mumoe/random_layers.h"
 #include "tests/support/parameters.h"
 
 namespace mumoe {

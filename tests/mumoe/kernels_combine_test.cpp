@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "tests/mumoe/available_isas.h"
 #include "tests/mumoe/combine_cases.h"
 
 namespace mumoe::testing {
@@ -25,15 +26,6 @@ template <>
 inline constexpr double kClose<float> = 3e-6;
 template <>
 inline constexpr double kClose<Bf16> = 1.01 / 256;
-
-std::vector<Isa> available_isas() {
-  std::vector<Isa> result;
-  for (const Isa isa :
-       {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_bf16}) {
-    if (isa <= best_isa()) result.push_back(isa);
-  }
-  return result;
-}
 
 /// An array with room beside it that nobody may write.
 template <class E>

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "mumoe/kernels/combine.h"
+#include "tests/mumoe/available_isas.h"
 #include "tests/mumoe/combine_cases.h"
 
 namespace mumoe::testing {
@@ -14,15 +15,6 @@ namespace {
 using kernels::Bf16;
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-
-std::vector<Isa> available_isas() {
-  std::vector<Isa> result;
-  for (const Isa isa :
-       {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_bf16}) {
-    if (isa <= best_isa()) result.push_back(isa);
-  }
-  return result;
-}
 
 struct Sums {
   std::int64_t rows, experts, width;

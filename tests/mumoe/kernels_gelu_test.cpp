@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "tests/mumoe/available_isas.h"
 #include "tests/mumoe/kernels_gate_oracle.h"
 
 namespace mumoe::testing {
@@ -20,15 +21,6 @@ using kernels::load_value;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-
-std::vector<Isa> available_isas() {
-  std::vector<Isa> result;
-  for (const Isa isa :
-       {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_bf16}) {
-    if (isa <= best_isa()) result.push_back(isa);
-  }
-  return result;
-}
 
 long double below(long double x) {
   return std::erfc(-x / std::sqrt(2.0L)) / 2;
