@@ -180,7 +180,8 @@ void MuMoEBlock::keep_experts(std::size_t level,
                               const std::vector<std::int64_t>& experts) {
   at::Tensor kept = at::zeros_like(scale_of(level, 0));
   for (const std::int64_t n : experts) {
-    kept[n].copy_(scale_of(level, n)[n]);
+    const at::Tensor& scale = scale_of(level, n);  // refuses a wrong n first
+    kept[n].copy_(scale[n]);
   }
   scales_[level] = kept;
 }

@@ -217,11 +217,17 @@ void expert_gradient_into(const at::Tensor& out,
   const std::int64_t width = grad_mixed.size(1);
   const std::int64_t experts = coefficients.size(1);
   // Every part of the columns reads all coefficients: as few parts as threads
-  // and cache allow. The sums do not depend on it.
+  // and cache allow. Cut between the kernel's vectors, so that the sums do not
+  // depend on the number of threads.
+  constexpr std::int64_t kCut = kernels::kExpertGradientCut;
   const std::int64_t threads = at::get_num_threads();
   const std::int64_t fit = std::max<std::int64_t>(16, kSums / experts);
   const std::int64_t rounds = (width + threads * fit - 1) / (threads * fit);
-  const std::int64_t parts = std::min(width, rounds * threads);
+  const std::int64_t blocks = (width + kCut - 1) / kCut;
+  const std::int64_t parts = std::min(blocks, rounds * threads);
+  const auto cut = [&](std::int64_t part) {
+    return std::min(width, part * blocks / parts * kCut);
+  };
   kernels::with_element(out.scalar_type(), [&](auto element) {
     using E = decltype(element);
     at::parallel_for(0, parts, 1, [&](std::int64_t first, std::int64_t last) {
@@ -233,8 +239,8 @@ void expert_gradient_into(const at::Tensor& out,
                                  grad_mixed.size(0),
                                  experts,
                                  width,
-                                 part * width / parts,
-                                 (part + 1) * width / parts,
+                                 cut(part),
+                                 cut(part + 1),
                                  accumulate);
       }
     });

@@ -67,8 +67,9 @@ struct Gelu : torch::autograd::Function<Gelu> {
       const torch::autograd::variable_list& grads) {
     MUMOE_CHECK(!at::GradMode::is_enabled(), "gelu: differentiable once");
     const at::Tensor x = context->get_saved_variables()[0];
-    const at::Tensor dx = at::empty_like(grads[0]);
-    backward_into(dx, grads[0].contiguous(), x.contiguous(), {});
+    const at::Tensor dy = grads[0].contiguous();  // it may come transposed
+    const at::Tensor dx = at::empty_like(dy);
+    backward_into(dx, dy, x.contiguous(), {});
     return {dx};
   }
 };

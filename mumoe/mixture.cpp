@@ -234,7 +234,8 @@ struct Mixture : torch::autograd::Function<Mixture> {
     }
     const bool x_wanted = context->needs_input_grad(plan.levels);
     const bool norm_wanted =
-        plan.norm != 0 && context->needs_input_grad(plan.levels + 1);
+        plan.norm != 0 && (context->needs_input_grad(plan.levels + 1) ||
+                           context->needs_input_grad(plan.levels + 2));
     at::Tensor dz;
     const auto restore = [&](const at::Tensor& grad) {
       dz = grad;

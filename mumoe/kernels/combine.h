@@ -33,9 +33,15 @@ void combine_backward(Isa isa,
                       std::int64_t first,
                       std::int64_t last);
 
+/// Columns of a vector and those left over may round differently: cuts between
+/// vectors leave every column what it is.
+constexpr std::int64_t kExpertGradientCut = 16;
+
 /// dU[n] = Σ_t a[t, n] dm[t] over the non-zero coefficients, for columns
 /// `first` to `last` − 1 of dU [experts, width]; summed in fp32 (fp64), in the
-/// order of the tokens. With `accumulate`, added to what dU holds.
+/// order of the tokens. With `accumulate`, added to what dU holds. Results do
+/// not depend on how columns are shared out in multiples of
+/// `kExpertGradientCut`.
 template <class E>
 void expert_gradient(Isa isa,
                      const E* coefficients,

@@ -100,6 +100,17 @@ inline Normal<double> normal(double x) {
           kInverseRootTwoPi * __builtin_exp(-0.5 * x * x)};
 }
 
+/// `grad` ← grad (Φ(x) + x φ(x)) and y = x Φ(x) of a block of doubles. Never
+/// inlined: two copies may round differently (which product the compiler fuses
+/// with the sum), and values must not depend on where a block stands.
+[[gnu::noinline]] void gelu_doubles(const double* x, double* grad, double* y) {
+  for (int i = 0; i < Lanes<double>::kSize; ++i) {
+    const Normal<double> n = normal(x[i]);
+    grad[i] *= n.below + x[i] * n.density;
+    y[i] = x[i] * n.below;
+  }
+}
+
 /// dx = dy (Φ(x) + x φ(x)) and y = x Φ(x) of a block of lanes.
 template <class E, class T = Compute<E>>
 [[gnu::always_inline]] inline void gelu(const Lanes<T>& x,
@@ -119,11 +130,7 @@ template <class E, class T = Compute<E>>
     T in[Lanes<T>::kSize], grad[Lanes<T>::kSize], out[Lanes<T>::kSize];
     x.store(in);
     grad_y.store(grad);
-    for (int i = 0; i < Lanes<T>::kSize; ++i) {
-      const Normal<double> n = normal(in[i]);
-      grad[i] *= n.below + in[i] * n.density;
-      out[i] = in[i] * n.below;
-    }
+    gelu_doubles(in, grad, out);
     grad_x = Lanes<T>::load(grad);
     y = Lanes<T>::load(out);
   }

@@ -106,6 +106,11 @@ RC_GTEST_PROP(Mixture, EqualsTheMaterialisedMixtureWithItsGradients, ()) {
   }
 }
 
+/// Exact in the left tail, too, where LibTorch's 1 + erf cancels.
+at::Tensor gelu_by_definition(const at::Tensor& x) {
+  return x * 0.5 * at::erfc(-x / std::sqrt(2.0));
+}
+
 RC_GTEST_PROP(Mixture, BlockEqualsTwoMaterialisedLayersWithGeluBetween, ()) {
   const auto experts = any_experts();
   const std::int64_t inputs = any(2, 9), hidden = any(1, 9);
@@ -135,16 +140,17 @@ RC_GTEST_PROP(Mixture, BlockEqualsTwoMaterialisedLayersWithGeluBetween, ()) {
   const at::Tensor z = norm.weight.defined()
                            ? at::layer_norm(x, {inputs}, norm.weight, norm.bias)
                            : x;
-  const at::Tensor expected =
-      mixture_by_definition(a,
-                            at::gelu(mixture_by_definition(a, z, layers[0])),
-                            layers[1]);
+  const at::Tensor expected = mixture_by_definition(
+      a,
+      gelu_by_definition(mixture_by_definition(a, z, layers[0])),
+      layers[1]);
   const at::Tensor y = mixture(a, x, norm, layers, any_options());
-  RC_ASSERT(relative_error(y, expected) < 1e-12);
+  // A norm of two nearly equal inputs, and the tail of GELU, amplify rounding.
+  RC_ASSERT(relative_error(y, expected) < 1e-10);
   const Tensors right = gradients_of(expected, w, tensors);
   const Tensors found = gradients_of(y, w, tensors);
   for (std::size_t i = 0; i < right.size(); ++i) {
-    RC_ASSERT(relative_error(found[i], right[i]) < 1e-10);
+    RC_ASSERT(relative_error(found[i], right[i]) < 1e-8);
   }
 }
 
