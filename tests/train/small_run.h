@@ -64,6 +64,7 @@ inline model::Gpt2Config small_model(model::MlpKind mlp) {
 struct RunResult {
   std::vector<double> losses;
   std::vector<double> norms;
+  std::vector<double> active_shares;  ///< None of a dense model.
   double val_loss = 0;
   at::Tensor weights;  ///< All masters, one after the other.
 };
@@ -107,6 +108,9 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
       const train::StepReport report = trainer.step();
       result.losses.push_back(report.loss);
       result.norms.push_back(report.grad_norm);
+      if (report.active_share) {
+        result.active_shares.push_back(*report.active_share);
+      }
     }
   } else {
     trainer.run();
