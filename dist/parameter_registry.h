@@ -56,7 +56,6 @@ class ParameterRegistry {
   const std::vector<Parameter>& parameters() const { return parameters_; }
   /// Throws `InternalError` for an unknown name.
   const Parameter& at(const std::string& name) const;
-  at::ScalarType compute_dtype() const { return compute_; }
   /// fp64 for an fp64 run, else fp32.
   at::ScalarType master_dtype() const;
   at::Device device() const { return device_; }

@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -143,7 +144,17 @@ ExitCode bench_layer(const std::vector<std::string>& arguments) {
   const std::string only = own("case", "");
   const auto names =
       only.empty() ? layer_case_names() : std::vector<std::string>{only};
+  require(std::ranges::find(layer_case_names(), names.front()) !=
+              layer_case_names().end(),
+          "--case ",
+          only,
+          ": expected one of ",
+          fmt::format("{}", fmt::join(layer_case_names(), ", ")));
   const std::string chosen = own("precision", "");
+  require(chosen.empty() || chosen == "fp32" || chosen == "bf16",
+          "--precision ",
+          chosen,
+          ": expected fp32 or bf16");
   for (const std::string precision : {"fp32", "bf16"}) {
     if (!chosen.empty() && chosen != precision) continue;
     if (chosen.empty() && precision == "bf16" && !cpu_multiplies_bf16()) {
@@ -152,10 +163,6 @@ ExitCode bench_layer(const std::vector<std::string>& arguments) {
     }
     print_table(names, precision, rounds);
   }
-  require(chosen.empty() || chosen == "fp32" || chosen == "bf16",
-          "--precision ",
-          chosen,
-          ": expected fp32 or bf16");
   return ExitCode::done;
 }
 

@@ -95,7 +95,9 @@ Key automatic(std::string name, std::string help, Field field) {
 Key ranks(std::string name, std::string help) {
   Key k{.name = std::move(name), .help = std::move(help), .set = {}, .get = {}};
   k.set = [](Options& o, const std::string& text) {
-    if (text != "auto" && text != "paper") parse_list(text);
+    if (text != "auto" && text != "paper") {
+      parse_list(text, "auto, paper, or whole numbers with commas between");
+    }
     o.rank = text;
     o.model.ranks.clear();
   };
@@ -322,14 +324,14 @@ std::size_t edits(const std::string& a, const std::string& b) {
 
 }  // namespace
 
-std::vector<std::int64_t> parse_list(const std::string& text) {
+std::vector<std::int64_t> parse_list(const std::string& text,
+                                     const char* expected) {
   std::vector<std::int64_t> values;
   std::size_t begin = 0;
   while (begin <= text.size()) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
     values.push_back(
-        parse_number<std::int64_t>(text.substr(begin, end - begin),
-                                   "whole numbers with commas between"));
+        parse_number<std::int64_t>(text.substr(begin, end - begin), expected));
     begin = end + 1;
   }
   return values;

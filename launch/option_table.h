@@ -24,8 +24,10 @@ const std::vector<Key>& option_table();
 /// The key called `name`, or nullptr.
 const Key* find_key(const std::string& name);
 
-/// "4,2" as numbers. Throws `InputError` that says what was expected.
-std::vector<std::int64_t> parse_list(const std::string& text);
+/// "4,2" as numbers. Throws `InputError` that says what was `expected`.
+std::vector<std::int64_t> parse_list(
+    const std::string& text,
+    const char* expected = "whole numbers with commas between");
 
 /// Which of `known` (at least one) looks most like `name`.
 const std::string& nearest(const std::vector<std::string>& known,

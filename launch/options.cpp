@@ -87,7 +87,6 @@ void resolve_ranks(Options& o) {
   if (m.mlp == model::MlpKind::dense || !m.ranks.empty()) return;
   const BlockShape block = m.block().shape();
   try {
-    for (const auto n : m.experts) require(n >= 1, "experts: ", n);
     if (o.rank == "auto" || o.rank == "paper") {
       m.ranks = match_ranks(
           block,
@@ -112,6 +111,7 @@ void resolve(Options& o) {
   if (o.model.hidden == 0) o.model.hidden = 4 * o.model.width;
   if (o.model.vocab == 0) o.model.vocab = o.tokenizer == "gpt2" ? 50304 : 256;
   if (o.schedule.steps == 0) o.schedule.steps = o.trainer.steps;
+  o.model.validate_but_ranks();
   resolve_ranks(o);
   o.model.gemm = o.gemm == GemmChoice::mkl      ? GemmLibrary::mkl
                  : o.gemm == GemmChoice::onednn ? GemmLibrary::onednn

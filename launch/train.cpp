@@ -82,7 +82,7 @@ std::string start_table(const Options& options,
       "model    GPT-2, {} blocks of width {}, {} heads, context {}, {}\n"
       "         {} parameters, {:.1f} MFLOP a token, forward and backward\n"
       "data     {} as {}: {} training tokens, {} for validation\n"
-      "compute  {} on {}, {} data-parallel ranks of {} threads",
+      "compute  {} on {}, {} data-parallel ranks of {} threads, {}, fp32 by {}",
       m.depth,
       m.width,
       m.heads,
@@ -97,7 +97,9 @@ std::string start_table(const Options& options,
       values.at("train.precision"),
       values.at("train.device"),
       mesh.dp().size(),
-      at::get_num_threads());
+      at::get_num_threads(),
+      to_string(best_isa()),
+      values.at("train.gemm"));
 }
 
 std::string final_line(const train::Trainer& trainer,

@@ -3,6 +3,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "model/cross_entropy.h"
 #include "model/embedding.h"
@@ -12,7 +14,27 @@ namespace mumoe::model {
 using dist::Initializer;
 using dist::ParameterRegistry;
 
-void Gpt2Config::validate() const {
+namespace {
+
+/// What `check` throws, with "model.KEY = 4,4: " before it.
+template <class Check>
+void named(const char* key,
+           const std::vector<std::int64_t>& values,
+           Check check) {
+  try {
+    check();
+  } catch (const InputError& error) {
+    std::string text;
+    for (const auto value : values) {
+      text += concat(text.empty() ? "" : ",", value);
+    }
+    fail<InputError>("model.", key, " = ", text, ": ", error.what());
+  }
+}
+
+}  // namespace
+
+void Gpt2Config::validate_but_ranks() const {
   const auto positive = [](const char* key, std::int64_t value) {
     require(value > 0, "model.", key, " = ", value, ": expected at least 1");
   };
@@ -33,11 +55,37 @@ void Gpt2Config::validate() const {
   require(gate.norm != GateNorm::batch,
           "model.gate_norm = batch: GPT-2 has layer and none, since statistics "
           "over tokens would mix positions");
-  try {
+  // What is wrong with as many ranks as there must be is the experts' fault.
+  named("experts", experts, [&] {
+    const Form form = block().form;
+    LayerShape{form,
+               width,
+               hidden,
+               experts,
+               std::vector<std::int64_t>(rank_count(form, experts.size()), 1)}
+        .validate();
+  });
+  require(level_noise >= 0,
+          "model.level_noise = ",
+          level_noise,
+          ": expected at least 0");
+  if (gate.activation != GateActivation::top_k) return;
+  const auto fewest = *std::min_element(experts.begin(), experts.end());
+  require(gate.top_k >= 1 && gate.top_k <= fewest,
+          "model.gate_top_k = ",
+          gate.top_k,
+          ": expected 1 to ",
+          fewest,
+          ", the experts of a level");
+}
+
+void Gpt2Config::validate() const {
+  validate_but_ranks();
+  if (mlp == MlpKind::dense) return;
+  named("rank", ranks, [&] {
     block().validate();
-  } catch (const InputError& error) {
-    fail<InputError>("model.", error.what());
-  }
+    MuMoEBlock::parameter_count(block());  // refuses what cannot be counted
+  });
 }
 
 BlockConfig Gpt2Config::block() const {
@@ -151,6 +199,19 @@ at::Tensor Gpt2::loss(const at::Tensor& tokens, double scale) const {
 at::Tensor Gpt2::next_logits(const at::Tensor& tokens) const {
   const at::Tensor h_BTC = hidden(tokens);
   return mm(h_BTC.select(1, -1), token_embedding_.t(), config_.gemm);
+}
+
+std::optional<MixingSummary> Gpt2::last_mixing() const {
+  MixingSummary sum;
+  for (const Layer& layer : layers_) {
+    const auto* block = std::get_if<MuMoEBlock>(&layer.mlp);
+    if (block == nullptr) return std::nullopt;
+    ++sum.blocks;
+    sum.sparse_blocks += block->last_mixing().sparse;
+    sum.active += block->last_mixing().active;
+  }
+  sum.active /= static_cast<double>(sum.blocks);
+  return sum;
 }
 
 double flops_per_token(const Gpt2Config& c) {

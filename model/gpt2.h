@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -46,7 +47,16 @@ struct Gpt2Config {
 
   /// Throws `InputError` naming the key (model.width …) and what it must be.
   void validate() const;
+  /// The same, but for the ranks, which may still have to be chosen.
+  void validate_but_ranks() const;
   BlockConfig block() const;
+};
+
+/// How the blocks of a model mixed their experts.
+struct MixingSummary {
+  std::int64_t blocks = 0;         ///< With experts.
+  std::int64_t sparse_blocks = 0;  ///< Of these, that mixed sparsely.
+  double active = 0;               ///< Mean share of active experts.
 };
 
 /// GPT-2 (pre-norm, learnt positions, tied embedding and output head) whose
@@ -65,6 +75,9 @@ class Gpt2 {
 
   /// Logits [B, V] of the token after the last of `tokens` [B, T].
   at::Tensor next_logits(const at::Tensor& tokens) const;
+
+  /// Of the last forward pass; nothing in a dense model.
+  std::optional<MixingSummary> last_mixing() const;
 
   const Gpt2Config& config() const { return config_; }
   at::Device device() const { return token_embedding_.device(); }

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <numeric>
 #include <regex>
 
 #include "base/error.h"
@@ -100,17 +101,55 @@ Location locate(const ParameterRegistry& registry, const std::string& name) {
       return {std::regex_replace(name, rule.ours, rule.theirs)};
     }
   }
+  require(
+      !name.ends_with(".core"),
+      "nanoGPT weights: no names for a Tucker block, expected dense, cp, tr "
+      "or tt");
   fail<InternalError>("no nanoGPT name for parameter ", name);
 }
 
-/// The shape nanoGPT gives a parameter: heads are not a dim there.
-std::vector<std::int64_t> their_shape(const Parameter& p) {
+/// How nanoGPT lays a parameter out: our dims in `order`, then `shape`.
+struct Layout {
+  std::vector<std::int64_t> order;
+  std::vector<std::int64_t> shape;
+};
+
+/// Heads are not a dim there, and the chain of a ring's cores shows in theirs:
+/// [r_1, N, r_2], …, [r_{E+1}, I, r_{E+2}], [r_{E+2}, O, r_1].
+Layout their_layout(const Parameter& p) {
   const auto& s = p.global_shape;
-  if (p.name.ends_with("attn.qkv")) return {s[0] * s[1] * s[2], s[3]};
-  if (p.name.ends_with("attn.qkv_bias")) return {s[0] * s[1] * s[2]};
-  if (p.name.ends_with("attn.proj")) return {s[0], s[1] * s[2]};
-  if (p.name.ends_with("input_bias")) return {1, s[0]};
-  return s;
+  std::vector<std::int64_t> same(s.size());
+  std::iota(same.begin(), same.end(), 0);
+  if (p.name.ends_with("attn.qkv")) return {same, {s[0] * s[1] * s[2], s[3]}};
+  if (p.name.ends_with("attn.qkv_bias")) return {same, {s[0] * s[1] * s[2]}};
+  if (p.name.ends_with("attn.proj")) return {same, {s[0], s[1] * s[2]}};
+  if (p.name.ends_with("input_bias")) {
+    if (s.size() == 1) return {same, {1, s[0]}};
+    return {same, {s[0], 1, s[1]}};
+  }
+  if (s.size() < 3) return {same, s};
+  if (p.name.ends_with("output")) return {{2, 0, 1}, {s[2], s[0], s[1]}};
+  return {{1, 0, 2}, {s[1], s[0], s[2]}};
+}
+
+at::Tensor to_theirs(const Parameter& p, const at::Tensor& ours) {
+  const Layout layout = their_layout(p);
+  return ours.permute(layout.order).reshape(layout.shape).contiguous();
+}
+
+at::Tensor from_theirs(const Parameter& p, const at::Tensor& theirs) {
+  const auto order = their_layout(p).order;
+  std::vector<std::int64_t> permuted, inverse(order.size());
+  for (std::size_t d = 0; d < order.size(); ++d) {
+    permuted.push_back(p.global_shape[order[d]]);
+    inverse[order[d]] = static_cast<std::int64_t>(d);
+  }
+  return theirs.reshape(permuted).permute(inverse).contiguous();
+}
+
+/// The dim of an input factor [I, R] or [r, I, r'] that runs over inputs.
+std::int64_t dim_of_inputs(const at::Tensor& factor) {
+  return factor.dim() - 2;
 }
 
 }  // namespace
@@ -122,10 +161,10 @@ NamedTensors to_nanogpt(const ParameterRegistry& registry,
   // The rows of an input factor are registered before its bias row.
   for (const Parameter& p : registry.parameters()) {
     const Location location = locate(registry, p.name);
-    const at::Tensor value = whole.at(p.name).reshape(their_shape(p));
+    const at::Tensor value = to_theirs(p, whole.at(p.name));
     at::Tensor& target = out.tensors[location.name];
     target = location.part == Location::Part::last_row
-                 ? at::cat({target, value})
+                 ? at::cat({target, value}, dim_of_inputs(target))
                  : value;
   }
   return out;
@@ -138,22 +177,27 @@ NamedTensors from_nanogpt(const ParameterRegistry& registry,
   for (const Parameter& p : registry.parameters()) {
     const Location location = locate(registry, p.name);
     at::Tensor value = nanogpt.at(location.name);
-    const std::int64_t rows = value.size(0);
-    if (location.part == Location::Part::last_row) {
-      value = value.narrow(0, rows - 1, 1);
-    } else if (location.part == Location::Part::all_but_last_row) {
-      value = value.narrow(0, 0, rows - 1);
+    const auto expected = their_layout(p).shape;
+    const auto expect = [&](bool fits) {
+      require(fits,
+              location.name,
+              ": shape ",
+              nanogpt.at(location.name).sizes(),
+              " does not hold the ",
+              at::IntArrayRef(expected),
+              " expected for ",
+              p.name);
+    };
+    if (location.part != Location::Part::all) {
+      expect(value.dim() == static_cast<std::int64_t>(expected.size()));
+      const std::int64_t dim = dim_of_inputs(value), rows = value.size(dim);
+      expect(rows > 1);
+      value = location.part == Location::Part::last_row
+                  ? value.narrow(dim, rows - 1, 1)
+                  : value.narrow(dim, 0, rows - 1);
     }
-    const auto expected = their_shape(p);
-    require(value.sizes() == at::IntArrayRef(expected),
-            location.name,
-            ": shape ",
-            value.sizes(),
-            ", expected ",
-            at::IntArrayRef(expected),
-            " for ",
-            p.name);
-    out.tensors[p.name] = value.reshape(p.global_shape).contiguous();
+    expect(value.sizes() == at::IntArrayRef(expected));
+    out.tensors[p.name] = from_theirs(p, value);
   }
   return out;
 }

@@ -8,8 +8,10 @@ namespace mumoe::model {
 /// Weights of a GPT-2 under the names and in the shapes that nanoGPT-style
 /// checkpoints use: `transformer.h.0.attn.c_attn.weight` [3C, C] …, a μMoE
 /// block's under `mlp.MuMoE_layer`, the bias row as the last row of an input
-/// factor. `whole` holds every parameter of `registry` by its global name and
-/// in its global shape (fewer is an error).
+/// factor. A ring's or train's factors are [r, N, r'], [r, I + 1, r'] and
+/// [r', O, r_1] there; Tucker has no such names (`InputError`). `whole` holds
+/// every parameter of `registry` by its global name and in its global shape
+/// (fewer is an error).
 NamedTensors to_nanogpt(const dist::ParameterRegistry& registry,
                         const NamedTensors& whole);
 

@@ -106,7 +106,8 @@ at::Tensor MuMoEBlock::forward(const at::Tensor& x,
        .mixing = config_.mixing,
        .support_only = config_.gate.activation != GateActivation::softmax,
        .recompute = config_.recompute,
-       .gradients_in_place = config_.gradients_in_place});
+       .gradients_in_place = config_.gradients_in_place,
+       .report = &last_mixing_});
   coefficients.clear();
   for (const auto& level : a) coefficients.push_back(level.detach());
   auto shape = x.sizes().vec();

@@ -79,6 +79,9 @@ class MuMoEBlock {
   /// without a graph, by the running statistics of a batch-norm gate.
   std::vector<at::Tensor> coefficients(const at::Tensor& x) const;
 
+  /// How the last forward pass mixed the experts.
+  const MixingReport& last_mixing() const { return last_mixing_; }
+
   /// Whether a batch-norm gate uses and updates statistics of the batch (it
   /// does, to begin with) or uses the running ones.
   void set_training(bool training);
@@ -122,6 +125,7 @@ class MuMoEBlock {
   std::vector<Factors> layers_;
   /// One [N_e] a level; undefined while nothing is edited.
   std::vector<at::Tensor> scales_;
+  mutable MixingReport last_mixing_;
 };
 
 /// Multiplies the rows of `expert` in the factors of that level by `factor`, in

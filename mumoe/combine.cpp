@@ -91,14 +91,28 @@ double sparse_mixing_threshold(at::ScalarType dtype) {
   return dtype == at::kBFloat16 ? 0.18 : 0.35;
 }
 
-SparseLevels choose_mixing(const Tensors& coefficients, Mixing mixing) {
+SparseLevels choose_mixing(const Tensors& coefficients,
+                           Mixing mixing,
+                           MixingReport* report) {
   SparseLevels sparse;
+  double active = 0, all = 0;
   for (const auto& a : coefficients) {
-    sparse.push_back(mixing == Mixing::sparse ||
-                     (mixing == Mixing::automatic &&
-                      static_cast<double>(active_count(a)) <=
-                          sparse_mixing_threshold(a.scalar_type()) *
-                              static_cast<double>(a.numel())));
+    bool chosen = mixing == Mixing::sparse;
+    if (mixing == Mixing::automatic || report != nullptr) {
+      const auto count = static_cast<double>(active_count(a));
+      const auto numel = static_cast<double>(a.numel());
+      active += count;
+      all += numel;
+      if (mixing == Mixing::automatic) {
+        chosen = count <= sparse_mixing_threshold(a.scalar_type()) * numel;
+      }
+    }
+    sparse.push_back(chosen);
+  }
+  if (report != nullptr) {
+    report->sparse =
+        std::find(sparse.begin(), sparse.end(), true) != sparse.end();
+    report->active = all > 0 ? active / all : 1;
   }
   return sparse;
 }

@@ -27,8 +27,17 @@ enum class Mixing { automatic, dense, sparse };
 /// What was chosen: whether level e is mixed sparsely.
 using SparseLevels = std::vector<bool>;
 
+/// What a forward pass mixed.
+struct MixingReport {
+  bool sparse = false;  ///< Whether any level was mixed sparsely.
+  /// Share of the coefficients, of all levels, that are not zero.
+  double active = 1;
+};
+
+/// `report`, if given, receives the outcome.
 SparseLevels choose_mixing(const std::vector<at::Tensor>& coefficients,
-                           Mixing mixing);
+                           Mixing mixing,
+                           MixingReport* report = nullptr);
 
 /// The share of coefficients that are not zero at or below which `automatic`
 /// mixes sparsely, for products of this dtype.

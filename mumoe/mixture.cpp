@@ -349,7 +349,8 @@ at::Tensor mixture(const Tensors& coefficients,
     plan.form[l] = static_cast<std::int64_t>(layers[l].form);
     plan.bias[l] = layers[l].input_bias.defined();
   }
-  const SparseLevels sparse = choose_mixing(o.a, options.mixing);
+  const SparseLevels sparse =
+      choose_mixing(o.a, options.mixing, options.report);
   for (std::size_t e = 0; e < sparse.size(); ++e) {
     plan.sparse |= static_cast<std::int64_t>(sparse[e]) << e;
   }

@@ -25,6 +25,8 @@ struct MixtureOptions {
   /// themselves (see `FactorGradients`); for .backward(), not for
   /// torch::autograd::grad.
   bool gradients_in_place = false;
+  /// Receives how experts were mixed.
+  MixingReport* report = nullptr;
 };
 
 /// The affine layer norm that a block's experts see its input through;

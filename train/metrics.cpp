@@ -51,6 +51,7 @@ std::string to_json(const StepReport& r) {
                   r.dp_bytes,
                   r.tp_bytes,
                   number(r.rss_mib));
+  if (r.active_share) line += R"(,"active_share":)" + number(*r.active_share);
   if (r.val_loss) line += R"(,"val_loss":)" + number(*r.val_loss);
   return line + "}";
 }

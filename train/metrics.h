@@ -22,6 +22,9 @@ struct StepReport {
   std::int64_t dp_bytes = 0;
   std::int64_t tp_bytes = 0;
   double rss_mib = 0;
+  /// Mean share of active experts, over the blocks, tokens and ranks of the
+  /// step; none in a dense model.
+  std::optional<double> active_share;
   /// Mean over the evaluation windows, nats a token; after this step, if at
   /// all.
   std::optional<double> val_loss;

@@ -21,6 +21,19 @@ double milliseconds_since(Clock::time_point start) {
       .count();
 }
 
+/// "step 12: experts are mixed sparsely (9.1 % active)"
+std::string describe_sparse_mixing(const StepReport& report,
+                                   const model::MixingSummary& mixing) {
+  return fmt::format("step {}: experts are mixed sparsely{} ({:.1f} % active)",
+                     report.step,
+                     mixing.sparse_blocks == mixing.blocks
+                         ? ""
+                         : fmt::format(" in {} of {} blocks",
+                                       mixing.sparse_blocks,
+                                       mixing.blocks),
+                     100 * report.active_share.value_or(1));
+}
+
 }  // namespace
 
 void TrainerConfig::validate() const {
@@ -90,6 +103,7 @@ StepReport Trainer::step() {
   }
 
   at::Tensor loss_sum = at::zeros({}, at::kDouble);
+  double active = 0;
   for (std::int64_t micro = 0; micro < plan_.micro_steps; ++micro) {
     // 1 load
     mesh.set_phase("load");
@@ -98,6 +112,8 @@ StepReport Trainer::step() {
     mesh.set_phase("forward");
     const at::Tensor loss =
         parts_.model.loss(tokens, 1.0 / static_cast<double>(step_tokens));
+    mixing_ = parts_.model.last_mixing();
+    if (mixing_) active += mixing_->active;
     // 3 backward: buckets are reduced while it runs
     mesh.set_phase("backward");
     reducer_.begin(/*last=*/micro + 1 == plan_.micro_steps);
@@ -109,9 +125,10 @@ StepReport Trainer::step() {
   // 4 check: all ranks see the same numbers, so all decide the same
   mesh.set_phase("check");
   const double share = 1.0 / mesh.tp().size();
-  const at::Tensor status = at::stack(
-      {loss_sum * share,
-       at::full({}, parts_.stop_requested() ? 1.0 : 0.0, at::kDouble)});
+  const at::Tensor status =
+      at::stack({loss_sum * share,
+                 at::full({}, parts_.stop_requested() ? 1.0 : 0.0, at::kDouble),
+                 at::full({}, active, at::kDouble)});
   mesh.world().all_reduce(status);
   const double mean_loss = status[0].item<double>();
   stop_ = status[1].item<double>() > 0;
@@ -151,6 +168,11 @@ StepReport Trainer::step() {
   report.dp_bytes = mesh.dp().total_bytes() - dp_bytes;
   report.tp_bytes = mesh.tp().total_bytes() - tp_bytes;
   report.rss_mib = resident_mib();
+  if (mixing_) {
+    report.active_share =
+        status[2].item<double>() /
+        static_cast<double>(plan_.micro_steps * mesh.world().size());
+  }
   return report;
 }
 
@@ -164,6 +186,7 @@ Outcome Trainer::run() {
   const auto due = [&](std::int64_t every) {
     return every > 0 && state_.step % every == 0;
   };
+  bool sparse_seen = false;
   while (state_.step < config_.steps && !stop_) {
     StepReport report = step();
     // 7 evaluate / checkpoint / stop
@@ -174,6 +197,10 @@ Outcome Trainer::run() {
     }
     if (metrics) metrics->write(report);
     progress.show(report);
+    if (!sparse_seen && mixing_ && mixing_->sparse_blocks > 0) {
+      sparse_seen = true;
+      progress.note(describe_sparse_mixing(report, *mixing_));
+    }
     if (report.val_loss) {
       progress.note(fmt::format("step {}: validation loss {:.4f}",
                                 report.step,

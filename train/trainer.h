@@ -98,6 +98,8 @@ class Trainer {
   RunState state_;
   std::unique_ptr<TokenBatches> batches_;
   bool stop_ = false;
+  /// Of the last micro-batch of this rank.
+  std::optional<model::MixingSummary> mixing_;
   std::optional<double> val_loss_;
 };
 

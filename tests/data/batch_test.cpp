@@ -3,10 +3,14 @@
 #include <numeric>
 #include <vector>
 
-#include "tests/data/scratch.h"
+#include "tests/support/errors.h"
+#include "tests/support/scratch.h"
 
 namespace mumoe::data {
 namespace {
+
+using testing::expect_input_error;
+using testing::ScratchFolder;
 
 using Firsts = std::vector<std::uint64_t>;
 

@@ -2,10 +2,14 @@
 
 #include "base/file.h"
 #include "data/process.h"
-#include "tests/data/scratch.h"
+#include "tests/support/errors.h"
+#include "tests/support/scratch.h"
 
 namespace mumoe::data {
 namespace {
+
+using testing::expect_input_error;
+using testing::ScratchFolder;
 
 namespace fs = std::filesystem;
 

@@ -4,10 +4,14 @@
 
 #include "base/file.h"
 #include "data/token_file.h"
-#include "tests/data/scratch.h"
+#include "tests/support/errors.h"
+#include "tests/support/scratch.h"
 
 namespace mumoe::data {
 namespace {
+
+using testing::expect_input_error;
+using testing::ScratchFolder;
 
 namespace fs = std::filesystem;
 
@@ -173,7 +177,7 @@ TEST(Prepare, UnusableSourcesAreNamed) {
 }
 
 /// The default corpus, as the default run sees it. Fetches it at first use.
-class Speeches : public testing::TestWithParam<const char*> {};
+class Speeches : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(Speeches, ComeBackFromTheirTokens) {
   const ScratchFolder folder;
@@ -203,7 +207,7 @@ TEST_P(Speeches, ComeBackFromTheirTokens) {
 
 INSTANTIATE_TEST_SUITE_P(Tokenizers,
                          Speeches,
-                         testing::Values("bytes", "gpt2"),
+                         ::testing::Values("bytes", "gpt2"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

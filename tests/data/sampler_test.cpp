@@ -7,10 +7,12 @@
 #include <set>
 #include <vector>
 
-#include "tests/data/scratch.h"
+#include "tests/support/errors.h"
 
 namespace mumoe::data {
 namespace {
+
+using testing::expect_input_error;
 
 using Items = std::vector<std::uint64_t>;
 

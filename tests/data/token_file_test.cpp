@@ -5,10 +5,14 @@
 #include <vector>
 
 #include "base/file.h"
-#include "tests/data/scratch.h"
+#include "tests/support/errors.h"
+#include "tests/support/scratch.h"
 
 namespace mumoe::data {
 namespace {
+
+using testing::expect_input_error;
+using testing::ScratchFolder;
 
 using Tokens = std::vector<std::uint16_t>;
 

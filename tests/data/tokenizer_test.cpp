@@ -6,10 +6,14 @@
 #include "data/bpe.h"
 #include "data/fetch.h"
 #include "data/words.h"
-#include "tests/data/scratch.h"
+#include "tests/support/errors.h"
+#include "tests/support/scratch.h"
 
 namespace mumoe::data {
 namespace {
+
+using testing::expect_input_error;
+using testing::ScratchFolder;
 
 using Ids = std::vector<std::int32_t>;
 
@@ -88,7 +92,7 @@ TEST(Utf8Length, TellsWellFormedFromNot) {
                                      "\xF4\x90\x80\x80",
                                      "\xF5\x80\x80\x80",
                                      "\xF1\x80\x80"}) {
-    EXPECT_EQ(length(bad), 0) << testing::PrintToString(bad);
+    EXPECT_EQ(length(bad), 0) << ::testing::PrintToString(bad);
   }
 }
 
@@ -117,7 +121,7 @@ TEST(WordSplitter, CutsAsThePatternSays) {
             (Words{"ab", "\xFF", "\xFE", "cd"}));
 }
 
-class Bpe : public testing::Test {
+class Bpe : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     tokenizer_ = std::make_unique<BpeTokenizer>(fetch_bpe_folder());

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "dist/self_communicator.h"
+#include "launch/compute.h"
 #include "launch/option_table.h"
 #include "launch/run_directory.h"
 
@@ -69,21 +70,27 @@ TEST_F(ConfigFile, CommandLineWinsAndOriginsAreKept) {
 }
 
 TEST_F(ConfigFile, ResolvedTextReadsBackTheSame) {
-  const auto line = read_command_line({"--optimizer.lr",
-                                       "0.00061",
-                                       "--train.precision",
-                                       "bf16",
-                                       "--train.micro_batch",
-                                       "4",
-                                       "--data.tokenizer",
-                                       "gpt2",
-                                       "--model.gate_norm",
-                                       "none",
-                                       "--train.out",
-                                       "some where"});
-  const auto again = read_config(write(to_config_text(line.options)));
-  EXPECT_EQ(to_map(again), to_map(line.options));
-  EXPECT_EQ(again.model.vocab, 50304);
+  const std::vector<std::vector<std::string>> lines = {
+      {"--optimizer.lr=0.00061",
+       "--train.precision=bf16",
+       "--train.micro_batch=4",
+       "--data.tokenizer=gpt2",
+       "--model.gate_norm=none",
+       "--train.out=some where"},
+      {"--model.mlp=tr", "--model.rank=paper"},
+      {"--model.mlp=tt", "--model.experts=16,4", "--model.level_noise=0.5"},
+      {"--model.mlp=tucker", "--model.rank=3,20,21", "--train.recompute"},
+      {"--model.gate=top_k", "--model.gate_top_k=7", "--train.mixing=sparse"},
+      {"--model.gate=softmax", "--train.gemm=mkl", "--model.mlp=dense"}};
+  for (const auto& arguments : lines) {
+    SCOPED_TRACE(arguments[0]);
+    const Options options = read_command_line(arguments).options;
+    const Options again = read_config(write(to_config_text(options)));
+    EXPECT_EQ(to_map(again), to_map(options));
+    EXPECT_EQ(again.model.ranks, options.model.ranks);
+    EXPECT_EQ(again.model.gemm, options.model.gemm);
+    EXPECT_EQ(again.model.block().form, options.model.block().form);
+  }
 }
 
 TEST_F(ConfigFile, MistakesInFilesNameTheFile) {
@@ -116,7 +123,14 @@ TEST(CommandLine, MistakesAreOneLineThatNamesTheKey) {
                   {"train.steps"});
   expect_contains(refusal({"--optimizer.lr", "-1"}), {"optimizer.lr"});
   expect_contains(refusal({"--optimizer.lr", "nan"}), {"optimizer.lr"});
-  expect_contains(refusal({"--model.mlp", "tr"}), {"model.mlp", "dense, cp"});
+  expect_contains(refusal({"--model.mlp", "moe"}),
+                  {"model.mlp = moe", "dense, cp, tr, tt, tucker"});
+  expect_contains(refusal({"--train.gemm", "cublas"}),
+                  {"train.gemm = cublas", "auto, mkl, onednn"});
+  expect_contains(refusal({"--train.mixing", "often"}),
+                  {"train.mixing = often", "auto, dense, sparse"});
+  expect_contains(refusal({"--train.recompute", "often"}),
+                  {"train.recompute = often", "yes or no"});
   expect_contains(refusal({"--model.heads", "5"}), {"model.heads"});
   expect_contains(refusal({"--model.experts", "4,,2"}), {"model.experts"});
   expect_contains(refusal({"--train.resume", "maybe"}), {"yes or no"});
@@ -125,6 +139,111 @@ TEST(CommandLine, MistakesAreOneLineThatNamesTheKey) {
   expect_contains(refusal({"--schedule.warmup", "900"}), {"schedule.warmup"});
   expect_contains(refusal({"--parallel.deadline", "inf"}), {"finite"});
   expect_contains(refusal({"--parallel.deadline", "0.1"}), {"1000000 seconds"});
+}
+
+// A small GPT-2, so that the numbers can be checked by hand.
+Options small(std::vector<std::string> arguments) {
+  arguments.insert(arguments.end(),
+                   {"--model.width=256",
+                    "--model.hidden=1024",
+                    "--model.heads=4",
+                    "--model.depth=1"});
+  return read_command_line(arguments).options;
+}
+
+TEST(Ranks, AutomaticOnesMatchTheDenseMlp) {
+  using Ranks = std::vector<std::int64_t>;
+  const std::map<std::string, Ranks> expected = {
+      // 256 · 64 + 2 · 256 + R (2 · 64 + 256 + 2 · 1024 + 256 + 2)
+      {"cp", {188}},
+      {"tr", {4, 4, 49}},
+      {"tt", {1, 4, 79}},
+      {"tucker", {16, 91, 91}}};
+  const std::int64_t dense = 2 * 256 * 1024 + 256;
+  for (const auto& [mlp, ranks] : expected) {
+    SCOPED_TRACE(mlp);
+    const Options options = small({"--model.mlp=" + mlp, "--model.experts=64"});
+    EXPECT_EQ(options.model.ranks, ranks);
+    BlockConfig block = options.model.block();
+    EXPECT_LE(MuMoEBlock::parameter_count(block), dense);
+    block.ranks.back() += 1;
+    if (mlp == "tucker") block.ranks[1] += 1;
+    EXPECT_GT(MuMoEBlock::parameter_count(block), dense);
+    // What is printed are the ranks themselves.
+    std::string text = to_map(options).at("model.rank");
+    EXPECT_EQ(parse_list(text), ranks);
+  }
+  // Biases give the dense MLP 1024 + 256 + 256 more: enough for one rank more.
+  EXPECT_EQ(small({"--model.experts=64", "--model.bias"}).model.ranks,
+            (Ranks{189}));
+  EXPECT_EQ(small({"--model.experts=8,8"}).model.ranks.size(), 1u);
+  EXPECT_EQ(small({"--model.mlp=tr", "--model.experts=8,8"}).model.ranks.size(),
+            4u);
+}
+
+TEST(Ranks, OfThePaperAndGivenOnes) {
+  using Ranks = std::vector<std::int64_t>;
+  const auto ranks = [](const std::vector<std::string>& arguments) {
+    return read_command_line(arguments).options.model.ranks;
+  };
+  EXPECT_EQ(ranks({"--model.rank=paper"}), (Ranks{556}));
+  EXPECT_EQ(ranks({"--model.rank=paper", "--model.experts=64"}), (Ranks{599}));
+  EXPECT_EQ(ranks({"--model.rank=paper", "--model.mlp=tr"}),
+            (Ranks{4, 4, 149}));
+  expect_contains(refusal({"--model.rank=paper", "--model.experts=100"}),
+                  {"model.rank = paper", "100 experts", "64 or 256"});
+  expect_contains(refusal({"--model.rank=paper", "--model.mlp=tucker"}),
+                  {"model.rank = paper", "cp or tr"});
+  expect_contains(refusal({"--model.rank=paper", "--model.experts=16,16"}),
+                  {"model.rank = paper", "one level"});
+  EXPECT_EQ(ranks({"--model.rank=77"}), (Ranks{77}));
+  EXPECT_EQ(ranks({"--model.rank=77", "--model.mlp=tr"}), (Ranks{4, 4, 77}));
+  EXPECT_EQ(ranks({"--model.rank=77", "--model.mlp=tt"}), (Ranks{1, 4, 77}));
+  EXPECT_EQ(ranks({"--model.rank=77", "--model.mlp=tucker"}),
+            (Ranks{16, 77, 77}));
+  EXPECT_EQ(ranks({"--model.rank=2,3,4", "--model.mlp=tucker"}),
+            (Ranks{2, 3, 4}));
+  expect_contains(refusal({"--model.rank=2,3,4"}),
+                  {"model.rank = 2,3,4", "expected 1 (R)"});
+  expect_contains(refusal({"--model.rank=2,3,4", "--model.mlp=tt"}),
+                  {"model.rank = 2,3,4", "r_1 = 2"});
+  expect_contains(refusal({"--model.rank=0"}), {"model.rank = 0"});
+  expect_contains(refusal({"--model.rank=most"}),
+                  {"model.rank = most", "auto, paper, or whole numbers"});
+  expect_contains(refusal({"--model.rank=999999999999999999"}),
+                  {"model.rank = 999999999999999999", "2^56"});
+  expect_contains(refusal({"--model.experts=999999999"}),
+                  {"model.rank = auto", "999999999 experts", "with rank 1"});
+}
+
+TEST(Gates, RangesNameTheKey) {
+  const auto& gate =
+      read_command_line({"--model.gate=top_k", "--model.gate_top_k=3"})
+          .options.model.gate;
+  EXPECT_EQ(gate.activation, GateActivation::top_k);
+  EXPECT_EQ(gate.top_k, 3);
+  EXPECT_EQ(
+      read_command_line({"--model.gate=softmax"}).options.model.gate.activation,
+      GateActivation::softmax);
+  expect_contains(refusal({"--model.gate=relu"}),
+                  {"model.gate = relu", "entmax15, softmax, top_k"});
+  expect_contains(refusal({"--model.gate=top_k"}),
+                  {"model.gate_top_k = 0", "1 to 256"});
+  expect_contains(refusal({"--model.gate=top_k",
+                           "--model.gate_top_k=5",
+                           "--model.experts=16,4"}),
+                  {"model.gate_top_k = 5", "1 to 4"});
+  expect_contains(refusal({"--model.gate_norm=batch"}),
+                  {"model.gate_norm = batch", "mix positions"});
+  expect_contains(refusal({"--model.level_noise=-0.5"}),
+                  {"model.level_noise = -0.5", "at least 0"});
+  expect_contains(refusal({"--model.experts=4,0"}),
+                  {"model.experts = 4,0", "1 or more"});
+  expect_contains(refusal({"--model.experts=2,2,2,2,2"}),
+                  {"model.experts = 2,2,2,2,2", "1 to 4"});
+  // Other keys are judged before ranks are chosen with them.
+  expect_contains(refusal({"--model.width=0"}), {"model.width = 0"});
+  expect_contains(refusal({"--model.hidden=-1"}), {"model.hidden = -1"});
 }
 
 TEST(CommandLine, SubcommandsTakeWhatIsTheirs) {
@@ -175,6 +294,40 @@ TEST(Recipes, AreReadAndHoldTheParametersTheyPromise) {
   EXPECT_EQ(found, promised.size());
 }
 
+TEST(Settings, AutomaticChoicesAreMadeOnceAndReplayed) {
+  const auto self = dist::make_self_communicator(at::kCPU);
+  for (const GemmLibrary library : {GemmLibrary::mkl, GemmLibrary::onednn}) {
+    // As if this library had been the faster one when the run began.
+    const std::string name(to_string(library));
+    Options options = read_command_line({"--train.gemm=" + name}).options;
+    choose_compute(options, *self);
+    const auto stored = settings_that_matter(options, {});
+    EXPECT_EQ(stored.at("train.gemm"), name);
+    EXPECT_NE(stored.at("train.precision"), "auto");
+
+    Options resumed = read_command_line({}).options;
+    replay_choices(resumed, stored);
+    choose_compute(resumed, *self);
+    EXPECT_EQ(resumed.model.gemm, library);
+    EXPECT_NO_THROW(
+        check_resumable(stored, settings_that_matter(resumed, {}), "run"));
+
+    // A choice of the user's own is not overruled, but refused.
+    Options other = read_command_line({name == "mkl" ? "--train.gemm=onednn"
+                                                     : "--train.gemm=mkl"})
+                        .options;
+    replay_choices(other, stored);
+    choose_compute(other, *self);
+    EXPECT_THROW(
+        check_resumable(stored, settings_that_matter(other, {}), "run"),
+        InputError);
+  }
+  Options options = read_command_line({}).options;
+  choose_compute(options, *self);
+  EXPECT_EQ(options.model.gemm, fastest_gemm_library());
+  EXPECT_NE(to_map(options).at("train.gemm"), "auto");
+}
+
 TEST(Settings, WhatMattersToAResumedRunIsCompared) {
   Options options = read_command_line({}).options;
   data::PreparedData data;
@@ -205,6 +358,16 @@ TEST(Settings, WhatMattersToAResumedRunIsCompared) {
   expect_refused([](Options& o) { o.schedule.lr = 5e-4; }, "optimizer.lr");
   expect_refused([](Options& o) { o.precision = Precision::fp64; },
                  "train.precision");
+  expect_refused([](Options& o) { o.gemm = GemmChoice::mkl; }, "train.gemm");
+  expect_refused([](Options& o) { o.model.mixing = Mixing::sparse; },
+                 "train.mixing");
+  expect_refused([](Options& o) { o.model.ranks = {5}; }, "model.rank");
+  expect_refused([](Options& o) { o.model.mlp = model::MlpKind::tt; },
+                 "model.mlp");
+  expect_refused([](Options& o) { o.model.level_noise = 1; },
+                 "model.level_noise");
+  expect_refused([](Options& o) { o.model.gate.top_k = 1; },
+                 "model.gate_top_k");
   data.train.hash = "b";
   EXPECT_THROW(
       check_resumable(stored, settings_that_matter(options, data), "run"),

@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <map>
+#include <memory>
+
 #include "base/error.h"
 #include "dist/flat_buckets.h"
 #include "dist/self_communicator.h"
@@ -112,33 +115,94 @@ TEST(Gpt2, InitialStatistics) {
   EXPECT_TRUE(value("ln_f.weight").eq(1).all().item<bool>());
 }
 
-TEST(Gpt2, WeightsSurviveNanogptNames) {
-  for (const MlpKind mlp : {MlpKind::cp, MlpKind::dense}) {
+/// A model with weights of its own, and all of them under nanoGPT's names.
+struct Exported {
+  explicit Exported(const Gpt2Config& config)
+      : self(dist::make_self_communicator(at::kCPU)),
+        registry(*self, at::kFloat, at::kCPU),
+        gpt2(config, registry),
+        buckets(registry, 1 << 10) {
+    buckets.initialise(2);
+    whole = testing::whole_tensors(buckets, &dist::Bucket::master);
+    theirs = to_nanogpt(registry, whole);
+  }
+  std::unique_ptr<dist::Communicator> self;
+  dist::ParameterRegistry registry;
+  Gpt2 gpt2;
+  dist::FlatBuckets buckets;
+  NamedTensors whole;
+  NamedTensors theirs;
+};
+
+TEST(NanogptWeights, SurviveTheirNamesAndLayouts) {
+  const std::map<MlpKind, std::vector<std::int64_t>> ranks = {
+      {MlpKind::dense, {3}},
+      {MlpKind::cp, {3}},
+      {MlpKind::tr, {2, 3, 4, 6}},
+      {MlpKind::tt, {1, 2, 3, 4}}};
+  for (const auto& [mlp, r] : ranks) {
     for (const bool bias : {false, true}) {
+      SCOPED_TRACE(concat("mlp ", static_cast<int>(mlp), ", bias ", bias));
       Gpt2Config config = small();
       config.mlp = mlp;
       config.bias = bias;
       config.expert_bias = bias;
       config.experts = {5, 2};
-      const auto self = dist::make_self_communicator(at::kCPU);
-      dist::ParameterRegistry registry(*self, at::kFloat, at::kCPU);
-      const Gpt2 gpt2(config, registry);
-      dist::FlatBuckets buckets(registry, 1 << 10);
-      buckets.initialise(2);
-      const auto whole = testing::whole_tensors(buckets, &dist::Bucket::master);
-      const auto theirs = to_nanogpt(registry, whole);
-      const auto back = from_nanogpt(registry, theirs);
-      ASSERT_EQ(back.tensors.size(), whole.tensors.size());
-      for (const auto& [name, tensor] : whole.tensors) {
+      config.ranks = r;
+      const Exported model(config);
+      const auto back = from_nanogpt(model.registry, model.theirs);
+      ASSERT_EQ(back.tensors.size(), model.whole.tensors.size());
+      for (const auto& [name, tensor] : model.whole.tensors) {
         EXPECT_TRUE(at::equal(back.at(name), tensor)) << name;
       }
-      NamedTensors broken = theirs;
+      for (const auto& [name, tensor] : model.theirs.tensors) {
+        EXPECT_TRUE(tensor.is_contiguous()) << name;
+      }
+      NamedTensors broken = model.theirs;
       broken.tensors["transformer.wte.weight"] = at::zeros({2, 2});
-      EXPECT_THROW(from_nanogpt(registry, broken), InputError);
+      EXPECT_THROW(from_nanogpt(model.registry, broken), InputError);
       broken.tensors.erase("transformer.wte.weight");
-      EXPECT_THROW(from_nanogpt(registry, broken), InputError);
+      EXPECT_THROW(from_nanogpt(model.registry, broken), InputError);
+      if (mlp == MlpKind::dense) continue;
+      for (const std::vector<std::int64_t>& shape :
+           {std::vector<std::int64_t>{7}, {1, 1, 1}}) {
+        broken = model.theirs;
+        broken.tensors["transformer.h.1.mlp.MuMoE_layer.MuMoE2.factors.2"] =
+            at::zeros(shape);
+        EXPECT_THROW(from_nanogpt(model.registry, broken), InputError);
+      }
     }
   }
+}
+
+// The published chain of cores: [r_1, N, r_2], [r_2, I + 1, r_3], [r_3, O,
+// r_1].
+TEST(NanogptWeights, ARingsFactorsAreAChain) {
+  Gpt2Config config = small();
+  config.mlp = MlpKind::tr;
+  config.ranks = {2, 3, 4};
+  const Exported model(config);
+  const auto theirs = [&](int k) {
+    return model.theirs.at(
+        concat("transformer.h.1.mlp.MuMoE_layer.MuMoE2.factors.", k));
+  };
+  const auto ours = [&](const std::string& name) {
+    return model.whole.at("h.1.mlp.layer2." + name);
+  };
+  EXPECT_EQ(theirs(0).sizes(), (at::IntArrayRef{2, 5, 3}));
+  EXPECT_EQ(theirs(1).sizes(), (at::IntArrayRef{3, 17, 4}));
+  EXPECT_EQ(theirs(2).sizes(), (at::IntArrayRef{4, 8, 2}));
+  EXPECT_TRUE(at::equal(theirs(0).select(1, 4), ours("expert.0")[4]));
+  EXPECT_TRUE(at::equal(theirs(1).select(1, 9), ours("input")[9]));
+  EXPECT_TRUE(at::equal(theirs(1).select(1, 16), ours("input_bias")));
+  EXPECT_TRUE(at::equal(theirs(2).select(1, 7), ours("output")[7].t()));
+}
+
+TEST(NanogptWeights, TuckerHasNoNamesThere) {
+  Gpt2Config config = small();
+  config.mlp = MlpKind::tucker;
+  config.ranks = {2, 3, 4};
+  EXPECT_THROW(Exported{config}, InputError);
 }
 
 TEST(Gpt2, BadShapesAreRefusedByKey) {

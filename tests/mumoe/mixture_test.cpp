@@ -271,6 +271,16 @@ TEST(Mixture, ZerosDecideHowExpertsAreMixed) {
   EXPECT_EQ(choose_mixing({even, one}, Mixing::automatic),
             (SparseLevels{false, true}));
   EXPECT_EQ(choose_mixing({even}, Mixing::sparse), SparseLevels{true});
+  for (const Mixing mixing :
+       {Mixing::automatic, Mixing::dense, Mixing::sparse}) {
+    MixingReport report;
+    choose_mixing({even, one}, mixing, &report);
+    EXPECT_EQ(report.sparse, mixing != Mixing::dense);
+    EXPECT_DOUBLE_EQ(
+        report.active,
+        (even.count_nonzero() + one.count_nonzero()).item<double>() /
+            static_cast<double>(even.numel() + one.numel()));
+  }
   EXPECT_EQ(choose_mixing({one}, Mixing::dense), SparseLevels{false});
 }
 

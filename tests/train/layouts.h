@@ -22,6 +22,15 @@ inline void expect_same_run_as_one_rank(dist::Communicator& world,
   run.micro_batch = micro_batch;
   const RunResult found = train_small(world, run);
   ASSERT_EQ(found.losses.size(), control.losses.size());
+  const bool mixes = mlp != model::MlpKind::dense;
+  ASSERT_EQ(control.active_shares.size(), mixes ? control.losses.size() : 0);
+  ASSERT_EQ(found.active_shares.size(), control.active_shares.size());
+  for (std::size_t s = 0; s < control.active_shares.size(); ++s) {
+    // Rounding may move a coefficient or two to zero.
+    EXPECT_NEAR(found.active_shares[s], control.active_shares[s], 1e-3);
+    EXPECT_GT(found.active_shares[s], 0);
+    EXPECT_LE(found.active_shares[s], 1 + 1e-12);
+  }
   EXPECT_LT(control.losses.back(), 0.9 * control.losses.front())
       << "the run learns something";
   for (std::size_t s = 0; s < control.losses.size(); ++s) {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <ATen/ATen.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <functional>
@@ -14,31 +13,12 @@
 #include "dist/flat_buckets.h"
 #include "dist/process_mesh.h"
 #include "model/gpt2.h"
+#include "tests/support/scratch.h"
 #include "train/trainer.h"
 
 // A model small enough to train in a test, on tokens made up here.
 
 namespace mumoe::testing {
-
-/// A folder that disappears with the object.
-class ScratchFolder {
- public:
-  explicit ScratchFolder(const std::string& name)
-      : path_(std::filesystem::temp_directory_path() /
-              concat("mumoe_", name, "_", ::getpid(), "_", this)) {
-    std::filesystem::create_directories(path_);
-  }
-  ~ScratchFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 inline constexpr std::int64_t kVocabulary = 19;
 
@@ -84,13 +64,14 @@ inline model::Gpt2Config small_model(model::MlpKind mlp) {
 struct RunResult {
   std::vector<double> losses;
   std::vector<double> norms;
+  std::vector<double> active_shares;  ///< None of a dense model.
   double val_loss = 0;
   at::Tensor weights;  ///< All masters, one after the other.
 };
 
 /// Trains over `world` (data parallel).
 inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
-  const ScratchFolder scratch("small_run");
+  const ScratchFolder scratch;
   const auto train_tokens = make_tokens(scratch.path() / "train.bin", 1);
   const auto val_tokens = make_tokens(scratch.path() / "val.bin", 2);
   dist::ProcessMesh mesh(world, 0, 1);
@@ -127,6 +108,9 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
       const train::StepReport report = trainer.step();
       result.losses.push_back(report.loss);
       result.norms.push_back(report.grad_norm);
+      if (report.active_share) {
+        result.active_shares.push_back(*report.active_share);
+      }
     }
   } else {
     trainer.run();

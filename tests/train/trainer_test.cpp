@@ -42,13 +42,13 @@ void expect_identical_after_resume(dist::Communicator& world,
 TEST(Resume, EndsWithTheSameBits) {
   const auto self = dist::make_self_communicator(at::kCPU);
   for (const auto dtype : {at::kBFloat16, at::kFloat, at::kDouble}) {
-    const ScratchFolder folder("resume");
+    const ScratchFolder folder;
     expect_identical_after_resume(*self, dtype, folder.path());
   }
 }
 
 TEST(Resume, EndsWithTheSameBitsOnTwoRanks) {
-  const ScratchFolder folder("resume2");
+  const ScratchFolder folder;
   dist::ThreadWorld::run(2, [&](dist::Communicator& world) {
     expect_identical_after_resume(world, at::kFloat, folder.path());
   });
@@ -56,7 +56,7 @@ TEST(Resume, EndsWithTheSameBitsOnTwoRanks) {
 
 TEST(Resume, MetricsHoldEveryStepOnce) {
   const auto self = dist::make_self_communicator(at::kCPU);
-  const ScratchFolder folder("metrics");
+  const ScratchFolder folder;
   SmallRun run;
   run.out = folder.path();
   run.steps = 6;
@@ -82,7 +82,7 @@ TEST(Resume, MetricsHoldEveryStepOnce) {
 
 TEST(Checkpoint, KeepsTheNewestAndNamesWhatIsBroken) {
   const auto self = dist::make_self_communicator(at::kCPU);
-  const ScratchFolder folder("checkpoint");
+  const ScratchFolder folder;
   SmallRun run;
   run.out = folder.path();
   for (const std::int64_t steps : {2, 4, 6}) {
@@ -109,7 +109,7 @@ TEST(Checkpoint, KeepsTheNewestAndNamesWhatIsBroken) {
 }
 
 TEST(Checkpoint, AnUnwritableFolderFailsOnAllRanks) {
-  const ScratchFolder folder("unwritable");
+  const ScratchFolder folder;
   // A file where the folder should be stops root as well.
   write_file_atomically(folder.path() / "checkpoints", "in the way");
   std::atomic<int> refused = 0;
@@ -129,7 +129,7 @@ TEST(Checkpoint, AnUnwritableFolderFailsOnAllRanks) {
 TEST(NonFinite, StopsAllRanksBeforeTheWeightsChange) {
   std::atomic<int> stopped = 0;
   dist::ThreadWorld::run(2, [&](dist::Communicator& world) {
-    const ScratchFolder scratch("nonfinite");
+    const ScratchFolder scratch;
     const auto tokens = testing::make_tokens(scratch.path() / "train.bin", 1);
     dist::ProcessMesh mesh(world, 0, 1);
     dist::ParameterRegistry registry(mesh.tp(), at::kFloat, at::kCPU);
@@ -166,10 +166,10 @@ TEST(NonFinite, StopsAllRanksBeforeTheWeightsChange) {
 }
 
 TEST(Stop, ARequestToOneRankStopsAllAfterTheStep) {
-  const ScratchFolder folder("stop");
+  const ScratchFolder folder;
   std::atomic<int> preempted = 0;
   dist::ThreadWorld::run(2, [&](dist::Communicator& world) {
-    const ScratchFolder scratch("stop_tokens");
+    const ScratchFolder scratch;
     const auto tokens = testing::make_tokens(scratch.path() / "train.bin", 1);
     dist::ProcessMesh mesh(world, 0, 1);
     dist::ParameterRegistry registry(mesh.tp(), at::kFloat, at::kCPU);
@@ -208,7 +208,7 @@ TEST(BatchPlan, DealsSamplesEvenlyOrRefuses) {
 }
 
 TEST(TokenBatches, EveryLayoutSeesTheSameSamples) {
-  const ScratchFolder scratch("batches");
+  const ScratchFolder scratch;
   const auto tokens = testing::make_tokens(scratch.path() / "t.bin", 1);
   const data::WindowSampler sampler(5, tokens.size(), 12);
   const auto step_of = [&](int dp_size, std::int64_t micro_batch) {

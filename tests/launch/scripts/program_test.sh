@@ -87,6 +87,13 @@ touch in_the_way
 refused "unwritable run directory" "in_the_way/run" "$mumoe" train --config tiny.cfg --train.out in_the_way/run
 refused "nothing to resume" "holds no checkpoint" "${train[@]}" --train.resume
 refused "nothing to sample from" "out" "$mumoe" sample --run out
+refused "no rank by the authors" "model.rank = paper: cp block" "${train[@]}" --model.rank paper --model.experts 100
+refused "too many experts to keep" "model.gate_top_k = 7: expected 1 to 6" "${train[@]}" --model.gate top_k --model.gate_top_k 7
+refused "batch norm" "model.gate_norm = batch" "${train[@]}" --model.gate_norm batch
+refused "unknown case" "--case gpt3: expected one of dense-gpt2, cp-gpt2" "$mumoe" bench layer --case gpt3
+refused "no rounds" "--rounds 0: expected" "$mumoe" bench layer --rounds 0
+refused "unknown precision" "--precision fp16: expected" "$mumoe" bench layer --precision fp16
+refused "unknown benchmark" "bench: expected what to measure" "$mumoe" bench model
 refused "tensor parallelism" "parallel.tp = 2" "$mpirun" -n 2 "${train[@]}" --parallel.tp 2
 
 # The same bytes, whether stopped at step 7 or not, on two ranks.
@@ -105,13 +112,50 @@ cmp whole.metrics parts.metrics || wrong "the resumed run reports other numbers"
 [[ -s whole/provenance.json && -s whole/config.cfg ]] || wrong "whole/ lacks provenance.json or config.cfg"
 
 before=$(cksum whole/config.cfg whole/metrics.jsonl)
-for change in "--train.batch 8" "--model.rank 4" "--optimizer.lr 2e-3" "--train.seed 5" "--schedule.steps 20"; do
+gemm=$(sed -n 's/^gemm = //p' whole/config.cfg)
+[[ $gemm == mkl || $gemm == onednn ]] || wrong "whole/config.cfg has gemm = $gemm"
+other=mkl
+[[ $gemm == onednn ]] || other=onednn
+for change in "--train.gemm $other" "--train.mixing sparse" "--model.level_noise 0.1" \
+  "--train.batch 8" "--model.rank 4" "--optimizer.lr 2e-3" "--train.seed 5" "--schedule.steps 20"; do
   # shellcheck disable=SC2086  # two words
   refused "resume with $change" "$(cut -c 3- <<<"${change%% *}")" \
     "$mumoe" train --config tiny.cfg --train.out whole --train.resume $change
 done
 refused "a second run in the same folder" "holds a run" "$mumoe" train --config tiny.cfg --train.out whole
 [[ $(cksum whole/config.cfg whole/metrics.jsonl) == "$before" ]] || wrong "a refused run changed the folder"
+
+# Every form of layer and gate takes a few steps; what is printed is what was run.
+losses() { sed 's/.*"loss":\([^,]*\),.*/\1/' "$1/metrics.jsonl"; }
+run() {  # run NAME OPTIONS...
+  quiet "$mumoe" train --config tiny.cfg --train.steps 3 --train.precision fp32 --train.out "$@"
+  cp stdout "$1.log"
+  [[ $(wc -l <"$1/metrics.jsonl") == 3 ]] || wrong "$1: expected 3 steps"
+  grep -q '"active_share":[01]' "$1/metrics.jsonl" || wrong "$1: no active_share in $(head -n 1 "$1/metrics.jsonl")"
+}
+run tr --model.mlp tr --model.rank auto
+run tt --model.mlp tt --model.rank 1,2,3
+run tucker --model.mlp tucker --model.rank 4
+run levels --model.experts 4,3 --model.level_noise 0.5
+run softmax --model.gate softmax
+run top_k --model.gate top_k --model.gate_top_k 2
+quiet "$mumoe" train --config tr/config.cfg --train.steps 5 --train.resume
+[[ $(wc -l <tr/metrics.jsonl) == 5 ]] || wrong "tr: expected 5 steps after going on"
+run recomputed --model.gate softmax --train.recompute
+[[ $(losses recomputed) == "$(losses softmax)" ]] || wrong "recomputed: $(losses recomputed), expected $(losses softmax)"
+grep -q "tr mixtures of 6 experts, rank 4, 4, 2" tr.log || wrong "tr: $(<tr.log)"
+grep -q "^rank = 4,4,2$" tr/config.cfg || wrong "tr: $(grep rank tr/config.cfg)"
+grep -q "^rank = 6,4,4$" tucker/config.cfg || wrong "tucker: $(grep rank tucker/config.cfg)"
+grep -qE "^compute .*, (portable|avx2|avx512|avx512_bf16), fp32 by (mkl|onednn)$" tr.log || wrong "compute: $(<tr.log)"
+grep -q "^step 1: experts are mixed sparsely (33.3 % active)$" top_k.log || wrong "top_k: $(<top_k.log)"
+if grep -q "mixed sparsely" softmax.log; then wrong "softmax: $(<softmax.log)"; fi
+"$mumoe" train --config tr/config.cfg --print-config | sed 's/ *#.*//' >printed
+diff printed tr/config.cfg || wrong "tr: what --print-config shows is not what was run"
+
+quiet "$mumoe" bench layer --case entmax15 --precision fp32 --rounds 1
+grep -q '^entmax15 ' stdout || wrong "bench layer: $(<stdout)"
+quiet "$mumoe" help bench
+grep -q -- '--rounds N' stdout || wrong "help bench: $(<stdout)"
 
 # Numbers that are not finite stop all ranks, with one line and exit code 4.
 code=0

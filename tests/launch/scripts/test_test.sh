@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Tests launch/test in a scratch clone with nothing built and set-up and build replaced: a formatted file passes the
-# formatting check, an unformatted one fails it, and the last line counts both.
+# formatting check, an unformatted one fails it, the last line counts both; and each preset runs the tests that it should.
+# shellcheck disable=SC2065  # launch/test is no test command
 set -euo pipefail
 
 root=$(realpath "$(dirname "$0")/../../..")
@@ -27,3 +28,28 @@ expect() {  # expect TEXT LAST_LINE
 }
 expect $'int main() {\n  return 0;\n}\n' "1 passed, 1 failed"
 expect $'int main(){return 0;}\n' "0 passed, 2 failed"
+
+# A project whose tests are nothing but labels; its release has CUDA, so that no-cuda is run as well.
+cp "$root/CMakePresets.json" .
+cat >CMakeLists.txt <<'CMAKE'
+cmake_minimum_required(VERSION 3.25)
+project(labels LANGUAGES NONE)
+set(NCCL_LIBRARY /usr/lib/libnccl.so CACHE FILEPATH "")
+enable_testing()
+foreach(label fast golden threads mpi slow gpu)
+  add_test(NAME ${label} COMMAND true)
+  set_tests_properties(${label} PROPERTIES LABELS ${label})
+endforeach()
+CMAKE
+cat >launch/build <<'BUILD'
+#!/bin/sh
+exec cmake --preset "$1" >/dev/null 2>&1
+BUILD
+code=0
+launch/test >out 2>&1 </dev/null || code=$?
+[[ $code == 0 ]] || wrong "exit code $code, expected 0: $(<out)"
+for count in "release: 5" "no-cuda: 3" "tsan: 1" "asan: 5"; do
+  grep -q "^test: $count passed, 0 failed" out || wrong "expected '$count passed' in: $(<out)"
+done
+launch/test --gpu >out 2>&1 </dev/null || true
+grep -q "^test: gpu: 1 passed, 0 failed" out || wrong "--gpu: expected one test in: $(<out)"

@@ -6,27 +6,30 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <initializer_list>
 #include <string>
 #include <string_view>
 
 #include "base/error.h"
 
-namespace mumoe::data {
+namespace mumoe::testing {
 
-/// An empty folder of the running test, gone after it.
+/// An empty folder of the running test, gone with the object.
 class ScratchFolder {
  public:
   ScratchFolder() {
-    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-    std::string name = concat("mumoe_data_", test->name(), "_", ::getpid());
+    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
+    std::string name =
+        concat("mumoe_", test->name(), "_", ::getpid(), "_", this);
     // Instances of a parameterised test are called test/instance.
     std::ranges::replace(name, '/', '_');
     path_ = std::filesystem::temp_directory_path() / name;
     std::filesystem::remove_all(path_);
     std::filesystem::create_directories(path_);
   }
-  ~ScratchFolder() { std::filesystem::remove_all(path_); }
+  ~ScratchFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
   ScratchFolder(const ScratchFolder&) = delete;
   ScratchFolder& operator=(const ScratchFolder&) = delete;
 
@@ -45,21 +48,4 @@ class ScratchFolder {
   std::filesystem::path path_;
 };
 
-/// `action` throws an `InputError` of one line that holds all of `parts`.
-template <class Action>
-void expect_input_error(Action action,
-                        std::initializer_list<std::string> parts) {
-  try {
-    action();
-    ADD_FAILURE() << "nothing was thrown";
-  } catch (const InputError& error) {
-    const std::string text = error.what();
-    EXPECT_EQ(text.find('\n'), std::string::npos) << text;
-    for (const std::string& part : parts) {
-      EXPECT_NE(text.find(part), std::string::npos)
-          << "\"" << part << "\" is not in: " << text;
-    }
-  }
-}
-
-}  // namespace mumoe::data
+}  // namespace mumoe::testing
