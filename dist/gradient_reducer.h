@@ -14,10 +14,10 @@ namespace mumoe::dist {
 ///
 /// Each parameter's gradient is added to its place in `Bucket::grad` the moment
 /// autograd has it, and released; where their dtypes agree, the parameter's
-/// .grad is that place during backward, so that products may add to it directly.
-/// In the last micro-step of a step, a bucket is
-/// reduced as soon as its last gradient has come; buckets start strictly in
-/// order, so that all ranks run the same sequence of collectives.
+/// .grad is that place during backward, so that products may add to it
+/// directly. In the last micro-step of a step, a bucket is reduced as soon as
+/// its last gradient has come; buckets start strictly in order, so that all
+/// ranks run the same sequence of collectives.
 ///
 /// Use: begin(last) before each backward, finish() after the last one.
 /// Gradients are sums: the loss carries its own 1/tokens.
