@@ -25,7 +25,7 @@ void combine_forward(Isa isa,
 ///   hadamard:  dq = dc ∘ Πm,  dm_e = dc ∘ (q + b) ∘ Π_{f≠e} m_f
 ///   ring, kronecker:  G = M₁⋯M_E or ⊗m;  dQ = Gᵀ dc,  dG = dc (Q + b)ᵀ,
 ///     and from dG each dm_e by the product rule
-///   da_e[n] = dm_e · U_e[n]
+///   da_e[n] = dm_e · U_e[n], with dm_e as it is stored, after rounding
 template <class E>
 void combine_backward(Isa isa,
                       const CombineShape& shape,

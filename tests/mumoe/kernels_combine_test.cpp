@@ -45,7 +45,10 @@ class Guarded {
   E* data() {
     return size_ == 0 ? nullptr : reinterpret_cast<E*>(bytes_.data()) + kGuard;
   }
-  std::vector<E> values() { return {data(), data() + size_}; }
+  std::vector<E> values() const {
+    const auto* first = reinterpret_cast<const E*>(bytes_.data()) + kGuard;
+    return size_ == 0 ? std::vector<E>{} : std::vector<E>(first, first + size_);
+  }
   /// Whether everything but the elements `first` to `last` − 1 is as it was.
   bool untouched_outside(std::size_t first, std::size_t last) const {
     for (std::size_t i = 0; i < bytes_.size(); ++i) {
@@ -106,14 +109,16 @@ class Combination {
   };
   /// c, c of backward, dq, and of each level dm and da (if wanted).
   std::vector<Output>& outputs() { return outputs_; }
-  /// What the oracle has for them.
+  /// What the oracle has for them; da, after a run, from the dm that was
+  /// stored.
   std::vector<Values> expected(const CombineOutputs& oracle) const {
     std::vector<Values> all{oracle.result,
                             oracle.result,
                             oracle.grad_projection};
     for (int e = 0; e < case_.shape.levels; ++e) {
       all.push_back(oracle.grad_mixed[e]);
-      if (case_.gradients) all.push_back(oracle.grad_coefficients[e]);
+      if (!case_.gradients) continue;
+      all.push_back(grad_coefficients(e, outputs_[all.size() - 1].values));
     }
     return all;
   }
@@ -121,6 +126,24 @@ class Combination {
   kernels::CombineBackward<E>& backward() { return backward_; }
 
  private:
+  /// dm_e · U_e[n] where a_e is not zero.
+  Values grad_coefficients(int e, const Guarded<E>& grad_mixed) const {
+    const std::int64_t experts = case_.shape.experts[e];
+    const std::int64_t width = case_.shape.mixed[e];
+    const auto dm = grad_mixed.values(), u = u_[e].values();
+    const auto a = a_[e].values();
+    Values da(case_.rows * experts);
+    for (std::size_t i = 0; i < da.size(); ++i) {
+      if (kernels::load_value(a[i]) == 0) continue;
+      const auto t = static_cast<std::int64_t>(i) / experts;
+      const auto n = static_cast<std::int64_t>(i) % experts;
+      for (std::int64_t r = 0; r < width; ++r) {
+        da[i] += static_cast<double>(kernels::load_value(dm[t * width + r])) *
+                 static_cast<double>(kernels::load_value(u[n * width + r]));
+      }
+    }
+    return da;
+  }
   E* output(const char* name, std::int64_t width) {
     outputs_.push_back({name, width, Guarded<E>(case_.rows * width)});
     return outputs_.back().values.data();
