@@ -71,8 +71,10 @@ class ModuleCase : public LayerCase {
       warm_ = true;
       gemm_ms();
       pass();
-      pass();
     }
+    // The second of two: the passes of a training run follow one another, they
+    // do not wake up.
+    pass();
     LayerTiming timing = pass();
     timing.gemm_ms = gemm_ms();
     const auto counter = std::make_shared<AllocationCounter>();
@@ -238,14 +240,14 @@ class EntmaxCase final : public LayerCase {
     logits_.requires_grad_(true);
   }
   LayerTiming run() override {
-    if (!warm_) {
-      warm_ = true;
-      run();
+    double ms = 0;
+    for (int pass = 0; pass < 2; ++pass) {
+      logits_.mutable_grad().reset();
+      const double start = now_ms();
+      gate_coefficients(logits_, {.norm = GateNorm::none}).backward(upstream_);
+      ms = now_ms() - start;
     }
-    logits_.mutable_grad().reset();
-    const double start = now_ms();
-    gate_coefficients(logits_, {.norm = GateNorm::none}).backward(upstream_);
-    return {.ms = now_ms() - start};
+    return {.ms = ms};
   }
   double flops() const override { return 0; }
   std::int64_t parameters() const override { return 0; }
@@ -254,7 +256,6 @@ class EntmaxCase final : public LayerCase {
  private:
   at::Tensor logits_;
   at::Tensor upstream_;
-  bool warm_ = false;
 };
 
 BlockConfig gpt2_block(Form form, std::vector<std::int64_t> ranks) {

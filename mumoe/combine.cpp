@@ -35,7 +35,6 @@ at::Tensor matrix(const at::Tensor& factor) {
 }
 
 std::int64_t active_count(const at::Tensor& values) {
-  if (!values.is_cpu()) return at::count_nonzero(values).item<std::int64_t>();
   std::atomic<std::int64_t> total = 0;
   kernels::with_element(values.scalar_type(), [&](auto element) {
     using E = decltype(element);
@@ -98,7 +97,12 @@ SparseLevels choose_mixing(const Tensors& coefficients,
   double active = 0, all = 0;
   for (const auto& a : coefficients) {
     bool chosen = mixing == Mixing::sparse;
-    if (mixing == Mixing::automatic || report != nullptr) {
+    if (!a.is_cpu()) {
+      // Counting would make the host wait for the device.
+      chosen = mixing != Mixing::dense;
+      active += static_cast<double>(a.numel());
+      all += static_cast<double>(a.numel());
+    } else if (mixing == Mixing::automatic || report != nullptr) {
       const auto count = static_cast<double>(active_count(a));
       const auto numel = static_cast<double>(a.numel());
       active += count;

@@ -21,7 +21,8 @@ namespace mumoe {
 /// How a_e U_e is formed: as a dense product, or from the experts whose
 /// coefficient is not zero. Both add the same numbers; they round differently.
 /// `automatic` counts the zeros and takes what is faster for so many: a
-/// function of the coefficients alone, so that a repeated run chooses alike.
+/// function of the coefficients alone, so that a repeated run chooses alike. On
+/// a GPU, where counting would hold the host up, it is always sparse.
 enum class Mixing { automatic, dense, sparse };
 
 /// What was chosen: whether level e is mixed sparsely.
@@ -30,7 +31,8 @@ using SparseLevels = std::vector<bool>;
 /// What a forward pass mixed.
 struct MixingReport {
   bool sparse = false;  ///< Whether any level was mixed sparsely.
-  /// Share of the coefficients, of all levels, that are not zero.
+  /// Share of the coefficients, of all levels, that are not zero; 1 on a GPU,
+  /// where they are not counted.
   double active = 1;
 };
 

@@ -6,6 +6,9 @@
 
 // GELU(x) = x Φ(x), the exact one with erf, on the CPU; free of LibTorch. `E`
 // is float, double or Bf16 (computed in fp32).
+//
+// Not finite: GELU(∞) = ∞; GELU(−∞) and both derivatives at ±∞ are NaN (∞ · 0),
+// as NaN is.
 
 namespace mumoe::kernels {
 
