@@ -152,7 +152,7 @@ class BlockCase final : public ModuleCase {
     initialise();
     const at::NoGradGuard no_grad;
     for (const auto& p : registry().parameters()) {
-      if (p.name.starts_with("gate.")) at::Tensor(p.value).normal_();
+      if (p.name.starts_with("gate.")) p.value.copy_(at::randn(p.global_shape));
     }
   }
   std::string mixing() const override {
