@@ -88,6 +88,7 @@ void print_table(const std::vector<std::string>& names,
       "mixing");
   std::unique_ptr<LayerCase> dense;  // the one that the cases below it replace
   for (const std::string& name : names) {
+    if (name.starts_with("dense")) dense.reset();
     std::unique_ptr<LayerCase> block = make_layer_case(name, precision, false);
     const bool module = block->flops() > 0;
     std::vector<double> ms, of_gemms, of_dense;
