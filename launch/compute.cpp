@@ -41,10 +41,13 @@ Compute choose_compute(Options& options, dist::Communicator& world) {
     const at::Tensor chosen =
         at::full({1}, static_cast<int>(fastest_gemm_library()), at::kLong);
     world.broadcast(chosen, 0);
-    options.model.gemm = static_cast<GemmLibrary>(chosen.item<std::int64_t>());
-    options.gemm = options.model.gemm == GemmLibrary::mkl ? GemmChoice::mkl
-                                                          : GemmChoice::onednn;
+    options.gemm = static_cast<GemmLibrary>(chosen.item<std::int64_t>()) ==
+                           GemmLibrary::mkl
+                       ? GemmChoice::mkl
+                       : GemmChoice::onednn;
   }
+  options.model.gemm =
+      options.gemm == GemmChoice::mkl ? GemmLibrary::mkl : GemmLibrary::onednn;
   return {dtype_of(options.precision), at::Device(at::kCPU)};
 }
 
@@ -59,10 +62,6 @@ void replay_choices(Options& options,
   };
   replay("train.precision");
   replay("train.gemm");
-  if (options.gemm != GemmChoice::automatic) {
-    options.model.gemm = options.gemm == GemmChoice::mkl ? GemmLibrary::mkl
-                                                         : GemmLibrary::onednn;
-  }
 }
 
 double measure_peak_flops(const Compute& compute,

@@ -113,9 +113,6 @@ void resolve(Options& o) {
   if (o.schedule.steps == 0) o.schedule.steps = o.trainer.steps;
   o.model.validate_but_ranks();
   resolve_ranks(o);
-  o.model.gemm = o.gemm == GemmChoice::mkl      ? GemmLibrary::mkl
-                 : o.gemm == GemmChoice::onednn ? GemmLibrary::onednn
-                                                : fastest_gemm_library();
   o.model.validate();
   o.trainer.validate();
   o.schedule.validate();

@@ -20,7 +20,8 @@ enum class GemmChoice { automatic, mkl, onednn };
 /// Every setting of a run; `option_table()` gives each its key,
 /// its text form and its meaning.
 struct Options {
-  model::Gpt2Config model;
+  /// `choose_compute` settles its library; reading options measures nothing.
+  model::Gpt2Config model = {.gemm = GemmLibrary::mkl};
   std::string family = "gpt2";
   /// auto, paper, the free rank or all ranks; resolved into `model.ranks`.
   std::string rank = "auto";

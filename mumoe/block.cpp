@@ -85,18 +85,7 @@ at::Tensor MuMoEBlock::forward(const at::Tensor& x,
               ", expected last dim ",
               config_.input_dim);
   const at::Tensor x_TI = x.reshape({-1, config_.input_dim});
-  std::vector<at::Tensor> a;
-  for (std::size_t e = 0; e < gates_.size(); ++e) {
-    // The tensors are shared: running statistics are updated where they are.
-    BatchStatistics level =
-        statistics_.empty() ? BatchStatistics() : statistics_[e];
-    a.push_back(gate(x_TI,
-                     gates_[e],
-                     config_.gate,
-                     config_.gemm,
-                     statistics_.empty() ? nullptr : &level));
-  }
-  a = edited(std::move(a));
+  const std::vector<at::Tensor> a = edited(run_gates(x_TI, /*training=*/true));
   const at::Tensor y_TO = mixture(
       a,
       x_TI,
@@ -117,18 +106,24 @@ at::Tensor MuMoEBlock::forward(const at::Tensor& x,
 
 std::vector<at::Tensor> MuMoEBlock::coefficients(const at::Tensor& x) const {
   const at::NoGradGuard no_grad;
+  return run_gates(x, /*training=*/false);
+}
+
+std::vector<at::Tensor> MuMoEBlock::run_gates(const at::Tensor& x,
+                                              bool training) const {
   std::vector<at::Tensor> a;
   for (std::size_t e = 0; e < gates_.size(); ++e) {
-    BatchStatistics running;
+    BatchStatistics level;
     if (!statistics_.empty()) {
-      running = statistics_[e];
-      running.training = false;
+      // The tensors are shared: running statistics are updated where they are.
+      level = statistics_[e];
+      level.training = level.training && training;
     }
     a.push_back(gate(x,
                      gates_[e],
                      config_.gate,
                      config_.gemm,
-                     statistics_.empty() ? nullptr : &running));
+                     statistics_.empty() ? nullptr : &level));
   }
   return a;
 }

@@ -115,6 +115,8 @@ class MuMoEBlock {
   static std::int64_t macs_per_token(const BlockConfig& config);
 
  private:
+  /// a_e before edits; `training`: a batch norm may use the batch.
+  std::vector<at::Tensor> run_gates(const at::Tensor& x, bool training) const;
   std::vector<at::Tensor> edited(std::vector<at::Tensor> coefficients) const;
   at::Tensor& scale_of(std::size_t level, std::int64_t expert);
 

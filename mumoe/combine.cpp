@@ -30,10 +30,6 @@ constexpr std::int64_t kTokens = 16;
 /// cache.
 constexpr std::int64_t kSums = 96 * 1024;
 
-at::Tensor matrix(const at::Tensor& factor) {
-  return factor.flatten(1);
-}
-
 std::int64_t active_count(const at::Tensor& values) {
   std::atomic<std::int64_t> total = 0;
   kernels::with_element(values.scalar_type(), [&](auto element) {
@@ -58,7 +54,7 @@ Tensors mixed_densely(const Tensors& a,
                       GemmLibrary library) {
   Tensors mixed(a.size());
   for (std::size_t e = 0; e < a.size(); ++e) {
-    if (!sparse[e]) mixed[e] = mm(a[e], matrix(u.expert[e]), library);
+    if (!sparse[e]) mixed[e] = mm(a[e], factor_matrix(u.expert[e]), library);
   }
   return mixed;
 }
@@ -216,7 +212,8 @@ CombineGradients combine_backward(const Tensors& a,
   });
   for (std::size_t e = 0; e < a.size(); ++e) {
     if (!d.coefficients[e].defined()) {
-      d.coefficients[e] = mm(d.mixed[e], matrix(u.expert[e]).t(), library);
+      d.coefficients[e] =
+          mm(d.mixed[e], factor_matrix(u.expert[e]).t(), library);
     }
   }
   return d;

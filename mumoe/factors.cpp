@@ -119,6 +119,10 @@ LayerShape Factors::shape() const {
   return s;
 }
 
+at::Tensor factor_matrix(const at::Tensor& factor) {
+  return factor.flatten(1);
+}
+
 Expert materialize(const Factors& u, const std::vector<std::int64_t>& indices) {
   const LayerShape s = u.shape();
   require(indices.size() == s.experts.size(),

@@ -34,6 +34,9 @@ struct Factors {
   LayerShape shape() const;
 };
 
+/// A factor as the matrix of its products: [N_e | I | O, all other dims].
+at::Tensor factor_matrix(const at::Tensor& factor);
+
 /// The matrix [I, O] and the bias [O] (zeros without expert biases) of the
 /// expert with index `indices[e]` at level e. Differentiable.
 struct Expert {

@@ -9,6 +9,7 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "mumoe/kernels/current_stream.h"
+#include "mumoe/kernels/element.h"
 #include "mumoe/kernels/gate.h"
 #include "mumoe/kernels/gate_cuda.h"
 
@@ -19,34 +20,12 @@ namespace mumoe {
 namespace {
 
 using at::Tensor;
-using kernels::Bf16;
+using kernels::pointer;
 
 constexpr double kEps = 1e-5;  // of the layer norm
 
 /// Values that a thread should have at least, to be worth starting.
 constexpr std::int64_t kGrain = 16384;
-
-/// Calls `f(E{})` with the kernels' element type for `dtype`.
-template <class F>
-void with_element(at::ScalarType dtype, F f) {
-  switch (dtype) {
-    case at::kFloat:
-      return f(float{});
-    case at::kDouble:
-      return f(double{});
-    case at::kBFloat16:
-      return f(Bf16{});
-    default:
-      fail<InternalError>("gate: logits are ",
-                          at::toString(dtype),
-                          ", expected fp32, fp64 or bf16");
-  }
-}
-
-template <class E>
-E* data(const Tensor& tensor) {
-  return static_cast<E*>(tensor.data_ptr());
-}
 
 /// Calls `f(first, last)` for ranges that cover all rows, on the threads of
 /// the CPU.
@@ -59,10 +38,10 @@ void over_rows(std::int64_t rows, std::int64_t experts, F f) {
 Tensor entmax(const Tensor& logits_TN, GateNorm norm) {
   const Tensor a_TN = at::empty_like(logits_TN);
   const std::int64_t rows = logits_TN.size(0), experts = logits_TN.size(1);
-  with_element(logits_TN.scalar_type(), [&](auto element) {
+  kernels::with_element(logits_TN.scalar_type(), [&](auto element) {
     using E = decltype(element);
-    const E* logits = data<E>(logits_TN);
-    E* a = data<E>(a_TN);
+    const E* logits = pointer<E>(logits_TN);
+    E* a = pointer<E>(a_TN);
     if (logits_TN.is_cuda()) {
       kernels::gate_forward_cuda(logits,
                                  a,
@@ -91,12 +70,12 @@ Tensor entmax_backward(const Tensor& logits_TN,
                        GateNorm norm) {
   const Tensor grad_logits_TN = at::empty_like(logits_TN);
   const std::int64_t rows = logits_TN.size(0), experts = logits_TN.size(1);
-  with_element(logits_TN.scalar_type(), [&](auto element) {
+  kernels::with_element(logits_TN.scalar_type(), [&](auto element) {
     using E = decltype(element);
-    const E* logits = data<E>(logits_TN);
-    const E* a = data<E>(a_TN);
-    const E* grad_a = data<E>(grad_a_TN);
-    E* grad_logits = data<E>(grad_logits_TN);
+    const E* logits = pointer<E>(logits_TN);
+    const E* a = pointer<E>(a_TN);
+    const E* grad_a = pointer<E>(grad_a_TN);
+    E* grad_logits = pointer<E>(grad_logits_TN);
     if (logits_TN.is_cuda()) {
       kernels::gate_backward_cuda(logits,
                                   a,

@@ -13,10 +13,6 @@ namespace {
 
 using Tensors = std::vector<at::Tensor>;
 
-at::Tensor matrix(const at::Tensor& factor) {
-  return factor.flatten(1);
-}
-
 /// Calls `compute(target, accumulate)` for the gradient of `factor`, shaped
 /// like it; returns it, or nothing when it was added in place or is not needed.
 at::Tensor gradient_of(
@@ -37,13 +33,12 @@ at::Tensor gradient_of(
   return {};
 }
 
-/// Σ over the tokens, as the gradient of a bias.
-void sum_into(const at::Tensor& out, const at::Tensor& rows, bool accumulate) {
-  const at::Tensor sum = rows.sum(0).view(out.sizes());
+/// Stores a gradient of the same shape, or adds it to what is there.
+void put(const at::Tensor& target, const at::Tensor& value, bool accumulate) {
   if (accumulate) {
-    out.add_(sum);
+    target.add_(value);
   } else {
-    out.copy_(sum);
+    target.copy_(value);
   }
 }
 
@@ -53,7 +48,7 @@ LayerKept layer_project(const at::Tensor& z,
                         const Factors& u,
                         GemmLibrary library) {
   LayerKept kept;
-  kept.projection = mm(z, matrix(u.input), library);
+  kept.projection = mm(z, factor_matrix(u.input), library);
   if (u.form != Form::tucker) return kept;
   kept.inner = kept.projection;
   if (u.input_bias.defined()) kept.inner.add_(u.input_bias);
@@ -67,7 +62,7 @@ at::Tensor layer_output(const Tensors& a,
                         const LayerKept& kept,
                         GemmLibrary library) {
   const at::Tensor c = combine(a, sparse, u, kept.projection, library);
-  return mm(c, matrix(u.output).t(), library);
+  return mm(c, factor_matrix(u.output).t(), library);
 }
 
 Tensors layer_backward(const Tensors& a,
@@ -85,16 +80,17 @@ Tensors layer_backward(const Tensors& a,
   const auto product_into = [&](const at::Tensor& left,
                                 const at::Tensor& right) {
     return [&, left, right](const at::Tensor& target, bool accumulate) {
-      mm_into(target.flatten(1), left, right, accumulate, library);
+      mm_into(factor_matrix(target), left, right, accumulate, library);
     };
   };
-  CombineGradients d = combine_backward(a,
-                                        sparse,
-                                        u,
-                                        kept.projection,
-                                        mm(dy, matrix(u.output), library),
-                                        support_only,
-                                        library);
+  CombineGradients d =
+      combine_backward(a,
+                       sparse,
+                       u,
+                       kept.projection,
+                       mm(dy, factor_matrix(u.output), library),
+                       support_only,
+                       library);
   out.form = u.form;
   out.output = gradient_of(u.output, in_place, product_into(dy.t(), d.result));
   d.result.reset();
@@ -103,7 +99,7 @@ Tensors layer_backward(const Tensors& a,
         gradient_of(u.expert[e],
                     in_place,
                     [&](const at::Tensor& target, bool accumulate) {
-                      expert_gradient_into(target.flatten(1),
+                      expert_gradient_into(factor_matrix(target),
                                            a[e],
                                            d.mixed[e],
                                            sparse[e],
@@ -124,21 +120,19 @@ Tensors layer_backward(const Tensors& a,
                                                    .view({ri, -1, ro})
                                                    .movedim(0, 1)
                                                    .reshape(u.core.sizes());
-                      if (accumulate) {
-                        target.add_(dcore);
-                      } else {
-                        target.copy_(dcore);
-                      }
+                      put(target, dcore, accumulate);
                     });
     dq = mm(dq, core.t(), library);
   }
-  out.input_bias = gradient_of(u.input_bias,
-                               in_place,
-                               [&](const at::Tensor& target, bool accumulate) {
-                                 sum_into(target, dq, accumulate);
-                               });
-  const at::Tensor z = restore(
-      input_wanted ? mm(dq, matrix(u.input).t(), library) : at::Tensor());
+  out.input_bias =
+      gradient_of(u.input_bias,
+                  in_place,
+                  [&](const at::Tensor& target, bool accumulate) {
+                    put(target, dq.sum(0).view(target.sizes()), accumulate);
+                  });
+  const at::Tensor z =
+      restore(input_wanted ? mm(dq, factor_matrix(u.input).t(), library)
+                           : at::Tensor());
   out.input = gradient_of(u.input, in_place, product_into(z.t(), dq));
   return std::move(d.coefficients);
 }

@@ -129,8 +129,7 @@ void combine_backward(const CombineShape& s,
   T* const dq = scratch.take(s.projection());
   T* const c = scratch.take(s.result());
   T* const dc = scratch.take(s.result());
-  T* const dg = scratch.take(
-      s.kind == Combination::hadamard ? s.columns : s.rows * s.inner);
+  T* const dg = scratch.take(s.product());
   T* dm[kMaxLevels];
   for (int e = 0; e < s.levels; ++e) dm[e] = scratch.take(s.mixed[e]);
   Mixed<T> m = take_mixed(s, scratch);

@@ -6,31 +6,19 @@
 #include "mumoe/kernels/combine_shape.h"
 
 // What combine_cpu.cpp defines once per instruction set, for combine.cpp to
-// choose from. `scratch` is `combine_scratch(shape)` bytes.
+// choose from. `scratch` is `combine_scratch(shape)` values.
 
 namespace mumoe::kernels {
 
 /// The mixed rows, their gradients and products, G and its gradient, q + b, dc
 /// and the active experts, in values of 8 bytes.
 constexpr std::int64_t combine_scratch(const CombineShape& shape) {
-  std::int64_t mixed = 0, experts = 0;
-  for (int e = 0; e < shape.levels; ++e) {
-    mixed += shape.mixed[e];
-    experts = shape.experts[e] > experts ? shape.experts[e] : experts;
-  }
-  const std::int64_t matrix = shape.kind == Combination::hadamard
-                                  ? shape.columns
-                                  : shape.rows * shape.inner;
-  // Products of the first or the last few levels are matrices of r_e · r_f.
-  std::int64_t product = matrix;
-  for (int e = 0; e <= shape.levels; ++e) {
-    for (int f = 0; f <= shape.levels; ++f) {
-      const std::int64_t size = shape.ranks[e] * shape.ranks[f];
-      product = size > product ? size : product;
-    }
-  }
-  return 2 * mixed + 2 * matrix + (2 * kMaxLevels + 4) * product +
-         2 * shape.projection() + 2 * shape.result() + 2 * experts + 256;
+  std::int64_t mixed = 0;
+  for (int e = 0; e < shape.levels; ++e) mixed += shape.mixed[e];
+  return 2 * mixed + 2 * shape.product() +
+         (2 * kMaxLevels + 4) * shape.longest_product() +
+         2 * shape.projection() + 2 * shape.result() +
+         2 * shape.most_experts() + 256;
 }
 
 #define MUMOE_DECLARE_COMBINE(isa)                                 \

@@ -21,26 +21,13 @@ struct Mixed {
 template <class T>
 Mixed<T> take_mixed(const CombineShape& s, Scratch<T>& scratch) {
   Mixed<T> m = {};
-  std::int64_t experts = 0;
+  for (int e = 0; e < s.levels; ++e) m.row[e] = scratch.take(s.mixed[e]);
   for (int e = 0; e < s.levels; ++e) {
-    m.row[e] = scratch.take(s.mixed[e]);
-    experts = s.experts[e] > experts ? s.experts[e] : experts;
+    m.before[e] = scratch.take(s.longest_product());
+    m.after[e] = scratch.take(s.longest_product());
   }
-  const std::int64_t matrix =
-      s.kind == Combination::hadamard ? s.columns : s.rows * s.inner;
-  std::int64_t product = matrix;
-  for (int e = 0; e <= s.levels; ++e) {
-    for (int f = 0; f <= s.levels; ++f) {
-      const std::int64_t size = s.ranks[e] * s.ranks[f];
-      product = size > product ? size : product;
-    }
-  }
-  for (int e = 0; e < s.levels; ++e) {
-    m.before[e] = scratch.take(product);
-    m.after[e] = scratch.take(product);
-  }
-  m.all = scratch.take(matrix);
-  m.active = take_active(experts, scratch);
+  m.all = scratch.take(s.product());
+  m.active = take_active(s.most_experts(), scratch);
   return m;
 }
 

@@ -31,6 +31,28 @@ struct CombineShape {
   constexpr std::int64_t projection() const { return inner * columns; }
   /// Length of c.
   constexpr std::int64_t result() const { return rows * columns; }
+  /// Length of the product of all levels: R, or the matrix G.
+  constexpr std::int64_t product() const {
+    return kind == Combination::hadamard ? columns : rows * inner;
+  }
+  /// The longest that a product of some levels in a row can be.
+  constexpr std::int64_t longest_product() const {
+    std::int64_t longest = product();
+    for (int e = 0; e <= levels; ++e) {
+      for (int f = 0; f <= levels; ++f) {
+        const std::int64_t size = ranks[e] * ranks[f];
+        longest = size > longest ? size : longest;
+      }
+    }
+    return longest;
+  }
+  /// The largest N_e.
+  constexpr std::int64_t most_experts() const {
+    std::int64_t most = 0;
+    for (int e = 0; e < levels; ++e)
+      most = experts[e] > most ? experts[e] : most;
+    return most;
+  }
 };
 
 /// Matrices of `combine_forward`, T rows each, row-major and dense.
