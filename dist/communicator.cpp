@@ -1,6 +1,7 @@
 #include "dist/communicator.h"
 
 #include <numeric>
+#include <utility>
 
 #include "base/error.h"
 
@@ -14,12 +15,23 @@ bool carries(at::ScalarType type) {
 
 }  // namespace
 
+template <class Start>
+Work Communicator::run(const Collective& collective, Start start) {
+  for (Observer* observer : observers_) observer->begin(*this, collective);
+  const bool empty = collective.elements == 0 && collective.op != Op::barrier;
+  Work work = empty ? Work() : start();
+  for (Observer* observer : observers_) {
+    work = observer->started(*this, collective, std::move(work));
+  }
+  return work;
+}
+
 Work Communicator::all_reduce_async(const at::Tensor& tensor, ReduceOp op) {
   check(Op::all_reduce, tensor);
   if (size_ == 1) return {};
-  count(Op::all_reduce, tensor);
-  if (tensor.numel() == 0) return {};
-  return do_all_reduce(tensor, op);
+  Collective collective = count(Op::all_reduce, tensor);
+  collective.reduce = op;
+  return run(collective, [&] { return do_all_reduce(tensor, op); });
 }
 
 Work Communicator::all_gather_async(const at::Tensor& shard,
@@ -29,9 +41,8 @@ Work Communicator::all_gather_async(const at::Tensor& shard,
     if (shard.data_ptr() != whole.data_ptr()) whole.view_as(shard).copy_(shard);
     return {};
   }
-  count(Op::all_gather, whole);
-  if (whole.numel() == 0) return {};
-  return do_all_gather(shard, whole);
+  return run(count(Op::all_gather, whole),
+             [&] { return do_all_gather(shard, whole); });
 }
 
 Work Communicator::reduce_scatter_async(const at::Tensor& whole,
@@ -42,9 +53,9 @@ Work Communicator::reduce_scatter_async(const at::Tensor& whole,
     if (shard.data_ptr() != whole.data_ptr()) shard.view_as(whole).copy_(whole);
     return {};
   }
-  count(Op::reduce_scatter, whole);
-  if (whole.numel() == 0) return {};
-  return do_reduce_scatter(whole, shard, op);
+  Collective collective = count(Op::reduce_scatter, whole);
+  collective.reduce = op;
+  return run(collective, [&] { return do_reduce_scatter(whole, shard, op); });
 }
 
 Work Communicator::all_to_all_async(const at::Tensor& in,
@@ -61,9 +72,7 @@ Work Communicator::all_to_all_async(const at::Tensor& in,
     out.view_as(in).copy_(in);
     return {};
   }
-  count(Op::all_to_all, in);
-  if (in.numel() == 0) return {};
-  return do_all_to_all(in, out);
+  return run(count(Op::all_to_all, in), [&] { return do_all_to_all(in, out); });
 }
 
 Work Communicator::broadcast_async(const at::Tensor& tensor, int root) {
@@ -74,16 +83,14 @@ Work Communicator::broadcast_async(const at::Tensor& tensor, int root) {
               root,
               " is no rank of this group");
   if (size_ == 1) return {};
-  count(Op::broadcast, tensor);
-  if (tensor.numel() == 0) return {};
-  return do_broadcast(tensor, root);
+  Collective collective = count(Op::broadcast, tensor);
+  collective.root = root;
+  return run(collective, [&] { return do_broadcast(tensor, root); });
 }
 
 void Communicator::barrier() {
   if (size_ == 1) return;
-  ++sequence_;
-  ++traffic_[static_cast<int>(Op::barrier)].calls;
-  do_barrier().wait();
+  run(count(Op::barrier, {}), [&] { return do_barrier(); }).wait();
 }
 
 std::unique_ptr<Communicator> Communicator::split(int color,
@@ -160,11 +167,18 @@ void Communicator::check_pair(Op op,
               " times as many");
 }
 
-void Communicator::count(Op op, const at::Tensor& payload) {
-  ++sequence_;
+Collective Communicator::count(Op op, const at::Tensor& payload) {
+  Collective collective{.op = op, .sequence = ++sequence_};
+  if (payload.defined()) {
+    collective.elements = payload.numel();
+    collective.bytes = static_cast<std::int64_t>(payload.nbytes());
+    collective.dtype = payload.scalar_type();
+  }
   auto& traffic = traffic_[static_cast<int>(op)];
   ++traffic.calls;
-  traffic.bytes += static_cast<std::int64_t>(payload.nbytes());
+  traffic.elements += collective.elements;
+  traffic.bytes += collective.bytes;
+  return collective;
 }
 
 std::string_view to_string(Op op) {

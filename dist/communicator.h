@@ -8,28 +8,19 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "dist/observer.h"
+#include "dist/op.h"
 #include "dist/work.h"
 
 namespace mumoe::dist {
-
-enum class ReduceOp { sum, avg, min, max };
-
-/// Operations, by which `Communicator::traffic` counts.
-enum class Op {
-  all_reduce,
-  all_gather,
-  reduce_scatter,
-  all_to_all,
-  broadcast,
-  barrier,
-};
-inline constexpr std::size_t kOps = 6;
 
 /// Calls and payload bytes of one operation on this rank since construction.
 /// The payload is the larger of the two tensors, once, whatever the algorithm.
 struct Traffic {
   std::int64_t calls = 0;
+  std::int64_t elements = 0;
   std::int64_t bytes = 0;
 };
 
@@ -108,6 +99,11 @@ class Communicator {
   /// Payload bytes of all operations so far.
   std::int64_t total_bytes() const;
 
+  /// From now on `observer` sees every operation of this communicator, after
+  /// those that watch it already. It must outlive the communicator. Groups from
+  /// `split` are not watched by their parent's observers.
+  void observe(Observer& observer) { observers_.push_back(&observer); }
+
   /// How long `wait` lets one operation take, and what this rank is doing,
   /// for the message when it takes longer. Zero: no deadline. A new group from
   /// `split` starts with the values of its parent.
@@ -151,7 +147,9 @@ class Communicator {
                   const at::Tensor& part,
                   const at::Tensor& whole,
                   std::int64_t parts) const;
-  void count(Op op, const at::Tensor& payload);
+  Collective count(Op op, const at::Tensor& payload);
+  template <class Start>
+  Work run(const Collective& collective, Start start);
 
   int rank_;
   int size_;
@@ -160,9 +158,7 @@ class Communicator {
   std::chrono::milliseconds deadline_{0};
   std::array<Traffic, kOps> traffic_{};
   std::int64_t sequence_ = 0;
+  std::vector<Observer*> observers_;
 };
-
-std::string_view to_string(Op op);
-std::string_view to_string(ReduceOp op);
 
 }  // namespace mumoe::dist

@@ -4,7 +4,11 @@
 
 namespace mumoe::dist {
 
-ProcessMesh::ProcessMesh(Communicator& world, int dp, int tp) : world_(world) {
+ProcessMesh::ProcessMesh(Communicator& world,
+                         int dp,
+                         int tp,
+                         Communicator* data)
+    : world_(world) {
   const int ranks = world.size();
   require(tp >= 1, "parallel.tp = ", tp, ": expected at least 1");
   require(dp >= 0, "parallel.dp = ", dp, ": expected auto or at least 1");
@@ -29,8 +33,10 @@ ProcessMesh::ProcessMesh(Communicator& world, int dp, int tp) : world_(world) {
           ")");
   const int dp_rank = world.rank() / tp;
   const int tp_rank = world.rank() % tp;
-  dp_ = world.split(tp_rank, dp_rank, "dp");
-  tp_ = world.split(dp_rank, tp_rank, "tp");
+  if (data == nullptr) data = &world;
+  dp_ = data->split(tp_rank, dp_rank, "dp");
+  tp_ = data->split(dp_rank, tp_rank, "tp");
+  all_ = data->split(0, world.rank(), "all");
 }
 
 std::string ProcessMesh::describe() const {
@@ -49,15 +55,23 @@ std::string ProcessMesh::describe() const {
 }
 
 void ProcessMesh::set_deadline(std::chrono::milliseconds deadline) {
-  for (Communicator* group : {&world_, dp_.get(), tp_.get()}) {
+  for (Communicator* group : {&world_, dp_.get(), tp_.get(), all_.get()}) {
     group->set_deadline(deadline);
   }
 }
 
 void ProcessMesh::set_phase(std::string_view phase) {
-  for (Communicator* group : {&world_, dp_.get(), tp_.get()}) {
+  for (Communicator* group : {&world_, dp_.get(), tp_.get(), all_.get()}) {
     group->set_phase(phase);
   }
+  for (Observer* observer : observers_) observer->phase(phase);
+}
+
+void ProcessMesh::observe(Observer& observer) {
+  for (Communicator* group : {&world_, dp_.get(), tp_.get(), all_.get()}) {
+    group->observe(observer);
+  }
+  observers_.push_back(&observer);
 }
 
 }  // namespace mumoe::dist

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "dist/communicator.h"
 
@@ -12,26 +13,41 @@ namespace mumoe::dist {
 class ProcessMesh {
  public:
   /// Collective over `world`. `dp` 0 means all ranks that tp leaves. Throws
-  /// `InputError` when dp · tp is not the number of ranks. Groups inherit the
-  /// deadline of `world`, which must outlive the mesh.
-  ProcessMesh(Communicator& world, int dp, int tp);
+  /// `InputError` when dp · tp is not the number of ranks. `data`: the same
+  /// ranks in the same order over the backend that moves the run's tensors;
+  /// null: `world` itself. Both must outlive the mesh; groups inherit the
+  /// deadline of `data`.
+  ProcessMesh(Communicator& world,
+              int dp,
+              int tp,
+              Communicator* data = nullptr);
 
+  /// All ranks, for small values of the program's control (choices, flags,
+  /// losses): CPU tensors, whatever moves the run's.
   Communicator& world() const { return world_; }
   /// Ranks that hold the same slices and see different samples.
   Communicator& dp() const { return *dp_; }
   /// Ranks that hold different slices and see the same samples.
   Communicator& tp() const { return *tp_; }
+  /// All ranks once more, for the run's tensors: sums of what is whole on all.
+  Communicator& all() const { return *all_; }
   /// "dp 0/2 tp 0/1 world 0/2"
   std::string describe() const;
 
   void set_deadline(std::chrono::milliseconds deadline);
-  /// Names what the run is doing, for messages about stuck operations.
+  /// Names what the run is doing, for messages about stuck operations and for
+  /// observers.
   void set_phase(std::string_view phase);
+  /// Lets `observer`, which must outlive the mesh, see the phases and the
+  /// operations of all four groups.
+  void observe(Observer& observer);
 
  private:
   Communicator& world_;
   std::unique_ptr<Communicator> dp_;
   std::unique_ptr<Communicator> tp_;
+  std::unique_ptr<Communicator> all_;
+  std::vector<Observer*> observers_;
 };
 
 }  // namespace mumoe::dist

@@ -117,10 +117,18 @@ void resolve(Options& o) {
   o.trainer.validate();
   o.schedule.validate();
   o.optimizer.validate();
-  require(o.deadline >= 1 && o.deadline <= 1e6,
+  require(o.parallel.deadline >= 1 && o.parallel.deadline <= 1e6,
           "parallel.deadline = ",
-          o.deadline,
+          o.parallel.deadline,
           ": expected 1 to 1000000 seconds");
+  require(o.parallel.zero == 0 || o.parallel.zero == 1,
+          "parallel.zero = ",
+          o.parallel.zero,
+          ": expected 0 or 1");
+  require(o.parallel.check_replicas >= 0,
+          "parallel.check_replicas = ",
+          o.parallel.check_replicas,
+          ": expected at least 0");
 }
 
 /// The defaults of what is resolved are `auto`.

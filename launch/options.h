@@ -17,6 +17,28 @@ enum class Precision { automatic, bf16, fp32, fp64 };
 enum class DeviceKind { automatic, cpu, cuda };
 enum class GemmChoice { automatic, mkl, onednn };
 
+enum class PlanChoice { automatic, sequence, bottleneck, rank };
+enum class BackendChoice { automatic, mpi, nccl, null };
+enum class Wire { fp32, bf16 };
+
+/// How a run is laid over its ranks: the section [parallel].
+struct ParallelOptions {
+  int dp = 0;  ///< 0: all ranks that tp leaves.
+  int tp = 1;
+  PlanChoice plan = PlanChoice::automatic;
+  int zero = 0;  ///< 1: the optimizer's state is cut over dp.
+  BackendChoice backend = BackendChoice::automatic;
+  Wire wire = Wire::fp32;  ///< Of gradients on their way.
+  bool tp_across_hosts = false;
+  double deadline = 600;  ///< Seconds one phase may take.
+  /// Compares what ranks are about to call before each collective.
+  bool check_collectives = false;
+  /// Steps between comparisons of replicated parameters; 0: never.
+  std::int64_t check_replicas = 0;
+  /// Software model of a link, "latency_us,GB/s"; empty: none.
+  std::string link;
+};
+
 /// Every setting of a run; `option_table()` gives each its key,
 /// its text form and its meaning.
 struct Options {
@@ -29,9 +51,7 @@ struct Options {
   std::string source = "speeches";
   std::string tokenizer = "bytes";
 
-  int dp = 0;  ///< 0: all ranks that tp leaves.
-  int tp = 1;
-  double deadline = 600;  ///< Seconds one phase may wait for other ranks.
+  ParallelOptions parallel;
 
   train::OptimizerConfig optimizer;
   train::ScheduleConfig schedule;
@@ -41,6 +61,8 @@ struct Options {
   DeviceKind device = DeviceKind::automatic;
   GemmChoice gemm = GemmChoice::automatic;
   bool resume = false;
+  /// File of a Chrome trace of the run's first steps; empty: none.
+  std::filesystem::path trace;
 };
 
 /// Where a value came from, for `--print-config`.

@@ -122,14 +122,14 @@ std::string final_line(const train::Trainer& trainer,
 }
 
 ExitCode train(Options options, Communicator& world) {
-  require(options.tp == 1,
+  require(options.parallel.tp == 1,
           "parallel.tp = ",
-          options.tp,
+          options.parallel.tp,
           ": this version has data parallelism only, expected 1");
   best_isa();  // refuses a bad MUMOE_ISA before anything is written
   world.set_deadline(std::chrono::milliseconds(
-      static_cast<std::int64_t>(options.deadline * 1000)));
-  dist::ProcessMesh mesh(world, options.dp, options.tp);
+      static_cast<std::int64_t>(options.parallel.deadline * 1000)));
+  dist::ProcessMesh mesh(world, options.parallel.dp, options.parallel.tp);
   const auto say = [&](const std::string& line) {
     if (world.rank() == 0) fmt::print("{}\n", line);
   };

@@ -234,7 +234,7 @@ TEST(Settings, WhatMattersToAResumedRunIsCompared) {
   other.trainer.steps += 10;
   other.trainer.log_every = 3;
   other.trainer.micro_batch = 2;
-  other.dp = 2;
+  other.parallel.dp = 2;
   EXPECT_NO_THROW(
       check_resumable(stored, settings_that_matter(other, data), "run"));
   const auto expect_refused = [&](auto change, const std::string& key) {
