@@ -41,7 +41,8 @@ struct LogSoftmax {
 };
 
 /// Each rank normalises its rows by themselves; their log-sum-exps and the
-/// targets' logits then make the whole softmax.
+/// targets' logits then make the whole softmax. In fp64: an error here is one
+/// of a whole row.
 LogSoftmax log_softmax(const at::Tensor& logits_SV,
                        const Targets& targets,
                        at::ScalarType wide,
@@ -54,8 +55,8 @@ LogSoftmax log_softmax(const at::Tensor& logits_SV,
   const at::Tensor lse_S1 =
       rows == 0 ? at::full({logits_SV.size(0), 1},
                            -std::numeric_limits<double>::infinity(),
-                           logits_SV.options().dtype(wide))
-                : logits_SV.narrow(1, 0, 1).to(wide) -
+                           logits_SV.options().dtype(at::kDouble))
+                : logits_SV.narrow(1, 0, 1).to(at::kDouble) -
                       result.local_SV.narrow(1, 0, 1);
   const at::Tensor target_S1 =
       rows == 0 ? at::zeros_like(lse_S1)
@@ -63,7 +64,7 @@ LogSoftmax log_softmax(const at::Tensor& logits_SV,
                       .mul_(targets.mine_S1);
   const at::Tensor all = tp.of_all_ranks(at::cat({lse_S1, target_S1}, 1));
   const at::Tensor whole_S1 = all.select(2, 0).logsumexp(0).unsqueeze(1);
-  result.shift_S1 = whole_S1 - lse_S1;
+  result.shift_S1 = (whole_S1 - lse_S1).to(wide);
   result.target_S1 = all.select(2, 1).sum(0).unsqueeze(1) - whole_S1;
   return result;
 }
