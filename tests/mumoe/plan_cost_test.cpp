@@ -4,7 +4,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "base/random.h"
+#include "base/error.h"
 #include "dist/flat_buckets.h"
 #include "dist/thread_communicator.h"
 #include "mumoe/block.h"
