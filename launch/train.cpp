@@ -149,7 +149,11 @@ ExitCode train(Options options, Communicator& world) {
                                    compute.device,
                                    options.optimizer.decay_vectors);
   const model::Gpt2 model(options.model, registry);
-  dist::FlatBuckets buckets(registry, kBucketBytes);
+  dist::FlatBuckets buckets(
+      registry,
+      mesh,
+      {.bytes = kBucketBytes, .zero = options.parallel.zero});
+  options.trainer.wire = options.parallel.wire;
   options.trainer.peak_flops =
       measure_peak_flops(compute, options.model.gemm, world);
   const train::StopSignals signals;
