@@ -70,8 +70,14 @@ FlatBuckets::FlatBuckets(const ParameterRegistry& registry,
   }
 }
 
+FlatBuckets::~FlatBuckets() {
+  registry_.set_await({});
+}
+
 void FlatBuckets::fill(std::int64_t bucket_bytes) {
   MUMOE_CHECK(bucket_bytes > 0);
+  registry_.set_await(
+      [this](std::size_t first, std::size_t last) { await(first, last); });
   const std::int64_t limit =
       bucket_bytes /
       static_cast<std::int64_t>(c10::elementSize(registry_.master_dtype()));

@@ -86,13 +86,17 @@ struct BucketOptions {
 /// Thread safety: one thread at a time.
 class FlatBuckets {
  public:
-  /// Moves the registry's values into flat storage. Values stay undefined until
-  /// `initialise` or `assign`. `mesh` must outlive the buckets.
+  /// Moves the registry's values into flat storage, and answers its `await`.
+  /// Values stay undefined until `initialise` or `assign`. `mesh` must outlive
+  /// the buckets.
   FlatBuckets(const ParameterRegistry& registry,
               const ProcessMesh& mesh,
               const BucketOptions& options);
   /// The same for one rank: nothing is summed, nothing is sharded.
   FlatBuckets(const ParameterRegistry& registry, std::int64_t bucket_bytes);
+  ~FlatBuckets();
+  FlatBuckets(const FlatBuckets&) = delete;
+  FlatBuckets& operator=(const FlatBuckets&) = delete;
 
   /// Sets all weights to their initial values.
   void initialise(std::uint64_t seed);

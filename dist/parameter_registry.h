@@ -3,7 +3,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dist/communicator.h"
@@ -62,6 +64,17 @@ class ParameterRegistry {
   /// Elements of all global tensors.
   std::int64_t global_numel() const;
 
+  /// Waits until the values of parameters [first, last), as indices into
+  /// `parameters()`, may be read: an update of them may still be on its way. A
+  /// model calls it before it reads them, layer by layer. Cheap when they have
+  /// come.
+  void await(std::size_t first, std::size_t last) const {
+    if (await_) await_(first, last);
+  }
+  /// Who knows that: the storage of the values. Nobody: they may be read.
+  using Await = std::function<void(std::size_t first, std::size_t last)>;
+  void set_await(Await await) const { await_ = std::move(await); }
+
   /// This rank's part of the cut dim of `parameter` (all of dim 0 when it is
   /// not cut).
   Slice slice(const Parameter& parameter) const;
@@ -77,6 +90,7 @@ class ParameterRegistry {
   at::Device device_;
   bool decay_all_;
   std::vector<Parameter> parameters_;
+  mutable Await await_;
 };
 
 /// Writes the initial values of this rank's slice of `parameter` to `out`, a

@@ -129,7 +129,10 @@ void Gpt2Config::validate_sharding(const Sharding& sharding) const {
 Gpt2::Gpt2(const Gpt2Config& config,
            ParameterRegistry& registry,
            const Sharding& sharding)
-    : config_(config), tp_(sharding.region()), vocabulary_{config.vocab, tp_} {
+    : config_(config),
+      registry_(registry),
+      tp_(sharding.region()),
+      vocabulary_{config.vocab, tp_} {
   config_.validate();
   config_.validate_sharding(sharding);
   const auto add = [&](const std::string& name,
@@ -163,6 +166,7 @@ Gpt2::Gpt2(const Gpt2Config& config,
   block.sharding = sharding;
   for (std::int64_t l = 0; l < config_.depth; ++l) {
     const std::string prefix = concat("h.", l, ".");
+    const std::size_t first = registry.parameters().size();
     at::Tensor weight, bias;
     norm(prefix + "ln_1", weight, bias);
     Attention attention(config_.width,
@@ -184,7 +188,12 @@ Gpt2::Gpt2(const Gpt2Config& config,
                                                           config_.gemm,
                                                           tp_))
             : MuMoEBlock(block, prefix + "mlp.", registry);
-    layers_.push_back({weight, bias, std::move(attention), std::move(mlp)});
+    layers_.push_back({first,
+                       registry.parameters().size(),
+                       weight,
+                       bias,
+                       std::move(attention),
+                       std::move(mlp)});
   }
   norm("ln_f", norm_weight_, norm_bias_);
 }
@@ -207,16 +216,19 @@ at::Tensor Gpt2::hidden(const at::Tensor& tokens_BT) const {
   const at::Tensor positions =
       at::arange(rows.begin, rows.begin + rows.count, tokens_BT.options())
           .remainder(length);
+  registry_.await(0, layers_.front().first);
   at::Tensor x =
       tp_.leave(embed(token_embedding_, tokens_BT.flatten(), vocabulary_))
           .to(wide) +
       embed(position_embedding_, positions);
   for (const Layer& layer : layers_) {
+    registry_.await(layer.first, layer.last);
     x = x + layer.attention.forward(norm(x, layer.norm_weight, layer.norm_bias),
                                     samples);
     x = x +
         std::visit([&](const auto& mlp) { return mlp.forward(x); }, layer.mlp);
   }
+  registry_.await(layers_.back().last, registry_.parameters().size());
   return norm(x, norm_weight_, norm_bias_);
 }
 

@@ -70,7 +70,7 @@ class Gpt2 {
  public:
   /// Registers all parameters, front to back, cut as `sharding` says. Throws
   /// `InputError` when heads, or the tokens of a window under the plan
-  /// `sequence`, do not divide by the tp group.
+  /// `sequence`, do not divide by the tp group. `registry` must outlive it.
   Gpt2(const Gpt2Config& config,
        dist::ParameterRegistry& registry,
        const Sharding& sharding = {});
@@ -93,6 +93,9 @@ class Gpt2 {
 
  private:
   struct Layer {
+    /// Its parameters: indices into the registry.
+    std::size_t first;
+    std::size_t last;
     at::Tensor norm_weight;
     at::Tensor norm_bias;
     Attention attention;
@@ -103,6 +106,7 @@ class Gpt2 {
   at::Tensor hidden(const at::Tensor& tokens) const;
 
   Gpt2Config config_;
+  const dist::ParameterRegistry& registry_;
   dist::TensorParallel tp_;
   Vocabulary vocabulary_;
   at::Tensor token_embedding_;

@@ -33,8 +33,9 @@ double evaluate(const model::Gpt2& model,
                                           context);
     sum += model.loss(to_tensor(batch, device), 1.0).item<double>();
   }
-  const at::Tensor total = at::full({1}, sum, at::kDouble);
-  mesh.dp().all_reduce(total);
+  // Every tp rank has the sum of its group's windows.
+  const at::Tensor total = at::full({1}, sum / mesh.tp().size(), at::kDouble);
+  mesh.world().all_reduce(total);
   return total.item<double>() / static_cast<double>(all.size() * context);
 }
 

@@ -39,7 +39,7 @@ std::string to_json(const StepReport& r) {
   std::string line =
       fmt::format(R"({{"step":{},"tokens":{},"loss":{},"grad_norm":{},"lr":{},)"
                   R"("step_ms":{},"tokens_per_s":{},"mfu":{},"dp_bytes":{},)"
-                  R"("tp_bytes":{},"rss_mib":{})",
+                  R"("tp_bytes":{},"all_bytes":{},"rss_mib":{})",
                   r.step,
                   r.tokens,
                   number(r.loss),
@@ -50,6 +50,7 @@ std::string to_json(const StepReport& r) {
                   number(r.mfu),
                   r.dp_bytes,
                   r.tp_bytes,
+                  r.all_bytes,
                   number(r.rss_mib));
   if (r.active_share) line += R"(,"active_share":)" + number(*r.active_share);
   if (r.val_loss) line += R"(,"val_loss":)" + number(*r.val_loss);

@@ -21,6 +21,8 @@ struct StepReport {
   double mfu = 0;
   std::int64_t dp_bytes = 0;
   std::int64_t tp_bytes = 0;
+  /// Sums over all ranks of what is whole on them (plan sequence).
+  std::int64_t all_bytes = 0;
   double rss_mib = 0;
   /// Mean share of active experts, over the blocks, tokens and ranks of the
   /// step; none in a dense model.

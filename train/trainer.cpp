@@ -91,6 +91,7 @@ StepReport Trainer::step() {
   auto& mesh = parts_.mesh;
   const auto dp_bytes = mesh.dp().total_bytes();
   const auto tp_bytes = mesh.tp().total_bytes();
+  const auto all_bytes = mesh.all().total_bytes();
   const std::int64_t step_tokens = plan_.batch * parts_.model.config().context;
   if (!batches_) {
     batches_ =
@@ -110,7 +111,6 @@ StepReport Trainer::step() {
     const at::Tensor tokens = batches_->next();
     // 2 forward: the mean over all target tokens of the step
     mesh.set_phase("forward");
-    parts_.buckets.await();
     const at::Tensor loss =
         parts_.model.loss(tokens, 1.0 / static_cast<double>(step_tokens));
     mixing_ = parts_.model.last_mixing();
@@ -168,6 +168,7 @@ StepReport Trainer::step() {
   }
   report.dp_bytes = mesh.dp().total_bytes() - dp_bytes;
   report.tp_bytes = mesh.tp().total_bytes() - tp_bytes;
+  report.all_bytes = mesh.all().total_bytes() - all_bytes;
   report.rss_mib = resident_mib();
   if (mixing_) {
     report.active_share =
@@ -216,7 +217,6 @@ Outcome Trainer::run() {
 
 void Trainer::evaluate_now() {
   parts_.mesh.set_phase("evaluation");
-  parts_.buckets.await();
   val_loss_ = evaluate(parts_.model,
                        parts_.val,
                        config_.eval_windows,

@@ -10,6 +10,7 @@
 #include "dist/gradient_norm.h"
 #include "dist/gradient_reducer.h"
 #include "dist/self_communicator.h"
+#include "dist/thread_communicator.h"
 #include "model/gpt2.h"
 #include "model/nanogpt_weights.h"
 #include "tests/support/golden_files.h"
@@ -100,38 +101,56 @@ void expect_near(const NamedTensors& found,
   }
 }
 
+/// How a model is laid over the ranks of `world`.
+struct Layout {
+  dist::Communicator& world;
+  int tp = 1;
+  Plan plan = Plan::bottleneck;
+  int zero = 0;
+};
+
 /// The model of a file, at its first weights.
 struct Training {
-  Training(const NamedTensors& file, at::ScalarType dtype)
-      : self(dist::make_self_communicator(at::kCPU)),
-        mesh(*self, 1, 1),
+  Training(const NamedTensors& file, at::ScalarType dtype, const Layout& layout)
+      : mesh(layout.world, 0, layout.tp),
         registry(mesh.tp(), dtype, at::kCPU),
-        gpt2(config_of(file), registry),
-        buckets(registry, 1 << 16),
+        sharding{layout.plan, &mesh.tp()},
+        gpt2(config_of(file), registry, sharding),
+        buckets(registry,
+                mesh,
+                {.bytes = 1 << 16,
+                 .zero = layout.zero,
+                 .whole_is_partial = sharding.region().tokens_cut()}),
         optimizer(optimizer_of(file), buckets),
         reducer(buckets) {
     testing::set_weights(buckets,
                          model::from_nanogpt(registry, part(file, "init.")));
   }
 
-  /// The mean loss of `tokens` [B, T + 1]; leaves its gradient in the buckets.
+  /// The mean loss of `tokens` [B, T + 1], of which each dp rank takes its
+  /// part; leaves its gradient in the buckets.
   double loss(const at::Tensor& tokens) {
     const double targets =
         static_cast<double>(tokens.size(0) * (tokens.size(1) - 1));
-    const at::Tensor loss = gpt2.loss(tokens, 1.0 / targets);
+    const auto part =
+        dist::slice_of(tokens.size(0), mesh.dp().rank(), mesh.dp().size());
+    const at::Tensor loss =
+        gpt2.loss(tokens.narrow(0, part.begin, part.count), 1.0 / targets);
     reducer.begin(true);
     loss.backward();
     reducer.finish();
-    return loss.item<double>();
+    const at::Tensor sum = loss.detach().to(at::kDouble).clone();
+    mesh.dp().all_reduce(sum);
+    return sum.item<double>();
   }
   double norm() { return dist::gradient_norm(buckets, mesh); }
   NamedTensors tensors(at::Tensor dist::Bucket::*flat) const {
     return testing::whole_tensors(buckets, flat);
   }
 
-  std::unique_ptr<dist::Communicator> self;
   dist::ProcessMesh mesh;
   dist::ParameterRegistry registry;
+  Sharding sharding;
   model::Gpt2 gpt2;
   dist::FlatBuckets buckets;
   train::AdamW optimizer;
@@ -145,8 +164,9 @@ double of_step(const NamedTensors& file, const char* name, std::int64_t step) {
 /// Ten steps in the arithmetic of `dtype`.
 void run(const NamedTensors& file,
          at::ScalarType dtype,
-         const Tolerance& tolerance) {
-  Training training(file, dtype);
+         const Tolerance& tolerance,
+         const Layout& layout) {
+  Training training(file, dtype, layout);
   const at::Tensor& tokens = file.at("tokens");
   for (std::int64_t step = 0; step < tokens.size(0); ++step) {
     SCOPED_TRACE(concat("step ", step));
@@ -175,7 +195,8 @@ void run(const NamedTensors& file,
 
 /// The fp32 loss and gradient at the weights that fp64 has at each step.
 void run_beside_fp64(const NamedTensors& file) {
-  Training wide(file, at::kDouble), narrow(file, at::kFloat);
+  const auto self = dist::make_self_communicator(at::kCPU);
+  Training wide(file, at::kDouble, {*self}), narrow(file, at::kFloat, {*self});
   const at::Tensor& tokens = file.at("tokens");
   for (std::int64_t step = 0; step < tokens.size(0); ++step) {
     SCOPED_TRACE(concat("step ", step));
@@ -196,12 +217,13 @@ void run_beside_fp64(const NamedTensors& file) {
 }
 
 TEST(Gpt2Golden, DenseCpAndRingModelsFollowTheReference) {
+  const auto self = dist::make_self_communicator(at::kCPU);
   for (const auto& path : testing::golden_files("gpt2_")) {
     const NamedTensors file = model::read_safetensors(path);
     SCOPED_TRACE(path.filename().string());
     {
       SCOPED_TRACE("fp64");
-      run(file, at::kDouble, {1e-9, 1e-9, 1e-9, 1e-9});
+      run(file, at::kDouble, {1e-9, 1e-9, 1e-9, 1e-9}, {*self});
     }
     {
       SCOPED_TRACE("fp32 beside fp64");
@@ -216,7 +238,29 @@ TEST(Gpt2Golden, DenseCpAndRingModelsFollowTheReference) {
       // noise on its first weights, gives norms that are off by up to 6e-4
       // after eight steps.
       const bool ring = file.metadata.at("layer") == "tr";
-      run(file, at::kFloat, {2e-5, 1e-4, ring ? 3e-3 : 1e-4, 1e-2});
+      run(file, at::kFloat, {2e-5, 1e-4, ring ? 3e-3 : 1e-4, 1e-2}, {*self});
+    }
+  }
+}
+
+TEST(Gpt2Golden, CutModelsFollowTheReference) {
+  for (const auto& path : testing::golden_files("gpt2_")) {
+    const NamedTensors file = model::read_safetensors(path);
+    for (const Plan plan : {Plan::sequence, Plan::bottleneck, Plan::rank}) {
+      for (const int ranks : {2, 4}) {  // 1 x 2 and 2 x 2
+        SCOPED_TRACE(concat(path.filename().string(),
+                            ", ",
+                            to_string(plan),
+                            ", ",
+                            ranks / 2,
+                            " x 2"));
+        dist::ThreadWorld::run(ranks, [&](dist::Communicator& world) {
+          run(file,
+              at::kDouble,
+              {1e-9, 1e-9, 1e-9, 1e-9},
+              {world, 2, plan, /*zero=*/ranks / 4});
+        });
+      }
     }
   }
 }

@@ -1,5 +1,8 @@
-// The same run on 1, 2 and 4 ranks, over threads.
+// The same run at every layout dp × tp, under every plan, with ZeRO-1 on and
+// off and with accumulation 1 and 4, over threads.
 #include <gtest/gtest.h>
+
+#include <tuple>
 
 #include "dist/thread_communicator.h"
 #include "tests/train/layouts.h"
@@ -8,38 +11,94 @@ namespace mumoe {
 namespace {
 
 using model::MlpKind;
+using testing::SmallRun;
 
-class Layouts : public ::testing::TestWithParam<int> {};
+/// dp, tp.
+using Grid = std::pair<int, int>;
 
-TEST_P(Layouts, GiveTheLossesOfOneRankInFp64) {
-  for (const MlpKind mlp : {MlpKind::cp, MlpKind::dense}) {
-    dist::ThreadWorld::run(GetParam(), [&](dist::Communicator& world) {
-      testing::expect_same_run_as_one_rank(world, mlp, 0, at::kDouble, 1e-10);
-    });
+void expect_same(const Grid& grid, SmallRun run) {
+  run.tp = grid.second;
+  dist::ThreadWorld::run(grid.first * grid.second,
+                         [&](dist::Communicator& world) {
+                           testing::expect_same_run_as_one_rank(world, run);
+                         });
+}
+
+class Layouts
+    : public ::testing::TestWithParam<std::tuple<Grid, Plan, int, int>> {};
+
+TEST_P(Layouts, GiveTheRunOfOneRankInFp64) {
+  const auto& [grid, plan, zero, accumulation] = GetParam();
+  for (const auto& [mlp, ranks] : testing::layout_models()) {
+    // Two of the four combinations suffice for what they do not touch.
+    if (mlp != MlpKind::cp && zero != (accumulation > 1 ? 1 : 0)) continue;
+    SCOPED_TRACE(concat("mlp ", static_cast<int>(mlp)));
+    SmallRun run;
+    run.mlp = mlp;
+    run.ranks = ranks;
+    run.plan = plan;
+    run.zero = zero;
+    run.micro_batch = run.batch / grid.first / accumulation;
+    expect_same(grid, run);
   }
 }
 
-TEST_P(Layouts, GiveTheLossesOfOneRankWithAccumulation) {
-  dist::ThreadWorld::run(GetParam(), [&](dist::Communicator& world) {
-    testing::expect_same_run_as_one_rank(world,
-                                         MlpKind::cp,
-                                         1,
-                                         at::kDouble,
-                                         1e-10);
-  });
+std::string name_of(
+    const ::testing::TestParamInfo<std::tuple<Grid, Plan, int, int>>& info) {
+  const auto& [grid, plan, zero, accumulation] = info.param;
+  return concat("dp",
+                grid.first,
+                "_tp",
+                grid.second,
+                "_",
+                to_string(plan),
+                zero == 1 ? "_zero" : "",
+                "_accumulate",
+                accumulation);
 }
 
-TEST_P(Layouts, GiveTheLossesOfOneRankInFp32) {
-  dist::ThreadWorld::run(GetParam(), [&](dist::Communicator& world) {
-    testing::expect_same_run_as_one_rank(world,
-                                         MlpKind::cp,
-                                         2,
-                                         at::kFloat,
-                                         1e-5);
-  });
-}
+// Without tp the plans are the same.
+INSTANTIATE_TEST_SUITE_P(
+    DataParallel,
+    Layouts,
+    ::testing::Combine(::testing::Values(Grid{1, 1}, Grid{2, 1}, Grid{4, 1}),
+                       ::testing::Values(Plan::bottleneck),
+                       ::testing::Values(0, 1),
+                       ::testing::Values(1, 2)),
+    name_of);
+INSTANTIATE_TEST_SUITE_P(
+    TensorParallel,
+    Layouts,
+    ::testing::Combine(
+        ::testing::Values(Grid{1, 2}, Grid{2, 2}, Grid{1, 4}),
+        ::testing::Values(Plan::sequence, Plan::bottleneck, Plan::rank),
+        ::testing::Values(0, 1),
+        ::testing::Values(1, 4)),
+    name_of);
 
-INSTANTIATE_TEST_SUITE_P(Ranks, Layouts, ::testing::Values(1, 2, 4));
+TEST(LayoutsInFp32, GiveTheRunOfOneRank) {
+  for (const Grid& grid : {Grid{2, 1}, Grid{1, 2}, Grid{2, 2}}) {
+    for (const Plan plan : {Plan::sequence, Plan::bottleneck, Plan::rank}) {
+      if (grid.second == 1 && plan != Plan::sequence) continue;
+      for (const auto& [mlp, ranks] : testing::layout_models()) {
+        SCOPED_TRACE(concat(grid.first,
+                            " x ",
+                            grid.second,
+                            ", ",
+                            to_string(plan),
+                            ", mlp ",
+                            static_cast<int>(mlp)));
+        SmallRun run;
+        run.dtype = at::kFloat;
+        run.mlp = mlp;
+        run.ranks = ranks;
+        run.plan = plan;
+        run.micro_batch = 2;
+        expect_same(grid, run);
+      }
+    }
+  }
+}
 
 }  // namespace
 }  // namespace mumoe

@@ -4,7 +4,10 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -40,6 +43,11 @@ inline data::TokenFile make_tokens(const std::filesystem::path& path,
 struct SmallRun {
   at::ScalarType dtype = at::kDouble;
   model::MlpKind mlp = model::MlpKind::cp;
+  /// Of the mixtures, for `mlp`; empty: {7} for CP, {2, 3, 5} for rings.
+  std::vector<std::int64_t> ranks;
+  /// dp takes the ranks that tp leaves.
+  int tp = 1;
+  Plan plan = Plan::sequence;
   std::int64_t batch = 8;
   std::int64_t micro_batch = 0;
   std::int64_t steps = 20;
@@ -49,17 +57,20 @@ struct SmallRun {
   dist::Wire wire = dist::Wire::fp32;
 };
 
-inline model::Gpt2Config small_model(model::MlpKind mlp) {
+inline model::Gpt2Config small_model(model::MlpKind mlp,
+                                     std::vector<std::int64_t> ranks = {}) {
   model::Gpt2Config config;
   config.depth = 2;
-  config.heads = 2;
+  config.heads = 4;
   config.width = 16;
   config.context = 12;
   config.vocab = kVocabulary + 1;
   config.hidden = 24;
   config.mlp = mlp;
   config.experts = {12};
-  config.ranks = {7};
+  if (ranks.empty() && mlp == model::MlpKind::cp) ranks = {7};
+  if (ranks.empty() && mlp == model::MlpKind::tr) ranks = {2, 3, 5};
+  config.ranks = std::move(ranks);
   return config;
 }
 
@@ -70,19 +81,28 @@ struct RunResult {
   std::vector<double> active_shares;  ///< None of a dense model.
   double val_loss = 0;
   at::Tensor weights;  ///< All masters, whole, one after the other by name.
+  /// Of the last step, whole, by name; of a run without `out`.
+  std::map<std::string, at::Tensor> first_gradients;
+  std::map<std::string, at::Tensor> last_gradients;
 };
 
-/// Trains over `world` (data parallel).
+/// Trains over `world`.
 inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   const ScratchFolder scratch;
   const auto train_tokens = make_tokens(scratch.path() / "train.bin", 1);
   const auto val_tokens = make_tokens(scratch.path() / "val.bin", 2);
-  dist::ProcessMesh mesh(world, 0, 1);
+  dist::ProcessMesh mesh(world, 0, run.tp);
   mesh.set_deadline(std::chrono::seconds(60));
   dist::ParameterRegistry registry(mesh.tp(), run.dtype, at::kCPU);
-  const model::Gpt2 gpt2(small_model(run.mlp), registry);
+  const Sharding sharding{run.plan, &mesh.tp()};
+  const model::Gpt2 gpt2(small_model(run.mlp, run.ranks), registry, sharding);
   // Several buckets of each kind.
-  dist::FlatBuckets buckets(registry, mesh, {.bytes = 4096, .zero = run.zero});
+  dist::FlatBuckets buckets(
+      registry,
+      mesh,
+      {.bytes = 4096,
+       .zero = run.zero,
+       .whole_is_partial = sharding.region().tokens_cut()});
   train::TrainerConfig config;
   config.steps = run.steps;
   config.batch = run.batch;
@@ -111,11 +131,16 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
     while (trainer.state().step < run.steps) {
       const train::StepReport report = trainer.step();
       result.losses.push_back(report.loss);
+      if (result.losses.size() == 1) {
+        result.first_gradients =
+            whole_tensors(buckets, &dist::Bucket::grad).tensors;
+      }
       result.norms.push_back(report.grad_norm);
       if (report.active_share) {
         result.active_shares.push_back(*report.active_share);
       }
     }
+    result.last_gradients = whole_tensors(buckets, &dist::Bucket::grad).tensors;
   } else {
     trainer.run();
     result.val_loss = trainer.val_loss().value_or(0);
