@@ -13,13 +13,15 @@ inline void expect_same_run_as_one_rank(dist::Communicator& world,
                                         model::MlpKind mlp,
                                         std::int64_t micro_batch,
                                         at::ScalarType dtype,
-                                        double tolerance) {
+                                        double tolerance,
+                                        int zero = 0) {
   const auto self = dist::make_self_communicator(at::kCPU);
   SmallRun run;
   run.mlp = mlp;
   run.dtype = dtype;
   const RunResult control = train_small(*self, run);
   run.micro_batch = micro_batch;
+  run.zero = zero;
   const RunResult found = train_small(world, run);
   ASSERT_EQ(found.losses.size(), control.losses.size());
   const bool mixes = mlp != model::MlpKind::dense;

@@ -12,11 +12,14 @@ using model::MlpKind;
 TEST(LayoutsOverMpi, GiveTheLossesOfOneRankInFp64) {
   for (const MlpKind mlp : {MlpKind::cp, MlpKind::dense}) {
     for (const std::int64_t micro_batch : {0, 1}) {
-      testing::expect_same_run_as_one_rank(testing::mpi_world(),
-                                           mlp,
-                                           micro_batch,
-                                           at::kDouble,
-                                           1e-10);
+      for (const int zero : {0, 1}) {
+        testing::expect_same_run_as_one_rank(testing::mpi_world(),
+                                             mlp,
+                                             micro_batch,
+                                             at::kDouble,
+                                             1e-10,
+                                             zero);
+      }
     }
   }
 }

@@ -39,6 +39,19 @@ TEST_P(Layouts, GiveTheLossesOfOneRankInFp32) {
   });
 }
 
+TEST_P(Layouts, GiveTheLossesOfOneRankWithShardedState) {
+  for (const std::int64_t micro_batch : {0, 1}) {
+    dist::ThreadWorld::run(GetParam(), [&](dist::Communicator& world) {
+      testing::expect_same_run_as_one_rank(world,
+                                           MlpKind::cp,
+                                           micro_batch,
+                                           at::kDouble,
+                                           1e-10,
+                                           /*zero=*/1);
+    });
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Ranks, Layouts, ::testing::Values(1, 2, 4));
 
 }  // namespace
