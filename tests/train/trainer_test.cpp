@@ -23,9 +23,13 @@ using testing::train_small;
 /// Stops at step 7 of 15 and goes on, in the arithmetic of `dtype`.
 void expect_identical_after_resume(dist::Communicator& world,
                                    at::ScalarType dtype,
-                                   const std::filesystem::path& folder) {
+                                   const std::filesystem::path& folder,
+                                   int zero = 0,
+                                   dist::Wire wire = dist::Wire::fp32) {
   SmallRun run;
   run.dtype = dtype;
+  run.zero = zero;
+  run.wire = wire;
   run.steps = 15;
   run.out = folder / "whole";
   const auto whole = train_small(world, run);
@@ -52,6 +56,19 @@ TEST(Resume, EndsWithTheSameBitsOnTwoRanks) {
   dist::ThreadWorld::run(2, [&](dist::Communicator& world) {
     expect_identical_after_resume(world, at::kFloat, folder.path());
   });
+}
+
+TEST(Resume, EndsWithTheSameBitsWithShardedStateAndBf16OnTheWire) {
+  for (const int zero : {0, 1}) {
+    const ScratchFolder folder;
+    dist::ThreadWorld::run(2, [&](dist::Communicator& world) {
+      expect_identical_after_resume(world,
+                                    at::kBFloat16,
+                                    folder.path(),
+                                    zero,
+                                    dist::Wire::bf16);
+    });
+  }
 }
 
 TEST(Resume, MetricsHoldEveryStepOnce) {
