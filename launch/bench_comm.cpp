@@ -213,7 +213,7 @@ std::int64_t print_table(const Request& request,
                   "(us)",
                   "(GB/s)",
                   "(GB/s)",
-                  ""));
+                  "elements"));
   double sum = 0;
   std::int64_t all_wrong = 0;
   for (const auto size : request.sizes) {
