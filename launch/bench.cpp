@@ -174,10 +174,7 @@ ExitCode bench_command(const Invocation& invocation) {
   auto arguments = invocation.arguments;
   const std::string what = arguments.empty() ? "" : arguments.front();
   require(what == "layer" || what == "comm",
-          "mumoe bench",
-          what.empty() ? "" : " ",
-          what,
-          ": expected what to measure: layer or comm");
+          "mumoe bench: expected what to measure: layer or comm");
   arguments.erase(arguments.begin());
   if (what == "layer") return bench_layer(arguments);
   const auto self = dist::make_self_communicator(at::kCPU);
