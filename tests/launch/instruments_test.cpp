@@ -24,6 +24,7 @@ TEST(Instruments, ReplicasAreComparedEverySoManySteps) {
     dist::ParameterRegistry registry(mesh.tp(), at::kFloat, at::kCPU);
     registry.add({.name = "gate",
                   .global_shape = {4},
+                  .placement = dist::Placement::replicated(),
                   .init = dist::Initializer::normal(0, 1)});
     dist::FlatBuckets buckets(registry, 64);
     buckets.initialise(1);
@@ -70,6 +71,7 @@ TEST(NullRun, BytesAreThoseOfTheBuckets) {
     dist::ParameterRegistry registry(mesh.tp(), dtype, at::kCPU);
     registry.add({.name = "gate",
                   .global_shape = {1 << 20},
+                  .placement = dist::Placement::replicated(),
                   .init = dist::Initializer::constant(0)});
     dist::FlatBuckets buckets(registry, 64);
     StepCosts costs;
