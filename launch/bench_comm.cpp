@@ -90,10 +90,10 @@ std::vector<std::int64_t> parse_sizes(const std::string& text) {
           text,
           ": expected a growing row of sizes, such as 1K:16M:4");
   std::vector<std::int64_t> sizes;
-  for (auto size = smallest; size <= largest; size *= factor) {
+  for (auto size = smallest;; size *= factor) {
     sizes.push_back(size);
+    if (size > largest / factor) return sizes;
   }
-  return sizes;
 }
 
 /// The value of `word` among pairs of name and value.
@@ -176,75 +176,78 @@ double measure(CommCase& comm_case, int rounds, Communicator& world) {
   return slowest(seconds).median().item<double>();
 }
 
-/// One table. Returns the number of wrong elements on all ranks.
-std::int64_t print_table(const Request& request,
-                         Op op,
-                         Communicator& group,
-                         Communicator& world) {
-  const auto say = [&](const std::string& line) {
-    if (world.rank() != 0) return;
-    fmt::print("{}\n", line);
-    std::fflush(stdout);
-  };
+/// What one size of a table found.
+struct Found {
+  double busbw;        ///< GB/s
+  std::int64_t wrong;  ///< Elements, on all ranks.
+};
+
+void print_heading(const Request& request, Op op, const Communicator& group) {
+  fmt::print(
+      "# {} over {}: {} ranks, median of {}, slowest rank\n"
+      "#       size        count     type   redop    root       time    algbw "
+      "   busbw   #wrong\n"
+      "#        (B)   (elements)                                (us)   (GB/s) "
+      "  (GB/s)\n",
+      to_string(op),
+      group.axis(),
+      group.size(),
+      request.rounds);
+}
+
+/// Measures one size; rank 0 prints its row.
+Found run_size(const Request& request,
+               Op op,
+               std::int64_t size,
+               Communicator& group,
+               Communicator& world) {
+  CommCase comm_case(group,
+                     {op, request.dtype, size, request.reduce},
+                     at::kCPU);
+  comm_case.fill();
+  comm_case.run();
+  const at::Tensor wrong = at::full({1}, comm_case.count_wrong(), at::kLong);
+  world.all_reduce(wrong);
+  const double time = measure(comm_case, request.rounds, world);
+  const double algbw = static_cast<double>(comm_case.bytes()) / time / 1e9;
+  const Found found{algbw * dist::bus_factor(op, group.size()),
+                    wrong.item<std::int64_t>()};
+  if (world.rank() != 0) return found;
   const bool reduces = op == Op::all_reduce || op == Op::reduce_scatter;
-  say(fmt::format("# {} over {}: {} ranks, median of {}, slowest rank",
-                  to_string(op),
-                  group.axis(),
-                  group.size(),
-                  request.rounds));
-  constexpr auto kRow =
-      "{:>12} {:>12} {:>8} {:>7} {:>7} {:>10} {:>8} {:>8} {:>8}";
-  say(fmt::format(fmt::runtime(kRow),
-                  "#       size",
-                  "count",
-                  "type",
-                  "redop",
-                  "root",
-                  "time",
-                  "algbw",
-                  "busbw",
-                  "#wrong"));
-  say(fmt::format(fmt::runtime(kRow),
-                  "#        (B)",
-                  "(elements)",
-                  "",
-                  "",
-                  "",
-                  "(us)",
-                  "(GB/s)",
-                  "(GB/s)",
-                  "elements"));
-  double sum = 0;
-  std::int64_t all_wrong = 0;
+  fmt::print(
+      "{:>12} {:>12} {:>8} {:>7} {:>7} {:>10.2f} {:>8.3f} {:>8.3f} "
+      "{:>8}\n",
+      comm_case.bytes(),
+      comm_case.count(),
+      request.type,
+      reduces ? to_string(request.reduce) : "none",
+      op == Op::broadcast ? 0 : -1,
+      1e6 * time,
+      algbw,
+      found.busbw,
+      found.wrong);
+  std::fflush(stdout);
+  return found;
+}
+
+/// One table. Returns the number of wrong elements on all ranks.
+std::int64_t run_table(const Request& request,
+                       Op op,
+                       Communicator& group,
+                       Communicator& world) {
+  if (world.rank() == 0) print_heading(request, op, group);
+  double busbw = 0;
+  std::int64_t wrong = 0;
   for (const auto size : request.sizes) {
-    CommCase comm_case(group,
-                       {op, request.dtype, size, request.reduce},
-                       at::kCPU);
-    comm_case.fill();
-    comm_case.run();
-    const at::Tensor wrong = at::full({1}, comm_case.count_wrong(), at::kLong);
-    world.all_reduce(wrong);
-    const double time = measure(comm_case, request.rounds, world);
-    const double algbw = static_cast<double>(comm_case.bytes()) / time / 1e9;
-    const double busbw = algbw * dist::bus_factor(op, group.size());
-    say(
-        fmt::format("{:>12} {:>12} {:>8} {:>7} {:>7} {:>10.2f} {:>8.3f} "
-                    "{:>8.3f} {:>8}",
-                    comm_case.bytes(),
-                    comm_case.count(),
-                    request.type,
-                    reduces ? to_string(request.reduce) : "none",
-                    op == Op::broadcast ? 0 : -1,
-                    1e6 * time,
-                    algbw,
-                    busbw,
-                    wrong.item<std::int64_t>()));
-    sum += busbw;
-    all_wrong += wrong.item<std::int64_t>();
+    const Found found = run_size(request, op, size, group, world);
+    busbw += found.busbw;
+    wrong += found.wrong;
   }
-  say(fmt::format("# mean busbw {:.3f} GB/s\n",
-                  sum / static_cast<double>(request.sizes.size())));
-  return all_wrong;
+  if (world.rank() == 0) {
+    fmt::print("# mean busbw {:.3f} GB/s\n\n",
+               busbw / static_cast<double>(request.sizes.size()));
+  }
+  return wrong;
 }
 
 /// The axes to measure, of several ranks each.
@@ -301,7 +304,7 @@ ExitCode bench_comm(const std::vector<std::string>& arguments,
   std::int64_t wrong = 0;
   for (const Op op : request.ops) {
     for (Communicator* group : measured) {
-      wrong += print_table(request, op, *group, world);
+      wrong += run_table(request, op, *group, world);
     }
   }
   if (wrong > 0) {
