@@ -117,6 +117,7 @@ void MpiTask::wait() {
 void MpiTask::end(std::exception_ptr error) {
   steps_.clear();
   error_ = std::move(error);
+  ended_ = Work::Clock::now();
   {
     std::lock_guard lock(mutex_);
     done_.store(true, std::memory_order_release);

@@ -55,6 +55,9 @@ class MpiTask final : public Work::State {
   /// this call, has passed.
   void wait() override;
   bool done() override { return done_.load(std::memory_order_acquire); }
+  std::optional<Work::Clock::time_point> ended() override {
+    return done() ? std::optional(ended_) : std::nullopt;
+  }
 
  private:
   friend class MpiThread;
@@ -68,6 +71,7 @@ class MpiTask final : public Work::State {
   std::size_t open_requests_ = 0;
   std::shared_ptr<std::atomic<int>> waiters_;  // of the MPI thread
   std::exception_ptr error_;
+  Work::Clock::time_point ended_;
   std::atomic<bool> done_{false};
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -50,6 +50,7 @@ struct Group;
 struct Slot {
   std::vector<std::optional<Post>> posts;
   bool done = false;
+  Work::Clock::time_point ended;
   std::string error;
   // What a split gives to each rank: the new group and the rank in it.
   std::vector<std::pair<std::shared_ptr<Group>, int>> groups;
@@ -108,6 +109,7 @@ void fail_skipped(Group& group, int rank, const Key& key, const Post& post) {
                         rank,
                         " went on to ",
                         post.call);
+    slot.ended = Work::Clock::now();
     slot.done = true;
     it = group.open.erase(it);
   }
@@ -150,6 +152,7 @@ std::shared_ptr<Slot> post(Group& group,
   }
   std::lock_guard lock(group.world->mutex);
   for (auto& ended : slot->posts) ended->in = ended->out = at::Tensor();
+  slot->ended = Work::Clock::now();
   slot->done = true;
   group.world->changed.notify_all();
   return slot;
@@ -192,6 +195,11 @@ class ThreadWork final : public Work::State {
   bool done() override {
     std::lock_guard lock(group_->world->mutex);
     return slot_->done || group_->world->aborted;
+  }
+
+  std::optional<Work::Clock::time_point> ended() override {
+    std::lock_guard lock(group_->world->mutex);
+    return slot_->done ? std::optional(slot_->ended) : std::nullopt;
   }
 
  private:

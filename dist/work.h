@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
+#include <optional>
 
 namespace mumoe::dist {
 
@@ -8,6 +10,8 @@ namespace mumoe::dist {
 /// cancel the operation, and the tensors stay alive until it has ended.
 class Work {
  public:
+  using Clock = std::chrono::steady_clock;
+
   /// What a backend implements.
   class State {
    public:
@@ -19,6 +23,8 @@ class Work {
     virtual void wait() = 0;
     /// Whether it has ended; never blocks.
     virtual bool done() = 0;
+    /// When it ended; nothing before that, and from backends that do not know.
+    virtual std::optional<Clock::time_point> ended() { return std::nullopt; }
   };
 
   /// An operation that has already ended.
@@ -29,6 +35,10 @@ class Work {
     if (state_) state_->wait();
   }
   bool done() const { return !state_ || state_->done(); }
+  /// Nothing, too, for an operation that had ended when it was started.
+  std::optional<Clock::time_point> ended() const {
+    return state_ ? state_->ended() : std::nullopt;
+  }
 
  private:
   std::shared_ptr<State> state_;

@@ -13,6 +13,7 @@
 
 #include "base/cpu.h"
 #include "dist/self_communicator.h"
+#include "launch/bench_comm.h"
 #include "launch/bench_layer.h"
 #include "launch/commands.h"
 #include "launch/compute.h"
@@ -171,10 +172,14 @@ ExitCode bench_layer(const std::vector<std::string>& arguments) {
 
 ExitCode bench_command(const Invocation& invocation) {
   auto arguments = invocation.arguments;
-  require(!arguments.empty() && arguments.front() == "layer",
-          "mumoe bench: expected what to measure: layer");
+  const std::string what = arguments.empty() ? "" : arguments.front();
+  require(what == "layer" || what == "comm",
+          "mumoe bench: expected what to measure: layer or comm");
   arguments.erase(arguments.begin());
-  return bench_layer(arguments);
+  if (what == "layer") return bench_layer(arguments);
+  const auto self = dist::make_self_communicator(at::kCPU);
+  return bench_comm(arguments,
+                    invocation.mpi ? invocation.mpi->world() : *self);
 }
 
 }  // namespace mumoe::launch

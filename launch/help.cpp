@@ -15,6 +15,7 @@ constexpr const char* kOverview =
                [--top-k N] [--seed N]
   mumoe data [--config FILE] [--data.source S] [--data.tokenizer T] [--out F]
   mumoe bench layer [--case NAME] [--precision fp32|bf16] [--rounds N]
+  mpirun -n RANKS mumoe bench comm [--ops A,B] [--axes A,B] [--sizes R] ...
   mumoe help [train | sample | data | bench]
   mumoe --version
 
@@ -59,6 +60,20 @@ and backward, on 4096 tokens, and counts the bytes held for backward.
   --rounds N          timed passes, of which the median is taken [7]
   --serve             answers lines `CASE PRECISION [recompute]` of stdin with
                       one pass each, as JSON; launch/bench uses it
+
+mumoe bench comm: times collectives and checks their results, with the columns
+of nccl-tests: algbw = size / time, busbw = algbw times 2(n-1)/n for all_reduce,
+(n-1)/n for all_gather, reduce_scatter and all_to_all, 1 for broadcast.
+
+  --ops A,B           of all_reduce all_gather reduce_scatter all_to_all
+                      broadcast [all]
+  --axes A,B          of dp tp all [those with several ranks]
+  --sizes R           min:max:factor in bytes, K M G are 2^10 2^20 2^30
+                      [1K:16M:4]
+  --type T            fp32, bf16, fp64 or int64 [fp32]
+  --redop R           sum, min or max [sum]
+  --rounds N          timed rounds, of which the median is taken [7]
+  --parallel.tp N     and every other key of the section [parallel]
 )";
 
 }  // namespace

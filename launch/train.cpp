@@ -13,6 +13,8 @@
 #include "dist/self_communicator.h"
 #include "launch/commands.h"
 #include "launch/compute.h"
+#include "launch/instruments.h"
+#include "launch/null_run.h"
 #include "launch/options.h"
 #include "launch/run_directory.h"
 #include "train/signals.h"
@@ -121,6 +123,16 @@ std::string final_line(const train::Trainer& trainer,
   return line;
 }
 
+/// The world of a run that MPI does not make: one rank, or one of many alone.
+std::unique_ptr<Communicator> make_local_world(const Options& options,
+                                               const Invocation& invocation) {
+  const auto& mpi = invocation.mpi;
+  if (options.parallel.backend == BackendChoice::null) {
+    return make_null_world(options, mpi ? mpi->world().size() : 1);
+  }
+  return mpi ? nullptr : dist::make_self_communicator(at::kCPU);
+}
+
 ExitCode train(Options options, Communicator& world) {
   require(options.parallel.tp == 1,
           "parallel.tp = ",
@@ -129,7 +141,9 @@ ExitCode train(Options options, Communicator& world) {
   best_isa();  // refuses a bad MUMOE_ISA before anything is written
   world.set_deadline(std::chrono::milliseconds(
       static_cast<std::int64_t>(options.parallel.deadline * 1000)));
+  Instruments instruments(options, world);
   dist::ProcessMesh mesh(world, options.parallel.dp, options.parallel.tp);
+  instruments.observe(mesh);
   const auto say = [&](const std::string& line) {
     if (world.rank() == 0) fmt::print("{}\n", line);
   };
@@ -157,13 +171,22 @@ ExitCode train(Options options, Communicator& world) {
   options.trainer.peak_flops =
       measure_peak_flops(compute, options.model.gemm, world);
   const train::StopSignals signals;
-  train::Trainer trainer(
-      options.trainer,
-      options.schedule,
-      options.optimizer,
-      {mesh, model, buckets, train_tokens, val_tokens, [&signals] {
-         return signals.requested();
-       }});
+  const bool alone = options.parallel.backend == BackendChoice::null;
+  StepCosts costs;
+  const auto check = instruments.after_step(buckets, mesh);
+  train::Trainer trainer(options.trainer,
+                         options.schedule,
+                         options.optimizer,
+                         {mesh,
+                          model,
+                          buckets,
+                          train_tokens,
+                          val_tokens,
+                          [&signals] { return signals.requested(); },
+                          [&](std::int64_t step) {
+                            check(step);
+                            costs.step_ended();
+                          }});
   trainer.set_settings(settings);
   if (resumed) {
     trainer.resume(resumed->checkpoint);
@@ -172,13 +195,17 @@ ExitCode train(Options options, Communicator& world) {
   }
   if (world.rank() == 0) prepare_run_directory(options, prepared, mesh);
   say(start_table(options, prepared, registry, mesh));
+  if (alone) say("alone    one rank of the mesh runs: losses mean nothing");
   if (resumed) {
     say(fmt::format("resumed after step {} from {}",
                     trainer.state().step,
                     resumed->checkpoint.string()));
   }
 
-  if (trainer.run() == train::Outcome::preempted) {
+  const train::Outcome outcome = trainer.run();
+  if (const auto line = instruments.finish(); !line.empty()) say(line);
+  if (alone) say(costs.report(buckets));
+  if (outcome == train::Outcome::preempted) {
     say(fmt::format("stopped by a signal after step {}; --train.resume goes on",
                     trainer.state().step));
     return ExitCode::preempted;
@@ -190,9 +217,9 @@ ExitCode train(Options options, Communicator& world) {
 }  // namespace
 
 ExitCode train_command(const Invocation& invocation) {
-  const auto self = dist::make_self_communicator(at::kCPU);
-  Communicator& world = invocation.mpi ? invocation.mpi->world() : *self;
   const CommandLine line = read_command_line(invocation.arguments);
+  const auto local = make_local_world(line.options, invocation);
+  Communicator& world = local ? *local : invocation.mpi->world();
   if (!line.print_config) return train(line.options, world);
   if (world.rank() == 0) {
     fmt::print("{}", to_config_text(line.options, &line.origins));

@@ -152,6 +152,7 @@ StepReport Trainer::step() {
   state_.samples += plan_.batch;
 
   // 6 report
+  mesh.set_phase("report");
   StepReport report;
   report.step = state_.step;
   report.tokens = state_.samples * parts_.model.config().context;
@@ -175,6 +176,7 @@ StepReport Trainer::step() {
         status[2].item<double>() /
         static_cast<double>(plan_.micro_steps * mesh.world().size());
   }
+  parts_.after_step(state_.step);
   return report;
 }
 

@@ -52,6 +52,8 @@ struct TrainerParts {
   const data::TokenFile& val;
   /// Whether this rank was asked to save and stop; asked once a step.
   std::function<bool()> stop_requested = [] { return false; };
+  /// Called at the end of each step with its number, on all ranks.
+  std::function<void(std::int64_t step)> after_step = [](std::int64_t) {};
 };
 
 enum class Outcome { done, preempted };

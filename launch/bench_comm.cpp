@@ -1,0 +1,316 @@
+#include "launch/bench_comm.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <optional>
+#include <utility>
+
+#include "dist/bandwidth.h"
+#include "dist/link_model.h"
+#include "dist/process_mesh.h"
+#include "launch/comm_case.h"
+#include "launch/options.h"
+
+namespace mumoe::launch {
+namespace {
+
+using dist::Communicator;
+using dist::Op;
+using dist::ReduceOp;
+
+/// What the command line asks for.
+struct Request {
+  std::vector<Op> ops;
+  std::vector<std::string> axes;  ///< Empty: those with several ranks.
+  std::vector<std::int64_t> sizes;
+  at::ScalarType dtype;
+  std::string type;
+  ReduceOp reduce;
+  int rounds;
+};
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> words;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const auto end = std::min(text.find(separator, begin), text.size());
+    words.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return words;
+}
+
+std::int64_t whole_number(const std::string& option,
+                          const std::string& text,
+                          std::string_view digits) {
+  std::int64_t value = 0;
+  const auto [stop, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  require(error == std::errc() && stop == digits.data() + digits.size() &&
+              value > 0,
+          option,
+          " ",
+          text,
+          ": expected ",
+          option == "--sizes" ? "min:max:factor, such as 1K:16M:4"
+                              : "a whole number, 1 or more");
+  return value;
+}
+
+/// "16M" in bytes.
+std::int64_t size_in_bytes(const std::string& text, std::string_view word) {
+  int shift = 0;
+  if (word.ends_with('K')) shift = 10;
+  if (word.ends_with('M')) shift = 20;
+  if (word.ends_with('G')) shift = 30;
+  if (shift > 0) word.remove_suffix(1);
+  const auto value = whole_number("--sizes", text, word);
+  require(value <= (std::int64_t{1} << 40 >> shift),
+          "--sizes ",
+          text,
+          ": expected at most 1024G");
+  return value << shift;
+}
+
+std::vector<std::int64_t> parse_sizes(const std::string& text) {
+  const auto words = split(text, ':');
+  const auto smallest = size_in_bytes(text, words[0]);
+  if (words.size() == 1) return {smallest};
+  require(words.size() == 3,
+          "--sizes ",
+          text,
+          ": expected min:max:factor, such as 1K:16M:4");
+  const auto largest = size_in_bytes(text, words[1]);
+  const auto factor = whole_number("--sizes", text, words[2]);
+  require(factor > 1 && largest >= smallest,
+          "--sizes ",
+          text,
+          ": expected a growing row of sizes, such as 1K:16M:4");
+  std::vector<std::int64_t> sizes;
+  for (auto size = smallest;; size *= factor) {
+    sizes.push_back(size);
+    if (size > largest / factor) return sizes;
+  }
+}
+
+/// The value of `word` among pairs of name and value.
+template <class Pairs>
+auto choose(const std::string& option,
+            const std::string& word,
+            const Pairs& known) {
+  std::string names;
+  for (const auto& [name, value] : known) {
+    if (word == name) return value;
+    names += (names.empty() ? "" : ", ") + std::string(name);
+  }
+  fail<InputError>(option, " ", word, ": expected one of ", names);
+}
+
+constexpr std::pair<std::string_view, Op> kOps[] = {
+    {"all_reduce", Op::all_reduce},
+    {"all_gather", Op::all_gather},
+    {"reduce_scatter", Op::reduce_scatter},
+    {"all_to_all", Op::all_to_all},
+    {"broadcast", Op::broadcast}};
+constexpr std::pair<std::string_view, ReduceOp> kReductions[] = {
+    {"sum", ReduceOp::sum},
+    {"min", ReduceOp::min},
+    {"max", ReduceOp::max}};
+constexpr std::pair<std::string_view, at::ScalarType> kTypes[] = {
+    {"fp32", at::kFloat},
+    {"bf16", at::kBFloat16},
+    {"fp64", at::kDouble},
+    {"int64", at::kLong}};
+
+Request read_request(const std::map<std::string, std::string>& own) {
+  const auto text = [&](const char* name, const std::string& otherwise) {
+    const auto found = own.find(name);
+    return found == own.end() ? otherwise : found->second;
+  };
+  Request request;
+  request.type = text("type", "fp32");
+  request.dtype = choose("--type", request.type, kTypes);
+  request.reduce = choose("--redop", text("redop", "sum"), kReductions);
+  request.sizes = parse_sizes(text("sizes", "1K:16M:4"));
+  const auto rounds = text("rounds", "7");
+  request.rounds = static_cast<int>(
+      std::min<std::int64_t>(whole_number("--rounds", rounds, rounds), 100000));
+  const auto ops = text("ops", "");
+  for (const auto& [name, op] : kOps) {
+    if (ops.empty()) request.ops.push_back(op);
+  }
+  if (!ops.empty()) {
+    for (const auto& word : split(ops, ',')) {
+      request.ops.push_back(choose("--ops", word, kOps));
+    }
+  }
+  const auto axes = text("axes", "");
+  if (!axes.empty()) request.axes = split(axes, ',');
+  for (const auto& axis : request.axes) {
+    require(axis == "dp" || axis == "tp" || axis == "all",
+            "--axes ",
+            axis,
+            ": expected one of dp, tp, all");
+  }
+  return request;
+}
+
+/// Median over the rounds of the slowest rank's time of one operation.
+double measure(CommCase& comm_case, int rounds, Communicator& world) {
+  const auto slowest = [&](const at::Tensor& seconds) {
+    world.all_reduce(seconds, ReduceOp::max);
+    return seconds;
+  };
+  // Short ones run many times in a row: clocks and barriers are not exact.
+  const double once =
+      slowest(at::full({1}, comm_case.seconds(1), at::kDouble)).item<double>();
+  const int repeats = static_cast<int>(std::clamp(2e-3 / once, 1.0, 100.0));
+  const at::Tensor seconds = at::zeros({rounds}, at::kDouble);
+  for (int round = 0; round < rounds; ++round) {
+    world.barrier();
+    seconds[round] = comm_case.seconds(repeats);
+  }
+  return slowest(seconds).median().item<double>();
+}
+
+/// What one size of a table found.
+struct Found {
+  double busbw;        ///< GB/s
+  std::int64_t wrong;  ///< Elements, on all ranks.
+};
+
+void print_heading(const Request& request, Op op, const Communicator& group) {
+  fmt::print(
+      "# {} over {}: {} ranks, median of {}, slowest rank\n"
+      "#       size        count     type   redop    root       time    algbw "
+      "   busbw   #wrong\n"
+      "#        (B)   (elements)                                (us)   (GB/s) "
+      "  (GB/s)\n",
+      to_string(op),
+      group.axis(),
+      group.size(),
+      request.rounds);
+}
+
+/// Measures one size; rank 0 prints its row.
+Found run_size(const Request& request,
+               Op op,
+               std::int64_t size,
+               Communicator& group,
+               Communicator& world) {
+  CommCase comm_case(group,
+                     {op, request.dtype, size, request.reduce},
+                     at::kCPU);
+  comm_case.fill();
+  comm_case.run();
+  const at::Tensor wrong = at::full({1}, comm_case.count_wrong(), at::kLong);
+  world.all_reduce(wrong);
+  const double time = measure(comm_case, request.rounds, world);
+  const double algbw = static_cast<double>(comm_case.bytes()) / time / 1e9;
+  const Found found{algbw * dist::bus_factor(op, group.size()),
+                    wrong.item<std::int64_t>()};
+  if (world.rank() != 0) return found;
+  const bool reduces = op == Op::all_reduce || op == Op::reduce_scatter;
+  fmt::print(
+      "{:>12} {:>12} {:>8} {:>7} {:>7} {:>10.2f} {:>8.3f} {:>8.3f} "
+      "{:>8}\n",
+      comm_case.bytes(),
+      comm_case.count(),
+      request.type,
+      reduces ? to_string(request.reduce) : "none",
+      op == Op::broadcast ? 0 : -1,
+      1e6 * time,
+      algbw,
+      found.busbw,
+      found.wrong);
+  std::fflush(stdout);
+  return found;
+}
+
+/// One table. Returns the number of wrong elements on all ranks.
+std::int64_t run_table(const Request& request,
+                       Op op,
+                       Communicator& group,
+                       Communicator& world) {
+  if (world.rank() == 0) print_heading(request, op, group);
+  double busbw = 0;
+  std::int64_t wrong = 0;
+  for (const auto size : request.sizes) {
+    const Found found = run_size(request, op, size, group, world);
+    busbw += found.busbw;
+    wrong += found.wrong;
+  }
+  if (world.rank() == 0) {
+    fmt::print("# mean busbw {:.3f} GB/s\n\n",
+               busbw / static_cast<double>(request.sizes.size()));
+  }
+  return wrong;
+}
+
+/// The axes to measure, of several ranks each.
+std::vector<Communicator*> groups(const Request& request,
+                                  const dist::ProcessMesh& mesh) {
+  std::vector<Communicator*> found;
+  for (Communicator* group : {&mesh.dp(), &mesh.tp(), &mesh.all()}) {
+    // Unasked, `all` is left out where it is the same as dp or tp.
+    const bool same = group == &mesh.all() &&
+                      (mesh.dp().size() == 1 || mesh.tp().size() == 1);
+    const bool wanted = request.axes.empty()
+                            ? !same
+                            : std::ranges::find(request.axes, group->axis()) !=
+                                  request.axes.end();
+    if (!wanted) continue;
+    require(request.axes.empty() || group->size() > 1,
+            "--axes ",
+            group->axis(),
+            ": one rank, nothing to measure; start with mpirun -n RANKS and "
+            "set parallel.tp");
+    if (group->size() > 1) found.push_back(group);
+  }
+  require(!found.empty(),
+          "bench comm: one rank, nothing to measure; start with mpirun -n "
+          "RANKS");
+  return found;
+}
+
+}  // namespace
+
+ExitCode bench_comm(const std::vector<std::string>& arguments,
+                    Communicator& world) {
+  const CommandLine line = read_command_line(
+      arguments,
+      "parallel",
+      {{"ops", "operations, with commas between"},
+       {"axes", "dp, tp, all"},
+       {"sizes", "min:max:factor in bytes"},
+       {"type", "fp32, bf16, fp64 or int64"},
+       {"redop", "sum, min or max"},
+       {"rounds", "timed rounds, of which the median is taken"}});
+  const ParallelOptions& parallel = line.options.parallel;
+  const Request request = read_request(line.own);
+  std::optional<dist::LinkModel> link;
+  if (!parallel.link.empty()) link.emplace(dist::parse_link(parallel.link));
+  world.set_deadline(std::chrono::milliseconds(
+      static_cast<std::int64_t>(parallel.deadline * 1000)));
+  dist::ProcessMesh mesh(world, parallel.dp, parallel.tp);
+  mesh.set_phase("bench");
+  const auto measured = groups(request, mesh);
+  if (link) {
+    for (Communicator* group : measured) group->observe(*link);
+  }
+  std::int64_t wrong = 0;
+  for (const Op op : request.ops) {
+    for (Communicator* group : measured) {
+      wrong += run_table(request, op, *group, world);
+    }
+  }
+  if (wrong > 0) {
+    fail<CommunicationError>("bench comm: ", wrong, " wrong elements in all");
+  }
+  return ExitCode::done;
+}
+
+}  // namespace mumoe::launch

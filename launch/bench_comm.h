@@ -1,0 +1,18 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "dist/communicator.h"
+
+namespace mumoe::launch {
+
+/// `mumoe bench comm`: times collectives of many sizes over the axes of a mesh
+/// and prints tables with the columns of nccl-tests. Collective over `world`.
+/// Throws `InputError` for a bad option, and `CommunicationError` at the end
+/// when results were wrong.
+ExitCode bench_comm(const std::vector<std::string>& arguments,
+                    dist::Communicator& world);
+
+}  // namespace mumoe::launch

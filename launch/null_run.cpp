@@ -1,0 +1,79 @@
+#include "launch/null_run.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "dist/null_communicator.h"
+
+namespace mumoe::launch {
+namespace {
+
+constexpr double kMib = 1 << 20;
+
+/// The largest size of this process so far.
+double peak_resident_mib() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024;  // given in KiB
+}
+
+}  // namespace
+
+std::unique_ptr<dist::Communicator> make_null_world(const Options& options,
+                                                    int processes) {
+  const ParallelOptions& parallel = options.parallel;
+  require(parallel.dp >= 1 && parallel.tp >= 1,
+          "parallel.backend = null: expected parallel.dp and parallel.tp, the "
+          "mesh of which one rank runs");
+  require(processes == 1,
+          "parallel.backend = null: ",
+          processes,
+          " ranks were started; expected one process");
+  require(options.trainer.out.empty() && !options.resume,
+          "parallel.backend = null: its weights mean nothing; expected an "
+          "empty train.out and no train.resume");
+  return dist::make_null_communicator(
+      {.dp = parallel.dp, .tp = parallel.tp, .rank = 0});
+}
+
+void StepCosts::step_ended() {
+  ends_.push_back(std::chrono::steady_clock::now());
+}
+
+std::string StepCosts::report(const dist::FlatBuckets& buckets) const {
+  double weights = 0, gradients = 0, state = 0;
+  for (const dist::Bucket& bucket : buckets.buckets()) {
+    const auto master = static_cast<double>(bucket.master.nbytes());
+    weights += static_cast<double>(bucket.compute.nbytes());
+    gradients += static_cast<double>(bucket.grad.nbytes());
+    const bool shared = bucket.master.is_alias_of(bucket.compute);
+    state += (shared ? 2 : 3) * master;
+  }
+  std::vector<double> ms;
+  for (std::size_t i = 1; i < ends_.size(); ++i) {
+    ms.push_back(
+        std::chrono::duration<double, std::milli>(ends_[i] - ends_[i - 1])
+            .count());
+  }
+  std::sort(ms.begin(), ms.end());
+  const std::string time =
+      ms.empty()
+          ? "one step only, no time"
+          : fmt::format("{:.1f} ms a step (median of {} after the first)",
+                        ms[ms.size() / 2],
+                        ms.size());
+  return fmt::format(
+      "one rank {}\n"
+      "memory   weights {:.1f} MiB, gradients {:.1f} MiB, optimizer {:.1f} "
+      "MiB; process at most {:.1f} MiB",
+      time,
+      weights / kMib,
+      gradients / kMib,
+      state / kMib,
+      peak_resident_mib());
+}
+
+}  // namespace mumoe::launch

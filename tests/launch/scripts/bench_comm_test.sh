@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# bench_comm_test.sh MUMOE: the tables of `mumoe bench comm`: which there are, their columns, that results are right and
+# bus bandwidths follow from times, that a modelled link is seen; and one line with exit code 2 for bad options.
+set -euo pipefail
+
+mumoe=$(realpath "$1")
+mpirun=$(realpath "$(dirname "$0")/../../../launch/mpirun")
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+export OMP_NUM_THREADS=1
+wrong() { echo "$*"; exit 1; }
+
+# tables RANKS OPTIONS...: leaves what was printed in out, one row a line without headings in rows.
+tables() {
+  timeout 120 "$mpirun" -n "$1" "$mumoe" bench comm "${@:2}" >out 2>err || wrong "exit code $? with ${*:2}: $(<err)"
+  grep -v '^#' out | grep . >rows || wrong "no rows: $(<out)"
+}
+
+tables 4 --parallel.tp 2 --sizes 1K:64K:64 --rounds 2
+expected=()
+for op in all_reduce all_gather reduce_scatter all_to_all broadcast; do
+  for axis in "dp: 2" "tp: 2" "all: 4"; do expected+=("# $op over $axis ranks"); done
+done
+diff <(grep -o '^# [a-z_]* over [a-z]*: [0-9]* ranks' out) <(printf '%s\n' "${expected[@]}") || wrong "tables in: $(<out)"
+[[ $(wc -l <rows) == 30 ]] || wrong "expected 15 tables of 2 sizes: $(<out)"
+python3 - <<'PYTHON'
+op, factors = None, {"all_reduce": lambda n: 2 * (n - 1) / n, "broadcast": lambda n: 1}
+for line in open("out"):
+    words = line.split()
+    if " over " in line:
+        op, ranks = words[1], int(words[4])
+    if not words or words[0] == "#" or words[0].startswith("#"):
+        continue
+    size, count, kind, redop, root, time, algbw, busbw, wrong = words
+    size, count, time, algbw, busbw = int(size), int(count), float(time), float(algbw), float(busbw)
+    parts = 1 if op in ("all_reduce", "broadcast") else ranks
+    assert count == size / 4 / parts and kind == "fp32", line
+    assert redop == ("sum" if op in ("all_reduce", "reduce_scatter") else "none"), line
+    assert root == ("0" if op == "broadcast" else "-1"), line
+    assert wrong == "0" and time > 0, line
+    assert abs(algbw - size / time / 1e3) <= 1e-3 + 1e-2 * algbw, line
+    factor = factors.get(op, lambda n: (n - 1) / n)(ranks)
+    assert abs(busbw - factor * algbw) <= 2e-3, line
+PYTHON
+
+# Sizes are rounded to whole elements, the same number for every rank.
+tables 3 --sizes 1000 --ops all_gather,reduce_scatter --type bf16 --redop max --rounds 1
+[[ $(awk '{print $1, $2, $3, $4}' rows | paste -sd,) == "996 166 bf16 none,996 166 bf16 max" ]] || wrong "rows: $(<rows)"
+
+# A link of 0.01 GB/s and 2 ms: 200 KB take 22 ms, whatever this machine is.
+tables 2 --sizes 200000 --ops all_reduce --rounds 3 --parallel.link 2000,0.01
+awk '{exit !($6 >= 22000 && $8 <= 0.0091)}' rows || wrong "the link is not seen: $(<rows)"
+
+refused() {  # refused TEXT RANKS OPTIONS...: exit code 2 and one line with the text
+  local code=0
+  timeout 60 "$mpirun" -n "$2" "$mumoe" bench comm "${@:3}" >out 2>err || code=$?
+  [[ $code == 2 && $(grep -c . err) == 1 ]] || wrong "exit code $code with ${*:3}: $(<err)"
+  grep -qF -- "$1" err || wrong "expected '$1' in: $(<err)"
+}
+refused "one rank, nothing to measure" 1
+refused "--axes tp: one rank, nothing to measure" 2 --axes tp
+refused "--axes world: expected one of dp, tp, all" 2 --axes world
+refused "--ops gather: expected one of all_reduce, all_gather" 2 --ops all_reduce,gather
+refused "--sizes 1K:2X:2: expected min:max:factor" 2 --sizes 1K:2X:2
+refused "--sizes 8K:1K:2: expected a growing row of sizes" 2 --sizes 8K:1K:2
+refused "--sizes 1K:8K: expected min:max:factor" 2 --sizes 1K:8K
+refused "--type fp16: expected one of fp32, bf16, fp64, int64" 2 --type fp16
+refused "--redop avg: expected one of sum, min, max" 2 --redop avg
+refused "--rounds 0: expected a whole number" 2 --rounds 0
+refused "parallel.tp = 3" 2 --parallel.tp 3
+refused "parallel.link = fast" 2 --parallel.link fast
+code=0
+"$mumoe" bench nothing >out 2>err || code=$?
+[[ $code == 2 ]] && grep -q "expected what to measure: layer or comm" err || wrong "exit code $code: $(<err)"

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# instruments_test.sh MUMOE: what watches a run: one rank of a larger mesh alone, the check of replicas, the model of a
+# link and the trace that launch/trace reads.
+set -euo pipefail
+
+mumoe=$(realpath "$1")
+root=$(realpath "$(dirname "$0")/../../..")
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+export MUMOE_CACHE=$folder/cache OMP_NUM_THREADS=1
+wrong() { echo "$*"; exit 1; }
+
+mkdir corpus
+for ((i = 10; i < 32; i++)); do
+  for ((j = 0; j < 12; j++)); do echo "Speech $i, line $j: we hold that $((i * j)) of these truths are plain."; done >corpus/$i.txt
+done
+cat >tiny.cfg <<'CONFIG'
+[model]
+depth = 2
+heads = 2
+width = 32
+context = 16
+experts = 6
+rank = 5
+[data]
+source = corpus
+[train]
+steps = 4
+batch = 8
+eval_windows = 4
+CONFIG
+train=("$mumoe" train --config tiny.cfg)
+run() { timeout -k 5 120 "$@" >out 2>err </dev/null || wrong "exit code $?: $*: $(<err)"; }
+refused() {  # refused TEXT COMMAND...: exit code 2 and one line with the text
+  local code=0
+  timeout -k 5 60 "${@:2}" >out 2>err </dev/null || code=$?
+  [[ $code == 2 && $(grep -c . err) == 1 ]] || wrong "exit code $code: ${*:2}: $(<err)"
+  grep -qF -- "$1" err || wrong "expected '$1' in: $(<err)"
+}
+losses() { grep -o 'loss [0-9.]*' out; }
+
+# Neither a link nor checks nor a trace change a bit of what is learnt.
+run "$root/launch/mpirun" -n 2 "${train[@]}" --log.every 1 --train.out plain
+losses >plain.losses
+run "$root/launch/mpirun" -n 2 "${train[@]}" --log.every 1 --train.out watched --parallel.check_replicas 1 \
+  --parallel.link 20000,1 --log.trace trace.json
+losses | diff - plain.losses || wrong "losses differ: $(<out)"
+cmp plain/checkpoints/*/state.safetensors watched/checkpoints/*/state.safetensors || wrong "weights differ"
+grep -q '^trace: 4 steps in trace.json.rank0; gradients under way' out || wrong "no line about the trace: $(<out)"
+
+# Every all_reduce of gradients takes the latency of 20 ms, and nothing else does anything to hide it here.
+run "$root/launch/trace" --skip 1 --json --merge merged.json trace.json.rank0 trace.json.rank1
+python3 - <<'PYTHON'
+import json
+ranks = json.load(open("out"))
+assert [r["rank"] for r in ranks] == [0, 1], ranks
+for r in ranks:
+    moved = sum(o["bytes"] for o in r["operations"])
+    assert r["steps"] == 3 and moved > 0 and {o["op"] for o in r["operations"]} == {"all_reduce"}, r
+    assert r["gradients_ms"] >= 20 and 0 < r["waited_ms"] <= r["gradients_ms"] * 1.001, r
+    assert 0 < r["exposed"] <= 1.001 and r["backward_ms"] > 0 and r["forward_ms"] > 0, r
+merged = json.load(open("merged.json"))
+assert {e["pid"] for e in merged} == {0, 1}
+names = {e["name"] for e in merged if e["ph"] == "X"}
+assert {"load", "forward", "backward", "check", "update", "report", "checkpoint", "all_reduce", "step 4"} <= names, names
+PYTHON
+run "$root/launch/trace" trace.json.rank0
+grep -q "exposed" out || wrong "no table: $(<out)"
+refused "no steps after the first 4" "$root/launch/trace" --skip 4 trace.json.rank0
+refused "tiny.cfg: expected a trace" "$root/launch/trace" tiny.cfg
+refused "none.json: expected a trace" "$root/launch/trace" none.json
+
+# One rank of 64 alone: the time and the memory of its share.
+run "${train[@]}" --parallel.backend null --parallel.dp 64 --train.batch 128
+grep -q "losses mean nothing" out || wrong "no warning: $(<out)"
+grep -q "64 data-parallel ranks" out || wrong "not 64 ranks: $(<out)"
+grep -Eq '^one rank [0-9.]+ ms a step \(median of 3' out || wrong "no time: $(<out)"
+grep -Eq '^memory   weights [0-9.]+ MiB, gradients [0-9.]+ MiB, optimizer [0-9.]+ MiB; process at most [0-9.]+ MiB' out ||
+  wrong "no memory: $(<out)"
+refused "parallel.backend = null: expected parallel.dp" "${train[@]}" --parallel.backend null
+refused "expected an empty train.out" "${train[@]}" --parallel.backend null --parallel.dp 2 --train.out null
+refused "2 ranks were started" "$root/launch/mpirun" -n 2 "${train[@]}" --parallel.backend null --parallel.dp 2
+refused "64 data-parallel ranks" "${train[@]}" --parallel.backend null --parallel.dp 64
+[[ ! -e null ]] || wrong "a run directory was written"
+
+refused "parallel.link = 50: expected latency" "$root/launch/mpirun" -n 2 "${train[@]}" --parallel.link 50
+refused "none/trace.json.rank0: cannot write" "$root/launch/mpirun" -n 2 "${train[@]}" --log.trace none/trace.json
