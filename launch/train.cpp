@@ -1,6 +1,4 @@
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <memory>
 #include <numbers>
@@ -9,12 +7,14 @@
 #include "data/prepare.h"
 #include "data/tokenizer.h"
 #include "dist/flat_buckets.h"
+#include "dist/host_map.h"
 #include "dist/process_mesh.h"
 #include "dist/self_communicator.h"
 #include "launch/commands.h"
 #include "launch/compute.h"
 #include "launch/options.h"
 #include "launch/run_directory.h"
+#include "launch/start_table.h"
 #include "train/signals.h"
 #include "train/trainer.h"
 
@@ -65,43 +65,6 @@ std::optional<ResumePoint> find_resume_point(Options& options) {
   return point;
 }
 
-std::string start_table(const Options& options,
-                        const data::PreparedData& prepared,
-                        const dist::ParameterRegistry& registry,
-                        const dist::ProcessMesh& mesh) {
-  const auto& m = options.model;
-  const auto values = to_map(options);
-  const std::string mlp =
-      m.mlp == model::MlpKind::dense
-          ? fmt::format("dense MLPs of {}", m.hidden)
-          : fmt::format("{} mixtures of {} experts, rank {}",
-                        values.at("model.mlp"),
-                        fmt::join(m.experts, " x "),
-                        fmt::join(m.ranks, ", "));
-  return fmt::format(
-      "model    GPT-2, {} blocks of width {}, {} heads, context {}, {}\n"
-      "         {} parameters, {:.1f} MFLOP a token, forward and backward\n"
-      "data     {} as {}: {} training tokens, {} for validation\n"
-      "compute  {} on {}, {} data-parallel ranks of {} threads, {}, fp32 by {}",
-      m.depth,
-      m.width,
-      m.heads,
-      m.context,
-      mlp,
-      registry.global_numel(),
-      model::flops_per_token(m) / 1e6,
-      prepared.source,
-      prepared.tokenizer,
-      prepared.train.tokens,
-      prepared.val.tokens,
-      values.at("train.precision"),
-      values.at("train.device"),
-      mesh.dp().size(),
-      at::get_num_threads(),
-      to_string(best_isa()),
-      values.at("train.gemm"));
-}
-
 std::string final_line(const train::Trainer& trainer,
                        const data::PreparedData& prepared,
                        const Options& options) {
@@ -122,14 +85,16 @@ std::string final_line(const train::Trainer& trainer,
 }
 
 ExitCode train(Options options, Communicator& world) {
-  require(options.parallel.tp == 1,
-          "parallel.tp = ",
-          options.parallel.tp,
-          ": this version has data parallelism only, expected 1");
   best_isa();  // refuses a bad MUMOE_ISA before anything is written
   world.set_deadline(std::chrono::milliseconds(
       static_cast<std::int64_t>(options.parallel.deadline * 1000)));
   dist::ProcessMesh mesh(world, options.parallel.dp, options.parallel.tp);
+  const dist::HostMap hosts(mesh);
+  if (!options.parallel.tp_across_hosts) hosts.require_tp_within_hosts();
+  require(options.parallel.tp == 1,
+          "parallel.tp = ",
+          options.parallel.tp,
+          ": this version has data parallelism only, expected 1");
   const auto say = [&](const std::string& line) {
     if (world.rank() == 0) fmt::print("{}\n", line);
   };
@@ -166,8 +131,9 @@ ExitCode train(Options options, Communicator& world) {
   } else {
     buckets.initialise(options.trainer.seed);
   }
-  if (world.rank() == 0) prepare_run_directory(options, prepared, mesh);
-  say(start_table(options, prepared, registry, mesh));
+  const auto rows = gather_rows(mesh, hosts, compute.device);
+  if (world.rank() == 0) prepare_run_directory(options, prepared, mesh, hosts);
+  say(start_table(options, prepared, registry, rows));
   if (resumed) {
     say(fmt::format("resumed after step {} from {}",
                     trainer.state().step,
