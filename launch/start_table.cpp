@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <sstream>
 
 #include "base/cpu.h"
@@ -65,6 +66,18 @@ std::string join_different(const std::vector<std::string>& values) {
   return fmt::format("{}", fmt::join(seen, " "));
 }
 
+/// "cuda:0-7" for "cuda:0", "cuda:1", ...
+std::string join_devices(const std::vector<std::string>& devices) {
+  std::vector<int> ids;
+  for (const auto& device : devices) {
+    const auto colon = device.find(':');
+    if (colon == std::string::npos) return join_different(devices);
+    ids.push_back(std::atoi(device.c_str() + colon + 1));
+  }
+  return devices.front().substr(0, devices.front().find(':') + 1) +
+         to_text(ids);
+}
+
 Cells summarise(const std::string& host,
                 const std::vector<int>& ranks,
                 const std::vector<RankRow>& rows) {
@@ -83,7 +96,7 @@ Cells summarise(const std::string& host,
   }
   return {host,
           to_text(ranks),
-          join_different(devices),
+          join_devices(devices),
           to_text(dp),
           to_text(tp),
           join_different(cpus),

@@ -28,7 +28,7 @@ make_hosts() {
       touch "$2/$1.up"
       exec sleep infinity' host "$host" "$two_hosts" 2>"$two_hosts/$host.log" &
     echo $! >"$two_hosts/$host.pid"
-    disown  # its end is no news
+    disown $! 2>/dev/null || true  # its end is no news
   done
   for host in host-a host-b; do
     pid=$(<"$two_hosts/$host.pid")
