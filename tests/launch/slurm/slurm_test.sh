@@ -132,13 +132,18 @@ if expect "warned of its time limit" "$warned" 0; then
   same_numbers "warned of its time limit" one2x1 warned
 fi
 
+by_mpirun=$(MUMOE_SRUN_MPI=mpirun submit 2 "${options[@]}" --train.out by_mpirun)
+if expect "mpirun in the allocation" "$by_mpirun" 0; then
+  same_numbers "mpirun in the allocation" one2x1 by_mpirun
+fi
+
 bad=$(submit 2 --model.depth many)
 if expect "bad input" "$bad" 2; then
   grep -q "model.depth = many" "$bad.log" || wrong "bad input: no such line in $(cat "$bad.log")"
 fi
-by_mpirun=$(MUMOE_SRUN_MPI=none submit 2 --train.steps 1 --train.out lone)
-if expect "srun without MPI" "$by_mpirun" 2; then
-  grep -q "srun started 2 processes, but MPI knows of one" "$by_mpirun.log" || wrong "$(cat "$by_mpirun.log")"
+lone=$(MUMOE_SRUN_MPI=none submit 2 --train.steps 1 --train.out lone)
+if expect "srun without MPI" "$lone" 2; then
+  grep -q "srun started 2 processes, but MPI knows of one" "$lone.log" || wrong "$(cat "$lone.log")"
   [[ ! -e lone ]] || wrong "ranks that see none of the others wrote a run directory"
 fi
 
