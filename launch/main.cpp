@@ -9,6 +9,8 @@
 #include <thread>
 
 #include "launch/commands.h"
+#include "launch/pinning.h"
+#include "launch/whole_job.h"
 
 namespace {
 
@@ -65,6 +67,8 @@ int main(int argc, char** argv) {
   ExitCode code = ExitCode::internal;
   try {
     if (mumoe::dist::MpiRuntime::launched_by_mpi()) mpi.emplace();
+    mumoe::launch::require_whole_job(mpi ? mpi->world().size() : 1);
+    if (mpi) mumoe::launch::pin_to_cores(mpi->world());
     const ExitCode done = dispatch(argc, argv, mpi);
     mpi.reset();
     return static_cast<int>(done);

@@ -3,7 +3,6 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <torch/headeronly/version.h>
-#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
@@ -25,9 +24,12 @@ nlohmann::json describe_split(const data::Split& split) {
 
 nlohmann::json provenance(const Options& options,
                           const data::PreparedData& data,
-                          const dist::ProcessMesh& mesh) {
-  char host[256] = {};
-  ::gethostname(host, sizeof(host) - 1);
+                          const dist::ProcessMesh& mesh,
+                          const dist::HostMap& hosts) {
+  nlohmann::json ranks_of_hosts;
+  for (const auto& host : hosts.hosts()) {
+    ranks_of_hosts[host] = hosts.ranks_on(host);
+  }
   return {
       {"version", kVersion},
       {"git_revision", kGitRevision},
@@ -37,7 +39,7 @@ nlohmann::json provenance(const Options& options,
       {"instruction_set", to_string(best_isa())},
       {"native_bf16", cpu_multiplies_bf16()},
       {"threads_per_rank", at::get_num_threads()},
-      {"host", host},
+      {"hosts", ranks_of_hosts},
       {"mesh",
        {{"dp", mesh.dp().size()},
         {"tp", mesh.tp().size()},
@@ -55,7 +57,8 @@ nlohmann::json provenance(const Options& options,
 
 void prepare_run_directory(const Options& options,
                            const data::PreparedData& data,
-                           const dist::ProcessMesh& mesh) {
+                           const dist::ProcessMesh& mesh,
+                           const dist::HostMap& hosts) {
   const std::filesystem::path& out = options.trainer.out;
   if (out.empty()) return;
   std::error_code error;
@@ -72,7 +75,7 @@ void prepare_run_directory(const Options& options,
           "choose another folder");
   write_file_atomically(out / "config.cfg", to_config_text(options));
   write_file_atomically(out / "provenance.json",
-                        provenance(options, data, mesh).dump(2) + "\n");
+                        provenance(options, data, mesh, hosts).dump(2) + "\n");
 }
 
 std::map<std::string, std::string> settings_that_matter(

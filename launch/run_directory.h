@@ -5,6 +5,7 @@
 #include <string>
 
 #include "data/prepare.h"
+#include "dist/host_map.h"
 #include "dist/process_mesh.h"
 #include "launch/options.h"
 
@@ -15,7 +16,8 @@ namespace mumoe::launch {
 /// cannot be written, or it holds checkpoints and the run does not resume.
 void prepare_run_directory(const Options& options,
                            const data::PreparedData& data,
-                           const dist::ProcessMesh& mesh);
+                           const dist::ProcessMesh& mesh,
+                           const dist::HostMap& hosts);
 
 /// The settings that a resumed run must share with the run it resumes.
 std::map<std::string, std::string> settings_that_matter(

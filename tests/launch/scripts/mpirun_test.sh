@@ -31,8 +31,8 @@ expect "a rank fails" 4 "lost" "$mpirun" -n 2 bash -c "[[ $rank == 0 ]] || { ech
 expect "a rank is killed" 137 "" "$mpirun" -n 2 bash -c "[[ $rank == 1 ]] && kill -9 \$\$; exec sleep 30"
 expect "no program" 2 "launch/mpirun: ./none: no such program" "$mpirun" -n 2 ./none
 expect "no count" 2 "launch/mpirun: -n x: expected -n RANKS PROGRAM [ARGUMENTS]" "$mpirun" -n x true
-expect threads 0 "" "$mpirun" -n "$(nproc)" bash -c 'echo "$OMP_NUM_THREADS"'
-says threads "$(for ((i = 0; i < $(nproc); i++)); do echo 1; done | paste -sd ' ')"
+expect "threads are left to the ranks" 0 "" "$mpirun" -n 2 bash -c 'echo "${OMP_NUM_THREADS:-none}"'
+says "threads are left to the ranks" "none none"
 expect "threads are kept" 0 "" env OMP_NUM_THREADS=3 "$mpirun" -n 1 bash -c 'echo "$OMP_NUM_THREADS ${MUMOE_TTY:-pipe}"'
 says "threads are kept" "3 pipe"
 
@@ -62,6 +62,17 @@ FAKE
 chmod +x bin/mpirun
 expect MPICH 4 "" env PATH="$PWD/bin:$PATH" "$mpirun" -n 2 true --flag
 says MPICH "-n 2 true --flag"
+
+# A host that is lost is a communication failure; on one host the code means nothing of the kind.
+cat >bin/mpirun <<'FAKE'
+#!/usr/bin/env bash
+if [[ $1 == --version ]]; then echo "mpirun (Open MPI) 4.1.4"; else printf '%s\n' "$OMPI_MCA_oob_tcp_keepalive_time $*"; exit 205; fi
+FAKE
+expect "lost host" 5 "launch/mpirun: the connection to a host was lost; all ranks were ended" \
+  env PATH="$PWD/bin:$PATH" MUMOE_PIN=no "$mpirun" -n 2 --hostfile hosts true
+says "lost host" "10 --bind-to none -x MUMOE_PIN -n 2 --hostfile hosts true"
+expect "code of one host" 205 "" env PATH="$PWD/bin:$PATH" OMPI_MCA_oob_tcp_keepalive_time=7 "$mpirun" -n 2 true
+says "code of one host" "7 --bind-to none -q --oversubscribe -n 2 true"
 
 if ((failures)); then echo "$failures failed"; exit 1; fi
 echo "all passed"

@@ -1,0 +1,202 @@
+#include "launch/start_table.h"
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <sstream>
+
+#include "base/cpu.h"
+#include "dist/gather_text.h"
+#include "launch/pinning.h"
+
+namespace mumoe::launch {
+namespace {
+
+constexpr std::size_t kMostLines = 16;
+
+using Cells = std::vector<std::string>;
+
+/// Columns under the head of the table, each as wide as it must be.
+std::string align(const std::vector<Cells>& lines) {
+  std::vector<std::size_t> widths(lines.front().size(), 0);
+  for (const Cells& cells : lines) {
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+      widths[i] = std::max(widths[i], cells[i].size());
+    }
+  }
+  std::string text;
+  for (const Cells& cells : lines) {
+    std::string line = "        ";
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+      line += fmt::format(" {:<{}} ", cells[i], widths[i]);
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += "\n" + line;
+  }
+  return text;
+}
+
+std::vector<Cells> line_per_rank(const std::vector<RankRow>& rows) {
+  std::vector<Cells> lines = {
+      {"rank", "host", "device", "dp", "tp", "cores", "threads"}};
+  for (std::size_t rank = 0; rank < rows.size(); ++rank) {
+    const RankRow& row = rows[rank];
+    lines.push_back({std::to_string(rank),
+                     row.place.host,
+                     row.device,
+                     std::to_string(row.place.dp),
+                     std::to_string(row.place.tp),
+                     row.cpus,
+                     std::to_string(row.threads)});
+  }
+  return lines;
+}
+
+/// The different values of a column, in the order in which they appear.
+std::string join_different(const std::vector<std::string>& values) {
+  std::vector<std::string> seen;
+  for (const auto& value : values) {
+    if (std::find(seen.begin(), seen.end(), value) == seen.end()) {
+      seen.push_back(value);
+    }
+  }
+  return fmt::format("{}", fmt::join(seen, " "));
+}
+
+/// "cuda:0-7" for "cuda:0", "cuda:1", ...
+std::string join_devices(const std::vector<std::string>& devices) {
+  std::vector<int> ids;
+  for (const auto& device : devices) {
+    const auto colon = device.find(':');
+    if (colon == std::string::npos) return join_different(devices);
+    ids.push_back(std::atoi(device.c_str() + colon + 1));
+  }
+  return devices.front().substr(0, devices.front().find(':') + 1) +
+         to_text(ids);
+}
+
+Cells summarise(const std::string& host,
+                const std::vector<int>& ranks,
+                const std::vector<RankRow>& rows) {
+  std::vector<int> dp, tp;
+  std::vector<std::string> devices, cpus, threads;
+  const auto add_new = [](std::vector<int>& ids, int id) {
+    if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
+  };
+  for (const int rank : ranks) {
+    const RankRow& row = rows[rank];
+    add_new(dp, row.place.dp);
+    add_new(tp, row.place.tp);
+    devices.push_back(row.device);
+    cpus.push_back(row.cpus);
+    threads.push_back(std::to_string(row.threads));
+  }
+  return {host,
+          to_text(ranks),
+          join_devices(devices),
+          to_text(dp),
+          to_text(tp),
+          join_different(cpus),
+          join_different(threads)};
+}
+
+std::vector<Cells> line_per_host(const std::vector<RankRow>& rows,
+                                 const dist::HostMap& map) {
+  std::vector<Cells> lines = {
+      {"host", "ranks", "device", "dp", "tp", "cores", "threads"}};
+  const auto hosts = map.hosts();
+  const std::size_t shown =
+      hosts.size() > kMostLines ? kMostLines - 1 : hosts.size();
+  for (std::size_t i = 0; i < shown; ++i) {
+    lines.push_back(summarise(hosts[i], map.ranks_on(hosts[i]), rows));
+  }
+  if (shown < hosts.size()) {
+    lines.push_back({fmt::format("and {} more hosts", hosts.size() - shown)});
+  }
+  return lines;
+}
+
+std::string describe_mlp(const Options& options) {
+  const auto& m = options.model;
+  return m.mlp == model::MlpKind::dense
+             ? fmt::format("dense MLPs of {}", m.hidden)
+             : fmt::format("{} mixtures of {} experts, rank {}",
+                           to_map(options).at("model.mlp"),
+                           fmt::join(m.experts, " x "),
+                           fmt::join(m.ranks, ", "));
+}
+
+}  // namespace
+
+std::vector<RankRow> gather_rows(const dist::ProcessMesh& mesh,
+                                 const dist::HostMap& hosts,
+                                 const at::Device& device) {
+  const std::string mine = fmt::format("{} {} {}",
+                                       device.str(),
+                                       at::get_num_threads(),
+                                       cpus_of_this_thread());
+  const auto texts = dist::gather_text(mesh.world(), mine);
+  std::vector<RankRow> rows(texts.size());
+  for (std::size_t rank = 0; rank < texts.size(); ++rank) {
+    RankRow& row = rows[rank];
+    row.place = hosts.places()[rank];
+    std::istringstream(texts[rank]) >> row.device >> row.threads >> row.cpus;
+  }
+  return rows;
+}
+
+std::string draw_mesh(const std::vector<RankRow>& rows) {
+  std::vector<dist::RankPlace> places;
+  int dp = 0, tp = 0;
+  for (const RankRow& row : rows) {
+    places.push_back(row.place);
+    dp = std::max(dp, row.place.dp + 1);
+    tp = std::max(tp, row.place.tp + 1);
+  }
+  const dist::HostMap map(std::move(places));
+  const auto hosts = map.hosts().size();
+  return fmt::format("mesh     {} rank{} = dp {} x tp {}, on {} host{}",
+                     rows.size(),
+                     rows.size() == 1 ? "" : "s",
+                     dp,
+                     tp,
+                     hosts,
+                     hosts == 1 ? "" : "s") +
+         align(rows.size() <= kMostLines ? line_per_rank(rows)
+                                         : line_per_host(rows, map));
+}
+
+std::string start_table(const Options& options,
+                        const data::PreparedData& prepared,
+                        const dist::ParameterRegistry& registry,
+                        const std::vector<RankRow>& rows) {
+  const auto& m = options.model;
+  const auto values = to_map(options);
+  return fmt::format(
+      "model    GPT-2, {} blocks of width {}, {} heads, context {}, {}\n"
+      "         {} parameters, {:.1f} MFLOP a token, forward and backward\n"
+      "data     {} as {}: {} training tokens, {} for validation\n"
+      "compute  {} on {}, {}, fp32 by {}\n"
+      "{}",
+      m.depth,
+      m.width,
+      m.heads,
+      m.context,
+      describe_mlp(options),
+      registry.global_numel(),
+      model::flops_per_token(m) / 1e6,
+      prepared.source,
+      prepared.tokenizer,
+      prepared.train.tokens,
+      prepared.val.tokens,
+      values.at("train.precision"),
+      values.at("train.device"),
+      to_string(best_isa()),
+      values.at("train.gemm"),
+      draw_mesh(rows));
+}
+
+}  // namespace mumoe::launch

@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# slurm_test.sh MUMOE DPxTP...
+# launch/slurm.sbatch on a Slurm of two nodes (tests/launch/hosts/two_hosts.sh): the default recipe takes the same steps as
+# on one host, in every layout, to the last bit of loss and gradient norm; warned of its time limit it saves, is queued anew and goes on, to the same end; bad input ends with its
+# code. Needs root, and Debian's packages slurmctld, slurmd, slurm-client and munge. All daemons are this script's own.
+set -euo pipefail
+
+here=$(realpath "$(dirname "$0")")
+root=$(realpath "$here/../../..")
+mumoe=$(realpath "$1") layouts=("${@:2}")  # of an even number of ranks
+# shellcheck source=tests/launch/hosts/two_hosts.sh
+. "$here/../hosts/two_hosts.sh"
+for program in munged slurmctld slurmd sbatch; do
+  PATH=$PATH:/usr/sbin command -v $program >/dev/null ||
+    { echo "no $program: apt-get install slurmctld slurmd slurm-client munge"; exit 1; }
+done
+folder=$(mktemp -d)
+munged='' failures=0
+# shellcheck disable=SC2317  # called by the trap
+end() {
+  remove_hosts
+  if [[ $munged ]]; then kill "$munged" 2>/dev/null || true; wait "$munged" 2>/dev/null || true; fi
+  rm -rf "$folder"
+}
+trap end EXIT
+cd "$folder"
+chmod 755 .  # munged looks
+export SLURM_CONF=$folder/slurm.conf OMP_NUM_THREADS=1 PATH=$PATH:/usr/sbin
+export OMPI_MCA_btl_tcp_if_include=$two_hosts_subnet
+wrong() { echo "$*"; failures=$((failures + 1)); }
+
+start_slurm() {
+  local host
+  head -c 1024 /dev/urandom >munge.key
+  chmod 600 munge.key
+  setpriv --pdeathsig TERM munged --foreground --force --key-file="$PWD/munge.key" --socket="$PWD/munge.socket" \
+    --pid-file="$PWD/munged.pid" --log-file="$PWD/munged.log" --seed-file="$PWD/munged.seed" >munged.out 2>&1 &
+  munged=$!
+  # Both nodes share /tmp: %h keeps them apart there. cred_expire: for how long a requeued job waits. config_overrides: a
+  # node takes four ranks, whatever cores there are.
+  cat >slurm.conf <<CONF
+ClusterName=two
+SlurmctldHost=host-a
+SlurmUser=root
+AuthInfo=socket=$PWD/munge.socket,cred_expire=12
+StateSaveLocation=$PWD/state
+SlurmdSpoolDir=$PWD/spool.%h
+TmpFS=$PWD/tmp.%h
+SlurmctldPidFile=$PWD/slurmctld.pid
+SlurmdPidFile=$PWD/slurmd.%h.pid
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SlurmdParameters=config_overrides
+SchedulerParameters=sched_interval=1,batch_sched_delay=0
+ReturnToService=2
+KillWait=5
+NodeName=host-a,host-b CPUs=4
+PartitionName=all Nodes=ALL Default=YES State=UP
+CONF
+  mkdir state {spool,tmp}.host-{a,b}
+  for ((i = 0; i < 100; i++)); do if [[ -S munge.socket ]]; then break; fi; sleep 0.1; done
+  [[ -S munge.socket ]] || { wrong "munged did not start: $(<munged.out)"; return 1; }
+  on host-a slurmctld -D -i >slurmctld.log 2>&1 &
+  for host in host-a host-b; do on $host slurmd -D >slurmd.$host.log 2>&1 & done
+  for ((i = 0; i < 300; i++)); do
+    if [[ $(on host-a sinfo -h -o '%D %T' 2>/dev/null) == "2 idle" ]]; then return 0; fi
+    sleep 0.1
+  done
+  wrong "the nodes are not up: $(on host-a sinfo 2>&1): $(tail -n 5 slurmctld.log slurmd.*.log)"
+  return 1
+}
+submit() {  # submit RANKS OPTIONS...: half of them on each node; prints the number of the job
+  on host-a sbatch --parsable --nodes=2 --ntasks-per-node=$(($1 / 2)) --output=%j.log launch/slurm.sbatch "${@:2}"
+}
+state_of() { on host-a scontrol show job "$1" 2>/dev/null | sed -n 's/.*JobState=\([A-Z_]*\).*/\1/p'; }
+exit_code_of() { on host-a scontrol show job "$1" | sed -n 's/.* ExitCode=\([0-9]*\):.*/\1/p'; }
+ended() {  # ended JOB: waits until it is over
+  for ((i = 0; i < 1200; i++)); do
+    case $(state_of "$1") in
+      PENDING | RUNNING | CONFIGURING | COMPLETING | REQUEUED) sleep 0.1 ;;
+      *) return 0 ;;
+    esac
+  done
+  wrong "job $1 does not end: $(cat "$1.log"): $(on host-a scontrol show job "$1")"
+}
+expect() {  # expect NAME JOB CODE
+  ended "$2"
+  [[ $(exit_code_of "$2") == "$3" ]] || { wrong "$1: code $(exit_code_of "$2"), expected $3: $(cat "$2.log")"; return 1; }
+}
+numbers() { grep -oE '"(step|tokens|loss|grad_norm|val_loss)":[^,}]*' "$1/metrics.jsonl"; }
+same_numbers() {  # same_numbers NAME FOLDER FOLDER
+  local difference
+  difference=$(diff <(numbers "$2") <(numbers "$3")) || wrong "$1: the numbers differ: $difference"
+}
+
+# What the script expects where it is submitted: the root of a clone.
+mkdir -p build/release
+ln -s "$mumoe" build/release/mumoe
+ln -s "$root/launch" "$root/configs" .
+steps=8
+# The library of products is named: each run would choose the faster one anew.
+options=(--train.gemm mkl --train.eval_windows 2 --train.batch 4 --train.steps "$steps" --schedule.warmup 2)
+make_hosts "$folder"
+start_slurm || exit 1
+
+equal() {  # equal DPxTP
+  local dp=${1%x*} tp=${1#*x} host job ranks
+  ranks=$((dp * tp))
+  local layout=("${options[@]}" --parallel.dp "$dp" --parallel.tp "$tp" --parallel.tp_across_hosts yes)
+  timeout -k 5 150 launch/mpirun -n $ranks build/release/mumoe train --config configs/gpt2_cp_small.cfg "${layout[@]}" \
+    --train.out "one$1" >stdout 2>stderr </dev/null || { wrong "$1 on one host: code $?: $(cat stdout stderr)"; return 0; }
+  job=$(submit $ranks "${layout[@]}")
+  expect "$1 on two nodes" "$job" 0 || return 0
+  grep -q "srun --mpi=pmix" "$job.log" || wrong "srun with PMIx was not used: $(cat "$job.log")"
+  for host in host-a host-b; do
+    grep -q "$host" "runs/slurm-$job/provenance.json" || wrong "$1: no rank on $host: $(cat "$job.log")"
+  done
+  same_numbers "$1" "one$1" "runs/slurm-$job"
+}
+for layout in "${layouts[@]}"; do equal "$layout"; done
+
+# The warning comes after a few steps: what Slurm sends by itself --signal=B:USR1@300 before the limit.
+warned=$(submit 2 "${options[@]}" --train.out warned)
+for ((i = 0; i < 600; i++)); do if [[ -s warned/metrics.jsonl ]]; then break; fi; sleep 0.1; done
+on host-a scancel --batch --signal=USR1 "$warned" || wrong "no job to warn"
+if expect "warned of its time limit" "$warned" 0; then
+  grep -q "queued anew" "$warned.log" || wrong "the warned job was not queued anew: $(cat "$warned.log")"
+  grep -q "resumed after step" "$warned.log" || wrong "the requeued job did not go on: $(cat "$warned.log")"
+  same_numbers "warned of its time limit" one2x1 warned
+fi
+
+by_mpirun=$(MUMOE_SRUN_MPI=mpirun submit 2 "${options[@]}" --train.out by_mpirun)
+if expect "mpirun in the allocation" "$by_mpirun" 0; then
+  same_numbers "mpirun in the allocation" one2x1 by_mpirun
+fi
+
+bad=$(submit 2 --model.depth many)
+if expect "bad input" "$bad" 2; then
+  grep -q "model.depth = many" "$bad.log" || wrong "bad input: no such line in $(cat "$bad.log")"
+fi
+lone=$(MUMOE_SRUN_MPI=none submit 2 --train.steps 1 --train.out lone)
+if expect "srun without MPI" "$lone" 2; then
+  grep -q "srun started 2 processes, but MPI knows of one" "$lone.log" || wrong "$(cat "$lone.log")"
+  [[ ! -e lone ]] || wrong "ranks that see none of the others wrote a run directory"
+fi
+
+((failures == 0)) || { echo "$failures failed"; exit 1; }
