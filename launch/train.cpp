@@ -13,6 +13,7 @@
 #include "dist/self_communicator.h"
 #include "launch/commands.h"
 #include "launch/compute.h"
+#include "launch/guards.h"
 #include "launch/options.h"
 #include "launch/run_directory.h"
 #include "train/signals.h"
@@ -25,14 +26,18 @@ using dist::Communicator;
 
 /// The run's token files: fetched and made on rank 0, then opened by all. The
 /// others wait as long as that takes; if it fails, rank 0 ends them.
-data::PreparedData open_data(const Options& options, Communicator& world) {
+data::PreparedData open_data(const Options& options, dist::ProcessMesh& mesh) {
+  Communicator& world = mesh.world();
   const auto deadline = world.deadline();
+  mesh.set_phase("data");
   world.set_deadline(std::chrono::milliseconds(0));
   if (world.rank() != 0) world.barrier();
   const auto tokenizer = data::make_tokenizer(options.tokenizer);
   data::PreparedData prepared = data::prepare(options.source, *tokenizer);
-  if (world.rank() == 0) world.barrier();
   world.set_deadline(deadline);
+  // Rank 0 waits for ranks that wait for it: no longer without limit.
+  if (world.rank() == 0) world.barrier();
+  mesh.set_phase("start");
   require(prepared.vocabulary <= options.model.vocab,
           "model.vocab = ",
           options.model.vocab,
@@ -121,20 +126,22 @@ std::string final_line(const train::Trainer& trainer,
   return line;
 }
 
-ExitCode train(Options options, Communicator& world) {
+ExitCode train(Options options,
+               Communicator& world,
+               const Invocation& invocation) {
   require(options.parallel.tp == 1,
           "parallel.tp = ",
           options.parallel.tp,
           ": this version has data parallelism only, expected 1");
   best_isa();  // refuses a bad MUMOE_ISA before anything is written
-  world.set_deadline(std::chrono::milliseconds(
-      static_cast<std::int64_t>(options.parallel.deadline * 1000)));
+  world.set_deadline(deadline_of(options.parallel));
   dist::ProcessMesh mesh(world, options.parallel.dp, options.parallel.tp);
+  const Guards guards(options.parallel, mesh, invocation);
   const auto say = [&](const std::string& line) {
     if (world.rank() == 0) fmt::print("{}\n", line);
   };
 
-  const data::PreparedData prepared = open_data(options, world);
+  const data::PreparedData prepared = open_data(options, mesh);
   const data::TokenFile train_tokens(prepared.train.path);
   const data::TokenFile val_tokens(prepared.val.path);
   const auto resumed = find_resume_point(options);
@@ -189,7 +196,7 @@ ExitCode train_command(const Invocation& invocation) {
   const auto self = dist::make_self_communicator(at::kCPU);
   Communicator& world = invocation.mpi ? invocation.mpi->world() : *self;
   const CommandLine line = read_command_line(invocation.arguments);
-  if (!line.print_config) return train(line.options, world);
+  if (!line.print_config) return train(line.options, world, invocation);
   if (world.rank() == 0) {
     fmt::print("{}", to_config_text(line.options, &line.origins));
   }
