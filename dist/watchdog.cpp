@@ -17,6 +17,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kTick = 50ms;
+constexpr int kTicksPerPoll = 4;
 // A tick that came later than this: the process had been stopped.
 constexpr auto kJump = 1'000ms;
 // What the ranks' threads get to go on after that.
@@ -180,37 +181,41 @@ void Watchdog::tick() {
 
 void Watchdog::loop() {
   std::unique_lock lock(mutex_);
-  while (!stop_) {
+  for (int ticks = 1; !stop_; ++ticks) {
     changed_.wait_for(lock, kTick, [this] { return stop_; });
     if (stop_) return;
     tick();
+    if (ran_ < settled_) continue;
+    const bool expired =
+        limit() > Duration(0) && ran_ - stage_begun_ >= limit();
     std::string line;
+    if (expired) line = concat(rank_, ": ", where());
     lock.unlock();
-    const std::string failed = failed_poll();
+    if (expired) {
+      if (const auto note = options_.note ? options_.note() : "";
+          !note.empty()) {
+        line += "; " + note;
+      }
+    } else if (ticks % kTicksPerPoll == 0) {
+      line = failed_poll();
+    }
+    if (!line.empty()) return end_job(line);
     lock.lock();
-    if (!failed.empty()) {
-      line = concat(rank_, ": ", failed, "; ", where());
-    } else if (limit() > Duration(0) && ran_ - stage_begun_ >= limit() &&
-               ran_ >= settled_) {
-      line = concat(rank_, ": ", where());
-    }
-    if (line.empty()) continue;
-    lock.unlock();
-    if (failed.empty() && options_.note) {
-      if (const auto note = options_.note(); !note.empty()) line += "; " + note;
-    }
-    end_job(line);
-    return;
   }
 }
 
+// The line for what has failed; empty: nothing.
 std::string Watchdog::failed_poll() const {
   for (const auto& poll : options_.polls) {
+    std::string text;
     try {
-      if (std::string text = poll(); !text.empty()) return text;
+      text = poll();
     } catch (const std::exception& error) {
-      return error.what();
+      text = error.what();
     }
+    if (text.empty()) continue;
+    std::lock_guard lock(mutex_);
+    return concat(rank_, ": ", text, "; ", where());
   }
   return {};
 }

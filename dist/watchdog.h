@@ -47,8 +47,9 @@ struct Deadlines {
 /// begins with a "load" that does not follow a "backward".
 ///
 /// Time is what this process has run: a process that was stopped (SIGSTOP, a
-/// debugger) and goes on has lost nothing, and has two seconds before it may
-/// expire. While it is stopped, the watchdogs of the other ranks end the job.
+/// debugger) and goes on has lost nothing, and has two seconds before the
+/// watchdog looks again. While it is stopped, those of the other ranks end the
+/// job.
 ///
 /// Thread safety: an observer's methods are called by any thread. Functions in
 /// `Options` are called by the watchdog's own thread, on which no signal
@@ -58,7 +59,7 @@ class Watchdog final : public Observer {
   struct Options {
     Deadlines deadlines;
     std::chrono::milliseconds grace{2'000};
-    /// Asked 20 times a second whether something has failed that nobody waits
+    /// Asked five times a second whether something has failed that nobody waits
     /// for; a text ends the job as an expiry does. They must not block.
     std::vector<std::function<std::string()>> polls;
     /// What to add to the line of an expiry, e.g. which rank is stopped.

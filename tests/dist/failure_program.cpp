@@ -48,9 +48,9 @@ int run(const std::string& how, std::optional<dist::MpiRuntime>& mpi) {
 }
 
 // Rank 1 calls something else than rank 0 in its second operation, and goes on;
-// watched as a training run is. `checked`: collectives are compared.
+// watched as a training run is; `compare`: collectives are compared.
 int run_watched(const std::string& how,
-                bool checked,
+                bool compare,
                 std::optional<dist::MpiRuntime>& mpi) {
   mpi.emplace();
   std::printf("pid %d\n", getpid());
@@ -71,7 +71,7 @@ int run_watched(const std::string& how,
        .end = [&mpi] { mpi->abort(ExitCode::communication); }});
   mesh.observe(watchdog);
   std::optional<dist::FingerprintCheck> check;
-  if (checked) mesh.observe(check.emplace(mesh));
+  if (compare) mesh.observe(check.emplace(mesh));
   const bool odd = mesh.dp().rank() == 1;
   mesh.set_phase("backward");
   mesh.dp().all_reduce(at::ones({1000}));
@@ -108,12 +108,12 @@ int unwind() {
 
 int main(int argc, char** argv) {
   const std::string how = argv[1];
-  const bool watched = how == "watched";  // then: HOW [checked]
+  const std::string mode = argc > 2 ? argv[2] : "";  // watched, compared
   if (how == "unwind") return unwind();
   std::optional<dist::MpiRuntime> mpi;
   try {
-    const int code =
-        watched ? run_watched(argv[2], argc > 3, mpi) : run(how, mpi);
+    const int code = mode.empty() ? run(how, mpi)
+                                  : run_watched(how, mode == "compared", mpi);
     mpi.reset();
     return code;
   } catch (const Error& error) {

@@ -30,7 +30,7 @@ source = corpus
 steps = 8
 warmup = 2
 [parallel]
-deadline = 4
+deadline = 3
 [train]
 steps = 8
 batch = 4
@@ -76,13 +76,14 @@ fails() {
 }
 
 # What survives tells who died, and where it was itself; mpirun ends it.
-gone='^mumoe: rank 0 of 2 \(dp 0/2 tp 0/1\): rank 1 is gone: its process [0-9]+ on this host has ended; phase [a-z]+ for '
+gone() {  # gone SURVIVOR DEAD
+  echo "^mumoe: rank $1 of 2 \(dp $1/2 tp 0/1\): rank $2 is gone: its process [0-9]+ on this host has ended; phase [a-z]+ for "
+}
 signal='^launch/mpirun: a rank was killed by signal 9 \(SIGKILL\)$'
-fails "killed in forward" 137 20 "$gone" "$signal" -- 1 kill forward 3
-fails "killed in backward" 137 20 "$gone" "$signal" -- 1 kill backward 3
-fails "killed in an all-reduce" 137 20 "$gone" "$signal" -- 1 kill all_reduce 3
-fails "killed in its first step" 137 20 "$gone" "$signal" -- 1 kill load 1
-fails "killed in a checkpoint" 137 20 "${gone/rank 0/rank 1}" "$signal" -- 0 kill checkpoint 1
+fails "killed in forward" 137 20 "$(gone 0 1)" "$signal" -- 1 kill forward 3
+fails "killed in backward" 137 20 "$(gone 0 1)" "$signal" -- 1 kill backward 3
+fails "killed in an all-reduce" 137 20 "$(gone 0 1)" "$signal" -- 1 kill all_reduce 3
+fails "killed in a checkpoint" 137 20 "$(gone 1 0)" "$signal" -- 0 kill checkpoint 1
 
 # Every rank that can print tells its phase and last collective; the others end the job, with their own code.
 stuck() {  # stuck RANK PHASE [STEP] DEADLINE: the start of its line
@@ -90,20 +91,19 @@ stuck() {  # stuck RANK PHASE [STEP] DEADLINE: the start of its line
 }
 last='last collective (all_reduce|broadcast|barrier) #[0-9]+ (of [0-9.]+ (bytes|KiB|MiB) )?on axis [a-z]+, begun [0-9.]+ s ago, '
 stopped='; rank 1 is stopped: its process [0-9]+ on this host waits for SIGCONT$'
-fails "stopped in forward" 5 25 "$(stuck 0 '(backward|check)' step 4)$last.*$stopped" -- 1 stop forward 3
-fails "stopped in backward" 5 25 "$(stuck 0 '(backward|check)' step 4)$last.*$stopped" -- 1 stop backward 3
-fails "stopped in its first step" 5 30 "$(stuck 0 '(backward|check)' 'first step' 8)$last.*$stopped" -- 1 stop load 1
-fails "stopped in an all-reduce" 5 25 "$(stuck 0 '(backward|check)' step 4).*$stopped" -- 1 stop all_reduce 3
-fails "computes for ever in forward" 5 25 "$(stuck 0 '(backward|check)' step 4)${last}not ended" \
-  "$(stuck 1 forward step 4)${last}ended" -- 1 loop forward 3
-fails "computes for ever in backward" 5 25 "$(stuck 1 backward step 4)$last" -- 1 loop backward 3
-fails "computes for ever in an evaluation" 5 25 "$(stuck 0 evaluation '' 4)${last}not ended" \
-  "$(stuck 1 evaluation '' 4)${last}ended" -- 1 loop evaluation 2
-fails "rank 0 computes for ever in a checkpoint" 5 25 "$(stuck 0 checkpoint '' 4)${last}ended" \
-  "$(stuck 1 checkpoint '' 4)${last}not ended" -- 0 loop checkpoint 1
-fails "stopped at the start" 5 30 "$(stuck 0 start '' 8)$last.*$stopped" -- 1 stop start 1
-fails "stuck at the start, collectives compared" 5 30 "$(stuck 1 start '' 8)${last}ended" -- 1 loop start 1 --parallel.check_collectives true
-fails "stopped in forward, collectives compared" 5 25 "$(stuck 0 backward step 4)$last.*$stopped" -- 1 stop forward 3 --parallel.check_collectives true
+fails "stopped in forward" 5 25 "$(stuck 0 '(backward|check)' step 3)$last.*$stopped" -- 1 stop forward 3
+fails "stopped in backward" 5 25 "$(stuck 0 '(backward|check)' step 3)$last.*$stopped" -- 1 stop backward 3
+fails "stopped in its first step" 5 30 "$(stuck 0 '(backward|check)' 'first step' 6)$last.*$stopped" -- 1 stop load 1
+fails "stopped in an all-reduce" 5 25 "$(stuck 0 '(backward|check)' step 3).*$stopped" -- 1 stop all_reduce 3
+fails "computes for ever in forward" 5 25 "$(stuck 0 '(backward|check)' step 3)${last}not ended" \
+  "$(stuck 1 forward step 3)${last}ended" -- 1 loop forward 3
+fails "computes for ever in backward" 5 25 "$(stuck 1 backward step 3)$last" -- 1 loop backward 3
+fails "computes for ever in an evaluation" 5 25 "$(stuck 0 evaluation '' 3)${last}not ended" \
+  "$(stuck 1 evaluation '' 3)${last}ended" -- 1 loop evaluation 2
+fails "rank 0 computes for ever in a checkpoint" 5 25 "$(stuck 0 checkpoint '' 3)${last}ended" \
+  "$(stuck 1 checkpoint '' 3)${last}not ended" -- 0 loop checkpoint 1
+fails "stopped at the start" 5 30 "$(stuck 0 start '' 6)$last.*$stopped" -- 1 stop start 1
+fails "stopped in forward, collectives compared" 5 25 "$(stuck 0 backward step 3)$last.*$stopped" -- 1 stop forward 3 --parallel.check_collectives true
 
 # A run that agrees with itself is not disturbed by comparing.
 fails "nothing, collectives compared" 0 60 -- 1 none forward 1 --parallel.check_collectives true
