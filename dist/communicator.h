@@ -100,9 +100,13 @@ class Communicator {
   std::int64_t total_bytes() const;
 
   /// From now on `observer` sees every operation of this communicator, after
-  /// those that watch it already. It must outlive the communicator. Groups from
-  /// `split` are not watched by their parent's observers.
+  /// those that watch it already. It must outlive the last operation, or be
+  /// taken off before. Groups from `split` are not watched by their parent's
+  /// observers.
   void observe(Observer& observer) { observers_.push_back(&observer); }
+  void unobserve(const Observer& observer) {
+    std::erase(observers_, &observer);
+  }
 
   /// How long `wait` lets one operation take, and what this rank is doing,
   /// for the message when it takes longer. Zero: no deadline. A new group from

@@ -1,6 +1,5 @@
 #include "dist/mpi_thread.h"
 
-#include <signal.h>
 #include <sys/prctl.h>
 
 #include <algorithm>
@@ -9,6 +8,8 @@
 #include <future>
 #include <iterator>
 #include <utility>
+
+#include "base/thread_signals.h"
 
 namespace mumoe::dist {
 namespace {
@@ -21,16 +22,6 @@ constexpr auto kSpin = 50us;
 
 // A slow network: for how long data under way counts as moving.
 constexpr std::size_t kBytesPerMicrosecond = 200;
-
-// Signals are for the program's own threads; faults stay with who causes them.
-void block_signals() {
-  sigset_t signals;
-  sigfillset(&signals);
-  for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP}) {
-    sigdelset(&signals, fault);
-  }
-  pthread_sigmask(SIG_SETMASK, &signals, nullptr);
-}
 
 void initialize() {
   int initialized = 0;
@@ -94,10 +85,15 @@ void MpiTask::wait() {
     if (!done()) {
       std::unique_lock lock(mutex_);
       const auto ended = [this] { return done(); };
-      if (deadline_.count() == 0) {
-        changed_.wait(lock, ended);
-      } else {
-        in_time = changed_.wait_for(lock, deadline_, ended);
+      // In slices: a process that was stopped and goes on has lost one of
+      // them, not its deadline, and finds what came in the meantime.
+      constexpr std::chrono::milliseconds kSlice{500};
+      auto left =
+          deadline_.count() == 0 ? decltype(deadline_)::max() : deadline_;
+      while (in_time &&
+             !changed_.wait_for(lock, std::min(left, kSlice), ended)) {
+        left -= std::min(left, kSlice);
+        in_time = left.count() > 0;
       }
     }
     if (waiters_) waiters_->fetch_sub(1, std::memory_order_relaxed);

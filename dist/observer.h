@@ -14,7 +14,7 @@ class Communicator;
 
 /// One operation of one communicator, as a rank began it.
 struct Collective {
-  Op op;
+  Op op = Op::barrier;
   /// Counts the operations of this communicator on this rank, from 1.
   std::int64_t sequence = 0;
   /// Of the larger of the two tensors; 0 for a barrier.
@@ -36,8 +36,8 @@ struct Collective {
 class Observer {
  public:
   virtual ~Observer() = default;
-  /// The run enters `phase`: load, forward, backward, check, update,
-  /// evaluation, checkpoint, ...
+  /// The run enters `phase`: start, data, load, forward, backward, check,
+  /// update, evaluation, checkpoint, ...
   virtual void phase(std::string_view) {}
   /// Before the backend starts the operation. What it throws, the caller of the
   /// operation gets; nothing has then been sent.

@@ -39,6 +39,10 @@ ProcessMesh::ProcessMesh(Communicator& world,
   all_ = data->split(0, world.rank(), "all");
 }
 
+ProcessMesh::~ProcessMesh() {
+  for (const Observer* observer : observers_) world_.unobserve(*observer);
+}
+
 std::string ProcessMesh::describe() const {
   return concat("dp ",
                 dp_->rank(),

@@ -21,6 +21,10 @@ class ProcessMesh {
               int dp,
               int tp,
               Communicator* data = nullptr);
+  /// Takes its observers off the world, which lives on.
+  ~ProcessMesh();
+  ProcessMesh(const ProcessMesh&) = delete;
+  ProcessMesh& operator=(const ProcessMesh&) = delete;
 
   /// All ranks, for small values of the program's control (choices, flags,
   /// losses): CPU tensors, whatever moves the run's.
@@ -38,8 +42,8 @@ class ProcessMesh {
   /// Names what the run is doing, for messages about stuck operations and for
   /// observers.
   void set_phase(std::string_view phase);
-  /// Lets `observer`, which must outlive the mesh, see the phases and the
-  /// operations of all four groups.
+  /// Lets `observer`, which must outlive the last of them, see the phases and
+  /// the operations of all four groups.
   void observe(Observer& observer);
 
  private:

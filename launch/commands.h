@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "dist/mpi_runtime.h"
+#include "dist/observer.h"
 
 namespace mumoe::launch {
 
@@ -14,6 +15,8 @@ namespace mumoe::launch {
 struct Invocation {
   std::vector<std::string> arguments;
   const std::optional<dist::MpiRuntime>& mpi;
+  /// See every phase and collective of a training run.
+  std::vector<dist::Observer*> observers;
 };
 
 // One a file. Each returns what the process tells its launcher, and throws

@@ -27,6 +27,7 @@ double evaluate(const model::Gpt2& model,
   }
   double sum = 0;
   for (std::size_t first = 0; first < mine.size(); first += micro_batch) {
+    mesh.set_phase("evaluation");  // its deadline holds for one batch
     const auto count = std::min<std::size_t>(micro_batch, mine.size() - first);
     const auto batch = data::window_batch(file,
                                           std::span(mine).subspan(first, count),

@@ -11,7 +11,10 @@
 #include <thread>
 
 #include "base/error.h"
+#include "dist/fingerprint.h"
 #include "dist/mpi_runtime.h"
+#include "dist/process_mesh.h"
+#include "dist/watchdog.h"
 
 namespace {
 
@@ -44,6 +47,48 @@ int run(const std::string& how, std::optional<dist::MpiRuntime>& mpi) {
   return 0;
 }
 
+// Rank 1 calls something else than rank 0 in its second operation, and goes on;
+// watched as a training run is; `compare`: collectives are compared.
+int run_watched(const std::string& how,
+                bool compare,
+                std::optional<dist::MpiRuntime>& mpi) {
+  mpi.emplace();
+  std::printf("pid %d\n", getpid());
+  std::fflush(stdout);
+  dist::ProcessMesh mesh(mpi->world(), 2, 1);
+  mesh.set_deadline(60s);
+  dist::Watchdog watchdog(
+      mesh,
+      {.deadlines = {.first_step = 2s},
+       .grace = 1s,
+       .polls = {},
+       .note = {},
+       .aborts = {},
+       .print =
+           [](const std::string& line) {
+             std::fprintf(stderr, "%s\n", line.c_str());
+           },
+       .end = [&mpi] { mpi->abort(ExitCode::communication); }});
+  mesh.observe(watchdog);
+  std::optional<dist::FingerprintCheck> check;
+  if (compare) mesh.observe(check.emplace(mesh));
+  const bool odd = mesh.dp().rank() == 1;
+  mesh.set_phase("backward");
+  mesh.dp().all_reduce(at::ones({1000}));
+  if (how == "skip") {
+    if (!odd) mesh.dp().all_reduce(at::ones({1000}));
+  } else if (how == "small_shapes") {
+    mesh.dp().all_reduce(at::ones({odd ? 12 : 16}));
+  } else if (how == "large_shapes") {
+    mesh.dp().all_reduce(at::ones({odd ? 100'000 : 200'000}));
+  }
+  mesh.set_phase("check");
+  mesh.dp().broadcast(at::ones({8}), 0);
+  mesh.world().barrier();
+  std::fprintf(stderr, "nobody noticed\n");
+  return 0;
+}
+
 // The runtime inside of the `try`: its end must not wait for the others.
 int unwind() {
   try {
@@ -61,12 +106,14 @@ int unwind() {
 
 }  // namespace
 
-int main(int, char** argv) {
+int main(int argc, char** argv) {
   const std::string how = argv[1];
+  const std::string mode = argc > 2 ? argv[2] : "";  // watched, compared
   if (how == "unwind") return unwind();
   std::optional<dist::MpiRuntime> mpi;
   try {
-    const int code = run(how, mpi);
+    const int code = mode.empty() ? run(how, mpi)
+                                  : run_watched(how, mode == "compared", mpi);
     mpi.reset();
     return code;
   } catch (const Error& error) {

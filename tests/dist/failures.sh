@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# failures.sh MPIRUN PROGRAM HOW CODE TEXT
-# Two ranks, of which rank 1 fails as HOW. The job must end within 10 s with
+# failures.sh MPIRUN PROGRAM CODE TEXT HOW [MODE]
+# Two ranks, of which rank 1 fails as HOW in MODE (see PROGRAM). The job must end within 10 s with
 # exit code CODE ("any": not 0), print a line that matches TEXT, and leave no
 # process behind.
 set -uo pipefail
-mpirun=$1 program=$2 how=$3 code=$4 text=$5
+mpirun=$1 program=$2 code=$3 text=$4 how=("${@:5}")
 
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
 start=$(date +%s%N)
-timeout 30 "$mpirun" -n 2 "$program" "$how" >"$output" 2>&1
+timeout 30 "$mpirun" -n 2 "$program" "${how[@]}" >"$output" 2>&1
 found=$?
 milliseconds=$((($(date +%s%N) - start) / 1000000))
 cat "$output"
-echo "$how: code $found after $milliseconds ms"
+echo "${how[*]}: code $found after $milliseconds ms"
 
 failed=0
 complain() { echo "FAILED: $*"; failed=1; }

@@ -28,7 +28,7 @@ expect success 0 "" "$mpirun" -n 2 bash -c "echo rank $rank"
 says success "rank 0 rank 1"
 expect "more ranks than cores" 0 "" "$mpirun" -n $(($(nproc) + 1)) true
 expect "a rank fails" 4 "lost" "$mpirun" -n 2 bash -c "[[ $rank == 0 ]] || { echo lost >&2; exit 4; }"
-expect "a rank is killed" 137 "" "$mpirun" -n 2 bash -c "[[ $rank == 1 ]] && kill -9 \$\$; exec sleep 30"
+expect "a rank is killed" 137 "launch/mpirun: a rank was killed by signal 9 (SIGKILL)" "$mpirun" -n 2 bash -c "[[ $rank == 1 ]] && kill -9 \$\$; exec sleep 30"
 expect "no program" 2 "launch/mpirun: ./none: no such program" "$mpirun" -n 2 ./none
 expect "no count" 2 "launch/mpirun: -n x: expected -n RANKS PROGRAM [ARGUMENTS]" "$mpirun" -n x true
 expect "threads are left to the ranks" 0 "" "$mpirun" -n 2 bash -c 'echo "${OMP_NUM_THREADS:-none}"'

@@ -1,0 +1,282 @@
+#include "dist/watchdog.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <exception>
+#include <future>
+#include <utility>
+
+#include "base/error.h"
+#include "base/thread_signals.h"
+#include "dist/process_mesh.h"
+
+namespace mumoe::dist {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kTick = 50ms;
+constexpr int kTicksPerPoll = 4;
+// A tick that came later than this: the process had been stopped.
+constexpr auto kJump = 1'000ms;
+// What the ranks' threads get to go on after that.
+constexpr auto kSettle = 2'000ms;
+// How long communicators may take to abort.
+constexpr auto kAbort = 5'000ms;
+
+template <class... Values>
+std::string format(const char* text, Values... values) {
+  char line[64];
+  std::snprintf(line, sizeof line, text, values...);
+  return line;
+}
+
+std::string seconds(std::chrono::steady_clock::duration time) {
+  return format("%.1f s", std::chrono::duration<double>(time).count());
+}
+
+std::string bytes_text(std::int64_t bytes) {
+  if (bytes < 1024) return concat(bytes, " bytes");
+  constexpr std::array kUnits = {"KiB", "MiB", "GiB", "TiB"};
+  double value = static_cast<double>(bytes) / 1024;
+  std::size_t unit = 0;
+  for (; value >= 1024 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
+  return format("%.1f %s", value, kUnits[unit]);
+}
+
+std::string rank_text(const ProcessMesh& mesh) {
+  return concat("rank ",
+                mesh.world().rank(),
+                " of ",
+                mesh.world().size(),
+                " (dp ",
+                mesh.dp().rank(),
+                "/",
+                mesh.dp().size(),
+                " tp ",
+                mesh.tp().rank(),
+                "/",
+                mesh.tp().size(),
+                ")");
+}
+
+}  // namespace
+
+Deadlines Deadlines::of(std::chrono::milliseconds base) {
+  return {.start = 2 * base,
+          .first_step = 2 * base,
+          .step = base,
+          .evaluation = base,
+          .checkpoint = base};
+}
+
+std::chrono::milliseconds Deadlines::longest() const {
+  return std::max({start, first_step, step, evaluation, checkpoint});
+}
+
+Watchdog::Watchdog(const ProcessMesh& mesh, Options options)
+    : rank_(rank_text(mesh)), options_(std::move(options)) {
+  MUMOE_CHECK(options_.print && options_.end);
+  thread_ = std::thread([this] {
+    block_signals();
+    loop();
+  });
+}
+
+Watchdog::~Watchdog() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void Watchdog::phase(std::string_view name) {
+  std::lock_guard lock(mutex_);
+  const Stage stage = stage_of(name);
+  const bool in_step = stage == Stage::step || stage == Stage::first_step;
+  const bool same_step = in_step && stage == stage_;
+  const bool new_step = in_step && name == "load" && phase_ != "backward";
+  phase_ = name;
+  phase_begun_ = time();
+  if (!same_step || new_step) {
+    stage_ = in_step && stepped_ ? Stage::step : stage;
+    stage_begun_ = phase_begun_;
+    stepped_ |= in_step;
+  }
+}
+
+// A step that has not ended keeps its kind; a new one is never the first again.
+Watchdog::Stage Watchdog::stage_of(std::string_view name) const {
+  if (name == "start") return Stage::start;
+  if (name == "data") return Stage::data;
+  if (name == "evaluation") return Stage::evaluation;
+  if (name == "checkpoint") return Stage::checkpoint;
+  if (stage_ == Stage::first_step || !stepped_) return Stage::first_step;
+  return Stage::step;
+}
+
+void Watchdog::begin(const Communicator& group, const Collective& collective) {
+  std::lock_guard lock(mutex_);
+  Last& last = last_of(group);
+  newest_ = static_cast<std::size_t>(&last - groups_.data());
+  last.collective = collective;
+  last.begun = time();
+  last.started = false;
+}
+
+Work Watchdog::started(const Communicator& group,
+                       const Collective&,
+                       Work work) {
+  Work before;  // let go without the mutex: it may hold the last of a tensor
+  std::lock_guard lock(mutex_);
+  Last& last = last_of(group);
+  last.started = true;
+  before = std::exchange(last.work, work);
+  return work;
+}
+
+Watchdog::Last& Watchdog::last_of(const Communicator& group) {
+  const auto found = std::ranges::find(groups_, &group, &Last::group);
+  if (found != groups_.end()) return *found;
+  Last& last = groups_.emplace_back();
+  last.group = &group;
+  last.axis = group.axis();
+  return last;
+}
+
+Watchdog::Duration Watchdog::limit() const {
+  const Deadlines& d = options_.deadlines;
+  switch (stage_) {
+    case Stage::start:
+      return d.start;
+    case Stage::data:
+      return Duration(0);
+    case Stage::first_step:
+      return d.first_step;
+    case Stage::step:
+      return d.step;
+    case Stage::evaluation:
+      return d.evaluation;
+    case Stage::checkpoint:
+      return d.checkpoint;
+  }
+  return Duration(0);
+}
+
+Watchdog::Duration Watchdog::time() const {
+  const Duration passed = Clock::now() - last_tick_;
+  return ran_ + (passed > kJump ? Duration(kTick) : passed);
+}
+
+void Watchdog::tick() {
+  const auto now = Clock::now();
+  const bool jumped = now - last_tick_ > kJump;
+  ran_ += jumped ? Duration(kTick) : now - last_tick_;
+  last_tick_ = now;
+  if (jumped) settled_ = ran_ + kSettle;
+}
+
+void Watchdog::loop() {
+  std::unique_lock lock(mutex_);
+  for (int ticks = 1; !stop_; ++ticks) {
+    changed_.wait_for(lock, kTick, [this] { return stop_; });
+    if (stop_) return;
+    tick();
+    if (ran_ < settled_) continue;
+    const bool expired =
+        limit() > Duration(0) && ran_ - stage_begun_ >= limit();
+    std::string line;
+    if (expired) line = concat(rank_, ": ", where());
+    lock.unlock();
+    if (expired) {
+      if (const auto note = options_.note ? options_.note() : "";
+          !note.empty()) {
+        line += "; " + note;
+      }
+    } else if (ticks % kTicksPerPoll == 0) {
+      line = failed_poll();
+    }
+    if (!line.empty()) return end_job(line);
+    lock.lock();
+  }
+}
+
+// The line for what has failed; empty: nothing.
+std::string Watchdog::failed_poll() const {
+  for (const auto& poll : options_.polls) {
+    std::string text;
+    try {
+      text = poll();
+    } catch (const std::exception& error) {
+      text = error.what();
+    }
+    if (text.empty()) continue;
+    std::lock_guard lock(mutex_);
+    return concat(rank_, ": ", text, "; ", where());
+  }
+  return {};
+}
+
+// "phase backward for 29.7 s, its step for 30.0 s, deadline 30 s; last
+// collective ..."
+std::string Watchdog::where() const {
+  std::string text =
+      concat("phase ", phase_, " for ", seconds(time() - phase_begun_));
+  if (stage_ == Stage::step || stage_ == Stage::first_step) {
+    text += concat(", its ",
+                   stage_ == Stage::step ? "step" : "first step",
+                   " for ",
+                   seconds(time() - stage_begun_));
+  }
+  if (limit() > Duration(0)) {
+    text += format(", deadline %g s",
+                   std::chrono::duration<double>(limit()).count());
+  }
+  if (groups_.empty()) return text + "; no collective yet";
+  text += "; last collective " + describe(groups_[newest_]);
+  for (const Last& last : groups_) {
+    const bool open = !last.started || !last.work.done();
+    if (open && &last != &groups_[newest_]) text += "; also " + describe(last);
+  }
+  return text;
+}
+
+std::string Watchdog::describe(const Last& last) const {
+  const Collective& c = last.collective;
+  std::string text = concat(to_string(c.op), " #", c.sequence);
+  if (c.op != Op::barrier) text += " of " + bytes_text(c.bytes);
+  text += concat(" on axis ",
+                 last.axis,
+                 ", begun ",
+                 seconds(time() - last.begun),
+                 " ago, ");
+  return text + (last.started && last.work.done() ? "ended" : "not ended");
+}
+
+void Watchdog::end_job(const std::string& line) const {
+  options_.print(line);
+  std::this_thread::sleep_for(options_.grace);
+  std::packaged_task<void()> abort_all([aborts = options_.aborts] {
+    block_signals();
+    for (const auto& abort : aborts) {
+      try {
+        abort();
+      } catch (const std::exception&) {
+        // The job ends either way.
+      }
+    }
+  });
+  const auto aborted = abort_all.get_future();
+  std::thread thread(std::move(abort_all));
+  if (aborted.wait_for(kAbort) == std::future_status::ready) {
+    thread.join();
+  } else {
+    thread.detach();
+  }
+  options_.end();
+}
+
+}  // namespace mumoe::dist

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dist/fingerprint.h"
+#include "dist/local_peers.h"
+#include "dist/process_mesh.h"
+#include "dist/watchdog.h"
+#include "launch/commands.h"
+#include "launch/options.h"
+
+namespace mumoe::launch {
+
+/// What watches a run from its first collective to its last, as [parallel]
+/// asks: the watchdog (`deadline`), which also sees other ranks of this host
+/// die; the comparison of collectives (`check_collectives`); and the observers
+/// of the invocation. Lives from right after the mesh to the end of the run.
+class Guards {
+ public:
+  /// What a backend adds to the watchdog (`dist::Watchdog::Options`).
+  struct Backend {
+    std::vector<std::function<std::string()>> polls;
+    std::vector<std::function<void()>> aborts;
+  };
+
+  /// Collective. The deadlines of the mesh's groups become longer than the
+  /// watchdog's, which says more and therefore goes first.
+  Guards(const ParallelOptions& options,
+         dist::ProcessMesh& mesh,
+         const Invocation& invocation,
+         Backend backend = {});
+
+ private:
+  dist::LocalPeers peers_;
+  dist::Watchdog watchdog_;
+  std::optional<dist::FingerprintCheck> check_;
+};
+
+/// `parallel.deadline` as the deadlines of communicators have it.
+std::chrono::milliseconds deadline_of(const ParallelOptions& options);
+
+}  // namespace mumoe::launch

@@ -1,0 +1,68 @@
+// failing_train RANK HOW WHERE N ARGUMENTS OF MUMOE...
+// The program, whose rank RANK (of the world; "all": every rank) fails at the
+// Nth time that it enters phase WHERE or begins collective WHERE on the dp axis
+// (so that it fails with the collective under way):
+//     kill  the process kills itself      stop  it stops itself, until SIGCONT
+//     loop  it computes for ever
+// failures_test.sh starts this and checks how the job ends.
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "dist/communicator.h"
+#include "launch/program.h"
+
+namespace {
+
+using namespace mumoe;
+
+class FailAt final : public dist::Observer {
+ public:
+  FailAt(std::string how, std::string where, int count)
+      : how_(std::move(how)), where_(std::move(where)), count_(count) {}
+
+  void phase(std::string_view name) override {
+    if (name == where_) visit();
+  }
+  dist::Work started(const dist::Communicator& group,
+                     const dist::Collective& collective,
+                     dist::Work work) override {
+    if (group.axis() == "dp" && dist::to_string(collective.op) == where_) {
+      visit();
+    }
+    return work;
+  }
+
+ private:
+  void visit() {
+    if (--count_ != 0) return;
+    if (how_ == "kill") raise(SIGKILL);
+    if (how_ == "stop") raise(SIGSTOP);
+    volatile bool for_ever = how_ == "loop";
+    while (for_ever) {
+    }
+  }
+
+  std::string how_;
+  std::string where_;
+  int count_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 6) return 2;
+  const std::string rank = argv[1];
+  const char* own = std::getenv("OMPI_COMM_WORLD_RANK");
+  std::printf("pid %d\n", getpid());
+  std::fflush(stdout);
+  FailAt fail(argv[2], argv[3], std::atoi(argv[4]));
+  std::vector<dist::Observer*> observers;
+  if (rank == "all" || (own && rank == own)) observers.push_back(&fail);
+  return launch::run_program(argc - 4, argv + 4, observers);
+}

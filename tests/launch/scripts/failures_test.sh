@@ -1,0 +1,158 @@
+#!/usr/bin/env bash
+# failures_test.sh FAILING_TRAIN MUMOE: training runs of two ranks of which one dies, stops or computes for ever, in every
+# phase. Each job must end in time, with its exit code and a line that says what happened, and leave no process.
+set -euo pipefail
+
+failing=$(realpath "$1") mumoe=$(realpath "$2")
+launch=$(realpath "$(dirname "$0")/../../../launch")
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+export MUMOE_CACHE=$folder/cache OMP_NUM_THREADS=1
+failures=0
+wrong() { echo "FAILED: $*"; failures=$((failures + 1)); }
+
+mkdir corpus
+for ((i = 10; i < 32; i++)); do
+  for ((j = 0; j < 12; j++)); do echo "Speech $i, line $j: we hold that $((i * j)) of these truths are plain."; done >corpus/$i.txt
+done
+cat >tiny.cfg <<'CONFIG'
+[model]
+depth = 1
+heads = 2
+width = 16
+context = 16
+experts = 6
+rank = 5
+[data]
+source = corpus
+[schedule]
+steps = 8
+warmup = 2
+[parallel]
+deadline = 3
+[train]
+steps = 8
+batch = 4
+eval_every = 4
+eval_windows = 4
+gemm = mkl
+[checkpoint]
+every = 4
+CONFIG
+"$mumoe" data --config tiny.cfg --out tokens >/dev/null
+
+pids() { sed -n 's/^pid //p' out | paste -sd ' '; }
+no_process_left() {  # of those that ./out names; one that has ended and waits for its parent is Z
+  local pid state
+  sleep 0.3
+  [[ $(grep -c '^pid ' out) == 2 ]] || wrong "$1: expected two ranks: $(<out)"
+  for pid in $(pids); do
+    state=$(sed -n 's/^State:[[:space:]]*//p' "/proc/$pid/status" 2>/dev/null || true)
+    if [[ -n $state && $state != [ZX]* ]]; then
+      wrong "$1: process $pid is still there: $state"
+      kill -9 "$pid" || true
+    fi
+  done
+}
+# fails NAME CODE SECONDS TEXT... -- RANK HOW WHERE N [OPTIONS]: the job ends with CODE within SECONDS, and each TEXT (an
+# extended regular expression) matches a line of its stderr.
+fails() {
+  local name=$1 code=$2 seconds=$3 got=0 begin=${EPOCHREALTIME/./} took texts=()
+  shift 3
+  while [[ $1 != -- ]]; do texts+=("$1"); shift; done
+  local how=("${@:2:4}") options=("${@:6}")
+  rm -rf run
+  timeout -k 5 90 "$launch/mpirun" -n 2 "$failing" "${how[@]}" train --config tiny.cfg --data.source tokens --train.out run \
+    "${options[@]}" >out 2>err </dev/null || got=$?
+  took=$(((${EPOCHREALTIME/./} - begin) / 1000))
+  echo "$name: code $got after $took ms"
+  sed 's/^/  /' err
+  ((took < 1000 * seconds)) || wrong "$name: ended after $took ms, expected within $seconds s"
+  [[ $got == "$code" ]] || wrong "$name: exit code $got, expected $code"
+  local text
+  for text in "${texts[@]}"; do grep -Eq -- "$text" err || wrong "$name: no line matches: $text"; done
+  no_process_left "$name"
+}
+
+# What survives tells who died, and where it was itself; mpirun ends it.
+gone() {  # gone SURVIVOR DEAD
+  echo "^mumoe: rank $1 of 2 \(dp $1/2 tp 0/1\): rank $2 is gone: its process [0-9]+ on this host has ended; phase [a-z]+ for "
+}
+signal='^launch/mpirun: a rank was killed by signal 9 \(SIGKILL\)$'
+fails "killed in forward" 137 20 "$(gone 0 1)" "$signal" -- 1 kill forward 3
+fails "killed in backward" 137 20 "$(gone 0 1)" "$signal" -- 1 kill backward 3
+fails "killed in an all-reduce" 137 20 "$(gone 0 1)" "$signal" -- 1 kill all_reduce 3
+fails "killed in a checkpoint" 137 20 "$(gone 1 0)" "$signal" -- 0 kill checkpoint 1
+
+# Every rank that can print tells its phase and last collective; the others end the job, with their own code.
+stuck() {  # stuck RANK PHASE [STEP] DEADLINE: the start of its line
+  echo "^mumoe: rank $1 of 2 \(dp $1/2 tp 0/1\): phase $2 for [0-9.]+ s${3:+, its $3 for [0-9.]+ s}, deadline $4 s; "
+}
+last='last collective (all_reduce|broadcast|barrier) #[0-9]+ (of [0-9.]+ (bytes|KiB|MiB) )?on axis [a-z]+, begun [0-9.]+ s ago, '
+stopped='; rank 1 is stopped: its process [0-9]+ on this host waits for SIGCONT$'
+fails "stopped in forward" 5 25 "$(stuck 0 '(backward|check)' step 3)$last.*$stopped" -- 1 stop forward 3
+fails "stopped in backward" 5 25 "$(stuck 0 '(backward|check)' step 3)$last.*$stopped" -- 1 stop backward 3
+fails "stopped in its first step" 5 30 "$(stuck 0 '(backward|check)' 'first step' 6)$last.*$stopped" -- 1 stop load 1
+fails "stopped in an all-reduce" 5 25 "$(stuck 0 '(backward|check)' step 3).*$stopped" -- 1 stop all_reduce 3
+fails "computes for ever in forward" 5 25 "$(stuck 0 '(backward|check)' step 3)${last}not ended" \
+  "$(stuck 1 forward step 3)${last}ended" -- 1 loop forward 3
+fails "computes for ever in backward" 5 25 "$(stuck 1 backward step 3)$last" -- 1 loop backward 3
+fails "computes for ever in an evaluation" 5 25 "$(stuck 0 evaluation '' 3)${last}not ended" \
+  "$(stuck 1 evaluation '' 3)${last}ended" -- 1 loop evaluation 2
+fails "rank 0 computes for ever in a checkpoint" 5 25 "$(stuck 0 checkpoint '' 3)${last}ended" \
+  "$(stuck 1 checkpoint '' 3)${last}not ended" -- 0 loop checkpoint 1
+fails "stopped at the start" 5 30 "$(stuck 0 start '' 6)$last.*$stopped" -- 1 stop start 1
+fails "stopped in forward, collectives compared" 5 25 "$(stuck 0 backward step 3)$last.*$stopped" -- 1 stop forward 3 --parallel.check_collectives true
+
+# A run that agrees with itself is not disturbed by comparing.
+fails "nothing, collectives compared" 0 60 -- 1 none forward 1 --parallel.check_collectives true
+[[ ! -s err ]] || wrong "a sound run printed: $(<err)"
+
+# A job that is stopped as a whole for longer than its deadline goes on when it may.
+rm -rf run
+timeout -k 5 90 "$launch/mpirun" -n 2 "$failing" all stop forward 3 train --config tiny.cfg --data.source tokens \
+  --train.out run >out 2>err </dev/null &
+job=$!
+for ((i = 0; i < 300; i++)); do
+  stopped=0
+  for pid in $(pids); do
+    if grep -q '^State:[[:space:]]*T' "/proc/$pid/status" 2>/dev/null; then stopped=$((stopped + 1)); fi
+  done
+  ((stopped < 2)) || break
+  sleep 0.1
+done
+((stopped == 2)) || wrong "the ranks did not stop: $(<out)"
+sleep 7
+for pid in $(pids); do kill -CONT "$pid"; done
+got=0
+wait "$job" || got=$?
+[[ $got == 0 ]] || wrong "a job that was stopped and goes on: exit code $got, expected 0: $(<err)"
+[[ $(wc -l <run/metrics.jsonl) == 8 ]] || wrong "a job that was stopped and goes on: expected 8 steps"
+
+# launch/run makes one code and one line of what happened, whoever ended the job.
+mkdir -p clone/launch clone/build/release
+ln -s "$launch/run" "$launch/mpirun" clone/launch/
+printf '#!/bin/sh\n' | tee clone/launch/setup >clone/launch/build
+chmod +x clone/launch/setup clone/launch/build
+cat >clone/build/release/mumoe <<PROGRAM
+#!/usr/bin/env bash
+if [[ \$1 == train ]]; then exec "$failing" 1 \$HOW "\$@"; else exec "$mumoe" "\$@"; fi
+PROGRAM
+chmod +x clone/build/release/mumoe
+# launch/run goes to the folder above its own, whatever a link points to.
+runs() {  # runs NAME CODE TEXT HOW
+  local got=0
+  rm -rf run
+  HOW=$4 timeout -k 5 90 clone/launch/run --no-sample --config "$folder/tiny.cfg" --data.source "$folder/tokens" \
+    --train.out "$folder/run" >out 2>err </dev/null || got=$?
+  echo "launch/run, $1: code $got: $(tail -n 1 out)"
+  [[ $got == "$2" ]] || wrong "launch/run, $1: exit code $got, expected $2: $(<out) $(<err)"
+  [[ $(tail -n 1 out) =~ $3 ]] || wrong "launch/run, $1: expected $3, got: $(tail -n 1 out)"
+  no_process_left "launch/run, $1"
+}
+runs killed 5 '^launch/run: training: a rank was killed by signal 9 \(SIGKILL\) \(exit 5\)$' "kill backward 3"
+runs stopped 5 '^launch/run: training: communication failure \(exit 5\)$' "stop backward 3"
+
+((failures == 0)) || { echo "$failures failed"; exit 1; }
+echo "all passed"
