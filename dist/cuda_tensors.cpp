@@ -21,12 +21,13 @@ void record_stream(const at::Tensor& tensor, cudaStream_t stream) {
 }
 
 struct StreamScope::State {
+  explicit State(c10::cuda::CUDAStream stream) : guard(stream) {}
   c10::cuda::CUDAStreamGuard guard;
 };
 
 StreamScope::StreamScope(at::Device device, cudaStream_t stream)
-    : state_(std::make_unique<State>(State{c10::cuda::CUDAStreamGuard(
-          c10::cuda::getStreamFromExternal(stream, device.index()))})) {}
+    : state_(std::make_unique<State>(
+          c10::cuda::getStreamFromExternal(stream, device.index()))) {}
 
 StreamScope::~StreamScope() = default;
 

@@ -21,12 +21,6 @@
 namespace mumoe::dist {
 namespace {
 
-using namespace std::chrono_literals;
-
-// What the end of a group may take, on all ranks.
-constexpr auto kCloseLimit = 60s;
-constexpr auto kAbortLimit = 10s;
-
 ncclDataType_t nccl_type(NcclType type) {
   switch (type) {
     case NcclType::bf16:
@@ -121,17 +115,18 @@ NcclComm::NcclComm(std::shared_ptr<NcclContext> context,
 NcclComm::~NcclComm() {
   const NcclCall call{
       concat("rank ", rank_, " of ", size_, " (axis ", axis_, "), end of NCCL"),
-      kCloseLimit};
+      context_->limits().close};
   // The other ranks of a group do not come to its end when this one fails.
   if (std::uncaught_exceptions() > 0) {
-    context_->abort(call.what + ": an error ends this rank", kAbortLimit);
+    context_->abort(call.what + ": an error ends this rank",
+                    context_->limits().abort);
     return;
   }
   try {
     context_->close(comm_, call);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
-    context_->abort(error.what(), kAbortLimit);
+    context_->abort(error.what(), context_->limits().abort);
   }
 }
 

@@ -90,6 +90,30 @@ class NcclCommunicator final : public Communicator {
         [&](auto&&... arguments) { comm_->reduce_scatter(arguments...); });
   }
 
+  // bf16: NCCL would round at every rank that a sum passes. The parts are
+  // exchanged instead, which moves as many bytes, and added here in fp32.
+  Work exchange_and_add(const at::Tensor& whole,
+                        const at::Tensor& shard,
+                        ReduceOp op) {
+    const at::NoGradGuard no_grad;
+    const at::Tensor parts =
+        at::empty({size(), shard.numel()}, whole.options());
+    return Work(start(Op::reduce_scatter,
+                      {whole, shard, parts},
+                      [&](cudaStream_t stream, const NcclCall& call) {
+                        comm_->all_to_all(whole.data_ptr(),
+                                          parts.data_ptr(),
+                                          elements(shard),
+                                          NcclType::bf16,
+                                          stream,
+                                          call);
+                        const StreamScope scope(device_, stream);
+                        at::Tensor sum = at::sum(parts, {0}, false, at::kFloat);
+                        if (op == ReduceOp::avg) sum.div_(size());
+                        at::Tensor(shard).copy_(sum.view_as(shard));
+                      }));
+  }
+
   Work do_all_to_all(const at::Tensor& in, const at::Tensor& out) override {
     return Work(start(Op::all_to_all,
                       {in, out},

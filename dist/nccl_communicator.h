@@ -39,8 +39,8 @@ struct NcclWorld {
 /// and the first operations of a group, which open its connections.
 ///
 /// min and max of floating-point tensors take twice the bytes: NCCL's lose
-/// NaNs, whose places travel beside. bf16 sums are rounded to bf16 at every
-/// rank they pass.
+/// NaNs, whose places travel beside. reduce_scatter adds bf16 in fp32 and
+/// rounds once; all_reduce rounds to bf16 at every rank that a sum passes.
 NcclWorld make_nccl_communicator(Communicator& control,
                                  int local_rank,
                                  std::string axis = "world");

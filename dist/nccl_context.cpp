@@ -19,8 +19,6 @@ using Clock = std::chrono::steady_clock;
 
 // How long those that only look, or abort, wait for a thread inside NCCL.
 constexpr auto kPatience = 200ms;
-// What an abort that nobody asked for with a limit may take.
-constexpr auto kAbortLimit = 10s;
 
 bool well(ncclResult_t result) {
   return result == ncclSuccess || result == ncclInProgress;
@@ -130,8 +128,9 @@ struct NcclContext::State {
   }
 };
 
-NcclContext::NcclContext(int device)
+NcclContext::NcclContext(int device, Limits limits)
     : device_(device),
+      limits_(limits),
       stream_(device, concat("start of NCCL, GPU ", device)),
       state_(std::make_shared<State>()) {}
 
@@ -141,7 +140,7 @@ NcclContext::~NcclContext() {
     const std::lock_guard lock(state_->mutex);
     left = !state_->members.empty();
   }
-  if (left) abort("the end of NCCL on this rank", kAbortLimit);
+  if (left) abort("the end of NCCL on this rank", limits_.abort);
 }
 
 ncclComm_t NcclContext::open(
@@ -173,7 +172,7 @@ ncclComm_t NcclContext::open(
       return *slot;
     }
   } catch (const Error& error) {
-    abort(error.what(), kAbortLimit);
+    abort(error.what(), limits_.abort);
     throw;
   }
   forget();

@@ -29,14 +29,23 @@ namespace mumoe::dist {
 /// Thread safety: full.
 class NcclContext {
  public:
+  struct Limits {
+    /// How long the end of a communicator may wait for the other ranks.
+    std::chrono::milliseconds close{60'000};
+    /// How long an abort may take that an error here brings about.
+    std::chrono::milliseconds abort{10'000};
+  };
+
   /// Errors: `CommunicationError` when `device` cannot be used.
-  explicit NcclContext(int device);
+  explicit NcclContext(int device) : NcclContext(device, Limits()) {}
+  NcclContext(int device, Limits limits);
   ~NcclContext();
   NcclContext(const NcclContext&) = delete;
   NcclContext& operator=(const NcclContext&) = delete;
 
   int device() const { return device_; }
   cudaStream_t stream() const { return stream_.get(); }
+  const Limits& limits() const { return limits_; }
 
   /// Makes a communicator: `start` asks NCCL for it, and this waits until it
   /// is ready, and before it `parent` (null: none). When that fails or takes
@@ -82,6 +91,7 @@ class NcclContext {
   struct State;
 
   int device_;
+  Limits limits_;
   CudaStream stream_;
   std::shared_ptr<State> state_;
 };
