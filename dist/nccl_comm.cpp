@@ -67,12 +67,7 @@ NcclComm::Id NcclComm::make_id(const NcclCall& call) {
   ncclUniqueId id;
   const ncclResult_t result = ncclGetUniqueId(&id);
   if (result != ncclSuccess) {
-    fail<CommunicationError>(call.what,
-                             ": ncclGetUniqueId: ",
-                             ncclGetErrorString(result),
-                             " (",
-                             ncclGetLastError(nullptr),
-                             ")");
+    fail_nccl(result, nullptr, "ncclGetUniqueId", call);
   }
   Id bytes;
   std::memcpy(bytes.data(), &id, sizeof(id));

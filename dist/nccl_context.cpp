@@ -33,18 +33,18 @@ std::string texts(ncclResult_t result, ncclComm_t comm) {
   return text;
 }
 
-[[noreturn]] void fail_call(ncclResult_t result,
-                            ncclComm_t comm,
-                            std::string_view expression,
-                            const NcclCall& call) {
+}  // namespace
+
+void fail_nccl(ncclResult_t result,
+               ncclComm_t comm,
+               std::string_view expression,
+               const NcclCall& call) {
   fail<CommunicationError>(call.what,
                            ": ",
                            expression,
                            ": ",
                            texts(result, comm));
 }
-
-}  // namespace
 
 // Outlives the context where a thread that aborts was left behind.
 struct NcclContext::State {
@@ -87,9 +87,9 @@ struct NcclContext::State {
         check_alive(call);
         const ncclResult_t result = ncclCommGetAsyncError(comm, &state);
         if (result != ncclSuccess) {
-          fail_call(result, comm, "ncclCommGetAsyncError", call);
+          fail_nccl(result, comm, "ncclCommGetAsyncError", call);
         }
-        if (!well(state)) fail_call(state, comm, expression, call);
+        if (!well(state)) fail_nccl(state, comm, expression, call);
       }
       if (state == ncclSuccess) return;
       if (call.deadline > 0ms && Clock::now() - start > call.deadline) {
@@ -161,7 +161,7 @@ ncclComm_t NcclContext::open(
       const std::lock_guard lock(state_->calls);
       state_->check_alive(call);
       const ncclResult_t result = start(slot);
-      if (!well(result)) fail_call(result, parent, expression, call);
+      if (!well(result)) fail_nccl(result, parent, expression, call);
       const std::lock_guard lock_members(state_->mutex);
       state_->members.push_back({slot, std::move(axis)});
     }
@@ -200,7 +200,7 @@ void NcclContext::close(ncclComm_t comm, const NcclCall& call) {
     state_->members.erase(found);
   }
   const ncclResult_t result = ncclCommDestroy(comm);
-  if (!well(result)) fail_call(result, nullptr, "ncclCommDestroy", call);
+  if (!well(result)) fail_nccl(result, nullptr, "ncclCommDestroy", call);
 }
 
 void NcclContext::run(ncclComm_t comm,
@@ -211,7 +211,7 @@ void NcclContext::run(ncclComm_t comm,
     const std::lock_guard lock(state_->calls);
     state_->check_alive(call);
     const ncclResult_t result = operation();
-    if (!well(result)) fail_call(result, comm, expression, call);
+    if (!well(result)) fail_nccl(result, comm, expression, call);
     if (state_->grouping) {
       state_->collected.insert(comm);
       return;
@@ -230,7 +230,7 @@ void NcclContext::group(const std::function<void()>& body,
     state_->check_alive(call);
     MUMOE_CHECK(!state_->grouping, call.what, ": a group within a group");
     result = ncclGroupStart();
-    if (!well(result)) fail_call(result, nullptr, "ncclGroupStart", call);
+    if (!well(result)) fail_nccl(result, nullptr, "ncclGroupStart", call);
     state_->grouping = true;
     const auto end = [&] {
       state_->grouping = false;
@@ -245,7 +245,7 @@ void NcclContext::group(const std::function<void()>& body,
       throw;
     }
     result = end();
-    if (!well(result)) fail_call(result, nullptr, "ncclGroupEnd", call);
+    if (!well(result)) fail_nccl(result, nullptr, "ncclGroupEnd", call);
   }
   if (result == ncclSuccess) return;
   for (const ncclComm_t comm : comms) {
@@ -259,9 +259,9 @@ void NcclContext::check(ncclComm_t comm, const NcclCall& call) const {
   ncclResult_t state = ncclSuccess;
   const ncclResult_t result = ncclCommGetAsyncError(comm, &state);
   if (result != ncclSuccess) {
-    fail_call(result, comm, "ncclCommGetAsyncError", call);
+    fail_nccl(result, comm, "ncclCommGetAsyncError", call);
   }
-  if (!well(state)) fail_call(state, comm, "asynchronous error", call);
+  if (!well(state)) fail_nccl(state, comm, "asynchronous error", call);
 }
 
 std::string NcclContext::async_error() const {

@@ -13,6 +13,13 @@
 
 namespace mumoe::dist {
 
+/// Throws `CommunicationError`: whose call it was, `expression` and NCCL's two
+/// texts for `result`, on one line. `comm` may be null.
+[[noreturn]] void fail_nccl(ncclResult_t result,
+                            ncclComm_t comm,
+                            std::string_view expression,
+                            const NcclCall& call);
+
 /// What all NCCL communicators of one process share: a GPU, a stream, the lock
 /// under which NCCL is called, and their end.
 ///

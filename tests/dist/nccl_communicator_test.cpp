@@ -95,6 +95,8 @@ TEST_F(NcclAdapter, WaitingFindsAnErrorThatCameLater) {
                               "asynchronous error: remote error"});
   EXPECT_NE(nccl.async_error().find("axis world: remote error"),
             std::string::npos);
+  while (!work.done()) std::this_thread::sleep_for(1ms);
+  testing::mpi_world().barrier();
   EXPECT_TRUE(nccl.abort("the test ends", 10s));
 }
 

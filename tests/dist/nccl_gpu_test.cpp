@@ -77,7 +77,9 @@ TEST(NcclGpu, AbortEndsAnOperationThatOthersNeverJoin) {
   std::this_thread::sleep_for(500ms);
   EXPECT_EQ(work.done(), world.rank() != 0);
   EXPECT_TRUE(nccl.abort("the test ends", 30s));
-  if (world.rank() == 0) EXPECT_THROW(work.wait(), CommunicationError);
+  if (world.rank() == 0) {
+    EXPECT_THROW(work.wait(), CommunicationError);
+  }
   world.barrier();
 }
 

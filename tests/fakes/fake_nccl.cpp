@@ -197,9 +197,9 @@ void queue(ncclComm_t comm, cudaStream_t stream, std::function<void()> body) {
     }
   }
   ++comm->outstanding;
+  if (stuck) ++stuck_on_device;
   mumoe::fakes::push(stream, [comm, stuck, body = std::move(body)] {
     if (stuck) {
-      ++stuck_on_device;
       while (!comm->aborted) nap();
       --stuck_on_device;
     } else if (!comm->aborted) {
