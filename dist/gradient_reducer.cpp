@@ -7,6 +7,14 @@
 #include "base/error.h"
 
 namespace mumoe::dist {
+namespace {
+
+// How many buckets start after one before its second half begins: enough for
+// the first half to have ended, so that backward does not wait, and few enough
+// that staging memory stays small.
+constexpr std::size_t kBehind = 2;
+
+}  // namespace
 
 /// Called by autograd when the gradient of one parameter is complete.
 struct GradientReducer::Watch final : torch::autograd::PostAccumulateGradHook {
@@ -19,9 +27,10 @@ struct GradientReducer::Watch final : torch::autograd::PostAccumulateGradHook {
   std::size_t parameter;
 };
 
-GradientReducer::GradientReducer(FlatBuckets& buckets, Communicator& dp)
+GradientReducer::GradientReducer(FlatBuckets& buckets,
+                                 const ReducerOptions& options)
     : buckets_(buckets),
-      dp_(dp),
+      options_(options),
       places_(buckets.registry().parameters().size()),
       states_(buckets.buckets().size()) {
   for (std::size_t b = 0; b < states_.size(); ++b) {
@@ -87,8 +96,11 @@ void GradientReducer::take(std::size_t parameter, const at::Tensor& value) {
 void GradientReducer::start_ready_buckets() {
   for (; next_bucket_ < states_.size() && states_[next_bucket_].waiting == 0;
        ++next_bucket_) {
-    states_[next_bucket_].reduction =
-        dp_.all_reduce_async(buckets_.buckets()[next_bucket_].grad);
+    states_[next_bucket_].reduction.start(buckets_.buckets()[next_bucket_],
+                                          options_.wire);
+    if (next_bucket_ >= kBehind) {
+      states_[next_bucket_ - kBehind].reduction.advance();
+    }
   }
 }
 
@@ -105,10 +117,8 @@ void GradientReducer::finish() {
   }
   for (BucketState& state : states_) state.waiting = 0;
   start_ready_buckets();
-  for (BucketState& state : states_) {
-    state.reduction.wait();
-    state.reduction = {};
-  }
+  for (BucketState& state : states_) state.reduction.advance();
+  for (BucketState& state : states_) state.reduction.finish();
   last_ = false;
 }
 

@@ -4,28 +4,35 @@
 #include <memory>
 #include <vector>
 
-#include "dist/communicator.h"
+#include "dist/bucket_reduction.h"
 #include "dist/flat_buckets.h"
 
 namespace mumoe::dist {
 
-/// Collects the gradients of backward passes in the flat buckets and sums them
-/// over the dp ranks while backward still runs.
+struct ReducerOptions {
+  Wire wire = Wire::fp32;
+};
+
+/// Collects the gradients of backward passes in the flat buckets and sums each
+/// bucket over its group while backward still runs.
 ///
 /// Each parameter's gradient is added to its place in `Bucket::grad` the moment
 /// autograd has it, and released; where their dtypes agree, the parameter's
 /// .grad is that place during backward, so that products may add to it
 /// directly. In the last micro-step of a step, a bucket is reduced as soon as
-/// its last gradient has come; buckets start strictly in order, so that all
-/// ranks run the same sequence of collectives.
+/// its last gradient has come; buckets start strictly in order, and what is
+/// left to do for one begins when a later one starts, so that all ranks run the
+/// same sequence of collectives.
 ///
 /// Use: begin(last) before each backward, finish() after the last one.
-/// Gradients are sums: the loss carries its own 1/tokens.
+/// Gradients are sums: the loss carries its own 1/tokens. Collective over the
+/// buckets' groups. Errors: `CommunicationError`, from backward or finish().
 class GradientReducer {
  public:
-  /// `buckets` and `dp` must outlive the reducer. One reducer at a time may
-  /// watch a set of buckets.
-  GradientReducer(FlatBuckets& buckets, Communicator& dp);
+  /// `buckets` must outlive the reducer. One reducer at a time may watch a set
+  /// of buckets.
+  explicit GradientReducer(FlatBuckets& buckets,
+                           const ReducerOptions& options = {});
   ~GradientReducer();
   GradientReducer(const GradientReducer&) = delete;
   GradientReducer& operator=(const GradientReducer&) = delete;
@@ -33,15 +40,15 @@ class GradientReducer {
   /// Announces a backward pass; `last` is the one after which gradients are
   /// complete.
   void begin(bool last);
-  /// Waits until every bucket holds the sum over all ranks. Gradients that no
-  /// backward pass produced are zero.
+  /// Waits until every bucket holds, where this rank owns it, the sum over its
+  /// group. Gradients that no backward pass produced are zero.
   void finish();
 
  private:
   struct Watch;
   struct BucketState {
     std::size_t waiting = 0;
-    Work reduction;
+    BucketReduction reduction;
   };
   struct Place {
     std::size_t bucket;
@@ -56,7 +63,7 @@ class GradientReducer {
   void start_ready_buckets();
 
   FlatBuckets& buckets_;
-  Communicator& dp_;
+  ReducerOptions options_;
   std::vector<Place> places_;
   std::vector<BucketState> states_;
   std::size_t next_bucket_ = 0;

@@ -82,6 +82,11 @@ class NcclCommunicator final : public Communicator {
   Work do_reduce_scatter(const at::Tensor& whole,
                          const at::Tensor& shard,
                          ReduceOp op) override {
+    // Between two ranks NCCL rounds once too.
+    const bool adds = op == ReduceOp::sum || op == ReduceOp::avg;
+    if (adds && whole.scalar_type() == at::kBFloat16 && size() > 2) {
+      return exchange_and_add(whole, shard, op);
+    }
     return reduce(
         Op::reduce_scatter,
         op,
@@ -285,6 +290,10 @@ NcclComm::Id share_id(Communicator& control, const NcclCall& call) {
 }
 
 }  // namespace
+
+bool has_nccl() {
+  return true;
+}
 
 int visible_gpus() {
   return cuda_device_count();

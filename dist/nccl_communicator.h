@@ -9,6 +9,8 @@
 
 namespace mumoe::dist {
 
+/// Whether this build has the backend.
+bool has_nccl();
 /// GPUs that this process sees; 0 in a build without CUDA.
 int visible_gpus();
 

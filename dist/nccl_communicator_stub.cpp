@@ -3,6 +3,10 @@
 
 namespace mumoe::dist {
 
+bool has_nccl() {
+  return false;
+}
+
 int visible_gpus() {
   return 0;
 }

@@ -19,7 +19,7 @@ enum class GemmChoice { automatic, mkl, onednn };
 
 enum class PlanChoice { automatic, sequence, bottleneck, rank };
 enum class BackendChoice { automatic, mpi, nccl, null };
-enum class Wire { fp32, bf16 };
+using dist::Wire;
 
 /// How a run is laid over its ranks: the section [parallel].
 struct ParallelOptions {

@@ -121,7 +121,7 @@ std::string final_line(const train::Trainer& trainer,
   return line;
 }
 
-ExitCode train(Options options, Communicator& world) {
+ExitCode train(Options options, Communicator& world, int local_rank) {
   require(options.parallel.tp == 1,
           "parallel.tp = ",
           options.parallel.tp,
@@ -129,7 +129,14 @@ ExitCode train(Options options, Communicator& world) {
   best_isa();  // refuses a bad MUMOE_ISA before anything is written
   world.set_deadline(std::chrono::milliseconds(
       static_cast<std::int64_t>(options.parallel.deadline * 1000)));
-  dist::ProcessMesh mesh(world, options.parallel.dp, options.parallel.tp);
+  const at::Device device =
+      choose_device(options, world, gpus_here(local_rank));
+  const DataCommunicator carrier =
+      make_data_communicator(options, world, device);
+  dist::ProcessMesh mesh(world,
+                         options.parallel.dp,
+                         options.parallel.tp,
+                         carrier.group.get());
   const auto say = [&](const std::string& line) {
     if (world.rank() == 0) fmt::print("{}\n", line);
   };
@@ -138,7 +145,7 @@ ExitCode train(Options options, Communicator& world) {
   const data::TokenFile train_tokens(prepared.train.path);
   const data::TokenFile val_tokens(prepared.val.path);
   const auto resumed = find_resume_point(options);
-  const Compute compute = choose_compute(options, world);
+  const Compute compute = choose_compute(options, world, local_rank);
   const auto settings = settings_that_matter(options, prepared);
   if (resumed) {
     check_resumable(resumed->state.settings, settings, resumed->checkpoint);
@@ -149,7 +156,11 @@ ExitCode train(Options options, Communicator& world) {
                                    compute.device,
                                    options.optimizer.decay_vectors);
   const model::Gpt2 model(options.model, registry);
-  dist::FlatBuckets buckets(registry, kBucketBytes);
+  dist::FlatBuckets buckets(
+      registry,
+      mesh,
+      {.bytes = kBucketBytes, .zero = options.parallel.zero});
+  options.trainer.wire = options.parallel.wire;
   options.trainer.peak_flops =
       measure_peak_flops(compute, options.model.gemm, world);
   const train::StopSignals signals;
@@ -189,7 +200,8 @@ ExitCode train_command(const Invocation& invocation) {
   const auto self = dist::make_self_communicator(at::kCPU);
   Communicator& world = invocation.mpi ? invocation.mpi->world() : *self;
   const CommandLine line = read_command_line(invocation.arguments);
-  if (!line.print_config) return train(line.options, world);
+  const int local_rank = invocation.mpi ? invocation.mpi->local_rank() : 0;
+  if (!line.print_config) return train(line.options, world, local_rank);
   if (world.rank() == 0) {
     fmt::print("{}", to_config_text(line.options, &line.origins));
   }

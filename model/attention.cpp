@@ -1,9 +1,12 @@
-// Shapes: B samples, T tokens, C width, H heads, D = C / H.
+// Shapes: B samples, T tokens, N = B T, C width, H heads of this rank, D = C /
+// heads.
 #include "model/attention.h"
 
 #include <ATen/ATen.h>
 
 #include <cmath>
+
+#include "base/error.h"
 
 namespace mumoe::model {
 
@@ -15,46 +18,56 @@ Attention::Attention(std::int64_t width,
                      bool bias,
                      const std::string& prefix,
                      dist::ParameterRegistry& registry,
-                     GemmLibrary gemm)
-    : gemm_(gemm) {
+                     GemmLibrary gemm,
+                     const dist::TensorParallel& tp)
+    : gemm_(gemm), tp_(tp) {
+  MUMOE_CHECK(heads % tp.size() == 0, heads, " heads on ", tp.size(), " ranks");
   const std::int64_t head_dim = width / heads;
   const auto add = [&](const std::string& name,
                        std::vector<std::int64_t> shape,
+                       dist::Placement placement,
                        bool decay,
                        Initializer init) {
     return registry.add({.name = prefix + name,
                          .global_shape = std::move(shape),
-                         .placement = {},
+                         .placement = placement,
                          .decay = decay,
                          .init = init});
   };
+  const auto by_head = dist::Placement::cut(1);
   const double residual = 0.02 / std::sqrt(2.0 * static_cast<double>(depth));
   qkv_ = add("qkv",
              {3, heads, head_dim, width},
+             by_head,
              true,
              Initializer::normal(0, 0.02));
   if (bias) {
-    qkv_bias_ =
-        add("qkv_bias", {3, heads, head_dim}, false, Initializer::constant(0));
+    qkv_bias_ = add("qkv_bias",
+                    {3, heads, head_dim},
+                    by_head,
+                    false,
+                    Initializer::constant(0));
   }
   proj_ = add("proj",
               {width, heads, head_dim},
+              by_head,
               true,
               Initializer::normal(0, residual));
   if (bias) {
-    proj_bias_ = add("proj_bias", {width}, false, Initializer::constant(0));
+    proj_bias_ = add("proj_bias", {width}, {}, false, Initializer::constant(0));
   }
 }
 
-at::Tensor Attention::forward(const at::Tensor& x_BTC) const {
-  const auto batch = x_BTC.size(0), tokens = x_BTC.size(1);
+at::Tensor Attention::forward(const at::Tensor& x, std::int64_t samples) const {
+  const at::Tensor x_NC = tp_.enter(x);
   const auto heads = qkv_.size(1), head_dim = qkv_.size(2);
+  const auto tokens = x_NC.size(0) / samples;
   const at::Tensor qkv =
-      mumoe::linear(x_BTC,
+      mumoe::linear(x_NC,
                     qkv_.flatten(0, 2),
                     qkv_bias_.defined() ? qkv_bias_.flatten() : qkv_bias_,
                     gemm_);
-  const auto parts = qkv.view({batch, tokens, 3, heads, head_dim})
+  const auto parts = qkv.view({samples, tokens, 3, heads, head_dim})
                          .permute({2, 0, 3, 1, 4})
                          .unbind(0);
   const at::Tensor y_BHTD =
@@ -64,11 +77,12 @@ at::Tensor Attention::forward(const at::Tensor& x_BTC) const {
                                        {},
                                        /*dropout_p=*/0.0,
                                        /*is_causal=*/true);
-  return mumoe::linear(
-      y_BHTD.transpose(1, 2).reshape({batch, tokens, heads * head_dim}),
+  const at::Tensor y = tp_.leave(mumoe::linear(
+      y_BHTD.transpose(1, 2).reshape({samples * tokens, heads * head_dim}),
       proj_.flatten(1, 2),
-      proj_bias_,
-      gemm_);
+      {},
+      gemm_));
+  return proj_bias_.defined() ? y + proj_bias_ : y;
 }
 
 }  // namespace mumoe::model

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "dist/parameter_registry.h"
+#include "dist/tensor_parallel.h"
 #include "mumoe/gemm.h"
 
 namespace mumoe::model {
@@ -17,17 +18,20 @@ class Attention {
   /// Registers under `prefix`: qkv [3, heads, C/heads, C], proj
   /// [C, heads, C/heads] and, with `bias`, qkv_bias and proj_bias. `depth` is
   /// the number of blocks of the model: the projection starts at
-  /// 0.02 / √(2 · depth) (GPT-2).
+  /// 0.02 / √(2 · depth) (GPT-2). Over a tp group, heads are cut: they divide
+  /// by its size.
   Attention(std::int64_t width,
             std::int64_t heads,
             std::int64_t depth,
             bool bias,
             const std::string& prefix,
             dist::ParameterRegistry& registry,
-            GemmLibrary gemm = fastest_gemm_library());
+            GemmLibrary gemm = fastest_gemm_library(),
+            const dist::TensorParallel& tp = {});
 
-  /// x [B, T, C] → [B, T, C].
-  at::Tensor forward(const at::Tensor& x) const;
+  /// x [rows, C] → [rows, C]: this rank's of the B · T tokens of `samples` (B)
+  /// sequences. Collective over the tp group.
+  at::Tensor forward(const at::Tensor& x, std::int64_t samples) const;
 
  private:
   at::Tensor qkv_;
@@ -35,6 +39,7 @@ class Attention {
   at::Tensor proj_;
   at::Tensor proj_bias_;
   GemmLibrary gemm_;
+  dist::TensorParallel tp_;
 };
 
 }  // namespace mumoe::model

@@ -1,10 +1,12 @@
-// Shapes: T tokens, C width, V vocabulary, S tokens of one chunk.
+// Shapes: T tokens, C width, V rows of the vocabulary here, S tokens of one
+// chunk.
 #include "model/cross_entropy.h"
 
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "base/error.h"
 
@@ -17,40 +19,97 @@ using torch::autograd::variable_list;
 // Elements of one chunk of fp32 logits: 64 MiB.
 constexpr std::int64_t kChunkElements = std::int64_t{1} << 24;
 
+/// Where the targets of one chunk lie on this rank.
+struct Targets {
+  at::Tensor place_S1;  ///< Row of this rank's slice; 0 for others' targets.
+  at::Tensor mine_S1;   ///< 1 or 0, in the dtype of the softmax.
+};
+
+Targets find(const at::Tensor& targets_S,
+             const dist::Slice& slice,
+             at::ScalarType dtype) {
+  const at::Tensor local = targets_S - slice.begin;
+  const at::Tensor mine = local.ge(0).logical_and_(local.lt(slice.count));
+  return {local.mul(mine).unsqueeze(1), mine.to(dtype).unsqueeze(1)};
+}
+
+/// log p of one chunk: of this rank's rows, and of the targets.
+struct LogSoftmax {
+  at::Tensor local_SV;   ///< log p + shift
+  at::Tensor shift_S1;   ///< what the other ranks' rows take away
+  at::Tensor target_S1;  ///< log p of the targets, the same on all ranks
+};
+
+/// Each rank normalises its rows by themselves; their log-sum-exps and the
+/// targets' logits then make the whole softmax. In fp64: an error here is one
+/// of a whole row.
+LogSoftmax log_softmax(const at::Tensor& logits_SV,
+                       const Targets& targets,
+                       at::ScalarType wide,
+                       const dist::TensorParallel& tp) {
+  const std::int64_t rows = logits_SV.size(1);
+  LogSoftmax result;
+  result.local_SV =
+      rows == 0 ? logits_SV.to(wide) : at::log_softmax(logits_SV, 1, wide);
+  // A rank whose slice is all padding has no rows: it weighs nothing.
+  const at::Tensor lse_S1 =
+      rows == 0 ? at::full({logits_SV.size(0), 1},
+                           -std::numeric_limits<double>::infinity(),
+                           logits_SV.options().dtype(at::kDouble))
+                : logits_SV.narrow(1, 0, 1).to(at::kDouble) -
+                      result.local_SV.narrow(1, 0, 1);
+  const at::Tensor target_S1 =
+      rows == 0 ? at::zeros_like(lse_S1)
+                : (result.local_SV.gather(1, targets.place_S1) + lse_S1)
+                      .mul_(targets.mine_S1);
+  const at::Tensor all = tp.of_all_ranks(at::cat({lse_S1, target_S1}, 1));
+  const at::Tensor whole_S1 = all.select(2, 0).logsumexp(0).unsqueeze(1);
+  result.shift_S1 = (whole_S1 - lse_S1).to(wide);
+  result.target_S1 = all.select(2, 1).sum(0).unsqueeze(1) - whole_S1;
+  return result;
+}
+
 struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
   static at::Tensor forward(AutogradContext* context,
                             const at::Tensor& hidden,
-                            const at::Tensor& weight,
+                            const at::Tensor& padded_weight,
                             const at::Tensor& targets,
                             double scale,
                             bool wants_gradient,
-                            std::int64_t gemm) {
+                            std::int64_t gemm,
+                            const Vocabulary* vocabulary) {
     const auto library = static_cast<GemmLibrary>(gemm);
     at::AutoDispatchBelowADInplaceOrView guard;
     const std::int64_t tokens = hidden.size(0);
     const auto wide =
         hidden.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+    const dist::Slice slice = vocabulary->slice(padded_weight.size(0));
+    const at::Tensor weight = padded_weight.narrow(0, 0, slice.count);
     const std::int64_t chunk =
-        std::max<std::int64_t>(1, kChunkElements / weight.size(0));
+        std::max<std::int64_t>(1, kChunkElements / padded_weight.size(0));
     at::Tensor loss = at::zeros({}, hidden.options().dtype(wide));
     at::Tensor dh, dw;
-    if (wants_gradient) dh = at::empty_like(hidden);
+    if (wants_gradient) {
+      dh = at::zeros_like(hidden);
+      dw = at::zeros(padded_weight.sizes(), hidden.options().dtype(wide));
+    }
     for (std::int64_t first = 0; first < tokens; first += chunk) {
       const std::int64_t count = std::min(chunk, tokens - first);
       const at::Tensor h_SC = hidden.narrow(0, first, count);
-      const at::Tensor target_S1 = targets.narrow(0, first, count).unsqueeze(1);
-      const at::Tensor log_p_SV =
-          at::log_softmax(mm(h_SC, weight.t(), library), 1, wide);
-      loss.sub_(log_p_SV.gather(1, target_S1).sum());
-      if (!wants_gradient) continue;
-      const at::Tensor p_SV = log_p_SV.exp_();
-      p_SV.scatter_add_(1,
-                        target_S1,
-                        at::full({count, 1}, -1.0, p_SV.options()));
-      const at::Tensor dlogits_SV = p_SV.mul_(scale).to(hidden.scalar_type());
+      const Targets target = find(targets.narrow(0, first, count), slice, wide);
+      const at::Tensor logits_SV = slice.count == 0
+                                       ? at::empty({count, 0}, h_SC.options())
+                                       : mm(h_SC, weight.t(), library);
+      LogSoftmax log_p = log_softmax(logits_SV, target, wide, vocabulary->tp);
+      loss.sub_(log_p.target_S1.sum());
+      if (!wants_gradient || slice.count == 0) continue;
+      // scale · (p − onehot)
+      const at::Tensor d_SV =
+          log_p.local_SV.exp_().mul_(log_p.shift_S1.neg_().exp_().mul_(scale));
+      d_SV.scatter_add_(1, target.place_S1, target.mine_S1.mul(-scale));
+      const at::Tensor dlogits_SV = d_SV.to(hidden.scalar_type());
       mm_into(dh.narrow(0, first, count), dlogits_SV, weight, false, library);
-      const at::Tensor dw_VC = mm(dlogits_SV.t(), h_SC, library);
-      dw = dw.defined() ? dw.add_(dw_VC) : dw_VC.to(wide);
+      dw.narrow(0, 0, slice.count).add_(mm(dlogits_SV.t(), h_SC, library));
     }
     if (wants_gradient) context->save_for_backward({dh, dw});
     return loss.mul_(scale);
@@ -65,6 +124,7 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
             {},
             {},
             {},
+            {},
             {}};
   }
 };
@@ -75,7 +135,8 @@ at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                 const at::Tensor& weight,
                                 const at::Tensor& targets,
                                 double scale,
-                                GemmLibrary gemm) {
+                                GemmLibrary gemm,
+                                const Vocabulary& vocabulary) {
   MUMOE_CHECK(hidden.dim() == 2 && weight.dim() == 2 &&
                   hidden.size(1) == weight.size(1),
               "hidden ",
@@ -95,7 +156,8 @@ at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                    targets.reshape({-1}),
                                    scale,
                                    wants_gradient,
-                                   static_cast<std::int64_t>(gemm));
+                                   static_cast<std::int64_t>(gemm),
+                                   &vocabulary);
 }
 
 }  // namespace mumoe::model

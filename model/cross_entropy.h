@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "dist/tensor_parallel.h"
+#include "model/embedding.h"
 #include "mumoe/gemm.h"
 
 namespace mumoe::model {
@@ -15,10 +17,16 @@ namespace mumoe::model {
 /// [0, V). Products in that dtype; softmax, loss and the sum of dW over chunks
 /// in fp32 (fp64 for fp64). Returns a scalar of that wider dtype,
 /// differentiable in `hidden` and `weight`.
+///
+/// Over a tp group `weight` is this rank's slice of V rows, zero-padded to
+/// equal parts; padding takes no part in the softmax. Every rank returns the
+/// whole loss, and a partial dh, to be summed over the group. Collective: one
+/// all-gather of two numbers a token for each chunk.
 at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                 const at::Tensor& weight,
                                 const at::Tensor& targets,
                                 double scale,
-                                GemmLibrary gemm = fastest_gemm_library());
+                                GemmLibrary gemm = fastest_gemm_library(),
+                                const Vocabulary& vocabulary = {});
 
 }  // namespace mumoe::model

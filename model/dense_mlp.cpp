@@ -16,15 +16,17 @@ DenseMlp::DenseMlp(std::int64_t width,
                    bool bias,
                    const std::string& prefix,
                    dist::ParameterRegistry& registry,
-                   GemmLibrary gemm)
-    : gemm_(gemm) {
+                   GemmLibrary gemm,
+                   const dist::TensorParallel& tp)
+    : gemm_(gemm), tp_(tp) {
   const auto vector = [&](const std::string& name,
                           std::int64_t size,
                           double value,
-                          bool is_norm = false) {
+                          bool is_norm,
+                          dist::Placement placement) {
     return registry.add({.name = prefix + name,
                          .global_shape = {size},
-                         .placement = {},
+                         .placement = placement,
                          .decay = false,
                          .init = Initializer::constant(value),
                          .full_precision = is_norm});
@@ -32,29 +34,34 @@ DenseMlp::DenseMlp(std::int64_t width,
   const auto matrix = [&](const std::string& name,
                           std::int64_t rows,
                           std::int64_t columns,
-                          double deviation) {
+                          double deviation,
+                          dist::Placement placement) {
     return registry.add({.name = prefix + name,
                          .global_shape = {rows, columns},
-                         .placement = {},
+                         .placement = placement,
                          .decay = true,
                          .init = Initializer::normal(0, deviation)});
   };
-  norm_weight_ = vector("ln.weight", width, 1, true);
-  if (bias) norm_bias_ = vector("ln.bias", width, 0, true);
-  fc_ = matrix("fc", hidden, width, 0.02);
-  if (bias) fc_bias_ = vector("fc_bias", hidden, 0);
+  using dist::Placement;
+  norm_weight_ = vector("ln.weight", width, 1, true, {});
+  if (bias) norm_bias_ = vector("ln.bias", width, 0, true, {});
+  fc_ = matrix("fc", hidden, width, 0.02, Placement::cut(0));
+  if (bias) fc_bias_ = vector("fc_bias", hidden, 0, false, Placement::cut(0));
   proj_ = matrix("proj",
                  width,
                  hidden,
-                 0.02 / std::sqrt(2.0 * static_cast<double>(depth)));
-  if (bias) proj_bias_ = vector("proj_bias", width, 0);
+                 0.02 / std::sqrt(2.0 * static_cast<double>(depth)),
+                 Placement::cut(1));
+  if (bias) proj_bias_ = vector("proj_bias", width, 0, false, {});
 }
 
 at::Tensor DenseMlp::forward(const at::Tensor& x) const {
-  const at::Tensor z = at::layer_norm(x, {x.size(-1)}, norm_weight_, norm_bias_)
-                           .to(fc_.scalar_type());
+  const at::Tensor z =
+      tp_.enter(at::layer_norm(x, {x.size(-1)}, norm_weight_, norm_bias_)
+                    .to(fc_.scalar_type()));
   const at::Tensor h = mumoe::gelu(mumoe::linear(z, fc_, fc_bias_, gemm_));
-  return mumoe::linear(h, proj_, proj_bias_, gemm_);
+  const at::Tensor y = tp_.leave(mumoe::linear(h, proj_, {}, gemm_));
+  return proj_bias_.defined() ? y + proj_bias_ : y;
 }
 
 }  // namespace mumoe::model

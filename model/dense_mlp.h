@@ -6,6 +6,7 @@
 #include <string>
 
 #include "dist/parameter_registry.h"
+#include "dist/tensor_parallel.h"
 #include "mumoe/gemm.h"
 
 namespace mumoe::model {
@@ -15,15 +16,18 @@ class DenseMlp {
  public:
   /// Registers under `prefix`: ln.weight, fc [hidden, C], proj [C, hidden] and,
   /// with `bias`, ln.bias, fc_bias, proj_bias. `depth`: as in `Attention`.
+  /// Over a tp group the hidden dim is cut (Megatron, arXiv 1909.08053).
   DenseMlp(std::int64_t width,
            std::int64_t hidden,
            std::int64_t depth,
            bool bias,
            const std::string& prefix,
            dist::ParameterRegistry& registry,
-           GemmLibrary gemm = fastest_gemm_library());
+           GemmLibrary gemm = fastest_gemm_library(),
+           const dist::TensorParallel& tp = {});
 
-  /// x [..., C] → [..., C] in the compute dtype; x may be of a wider dtype.
+  /// x [rows, C] → [rows, C] in the compute dtype; x may be of a wider dtype.
+  /// Collective over the tp group.
   at::Tensor forward(const at::Tensor& x) const;
 
  private:
@@ -34,6 +38,7 @@ class DenseMlp {
   at::Tensor proj_;
   at::Tensor proj_bias_;
   GemmLibrary gemm_;
+  dist::TensorParallel tp_;
 };
 
 }  // namespace mumoe::model

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <optional>
+
 namespace mumoe::model {
 namespace {
 
@@ -10,33 +12,51 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 struct Embed : torch::autograd::Function<Embed> {
+  /// `mask` [..., 1]: which ids are this rank's; none where all are.
   static at::Tensor forward(AutogradContext* context,
                             const at::Tensor& weight,
-                            const at::Tensor& ids) {
+                            const at::Tensor& ids,
+                            const std::optional<at::Tensor>& mask) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    context->save_for_backward({ids});
+    const at::Tensor mine = mask.value_or(at::Tensor());
+    context->save_for_backward({ids, mine});
     context->saved_data["rows"] = weight.size(0);
-    return at::embedding(weight, ids);
+    const at::Tensor rows = at::embedding(weight, ids);
+    if (mine.defined()) rows.mul_(mine);
+    return rows;
   }
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
-    const auto ids = context->get_saved_variables()[0];
+    const auto saved = context->get_saved_variables();
+    const at::Tensor &ids = saved[0], &mine = saved[1];
     const auto dtype = grads[0].scalar_type();
     const auto wide = dtype == at::kDouble ? at::kDouble : at::kFloat;
+    at::Tensor grad = grads[0].to(wide);
+    if (mine.defined()) grad = grad * mine;
     const at::Tensor sum =
-        at::embedding_dense_backward(grads[0].to(wide),
+        at::embedding_dense_backward(grad,
                                      ids,
                                      context->saved_data["rows"].toInt(),
                                      /*padding_idx=*/-1,
                                      /*scale_grad_by_freq=*/false);
-    return {sum.to(dtype), {}};
+    return {sum.to(dtype), {}, {}};
   }
 };
 
 }  // namespace
 
-at::Tensor embed(const at::Tensor& weight, const at::Tensor& ids) {
-  return Embed::apply(weight, ids);
+at::Tensor embed(const at::Tensor& weight,
+                 const at::Tensor& ids,
+                 const Vocabulary& vocabulary) {
+  const dist::Slice slice = vocabulary.slice(weight.size(0));
+  if (slice.count == vocabulary.size || vocabulary.size == 0) {
+    return Embed::apply(weight, ids, std::optional<at::Tensor>());
+  }
+  const at::Tensor local = ids - slice.begin;
+  const at::Tensor mine = local.ge(0).logical_and_(local.lt(slice.count));
+  return Embed::apply(weight,
+                      local.mul(mine),
+                      std::optional<at::Tensor>(mine.unsqueeze(-1)));
 }
 
 }  // namespace mumoe::model

@@ -109,16 +109,37 @@ BlockConfig Gpt2Config::block() const {
           .gradients_in_place = true};
 }
 
-Gpt2::Gpt2(const Gpt2Config& config, ParameterRegistry& registry)
-    : config_(config) {
+void Gpt2Config::validate_sharding(const Sharding& sharding) const {
+  const auto tp = sharding.region();
+  require(heads % tp.size() == 0,
+          "parallel.tp = ",
+          tp.size(),
+          ": model.heads = ",
+          heads,
+          " does not divide by it, and attention is cut by heads");
+  require(!tp.tokens_cut() || context % tp.size() == 0,
+          "parallel.plan = sequence: cuts the tokens of a window, and "
+          "model.context = ",
+          context,
+          " does not divide by parallel.tp = ",
+          tp.size(),
+          "; the plan bottleneck does not cut tokens");
+}
+
+Gpt2::Gpt2(const Gpt2Config& config,
+           ParameterRegistry& registry,
+           const Sharding& sharding)
+    : config_(config), tp_(sharding.region()), vocabulary_{config.vocab, tp_} {
   config_.validate();
+  config_.validate_sharding(sharding);
   const auto add = [&](const std::string& name,
                        std::vector<std::int64_t> shape,
-                       Initializer init) {
+                       Initializer init,
+                       dist::Placement placement = {}) {
     const bool is_norm = shape.size() == 1;
     return registry.add({.name = name,
                          .global_shape = std::move(shape),
-                         .placement = {},
+                         .placement = placement,
                          .decay = !is_norm,
                          .init = init,
                          .full_precision = is_norm});
@@ -131,11 +152,15 @@ Gpt2::Gpt2(const Gpt2Config& config, ParameterRegistry& registry)
       bias = add(name + ".bias", {config_.width}, Initializer::constant(0));
     }
   };
-  token_embedding_ =
-      add("wte", {config_.vocab, config_.width}, Initializer::normal(0, 0.02));
+  token_embedding_ = add("wte",
+                         {config_.vocab, config_.width},
+                         Initializer::normal(0, 0.02),
+                         dist::Placement::cut(0));
   position_embedding_ = add("wpe",
                             {config_.context, config_.width},
                             Initializer::normal(0, 0.02));
+  BlockConfig block = config_.block();
+  block.sharding = sharding;
   for (std::int64_t l = 0; l < config_.depth; ++l) {
     const std::string prefix = concat("h.", l, ".");
     at::Tensor weight, bias;
@@ -146,7 +171,8 @@ Gpt2::Gpt2(const Gpt2Config& config, ParameterRegistry& registry)
                         config_.bias,
                         prefix + "attn.",
                         registry,
-                        config_.gemm);
+                        config_.gemm,
+                        tp_);
     std::variant<DenseMlp, MuMoEBlock> mlp =
         config_.mlp == MlpKind::dense
             ? std::variant<DenseMlp, MuMoEBlock>(DenseMlp(config_.width,
@@ -155,8 +181,9 @@ Gpt2::Gpt2(const Gpt2Config& config, ParameterRegistry& registry)
                                                           config_.bias,
                                                           prefix + "mlp.",
                                                           registry,
-                                                          config_.gemm))
-            : MuMoEBlock(config_.block(), prefix + "mlp.", registry);
+                                                          config_.gemm,
+                                                          tp_))
+            : MuMoEBlock(block, prefix + "mlp.", registry);
     layers_.push_back({weight, bias, std::move(attention), std::move(mlp)});
   }
   norm("ln_f", norm_weight_, norm_bias_);
@@ -175,11 +202,18 @@ at::Tensor Gpt2::hidden(const at::Tensor& tokens_BT) const {
     return at::layer_norm(x, {config_.width}, weight, bias)
         .to(token_embedding_.scalar_type());
   };
-  at::Tensor x = embed(token_embedding_, tokens_BT).to(wide) +
-                 position_embedding_.narrow(0, 0, length);
+  const std::int64_t samples = tokens_BT.size(0);
+  const dist::Slice rows = tp_.rows(samples * length);
+  const at::Tensor positions =
+      at::arange(rows.begin, rows.begin + rows.count, tokens_BT.options())
+          .remainder(length);
+  at::Tensor x =
+      tp_.leave(embed(token_embedding_, tokens_BT.flatten(), vocabulary_))
+          .to(wide) +
+      embed(position_embedding_, positions);
   for (const Layer& layer : layers_) {
-    x = x +
-        layer.attention.forward(norm(x, layer.norm_weight, layer.norm_bias));
+    x = x + layer.attention.forward(norm(x, layer.norm_weight, layer.norm_bias),
+                                    samples);
     x = x +
         std::visit([&](const auto& mlp) { return mlp.forward(x); }, layer.mlp);
   }
@@ -188,17 +222,24 @@ at::Tensor Gpt2::hidden(const at::Tensor& tokens_BT) const {
 
 at::Tensor Gpt2::loss(const at::Tensor& tokens, double scale) const {
   const std::int64_t length = tokens.size(1) - 1;
-  const at::Tensor h_BTC = hidden(tokens.narrow(1, 0, length));
-  return linear_cross_entropy(h_BTC.flatten(0, 1),
+  return linear_cross_entropy(tp_.enter(hidden(tokens.narrow(1, 0, length))),
                               token_embedding_,
                               tokens.narrow(1, 1, length),
                               scale,
-                              config_.gemm);
+                              config_.gemm,
+                              vocabulary_);
 }
 
 at::Tensor Gpt2::next_logits(const at::Tensor& tokens) const {
-  const at::Tensor h_BTC = hidden(tokens);
-  return mm(h_BTC.select(1, -1), token_embedding_.t(), config_.gemm);
+  const at::Tensor h_BTC =
+      tp_.enter(hidden(tokens)).view({tokens.size(0), tokens.size(1), -1});
+  const at::Tensor logits =
+      mm(h_BTC.select(1, -1), token_embedding_.t(), config_.gemm);
+  // [ranks, B, rows] → [B, V]
+  return tp_.of_all_ranks(logits).movedim(0, 1).flatten(1).narrow(
+      1,
+      0,
+      config_.vocab);
 }
 
 std::optional<MixingSummary> Gpt2::last_mixing() const {

@@ -11,6 +11,7 @@
 #include "dist/parameter_registry.h"
 #include "model/attention.h"
 #include "model/dense_mlp.h"
+#include "model/embedding.h"
 #include "mumoe/block.h"
 
 namespace mumoe::model {
@@ -50,6 +51,8 @@ struct Gpt2Config {
   /// The same, but for the ranks, which may still have to be chosen.
   void validate_but_ranks() const;
   BlockConfig block() const;
+  /// Throws `InputError` unless `sharding` can cut such a model.
+  void validate_sharding(const Sharding& sharding) const;
 };
 
 /// How the blocks of a model mixed their experts.
@@ -65,15 +68,21 @@ struct MixingSummary {
 /// fp32 (fp64 for fp64), what is multiplied is in the compute dtype.
 class Gpt2 {
  public:
-  /// Registers all parameters, front to back.
-  Gpt2(const Gpt2Config& config, dist::ParameterRegistry& registry);
+  /// Registers all parameters, front to back, cut as `sharding` says. Throws
+  /// `InputError` when heads, or the tokens of a window under the plan
+  /// `sequence`, do not divide by the tp group.
+  Gpt2(const Gpt2Config& config,
+       dist::ParameterRegistry& registry,
+       const Sharding& sharding = {});
 
   /// scale · Σ over all B·T targets of the cross-entropy of the next token.
   /// `tokens` [B, T+1] int64; the first T are inputs, the last T targets.
-  /// Scalar, fp32 (fp64 for fp64). T ≤ context.
+  /// Scalar, fp32 (fp64 for fp64), the same on all ranks of the tp group, over
+  /// which it is collective. T ≤ context.
   at::Tensor loss(const at::Tensor& tokens, double scale) const;
 
-  /// Logits [B, V] of the token after the last of `tokens` [B, T].
+  /// Logits [B, V] of the token after the last of `tokens` [B, T]. Collective
+  /// over the tp group.
   at::Tensor next_logits(const at::Tensor& tokens) const;
 
   /// Of the last forward pass; nothing in a dense model.
@@ -90,10 +99,12 @@ class Gpt2 {
     std::variant<DenseMlp, MuMoEBlock> mlp;
   };
 
-  /// The final normalised hidden states [B, T, C].
+  /// The final normalised hidden states of this rank's tokens [rows, C].
   at::Tensor hidden(const at::Tensor& tokens) const;
 
   Gpt2Config config_;
+  dist::TensorParallel tp_;
+  Vocabulary vocabulary_;
   at::Tensor token_embedding_;
   at::Tensor position_embedding_;
   std::vector<Layer> layers_;

@@ -67,9 +67,15 @@ MuMoEBlock::MuMoEBlock(BlockConfig config,
     layers_.push_back(add_factors(shapes[l],
                                   config_.level_noise,
                                   concat(prefix, "layer", l + 1, "."),
-                                  registry));
+                                  registry,
+                                  cut_of(l, shapes.size())));
   }
   scales_.resize(config_.experts.size());
+}
+
+LayerCut MuMoEBlock::cut_of(std::size_t layer, std::size_t layers) const {
+  if (config_.sharding.region().size() == 1) return LayerCut::none;
+  return layer_cut(config_.sharding.plan, layer, layers);
 }
 
 at::Tensor MuMoEBlock::forward(const at::Tensor& x) const {
@@ -96,6 +102,7 @@ at::Tensor MuMoEBlock::forward(const at::Tensor& x,
        .support_only = config_.gate.activation != GateActivation::softmax,
        .recompute = config_.recompute,
        .gradients_in_place = config_.gradients_in_place,
+       .sharding = config_.sharding,
        .report = &last_mixing_});
   coefficients.clear();
   for (const auto& level : a) coefficients.push_back(level.detach());
@@ -139,6 +146,11 @@ Expert MuMoEBlock::materialize(std::size_t layer,
           layer,
           ": the block has ",
           layers_.size());
+  require(cut_of(layer, layers_.size()) == LayerCut::none,
+          "layer ",
+          layer,
+          ": ranks hold slices of its factors; a run on one tensor-parallel "
+          "rank holds all of them");
   return mumoe::materialize(layers_[layer], indices);
 }
 

@@ -35,6 +35,8 @@ struct BlockConfig {
   /// σ of N(1, σ²) for levels after the first; the authors have 0, from which
   /// those levels cannot specialise (see `add_factors`).
   double level_noise = 0;
+  /// How the factors are cut between ranks.
+  Sharding sharding = {};
   /// How to compute; none of these changes what is computed.
   GemmLibrary gemm = fastest_gemm_library();
   Mixing mixing = Mixing::automatic;
@@ -56,19 +58,21 @@ struct BlockConfig {
 /// thread-safe.
 class MuMoEBlock {
  public:
-  /// Registers the parameters under `prefix`: gate.E [I, N_E], input_ln.weight,
-  /// input_ln.bias and the factors of layer1. and layer2. (`add_factors`).
-  /// Weight decay applies to all but the norm. A batch-norm gate takes its
-  /// statistics over all ranks of `batch_group` (null: this process alone),
-  /// which must outlive the block.
+  /// Registers the parameters under `prefix`, cut as `config.sharding` says:
+  /// gate.E [I, N_E], input_ln.weight, input_ln.bias and the factors of layer1.
+  /// and layer2. (`add_factors`). Weight decay applies to all but the norm. A
+  /// batch-norm gate takes its statistics over all ranks of `batch_group`
+  /// (null: this process alone), which must outlive the block; with cut tokens,
+  /// that is dp and tp.
   MuMoEBlock(BlockConfig config,
              const std::string& prefix,
              dist::ParameterRegistry& registry,
              dist::Communicator* batch_group = nullptr);
 
-  /// x [..., I] → [..., O] in the compute dtype. x may be of a wider dtype: the
-  /// norm then sees all of it, the products its rounded value. Collective over
-  /// `batch_group` for a batch-norm gate in training.
+  /// x [..., I] → [..., O] in the compute dtype; under the plan `sequence`,
+  /// this rank's tokens of both. x may be of a wider dtype: the norm then sees
+  /// all of it, the products its rounded value. Collective over the tp group,
+  /// and over `batch_group` for a batch-norm gate in training.
   at::Tensor forward(const at::Tensor& x) const;
   /// The same, and the coefficients a_e [T, N_e] that were mixed (after edits),
   /// without their graph.
@@ -87,7 +91,7 @@ class MuMoEBlock {
   void set_training(bool training);
 
   /// The expert `indices[e]` of each level, of layer 0 or 1, as its matrix and
-  /// bias.
+  /// bias. Throws `InputError` where ranks hold slices of the layer.
   Expert materialize(std::size_t layer,
                      const std::vector<std::int64_t>& indices) const;
 
@@ -115,6 +119,7 @@ class MuMoEBlock {
   static std::int64_t macs_per_token(const BlockConfig& config);
 
  private:
+  LayerCut cut_of(std::size_t layer, std::size_t layers) const;
   /// a_e before edits; `training`: a batch norm may use the batch.
   std::vector<at::Tensor> run_gates(const at::Tensor& x, bool training) const;
   std::vector<at::Tensor> edited(std::vector<at::Tensor> coefficients) const;

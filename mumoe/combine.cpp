@@ -170,6 +170,7 @@ CombineGradients combine_backward(const Tensors& a,
                                   const at::Tensor& projection,
                                   const at::Tensor& grad_result,
                                   bool support_only,
+                                  bool coefficients_wanted,
                                   GemmLibrary library) {
   const c10::OptionalDeviceGuard guard(projection.device());
   const CombineShape shape = combination_of(u.shape());
@@ -181,7 +182,9 @@ CombineGradients combine_backward(const Tensors& a,
   d.coefficients.resize(a.size());
   for (std::size_t e = 0; e < a.size(); ++e) {
     d.mixed.push_back(at::empty({tokens, shape.mixed[e]}, a[e].options()));
-    if (sparse[e] && support_only) d.coefficients[e] = at::empty_like(a[e]);
+    if (coefficients_wanted && sparse[e] && support_only) {
+      d.coefficients[e] = at::empty_like(a[e]);
+    }
   }
   kernels::with_element(projection.scalar_type(), [&](auto element) {
     using E = decltype(element);
@@ -211,7 +214,7 @@ CombineGradients combine_backward(const Tensors& a,
         });
   });
   for (std::size_t e = 0; e < a.size(); ++e) {
-    if (!d.coefficients[e].defined()) {
+    if (coefficients_wanted && !d.coefficients[e].defined()) {
       d.coefficients[e] =
           mm(d.mixed[e], factor_matrix(u.expert[e]).t(), library);
     }

@@ -65,13 +65,15 @@ struct CombineGradients {
 };
 
 /// Gradients of `combine`. `support_only`: the gate ignores da_e where a_e is
-/// zero, as entmax and top-k do, so it need not be computed there.
+/// zero, as entmax and top-k do, so it need not be computed there. Without
+/// `coefficients_wanted` no da_e is: dm_e is a partial sum yet.
 CombineGradients combine_backward(const std::vector<at::Tensor>& coefficients,
                                   const SparseLevels& sparse,
                                   const Factors& factors,
                                   const at::Tensor& projection,
                                   const at::Tensor& grad_result,
                                   bool support_only,
+                                  bool coefficients_wanted,
                                   GemmLibrary library);
 
 /// dU_e = a_eᵀ dm_e as [N_e, mixed_e], stored in `out` or added to it.

@@ -164,14 +164,17 @@ Expert materialize(const Factors& u, const std::vector<std::int64_t>& indices) {
 Factors add_factors(const LayerShape& s,
                     double level_noise,
                     const std::string& prefix,
-                    dist::ParameterRegistry& registry) {
+                    dist::ParameterRegistry& registry,
+                    LayerCut cut) {
   s.validate();
+  const FactorPlacements place = factor_placements(s, cut);
   const auto add = [&](const std::string& name,
                        std::vector<std::int64_t> shape,
+                       dist::Placement placement,
                        Initializer init) {
     return registry.add({.name = prefix + name,
                          .global_shape = std::move(shape),
-                         .placement = {},
+                         .placement = placement,
                          .decay = true,
                          .init = init});
   };
@@ -181,22 +184,29 @@ Factors add_factors(const LayerShape& s,
   for (std::size_t e = 0; e < s.experts.size(); ++e) {
     u.expert.push_back(add(concat("expert.", e),
                            with_front(s.experts[e], inner.expert[e]),
+                           place.expert,
                            expert_init(s, e, level_noise)));
   }
   const auto from_inputs = Initializer::uniform(std::sqrt(1.0 / s.inputs));
-  u.input = add("input", with_front(s.inputs, inner.input), from_inputs);
-  if (s.bias) u.input_bias = add("input_bias", inner.input, from_inputs);
+  u.input =
+      add("input", with_front(s.inputs, inner.input), place.input, from_inputs);
+  if (s.bias)
+    u.input_bias =
+        add("input_bias", inner.input, place.input_bias, from_inputs);
   if (s.form == Form::tucker) {
     // Frobenius norm 1 on average.
     std::int64_t count = 1;
     for (const auto size : inner.core) count *= size;
-    u.core =
-        add("core", inner.core, Initializer::normal(0, std::sqrt(1.0 / count)));
+    u.core = add("core",
+                 inner.core,
+                 place.core,
+                 Initializer::normal(0, std::sqrt(1.0 / count)));
   }
   std::int64_t summed = 1;
   for (const auto size : inner.output) summed *= size;
   u.output = add("output",
                  with_front(s.outputs, inner.output),
+                 place.output,
                  Initializer::uniform(std::sqrt(1.0 / summed)));
   return u;
 }

@@ -8,6 +8,7 @@
 
 #include "dist/parameter_registry.h"
 #include "mumoe/form.h"
+#include "mumoe/sharding.h"
 
 namespace mumoe {
 
@@ -52,10 +53,11 @@ Expert materialize(const Factors& factors,
 /// layer. Levels after the first start equal for all their experts; then every
 /// one of their rows receives the same gradient and none can specialise, a
 /// symmetric saddle. `level_noise` σ > 0 starts those levels at N(1, σ²) where
-/// the authors have 1.
+/// the authors have 1. `cut`: what ranks hold slices of.
 Factors add_factors(const LayerShape& shape,
                     double level_noise,
                     const std::string& prefix,
-                    dist::ParameterRegistry& registry);
+                    dist::ParameterRegistry& registry,
+                    LayerCut cut = LayerCut::none);
 
 }  // namespace mumoe

@@ -7,6 +7,7 @@
 #include "mumoe/combine.h"
 #include "mumoe/factors.h"
 #include "mumoe/gemm.h"
+#include "mumoe/sharding.h"
 
 namespace mumoe {
 
@@ -19,12 +20,15 @@ struct MixtureOptions {
   /// Otherwise the gradient is exact everywhere.
   bool support_only = false;
   /// Forms the hidden layer again in backward instead of keeping it: one more
-  /// product (a tenth of the block), a third of the memory.
+  /// product (a tenth of the block), a third of the memory. Not under the plan
+  /// `rank`, where it would be one more sum over ranks.
   bool recompute = false;
   /// Adds the gradients of factors to the .grad they have, in the products
   /// themselves (see `FactorGradients`); for .backward(), not for
   /// torch::autograd::grad.
   bool gradients_in_place = false;
+  /// How the factors are cut between ranks, and what they exchange therefore.
+  Sharding sharding = {};
   /// Receives how experts were mixed.
   MixingReport* report = nullptr;
 };

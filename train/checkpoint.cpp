@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -24,41 +25,45 @@ using model::NamedTensors;
 constexpr const char* kStateFile = "state.safetensors";
 constexpr const char* kFormat = "mumoe-checkpoint-1";
 constexpr const char* kPrefix = "step_";
+constexpr const char* kMaster = "master.";
 
-/// Calls `visit(name in the file, flat tensor, entry)` for every tensor of a
-/// checkpoint.
-template <class Visit>
-void for_each_tensor(const FlatBuckets& buckets,
-                     const AdamW* optimizer,
-                     Visit visit) {
-  for (std::size_t b = 0; b < buckets.buckets().size(); ++b) {
-    const Bucket& bucket = buckets.buckets()[b];
-    for (const BucketEntry& entry : bucket.entries) {
-      const std::string& name = buckets.parameter(entry).name;
-      visit("master." + name, bucket.master, entry);
-      if (optimizer == nullptr) continue;
-      const AdamW::Moments& moments = optimizer->moments()[b];
-      visit("adam_m." + name, moments.first, entry);
-      visit("adam_v." + name, moments.second, entry);
-    }
-  }
+/// The tensors of a checkpoint that belong to one bucket: how their names begin
+/// and this rank's shard. Without an optimizer, the weights alone.
+std::vector<std::pair<std::string, at::Tensor>> shards_of(
+    const FlatBuckets& buckets,
+    std::size_t index,
+    const AdamW* optimizer) {
+  const Bucket& bucket = buckets.buckets()[index];
+  if (optimizer == nullptr) return {{kMaster, bucket.master}};
+  const AdamW::Moments& moments = optimizer->moments()[index];
+  return {{kMaster, bucket.master},
+          {"adam_m.", moments.first},
+          {"adam_v.", moments.second}};
 }
 
+/// Whole tensors, on the rank that writes; the others only take part. One flat
+/// tensor at a time is gathered.
 NamedTensors collect(const RunState& state,
                      const FlatBuckets& buckets,
-                     const AdamW& optimizer) {
+                     const AdamW& optimizer,
+                     bool writes) {
   NamedTensors named;
   named.metadata = {{"format", kFormat},
                     {"step", std::to_string(state.step)},
                     {"samples", std::to_string(state.samples)},
                     {"settings", nlohmann::json(state.settings).dump()}};
-  for_each_tensor(buckets,
-                  &optimizer,
-                  [&](const std::string& name,
-                      const at::Tensor& flat,
-                      const BucketEntry& entry) {
-                    named.tensors[name] = buckets.gather(flat, entry);
-                  });
+  buckets.await();
+  for (std::size_t b = 0; b < buckets.buckets().size(); ++b) {
+    const Bucket& bucket = buckets.buckets()[b];
+    for (const auto& [prefix, shard] : shards_of(buckets, b, &optimizer)) {
+      const at::Tensor flat = buckets.unshard(bucket, shard);
+      for (const BucketEntry& entry : bucket.entries) {
+        const at::Tensor whole = buckets.gather(flat, entry);
+        if (!writes) continue;
+        named.tensors[prefix + buckets.parameter(entry).name] = whole.cpu();
+      }
+    }
+  }
   return named;
 }
 
@@ -133,6 +138,28 @@ RunState parse_state(const NamedTensors& named, const fs::path& file) {
   }
 }
 
+/// The tensor called `name`, which must have the shape of `parameter`.
+const at::Tensor& tensor_for(const Parameter& parameter,
+                             const std::string& name,
+                             const NamedTensors& named,
+                             const fs::path& file) {
+  const auto found = named.tensors.find(name);
+  require(found != named.tensors.end(),
+          file.string(),
+          ": no tensor is named ",
+          name);
+  const at::IntArrayRef shape = parameter.global_shape;
+  require(found->second.sizes() == shape,
+          file.string(),
+          ": tensor ",
+          name,
+          " has shape ",
+          found->second.sizes(),
+          ", expected ",
+          shape);
+  return found->second;
+}
+
 RunState restore(const fs::path& checkpoint,
                  FlatBuckets& buckets,
                  const AdamW* optimizer) {
@@ -140,29 +167,20 @@ RunState restore(const fs::path& checkpoint,
   const NamedTensors named = model::read_safetensors(file);
   const RunState state = parse_state(named, file);
   at::NoGradGuard no_grad;
-  for_each_tensor(
-      buckets,
-      optimizer,
-      [&](const std::string& name,
-          const at::Tensor& flat,
-          const BucketEntry& entry) {
+  for (std::size_t b = 0; b < buckets.buckets().size(); ++b) {
+    const Bucket& bucket = buckets.buckets()[b];
+    for (const auto& [prefix, shard] : shards_of(buckets, b, optimizer)) {
+      for (const BucketEntry& entry : bucket.entries) {
         const Parameter& p = buckets.parameter(entry);
-        const auto found = named.tensors.find(name);
-        require(found != named.tensors.end(),
-                file.string(),
-                ": no tensor is named ",
-                name);
-        require(found->second.sizes() == at::IntArrayRef(p.global_shape),
-                file.string(),
-                ": tensor ",
-                name,
-                " has shape ",
-                found->second.sizes(),
-                ", expected ",
-                at::IntArrayRef(p.global_shape));
-        buckets.scatter(found->second, entry, flat);
-      });
-  buckets.refresh_compute();
+        const auto& whole = tensor_for(p, prefix + p.name, named, file);
+        if (prefix == kMaster) {
+          buckets.assign(whole, bucket, entry);
+        } else {
+          buckets.scatter_shard(whole, bucket, entry, shard);
+        }
+      }
+    }
+  }
   return state;
 }
 
@@ -175,10 +193,11 @@ void save_checkpoint(const fs::path& folder,
                      dist::ProcessMesh& mesh,
                      int keep) {
   at::NoGradGuard no_grad;
-  const NamedTensors named = collect(state, buckets, optimizer);
+  const bool writes = mesh.world().rank() == 0;
+  const NamedTensors named = collect(state, buckets, optimizer, writes);
   const fs::path target = folder / fmt::format("{}{:08}", kPrefix, state.step);
   std::string problem;
-  if (mesh.world().rank() == 0) {
+  if (writes) {
     try {
       write_folder(folder, target, named);
       remove_old(folder, keep);

@@ -22,12 +22,13 @@ template <class T>
 void update(const AdamWScalars& scalars,
             const dist::Bucket& bucket,
             const AdamW::Moments& moments) {
+  const std::int64_t begin = bucket.owned.begin;
   T* master = bucket.master.data_ptr<T>();
-  const T* grad = bucket.grad.const_data_ptr<T>();
+  const T* grad = bucket.grad.const_data_ptr<T>() + begin;
   T* first = moments.first.data_ptr<T>();
   T* second = moments.second.data_ptr<T>();
   Bf16* compute = bucket.compute.scalar_type() == at::kBFloat16
-                      ? static_cast<Bf16*>(bucket.compute.data_ptr())
+                      ? static_cast<Bf16*>(bucket.compute.data_ptr()) + begin
                       : nullptr;
   if (bucket.master.is_cuda()) {
     const c10::OptionalDeviceGuard guard(bucket.master.device());
@@ -37,23 +38,22 @@ void update(const AdamWScalars& scalars,
                       first,
                       second,
                       compute,
-                      bucket.numel(),
+                      bucket.owned.count,
                       kernels::current_stream(bucket.master.device()));
     return;
   }
   at::parallel_for(0,
-                   bucket.numel(),
+                   bucket.owned.count,
                    kGrain,
-                   [&](std::int64_t begin, std::int64_t end) {
-                     adamw_update(
-                         best_isa(),
-                         scalars,
-                         master + begin,
-                         grad + begin,
-                         first + begin,
-                         second + begin,
-                         compute == nullptr ? nullptr : compute + begin,
-                         end - begin);
+                   [&](std::int64_t from, std::int64_t to) {
+                     adamw_update(best_isa(),
+                                  scalars,
+                                  master + from,
+                                  grad + from,
+                                  first + from,
+                                  second + from,
+                                  compute == nullptr ? nullptr : compute + from,
+                                  to - from);
                    });
 }
 
@@ -98,7 +98,10 @@ void AdamW::step(double lr, double grad_scale) {
   scalars.bias_correction1 = 1 - std::pow(config_.beta1, t);
   scalars.bias_correction2 = 1 - std::pow(config_.beta2, t);
   scalars.grad_scale = grad_scale;
-  for (std::size_t b = 0; b < moments_.size(); ++b) {
+  buckets_.await();
+  // The model's front first: its weights are gathered while the rest is
+  // updated, and are the first that the next forward pass needs.
+  for (std::size_t b = moments_.size(); b-- > 0;) {
     const dist::Bucket& bucket = buckets_.buckets()[b];
     scalars.weight_decay = bucket.decay ? config_.weight_decay : 0;
     if (bucket.master.scalar_type() == at::kDouble) {
@@ -106,6 +109,7 @@ void AdamW::step(double lr, double grad_scale) {
     } else {
       update<float>(scalars, bucket, moments_[b]);
     }
+    buckets_.start_gather(b);
   }
 }
 

@@ -26,11 +26,11 @@ struct OptimizerConfig {
 };
 
 /// AdamW (Loshchilov and Hutter, arXiv 1711.05101) over flat buckets, one fused
-/// pass a bucket: reads the gradient, updates both moments and the master, and
-/// rounds the compute weights.
+/// pass over what this rank owns of each: reads the gradient, updates both
+/// moments and the master, and rounds the compute weights.
 class AdamW {
  public:
-  /// The moments of one bucket, in the dtype of its master.
+  /// The moments of one bucket, in dtype and shape of its master.
   struct Moments {
     at::Tensor first;
     at::Tensor second;
@@ -39,7 +39,9 @@ class AdamW {
   /// `buckets` must outlive the optimizer. Moments start at zero.
   AdamW(const OptimizerConfig& config, dist::FlatBuckets& buckets);
 
-  /// One update with the gradients in the buckets times `grad_scale`.
+  /// One update with the gradients in the buckets times `grad_scale`. The new
+  /// weights of sharded buckets are on their way when it returns: see
+  /// `FlatBuckets::await`. Collective over the groups of those.
   void step(double lr, double grad_scale);
 
   /// Updates done so far; bias correction depends on it.

@@ -70,7 +70,7 @@ Trainer::Trainer(const TrainerConfig& config,
                             parts.mesh.dp().size())),
       sampler_(config.seed, parts.train.size(), parts.model.config().context),
       optimizer_(optimizer, parts.buckets),
-      reducer_(parts.buckets, parts.mesh.dp()) {
+      reducer_(parts.buckets, {.wire = config.wire}) {
   config_.validate();
   schedule_.validate();
   // Now, not after the last step: the validation tokens must suffice.
@@ -110,6 +110,7 @@ StepReport Trainer::step() {
     const at::Tensor tokens = batches_->next();
     // 2 forward: the mean over all target tokens of the step
     mesh.set_phase("forward");
+    parts_.buckets.await();
     const at::Tensor loss =
         parts_.model.loss(tokens, 1.0 / static_cast<double>(step_tokens));
     mixing_ = parts_.model.last_mixing();
@@ -215,6 +216,7 @@ Outcome Trainer::run() {
 
 void Trainer::evaluate_now() {
   parts_.mesh.set_phase("evaluation");
+  parts_.buckets.await();
   val_loss_ = evaluate(parts_.model,
                        parts_.val,
                        config_.eval_windows,

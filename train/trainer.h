@@ -33,6 +33,7 @@ struct TrainerConfig {
   int checkpoint_keep = 2;
   std::int64_t log_every = 10;
   std::uint64_t seed = 0;
+  dist::Wire wire = dist::Wire::fp32;  ///< Of gradients on their way.
   /// Run directory; empty: nothing is written.
   std::filesystem::path out;
   /// Rate of matrix products of all ranks, FLOP/s, for `mfu`; 0: not known.

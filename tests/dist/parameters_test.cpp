@@ -144,9 +144,9 @@ TEST(GradientReducer, SumsOverRanksAndMicroSteps) {
       at::Tensor w = registry.add(parameter("w", {40}, {}, one));
       at::Tensor v = registry.add(parameter("v", {3, 2}, {}, one));
       registry.add(parameter("unused", {5}, {}, one));
-      FlatBuckets buckets(registry, 64);
+      FlatBuckets buckets(registry, mesh, {.bytes = 64});
       buckets.initialise(0);
-      GradientReducer reducer(buckets, mesh.dp());
+      GradientReducer reducer(buckets);
       constexpr int kMicroSteps = 3;
       for (int step = 0; step < 2; ++step) {
         for (int micro = 0; micro < kMicroSteps; ++micro) {
@@ -199,9 +199,9 @@ TEST(GradientReducer, ReducesWhileBackwardRuns) {
     }
     norms.push_back(
         registry.add(parameter("norm", {4}, {}, one, /*decay=*/false)));
-    FlatBuckets buckets(registry, 20 * sizeof(double));
+    FlatBuckets buckets(registry, mesh, {.bytes = 20 * sizeof(double)});
     buckets.initialise(0);
-    GradientReducer reducer(buckets, mesh.dp());
+    GradientReducer reducer(buckets);
     at::Tensor x = at::ones({4}, at::kDouble);
     for (int l = 0; l < 4; ++l) x = at::mv(matrices[l], x * norms[l]);
     std::int64_t under_way = -1;
@@ -222,7 +222,7 @@ TEST(GradientNorm, CountsCutParametersOverRanksAndReplicatedOnesOnce) {
     const auto zero = Initializer::constant(0);
     registry.add(parameter("whole", {9}, {}, zero));
     registry.add(parameter("cut", {7}, Placement::cut(0), zero));
-    FlatBuckets buckets(registry, 1 << 10);
+    FlatBuckets buckets(registry, mesh, {.bytes = 1 << 10});
     for (const Bucket& bucket : buckets.buckets()) {
       for (const BucketEntry& entry : bucket.entries) {
         const Parameter& p = buckets.parameter(entry);

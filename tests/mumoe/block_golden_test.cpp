@@ -100,7 +100,7 @@ void run(const NamedTensors& file, at::ScalarType dtype, double tolerance) {
         golden_value(file, "", p.name, config.expert_bias);
   }
   testing::set_weights(buckets, weights);
-  dist::GradientReducer reducer(buckets, *self);
+  dist::GradientReducer reducer(buckets);
 
   at::Tensor x = file.at("x").to(dtype).clone();
   x.requires_grad_(true);

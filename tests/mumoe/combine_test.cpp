@@ -70,6 +70,7 @@ struct Case {
                                                 projection,
                                                 grad,
                                                 support_only,
+                                                /*coefficients_wanted=*/true,
                                                 kLibrary);
     all.insert(all.end(), {d.result, d.projection});
     for (std::size_t e = 0; e < a.size(); ++e) {

@@ -15,23 +15,24 @@ inline void set_weights(dist::FlatBuckets& buckets,
   at::NoGradGuard no_grad;
   for (const auto& bucket : buckets.buckets()) {
     for (const auto& entry : bucket.entries) {
-      buckets.scatter(whole.at(buckets.parameter(entry).name),
-                      entry,
-                      bucket.master);
+      buckets.assign(whole.at(buckets.parameter(entry).name), bucket, entry);
     }
   }
-  buckets.refresh_compute();
 }
 
-/// All tensors of one kind: &Bucket::master, &Bucket::grad.
+/// All tensors of one kind: &Bucket::master, &Bucket::grad. Collective when
+/// they are cut or sharded.
 inline model::NamedTensors whole_tensors(const dist::FlatBuckets& buckets,
                                          at::Tensor dist::Bucket::*flat) {
   at::NoGradGuard no_grad;
   model::NamedTensors whole;
   for (const auto& bucket : buckets.buckets()) {
+    at::Tensor shard = bucket.*flat;
+    if (shard.numel() == bucket.numel()) shard = bucket.owned.of(shard);
+    const at::Tensor all = buckets.unshard(bucket, shard);
     for (const auto& entry : bucket.entries) {
       whole.tensors[buckets.parameter(entry).name] =
-          buckets.gather(bucket.*flat, entry).clone();
+          buckets.gather(all, entry).clone();
     }
   }
   return whole;

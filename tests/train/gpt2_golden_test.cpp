@@ -109,7 +109,7 @@ struct Training {
         gpt2(config_of(file), registry),
         buckets(registry, 1 << 16),
         optimizer(optimizer_of(file), buckets),
-        reducer(buckets, mesh.dp()) {
+        reducer(buckets) {
     testing::set_weights(buckets,
                          model::from_nanogpt(registry, part(file, "init.")));
   }

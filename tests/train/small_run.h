@@ -13,6 +13,7 @@
 #include "dist/flat_buckets.h"
 #include "dist/process_mesh.h"
 #include "model/gpt2.h"
+#include "tests/support/parameters.h"
 #include "tests/support/scratch.h"
 #include "train/trainer.h"
 
@@ -44,6 +45,8 @@ struct SmallRun {
   std::int64_t steps = 20;
   std::filesystem::path out;
   bool resume = false;
+  int zero = 0;
+  dist::Wire wire = dist::Wire::fp32;
 };
 
 inline model::Gpt2Config small_model(model::MlpKind mlp) {
@@ -66,7 +69,7 @@ struct RunResult {
   std::vector<double> norms;
   std::vector<double> active_shares;  ///< None of a dense model.
   double val_loss = 0;
-  at::Tensor weights;  ///< All masters, one after the other.
+  at::Tensor weights;  ///< All masters, whole, one after the other by name.
 };
 
 /// Trains over `world` (data parallel).
@@ -79,13 +82,14 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   dist::ParameterRegistry registry(mesh.tp(), run.dtype, at::kCPU);
   const model::Gpt2 gpt2(small_model(run.mlp), registry);
   // Several buckets of each kind.
-  dist::FlatBuckets buckets(registry, 4096);
+  dist::FlatBuckets buckets(registry, mesh, {.bytes = 4096, .zero = run.zero});
   train::TrainerConfig config;
   config.steps = run.steps;
   config.batch = run.batch;
   config.micro_batch = run.micro_batch;
   config.seed = 11;
   config.out = run.out;
+  config.wire = run.wire;
   config.eval_windows = 7;
   config.log_every = 1 << 20;
   train::ScheduleConfig schedule;
@@ -117,8 +121,9 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
     result.val_loss = trainer.val_loss().value_or(0);
   }
   std::vector<at::Tensor> masters;
-  for (const auto& bucket : buckets.buckets()) {
-    masters.push_back(bucket.master);
+  for (const auto& [name, master] :
+       whole_tensors(buckets, &dist::Bucket::master).tensors) {
+    masters.push_back(master.flatten());
   }
   result.weights = at::cat(masters);
   return result;

@@ -134,7 +134,7 @@ TEST(NonFinite, StopsAllRanksBeforeTheWeightsChange) {
     dist::ProcessMesh mesh(world, 0, 1);
     dist::ParameterRegistry registry(mesh.tp(), at::kFloat, at::kCPU);
     const model::Gpt2 gpt2(testing::small_model(model::MlpKind::cp), registry);
-    dist::FlatBuckets buckets(registry, 4096);
+    dist::FlatBuckets buckets(registry, mesh, {.bytes = 4096});
     train::TrainerConfig config;
     config.batch = 4;
     train::Trainer trainer(config,
@@ -174,7 +174,7 @@ TEST(Stop, ARequestToOneRankStopsAllAfterTheStep) {
     dist::ProcessMesh mesh(world, 0, 1);
     dist::ParameterRegistry registry(mesh.tp(), at::kFloat, at::kCPU);
     const model::Gpt2 gpt2(testing::small_model(model::MlpKind::cp), registry);
-    dist::FlatBuckets buckets(registry, 4096);
+    dist::FlatBuckets buckets(registry, mesh, {.bytes = 4096});
     buckets.initialise(1);
     train::TrainerConfig config;
     config.batch = 4;

@@ -1,0 +1,141 @@
+#include "dist/tensor_parallel.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "base/error.h"
+
+namespace mumoe::dist {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// Autograd keeps integers and tensors: a region travels as two integers.
+void keep(AutogradContext* context, std::int64_t group, bool tokens_cut) {
+  context->saved_data["group"] = group;
+  context->saved_data["tokens_cut"] = tokens_cut;
+}
+
+TensorParallel kept(AutogradContext* context) {
+  auto* group =
+      reinterpret_cast<Communicator*>(context->saved_data["group"].toInt());
+  return {*group, context->saved_data["tokens_cut"].toBool()};
+}
+
+TensorParallel region(std::int64_t group, bool tokens_cut) {
+  return {*reinterpret_cast<Communicator*>(group), tokens_cut};
+}
+
+// An all-reduce would write over a tensor that is another's too.
+at::Tensor sum_of(const TensorParallel& region, const at::Tensor& partial) {
+  const at::Tensor whole = partial.contiguous();
+  return region.sum(region.tokens_cut() ? whole : whole.clone());
+}
+
+struct Enter : torch::autograd::Function<Enter> {
+  static at::Tensor forward(AutogradContext* context,
+                            const at::Tensor& x,
+                            std::int64_t group,
+                            bool tokens_cut) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    keep(context, group, tokens_cut);
+    const at::Tensor y = region(group, tokens_cut).all_tokens(x);
+    return y.is_same(x) ? x.view_as(x) : y;
+  }
+  static variable_list backward(AutogradContext* context, variable_list grads) {
+    return {sum_of(kept(context), grads[0]), {}, {}};
+  }
+};
+
+struct Leave : torch::autograd::Function<Leave> {
+  static at::Tensor forward(AutogradContext* context,
+                            const at::Tensor& partial,
+                            std::int64_t group,
+                            bool tokens_cut) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    keep(context, group, tokens_cut);
+    return sum_of(region(group, tokens_cut), partial);
+  }
+  static variable_list backward(AutogradContext* context, variable_list grads) {
+    return {kept(context).all_tokens(grads[0].contiguous()), {}, {}};
+  }
+};
+
+}  // namespace
+
+Slice TensorParallel::rows(std::int64_t total) const {
+  if (!tokens_cut()) return {0, total, total};
+  require(total % size() == 0,
+          total,
+          " tokens do not divide by ",
+          size(),
+          " tensor-parallel ranks: the plan sequence cuts tokens (plan "
+          "bottleneck does not)");
+  return slice_of(total, rank(), size());
+}
+
+TensorParallel::Pending TensorParallel::all_tokens_async(
+    const at::Tensor& x) const {
+  if (!tokens_cut()) return {x, {}};
+  auto shape = x.sizes().vec();
+  shape[0] *= size();
+  const at::Tensor whole = at::empty(shape, x.options());
+  return {whole, group_->all_gather_async(x.contiguous(), whole)};
+}
+
+TensorParallel::Pending TensorParallel::sum_async(
+    const at::Tensor& partial) const {
+  if (size() == 1) return {partial, {}};
+  const at::Tensor whole = partial.contiguous();
+  if (!tokens_cut()) return {whole, group_->all_reduce_async(whole)};
+  auto shape = whole.sizes().vec();
+  shape[0] = rows(shape[0]).count;
+  const at::Tensor part = at::empty(shape, whole.options());
+  return {part, group_->reduce_scatter_async(whole, part)};
+}
+
+at::Tensor TensorParallel::all_tokens(const at::Tensor& x) const {
+  return all_tokens_async(x).wait();
+}
+
+at::Tensor TensorParallel::sum(const at::Tensor& partial) const {
+  return sum_async(partial).wait();
+}
+
+at::Tensor TensorParallel::enter(const at::Tensor& x) const {
+  if (size() == 1) return x;
+  return Enter::apply(x, reinterpret_cast<std::int64_t>(group_), tokens_cut_);
+}
+
+at::Tensor TensorParallel::leave(const at::Tensor& partial) const {
+  if (size() == 1) return partial;
+  return Leave::apply(partial,
+                      reinterpret_cast<std::int64_t>(group_),
+                      tokens_cut_);
+}
+
+void TensorParallel::sum_together(std::vector<at::Tensor*> partial) const {
+  if (size() == 1 || partial.empty()) return;
+  std::vector<at::Tensor> flat;
+  for (const at::Tensor* tensor : partial) flat.push_back(tensor->flatten());
+  const at::Tensor joined =
+      flat.size() == 1 ? flat[0].contiguous() : at::cat(flat);
+  group_->all_reduce(joined);
+  std::int64_t offset = 0;
+  for (at::Tensor* tensor : partial) {
+    *tensor = joined.narrow(0, offset, tensor->numel()).view(tensor->sizes());
+    offset += tensor->numel();
+  }
+}
+
+at::Tensor TensorParallel::of_all_ranks(const at::Tensor& x) const {
+  if (size() == 1) return x.unsqueeze(0);
+  auto shape = x.sizes().vec();
+  shape.insert(shape.begin(), size());
+  const at::Tensor all = at::empty(shape, x.options());
+  group_->all_gather(x.contiguous(), all);
+  return all;
+}
+
+}  // namespace mumoe::dist
