@@ -1,9 +1,6 @@
 #include "tests/fakes/fake_nccl.h"
 
-#include <ATen/ATen.h>
-
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstring>
 #include <functional>
@@ -13,45 +10,15 @@
 #include <utility>
 
 #include "tests/fakes/fake_cuda_runtime.h"
-#include "tests/fakes/fake_reduction.h"
+#include "tests/fakes/fake_nccl_moves.h"
 
 using mumoe::dist::Communicator;
-using mumoe::fakes::Bytes;
+using Operation = mumoe::fakes::FakeOperation;
 using mumoe::fakes::fake_nccl;
-
-// What the handles of NCCL point to. Handles stay valid for ever, so that use
-// after the end is seen.
-struct ncclComm {
-  int rank = 0;
-  int size = 1;
-  std::unique_ptr<Communicator> data;     // of operations, by their stream
-  std::unique_ptr<Communicator> control;  // of splits and the end
-  std::atomic<bool> busy{false};
-  std::atomic<bool> aborted{false};
-  std::atomic<bool> finalized{false};
-  std::atomic<bool> freed{false};
-  std::atomic<int> outstanding{0};
-  std::atomic<ncclResult_t> error{ncclSuccess};
-  // Operations that a number of looks still holds back.
-  int polls = 0;
-  std::vector<std::function<void()>> held;
-};
 
 namespace {
 
 constexpr char kMagic[] = "id of the fake";
-
-struct Operation {
-  ncclComm_t comm;
-  enum Kind { reduce, gather, scatter, broadcast, send, receive } kind;
-  const void* in;
-  void* out;
-  std::size_t count;
-  ncclDataType_t type;
-  ncclRedOp_t op;
-  int peer;  // or root
-  cudaStream_t stream;
-};
 
 std::mutex mutex;  // of the four below
 std::vector<std::string> called;
@@ -96,94 +63,6 @@ ncclResult_t enter(const char* function, ncclComm_t comm = nullptr) {
   return ncclSuccess;
 }
 
-// All ranks' `bytes` [same size]; nothing when aborted meanwhile.
-std::vector<Bytes> gather(ncclComm& comm, const void* from, std::size_t bytes) {
-  const auto words = static_cast<std::int64_t>((bytes + 7) / 8);
-  const at::Tensor own = at::zeros({words}, at::kLong);
-  std::memcpy(own.data_ptr(), from, bytes);
-  const at::Tensor all = at::empty({comm.size * words}, at::kLong);
-  const auto work = comm.data->all_gather_async(own, all);
-  while (!work.done()) {
-    if (comm.aborted) return {};
-    nap();
-  }
-  work.wait();
-  std::vector<Bytes> parts;
-  for (int r = 0; r < comm.size; ++r) {
-    const auto* part = reinterpret_cast<const std::byte*>(
-        all.data_ptr<std::int64_t>() + r * words);
-    parts.emplace_back(part, part + bytes);
-  }
-  return parts;
-}
-
-// Whether all ranks run the same; else an error of the communicator.
-bool agree(ncclComm& comm, const std::array<std::int64_t, 5>& what) {
-  const auto all = gather(comm, what.data(), sizeof(what));
-  for (const Bytes& other : all) {
-    if (other != all.front()) comm.error = ncclInvalidUsage;
-  }
-  return !all.empty() && comm.error != ncclInvalidUsage;
-}
-
-void execute(const Operation& o) {
-  ncclComm& comm = *o.comm;
-  const bool by_op =
-      o.kind == Operation::reduce || o.kind == Operation::scatter;
-  if (!agree(comm,
-             {o.kind,
-              static_cast<std::int64_t>(o.count),
-              o.type,
-              by_op ? o.op : 0,
-              o.kind == Operation::broadcast ? o.peer : 0})) {
-    return;
-  }
-  const std::size_t bytes = o.count * mumoe::fakes::size_of(o.type);
-  const auto n = static_cast<std::size_t>(comm.size);
-  const bool whole = o.kind == Operation::scatter;
-  const auto parts = gather(comm, o.in, whole ? n * bytes : bytes);
-  if (parts.empty()) return;
-  auto* out = static_cast<std::byte*>(o.out);
-  if (o.kind == Operation::gather) {
-    for (const Bytes& part : parts) {
-      out = std::copy(part.begin(), part.end(), out);
-    }
-  } else if (o.kind == Operation::broadcast) {
-    std::copy(parts[o.peer].begin(), parts[o.peer].end(), out);
-  } else {
-    const std::size_t first = whole ? comm.rank * o.count : 0;
-    mumoe::fakes::reduce(parts, first, o.count, o.type, o.op, out);
-  }
-}
-
-// Sends and receives of one group: all ranks exchange parts of one size.
-void exchange(const std::vector<Operation>& group) {
-  ncclComm& comm = *group.front().comm;
-  const std::size_t bytes =
-      group.front().count * mumoe::fakes::size_of(group.front().type);
-  const auto n = static_cast<std::size_t>(comm.size);
-  Bytes sent(n * bytes);
-  std::vector<std::byte*> to(n, nullptr);
-  std::int64_t sends = 0;
-  for (const Operation& o : group) {
-    if (o.kind == Operation::receive) {
-      to[o.peer] = static_cast<std::byte*>(o.out);
-    } else {
-      std::memcpy(sent.data() + o.peer * bytes, o.in, bytes);
-      ++sends;
-    }
-  }
-  if (!agree(comm,
-             {Operation::send, static_cast<std::int64_t>(bytes), sends})) {
-    return;
-  }
-  const auto parts = gather(comm, sent.data(), sent.size());
-  for (std::size_t r = 0; r < parts.size(); ++r) {
-    const auto* mine = parts[r].data() + comm.rank * bytes;
-    if (to[r] != nullptr) std::memcpy(to[r], mine, bytes);
-  }
-}
-
 // Queues `body` on `stream`, as the next operation of the process.
 void queue(ncclComm_t comm, cudaStream_t stream, std::function<void()> body) {
   bool stuck = false;
@@ -221,7 +100,9 @@ ncclResult_t start(const std::vector<Operation>& group) {
   };
   for (const Operation& o : group) {
     if (o.kind != Operation::send && o.kind != Operation::receive) {
-      begin(o.comm, [o] { queue(o.comm, o.stream, [o] { execute(o); }); });
+      begin(o.comm, [o] {
+        queue(o.comm, o.stream, [o] { mumoe::fakes::execute(o); });
+      });
       continue;
     }
     auto found = std::find_if(exchanges.begin(),
@@ -235,7 +116,7 @@ ncclResult_t start(const std::vector<Operation>& group) {
   for (const auto& [comm, members] : exchanges) {
     begin(comm, [members] {
       queue(members.front().comm, members.front().stream, [members] {
-        exchange(members);
+        mumoe::fakes::exchange(members);
       });
     });
   }
