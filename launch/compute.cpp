@@ -7,6 +7,7 @@
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "dist/nccl_communicator.h"
 #include "launch/option_table.h"
 
 namespace mumoe::launch {
@@ -23,19 +24,106 @@ at::ScalarType dtype_of(Precision precision) {
   }
 }
 
+// The lowest rank that has no GPU of its own, and what it has; −1: none.
+struct Lacking {
+  std::int64_t rank = -1;
+  std::int64_t visible = 0;
+  std::int64_t local_rank = 0;
+};
+
+Lacking find_lacking(dist::Communicator& world, const GpusHere& gpus) {
+  const bool has = gpus.compiled_in && gpus.local_rank < gpus.visible;
+  const at::Tensor first =
+      at::full({1}, has ? world.size() : world.rank(), at::kLong);
+  world.all_reduce(first, dist::ReduceOp::min);
+  Lacking lacking{first.item<std::int64_t>()};
+  if (lacking.rank == world.size()) return {};
+  const at::Tensor what =
+      at::tensor({gpus.visible, gpus.local_rank}, at::kLong);
+  world.broadcast(what, static_cast<int>(lacking.rank));
+  lacking.visible = what[0].item<std::int64_t>();
+  lacking.local_rank = what[1].item<std::int64_t>();
+  return lacking;
+}
+
+void choose_backend(BackendChoice& backend, DeviceKind device) {
+  const bool gpu = device == DeviceKind::cuda;
+  if (backend == BackendChoice::automatic) {
+    backend = gpu ? BackendChoice::nccl : BackendChoice::mpi;
+  }
+  require(backend != BackendChoice::mpi || !gpu,
+          "parallel.backend = mpi: it moves tensors of the CPU, and "
+          "train.device is cuda; expected auto or nccl");
+  require(backend != BackendChoice::nccl || gpu,
+          "parallel.backend = nccl: it moves tensors of GPUs, and "
+          "train.device is cpu; expected auto or mpi");
+}
+
+// Precision `auto`.
+Precision natural_precision(at::Device device, dist::Communicator& world) {
+  const bool bf16 = device.is_cuda() || cpu_multiplies_bf16();
+  const at::Tensor chosen = at::full({1}, bf16 ? 1 : 0, at::kLong);
+  world.broadcast(chosen, 0);
+  return chosen.item<std::int64_t>() == 1 ? Precision::bf16 : Precision::fp32;
+}
+
 }  // namespace
 
-Compute choose_compute(Options& options, dist::Communicator& world) {
-  require(options.device != DeviceKind::cuda,
-          "train.device = cuda: this version computes on CPUs, expected auto "
-          "or cpu");
-  options.device = DeviceKind::cpu;
+GpusHere gpus_here(int local_rank) {
+  return {.compiled_in = dist::has_nccl(),
+          .visible = dist::visible_gpus(),
+          .local_rank = local_rank};
+}
+
+at::Device choose_device(Options& options,
+                         dist::Communicator& world,
+                         const GpusHere& gpus) {
+  auto& backend = options.parallel.backend;
+  const bool automatic = options.device == DeviceKind::automatic;
+  const bool demanded = options.device == DeviceKind::cuda ||
+                        (automatic && backend == BackendChoice::nccl);
+  const bool wanted = demanded || (automatic && backend != BackendChoice::mpi);
+  const Lacking lacking = wanted ? find_lacking(world, gpus) : Lacking{};
+  if (demanded && lacking.rank >= 0) {
+    const char* key = options.device == DeviceKind::cuda
+                          ? "train.device = cuda: "
+                          : "parallel.backend = nccl: ";
+    require(gpus.compiled_in,
+            key,
+            "this build has no CUDA (launch/setup says what it lacks)");
+    fail<InputError>(key,
+                     "rank ",
+                     lacking.rank,
+                     " is number ",
+                     lacking.local_rank,
+                     " on its host, which has ",
+                     lacking.visible,
+                     " visible GPUs, expected one for each rank");
+  }
+  const bool gpu = wanted && lacking.rank < 0;
+  options.device = gpu ? DeviceKind::cuda : DeviceKind::cpu;
+  choose_backend(backend, options.device);
+  if (!gpu) return at::kCPU;
+  return {at::kCUDA, static_cast<at::DeviceIndex>(gpus.local_rank)};
+}
+
+DataCommunicator make_data_communicator(const Options& options,
+                                        dist::Communicator& world,
+                                        at::Device device) {
+  if (options.parallel.backend != BackendChoice::nccl) return {};
+  auto nccl = dist::make_nccl_communicator(world, device.index());
+  return {std::move(nccl.communicator),
+          std::move(nccl.async_error),
+          std::move(nccl.abort)};
+}
+
+Compute choose_compute(Options& options,
+                       dist::Communicator& world,
+                       int local_rank) {
+  const at::Device device =
+      choose_device(options, world, gpus_here(local_rank));
   if (options.precision == Precision::automatic) {
-    const at::Tensor chosen =
-        at::full({1}, cpu_multiplies_bf16() ? 1 : 0, at::kLong);
-    world.broadcast(chosen, 0);
-    options.precision =
-        chosen.item<std::int64_t>() == 1 ? Precision::bf16 : Precision::fp32;
+    options.precision = natural_precision(device, world);
   }
   if (options.gemm == GemmChoice::automatic) {
     const at::Tensor chosen =
@@ -48,7 +136,7 @@ Compute choose_compute(Options& options, dist::Communicator& world) {
   }
   options.model.gemm =
       options.gemm == GemmChoice::mkl ? GemmLibrary::mkl : GemmLibrary::onednn;
-  return {dtype_of(options.precision), at::Device(at::kCPU)};
+  return {dtype_of(options.precision), device};
 }
 
 void replay_choices(Options& options,
@@ -68,10 +156,11 @@ double measure_peak_flops(const Compute& compute,
                           GemmLibrary gemm,
                           dist::Communicator& world) {
   using Clock = std::chrono::steady_clock;
-  constexpr std::int64_t kSize = 1024;
+  // Large enough for the device to be busy, and a few milliseconds.
+  const std::int64_t size = compute.device.is_cuda() ? 8192 : 1024;
   constexpr int kRounds = 5;
   const auto options = at::TensorOptions(compute.dtype).device(compute.device);
-  const at::Tensor a = at::ones({kSize, kSize}, options);
+  const at::Tensor a = at::ones({size, size}, options);
   const at::Tensor c = mm(a, a, gemm);
   double best = 0;
   world.barrier();
@@ -80,7 +169,7 @@ double measure_peak_flops(const Compute& compute,
     mm_into(c, a, a, false, gemm);
     c[0][0].item<double>();  // waits for the device
     const std::chrono::duration<double> seconds = Clock::now() - start;
-    best = std::max(best, 2.0 * kSize * kSize * kSize / seconds.count());
+    best = std::max(best, 2.0 * size * size * size / seconds.count());
   }
   const at::Tensor sum = at::full({1}, best, at::kDouble);
   world.all_reduce(sum);

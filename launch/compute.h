@@ -2,8 +2,11 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 
 #include "dist/communicator.h"
@@ -20,11 +23,44 @@ struct Compute {
   at::Device device;
 };
 
-/// Settles `auto` for precision, device and GEMM library, on rank 0 for all,
-/// and writes the choice into `options`. bf16 where it is multiplied natively,
-/// else fp32. Throws `InputError` for a device that this version cannot use.
-/// Collective.
-Compute choose_compute(Options& options, dist::Communicator& world);
+/// What a rank has to choose its device from.
+struct GpusHere {
+  bool compiled_in = false;  ///< Whether this build has CUDA.
+  int visible = 0;           ///< How many GPUs this process sees.
+  int local_rank = 0;        ///< The number of the one that would be its own.
+};
+/// Those of this process.
+GpusHere gpus_here(int local_rank);
+
+/// Settles `auto` for the device and for the backend that moves the run's
+/// tensors, and writes both into `options`: GPUs where every rank has one of
+/// its own, by NCCL, else the CPU, by MPI. Throws `InputError`, the same on all
+/// ranks, for a device that some rank has not, and for a backend that does not
+/// move the device's tensors. Collective.
+at::Device choose_device(Options& options,
+                         dist::Communicator& world,
+                         const GpusHere& gpus);
+
+/// What moves the run's tensors where `world` does not.
+struct DataCommunicator {
+  /// The same ranks; null where `world` moves them itself.
+  std::unique_ptr<dist::Communicator> group = nullptr;
+  /// For a watchdog: see `dist::NcclWorld`. Empty where there is none.
+  std::function<std::string()> async_error = {};
+  std::function<bool(const std::string&, std::chrono::milliseconds)> abort = {};
+};
+/// The communicator of the backend that `choose_device` chose. Collective over
+/// `world`, with its deadline. Throws `InputError` when ranks share a GPU.
+DataCommunicator make_data_communicator(const Options& options,
+                                        dist::Communicator& world,
+                                        at::Device device);
+
+/// Settles `auto` for precision, device, backend and GEMM library, on rank 0
+/// for all, and writes the choice into `options`. bf16 where it is multiplied
+/// natively, else fp32. Throws as `choose_device`. Collective.
+Compute choose_compute(Options& options,
+                       dist::Communicator& world,
+                       int local_rank = 0);
 
 /// Takes over from a checkpoint's settings what was chosen automatically, where
 /// `options` still say `auto`.

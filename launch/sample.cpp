@@ -68,8 +68,11 @@ ExitCode sample_command(const Invocation& invocation) {
   const auto checkpoint = train::latest_checkpoint(folder / "checkpoints");
   require(checkpoint.has_value(), folder.string(), ": holds no checkpoint");
 
-  const auto self = dist::make_self_communicator(at::kCPU);
-  const Compute compute = choose_compute(options, *self);
+  options.device = DeviceKind::automatic;  // the run may have had another
+  options.parallel.backend = BackendChoice::automatic;
+  const Compute compute =
+      choose_compute(options, *dist::make_self_communicator(at::kCPU));
+  const auto self = dist::make_self_communicator(compute.device);
   dist::ParameterRegistry registry(*self, compute.dtype, compute.device);
   const model::Gpt2 model(options.model, registry);
   dist::FlatBuckets buckets(registry, kBucketBytes);

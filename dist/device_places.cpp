@@ -1,0 +1,108 @@
+#include "dist/device_places.h"
+
+#include <ATen/ATen.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+
+namespace mumoe::dist {
+namespace {
+
+// As it travels: what is longer is cut.
+struct Packed {
+  std::array<char, 64> host;
+  std::array<char, 64> machine;
+  std::array<char, 48> address;
+  std::int64_t device;
+  std::int64_t visible;
+};
+constexpr std::int64_t kWords = sizeof(Packed) / sizeof(std::int64_t);
+static_assert(sizeof(Packed) == kWords * sizeof(std::int64_t));
+
+template <std::size_t kSize>
+void copy(const std::string& text, std::array<char, kSize>& to) {
+  text.copy(to.data(), kSize - 1);
+}
+
+std::vector<DevicePlace> gather(Communicator& control,
+                                const DevicePlace& mine) {
+  Packed packed{};
+  copy(mine.host, packed.host);
+  copy(mine.machine, packed.machine);
+  copy(mine.address, packed.address);
+  packed.device = mine.device;
+  packed.visible = mine.visible;
+  const at::Tensor own = at::empty({kWords}, at::kLong);
+  std::memcpy(own.data_ptr(), &packed, sizeof(packed));
+  const at::Tensor all = at::empty({control.size() * kWords}, at::kLong);
+  control.all_gather(own, all);
+  std::vector<DevicePlace> places;
+  for (int r = 0; r < control.size(); ++r) {
+    std::memcpy(&packed,
+                all.data_ptr<std::int64_t>() + r * kWords,
+                sizeof(packed));
+    places.push_back({packed.host.data(),
+                      packed.machine.data(),
+                      static_cast<int>(packed.device),
+                      static_cast<int>(packed.visible),
+                      packed.address.data()});
+  }
+  return places;
+}
+
+}  // namespace
+
+DevicePlace this_host() {
+  std::array<char, 256> name{};
+  gethostname(name.data(), name.size() - 1);
+  // Every start of a kernel has an id of its own, in containers too.
+  std::string machine;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> machine;
+  DevicePlace place{.host = name.data(), .machine = std::move(machine)};
+  if (place.machine.empty()) place.machine = place.host;
+  return place;
+}
+
+void require_own_devices(Communicator& control, const DevicePlace& mine) {
+  const std::vector<DevicePlace> places = gather(control, mine);
+  std::map<std::pair<std::string, std::string>, int> owners;
+  for (int r = 0; r < control.size(); ++r) {
+    const DevicePlace& place = places[r];
+    require(!place.address.empty(),
+            "rank ",
+            r,
+            " on host ",
+            place.host,
+            " has no GPU ",
+            place.device,
+            ": ",
+            place.visible,
+            " visible, expected one for each rank of a host (fewer ranks a "
+            "host, or --train.device cpu)");
+    const auto [owner, first] =
+        owners.try_emplace({place.machine, place.address}, r);
+    require(first,
+            "ranks ",
+            owner->second,
+            " and ",
+            r,
+            " on host ",
+            place.host,
+            " share the GPU at ",
+            place.address,
+            " (their devices ",
+            places[owner->second].device,
+            " and ",
+            place.device,
+            "): expected one for each rank; look at CUDA_VISIBLE_DEVICES");
+  }
+}
+
+}  // namespace mumoe::dist

@@ -1,0 +1,77 @@
+#include "dist/device_places.h"
+
+#include <gtest/gtest.h>
+
+#include "dist/thread_communicator.h"
+#include "tests/support/errors.h"
+
+namespace mumoe::dist {
+namespace {
+
+DevicePlace place(int rank) {
+  return {.host = "node" + std::to_string(rank / 2),
+          .machine = "boot" + std::to_string(rank / 2),
+          .device = rank % 2,
+          .visible = 2,
+          .address = "0000:0" + std::to_string(rank % 2) + ":00.0"};
+}
+
+TEST(DevicePlaces, EachRankHasItsOwn) {
+  ThreadWorld::run(4, [](Communicator& world) {
+    EXPECT_NO_THROW(require_own_devices(world, place(world.rank())));
+  });
+}
+
+TEST(DevicePlaces, TwoRanksOfOneHostShareAGpu) {
+  ThreadWorld::run(4, [](Communicator& world) {
+    DevicePlace mine = place(world.rank());
+    if (world.rank() == 3) mine.address = "0000:00:00.0";
+    testing::expect_input_error(
+        [&] { require_own_devices(world, mine); },
+        {"ranks 2 and 3 on host node1 share the GPU at 0000:00:00.0",
+         "devices 0 and 1",
+         "CUDA_VISIBLE_DEVICES"});
+  });
+}
+
+TEST(DevicePlaces, HostsOfOneNameAreToldApart) {
+  ThreadWorld::run(2, [](Communicator& world) {
+    DevicePlace mine = place(0);
+    mine.machine = "boot" + std::to_string(world.rank());
+    EXPECT_NO_THROW(require_own_devices(world, mine));
+    mine.machine = "boot";
+    EXPECT_THROW(require_own_devices(world, mine), InputError);
+  });
+}
+
+TEST(DevicePlaces, ARankWithoutAGpuIsNamedOnAllRanks) {
+  ThreadWorld::run(3, [](Communicator& world) {
+    DevicePlace mine = place(0);
+    mine.device = world.rank();
+    mine.address = std::to_string(world.rank());
+    if (world.rank() == 2) mine.address.clear();
+    testing::expect_input_error([&] { require_own_devices(world, mine); },
+                                {"rank 2 on host node0 has no GPU 2: 2 visible",
+                                 "expected one for each rank of a host"});
+  });
+}
+
+TEST(DevicePlaces, LongNamesAreCut) {
+  ThreadWorld::run(2, [](Communicator& world) {
+    DevicePlace mine = place(world.rank());
+    mine.host = std::string(500, 'h');
+    mine.address = std::string(500, 'a');
+    testing::expect_input_error([&] { require_own_devices(world, mine); },
+                                {std::string(60, 'h'), std::string(40, 'a')});
+  });
+}
+
+TEST(DevicePlaces, ThisHostHasAName) {
+  const DevicePlace mine = this_host();
+  EXPECT_FALSE(mine.host.empty());
+  EXPECT_FALSE(mine.machine.empty());
+  EXPECT_TRUE(mine.address.empty());
+}
+
+}  // namespace
+}  // namespace mumoe::dist

@@ -1,0 +1,162 @@
+// The backend over the fakes, with CPU tensors in place of a GPU's: the whole
+// suite, and what the adapter adds to the layer below.
+
+#include "dist/nccl_communicator.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <future>
+
+#include "dist/process_mesh.h"
+#include "tests/dist/communicator_suite.h"
+#include "tests/dist/nccl_rig.h"
+#include "tests/support/errors.h"
+
+namespace mumoe::dist {
+namespace {
+
+NcclWorld make_world() {
+  auto& control = testing::mpi_world();
+  return make_nccl_communicator(control, control.rank());
+}
+
+class Suite : public OverFakes,
+              public ::testing::WithParamInterface<suite::NamedCheck> {};
+
+TEST_P(Suite, OnNccl) {
+  GetParam().check(*make_world().communicator);
+}
+
+TEST_P(Suite, OnNcclStartedLate) {
+  const auto world = make_world();
+  fakes::fake_nccl().polls = 2;
+  GetParam().check(*world.communicator);
+}
+
+INSTANTIATE_TEST_SUITE_P(Communicator,
+                         Suite,
+                         ::testing::ValuesIn(suite::kChecks),
+                         [](const auto& info) { return info.param.name; });
+
+class NcclAdapter : public OverFakes {};
+
+TEST_F(NcclAdapter, AMeshOfItsGroups) {
+  const int tp = size() % 2 == 0 ? 2 : 1;
+  const auto nccl = make_world();
+  ProcessMesh mesh(testing::mpi_world(), 0, tp, nccl.communicator.get());
+  const at::Tensor one = at::ones({5}, at::kBFloat16);
+  mesh.tp().all_reduce(one);
+  EXPECT_EQ(one[4].item<float>(), tp);
+  mesh.dp().all_reduce(one);
+  EXPECT_EQ(one[4].item<float>(), size());
+  mesh.all().all_reduce(one, ReduceOp::avg);
+  EXPECT_EQ(one[4].item<float>(), size());
+}
+
+TEST_F(NcclAdapter, OneRankNeedsNoNccl) {
+  const auto nccl = make_world();
+  const auto alone = nccl.communicator->split(rank(), 0, "alone");
+  const at::Tensor one = at::ones({5}, at::kFloat);
+  alone->all_reduce(one);
+  alone->barrier();
+  const auto again = alone->split(3, 0, "again");
+  EXPECT_EQ(again->size(), 1);
+  EXPECT_EQ(calls("ncclCommInitRankConfig"), size() > 1 ? 1 : 0);
+  EXPECT_EQ(calls("ncclAllReduce"), 0);
+}
+
+// Starting, and waiting, leave the host free; the result comes with the stream.
+TEST_F(NcclAdapter, OperationsDoNotBlock) {
+  if (size() == 1) return;
+  const auto nccl = make_world();
+  fakes::fake_nccl().reset();
+  fakes::fake_nccl().stuck_operation = 1;
+  const at::Tensor data = at::ones({10}, at::kFloat);
+  const Work work = nccl.communicator->all_reduce_async(data);
+  EXPECT_FALSE(work.done());
+  EXPECT_TRUE(nccl.abort("the test ends", 10s));
+  while (!work.done()) std::this_thread::sleep_for(1ms);
+  expect_communication_error(
+      [&] { work.wait(); },
+      {concat("rank ", rank(), " of ", size(), " (axis world), all_reduce #1"),
+       "were aborted: the test ends"});
+}
+
+TEST_F(NcclAdapter, WaitingFindsAnErrorThatCameLater) {
+  if (size() == 1) return;
+  const auto nccl = make_world();
+  nccl.communicator->set_phase("backward");
+  fakes::fake_nccl().reset();
+  fakes::fake_nccl().async_operation = 1;
+  const Work work = nccl.communicator->all_reduce_async(at::ones({3}));
+  expect_communication_error([&] { work.wait(); },
+                             {"(axis world), all_reduce #1, phase backward: "
+                              "asynchronous error: remote error"});
+  EXPECT_NE(nccl.async_error().find("axis world: remote error"),
+            std::string::npos);
+  while (!work.done()) std::this_thread::sleep_for(1ms);
+  testing::mpi_world().barrier();
+  EXPECT_TRUE(nccl.abort("the test ends", 10s));
+}
+
+TEST_F(NcclAdapter, ABarrierHasADeadline) {
+  if (size() == 1) return;
+  const auto nccl = make_world();
+  fakes::fake_nccl().reset();
+  fakes::fake_nccl().stuck_operation = 1;
+  nccl.communicator->set_deadline(200ms);
+  expect_communication_error([&] { nccl.communicator->barrier(); },
+                             {"barrier #1", "not finished after 0.2 s"});
+  expect_communication_error(
+      [&] { nccl.communicator->split(0, 0, "tp"); },
+      {"(axis world), split for axis tp", "not finished after 0.2 s"});
+  EXPECT_TRUE(nccl.abort("the test ends", 10s));
+}
+
+TEST_F(NcclAdapter, TheFunctionsOutliveTheCommunicator) {
+  auto nccl = make_world();
+  nccl.communicator.reset();
+  EXPECT_EQ(nccl.async_error(), "");
+  EXPECT_TRUE(nccl.abort("late", 10s));
+}
+
+TEST_F(NcclAdapter, RanksWithoutAGpuAreRefused) {
+  fakes::fake_cuda().addresses.resize(size() - 1);
+  EXPECT_EQ(visible_gpus(), size() - 1);
+  testing::expect_input_error(
+      [] { make_world(); },
+      {concat("rank ", size() - 1, " on host "),
+       concat("has no GPU ", size() - 1, ": ", size() - 1, " visible")});
+  EXPECT_EQ(fakes::fake_nccl().log(), std::vector<std::string>());
+}
+
+TEST_F(NcclAdapter, RanksThatShareAGpuAreRefused) {
+  if (size() == 1) return;
+  fakes::fake_cuda().addresses.assign(4, "0000:01:00.0");
+  testing::expect_input_error([] { make_world(); },
+                              {"ranks 0 and 1 on host ",
+                               "share the GPU at 0000:01:00.0",
+                               "(their devices 0 and 1)"});
+}
+
+// A dropped Work keeps its tensors until the operation has ended.
+TEST_F(NcclAdapter, DroppedWorkKeepsItsTensors) {
+  if (size() == 1) return;
+  const auto nccl = make_world();
+  at::Tensor data = at::ones({1000}, at::kFloat);
+  const auto weak =
+      c10::weak_intrusive_ptr<c10::TensorImpl>(data.getIntrusivePtr());
+  auto* const memory = data.data_ptr<float>();
+  fakes::fake_nccl().reset();
+  fakes::fake_nccl().stuck_operation = 1;
+  static_cast<void>(nccl.communicator->all_reduce_async(data));
+  data.reset();
+  EXPECT_FALSE(weak.expired());
+  EXPECT_EQ(memory[999], 1);
+  EXPECT_TRUE(nccl.abort("the test ends", 10s));
+  while (!weak.expired()) std::this_thread::sleep_for(1ms);
+}
+
+}  // namespace
+}  // namespace mumoe::dist

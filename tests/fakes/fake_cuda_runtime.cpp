@@ -1,0 +1,189 @@
+#include "tests/fakes/fake_cuda_runtime.h"
+
+#include <cuda_runtime_api.h>
+
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+namespace {
+
+// Where a stream was when an event was recorded in it.
+struct Point {
+  std::promise<void> arrival;
+  std::shared_future<void> reached = arrival.get_future().share();
+};
+
+// Shared by its thread, which runs what is left after the stream has gone.
+struct Queue {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::deque<std::function<void()>> work;
+  bool closed = false;
+
+  void run() {
+    for (;;) {
+      std::function<void()> next;
+      {
+        std::unique_lock lock(mutex);
+        changed.wait(lock, [this] { return closed || !work.empty(); });
+        if (work.empty()) return;
+        next = std::move(work.front());
+        work.pop_front();
+      }
+      next();
+    }
+  }
+};
+
+thread_local int current_device = 0;
+
+cudaError_t enter(const char* function) {
+  auto& cuda = mumoe::fakes::fake_cuda();
+  return cuda.failing == function ? cuda.failure : cudaSuccess;
+}
+
+}  // namespace
+
+// What the handles of CUDA point to.
+struct CUstream_st {
+  std::shared_ptr<Queue> queue = std::make_shared<Queue>();
+};
+struct CUevent_st {
+  std::shared_ptr<Point> point;
+};
+
+namespace mumoe::fakes {
+
+FakeCuda& fake_cuda() {
+  static FakeCuda cuda;
+  return cuda;
+}
+
+void push(cudaStream_t stream, std::function<void()> work) {
+  if (stream == kHostStream) {
+    work();
+    return;
+  }
+  const std::lock_guard lock(stream->queue->mutex);
+  stream->queue->work.push_back(std::move(work));
+  stream->queue->changed.notify_one();
+}
+
+void synchronize(cudaStream_t stream) {
+  auto point = std::make_shared<Point>();
+  push(stream, [point] { point->arrival.set_value(); });
+  point->reached.wait();
+}
+
+}  // namespace mumoe::fakes
+
+#define ENTER(function) \
+  if (const cudaError_t code = enter(function); code != cudaSuccess) return code
+
+extern "C" {
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  ENTER("cudaGetDeviceCount");
+  *count = static_cast<int>(mumoe::fakes::fake_cuda().addresses.size());
+  return *count == 0 ? cudaErrorNoDevice : cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetPCIBusId(char* text, int size, int device) {
+  ENTER("cudaDeviceGetPCIBusId");
+  const auto& addresses = mumoe::fakes::fake_cuda().addresses;
+  if (device < 0 || device >= static_cast<int>(addresses.size())) {
+    return cudaErrorInvalidDevice;
+  }
+  std::strncpy(text, addresses[device].c_str(), size - 1);
+  return cudaSuccess;
+}
+
+cudaError_t cudaGetDevice(int* device) {
+  ENTER("cudaGetDevice");
+  *device = current_device;
+  return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int device) {
+  ENTER("cudaSetDevice");
+  const auto& addresses = mumoe::fakes::fake_cuda().addresses;
+  if (device < 0 || device >= static_cast<int>(addresses.size())) {
+    return cudaErrorInvalidDevice;
+  }
+  current_device = device;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned int) {
+  ENTER("cudaStreamCreateWithFlags");
+  *stream = new CUstream_st;
+  std::thread([queue = (*stream)->queue] { queue->run(); }).detach();
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  ENTER("cudaStreamDestroy");
+  {
+    const std::lock_guard lock(stream->queue->mutex);
+    stream->queue->closed = true;
+    stream->queue->changed.notify_one();
+  }
+  delete stream;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream,
+                                cudaEvent_t event,
+                                unsigned int) {
+  ENTER("cudaStreamWaitEvent");
+  if (event->point == nullptr) return cudaSuccess;
+  mumoe::fakes::push(stream, [point = event->point] { point->reached.wait(); });
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned int) {
+  ENTER("cudaEventCreateWithFlags");
+  *event = new CUevent_st;
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  ENTER("cudaEventDestroy");
+  delete event;
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  ENTER("cudaEventRecord");
+  event->point = std::make_shared<Point>();
+  mumoe::fakes::push(stream,
+                     [point = event->point] { point->arrival.set_value(); });
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  ENTER("cudaEventQuery");
+  if (event->point == nullptr) return cudaSuccess;
+  const auto state =
+      event->point->reached.wait_for(std::chrono::microseconds(0));
+  return state == std::future_status::ready ? cudaSuccess : cudaErrorNotReady;
+}
+
+cudaError_t cudaGetLastError() {
+  return cudaSuccess;
+}
+
+const char* cudaGetErrorName(cudaError_t) {
+  return "cudaErrorOfTheFake";
+}
+
+const char* cudaGetErrorString(cudaError_t) {
+  return "CUDA's text";
+}
+
+}  // extern "C"

@@ -1,0 +1,414 @@
+#include "tests/fakes/fake_nccl.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "tests/fakes/fake_cuda_runtime.h"
+#include "tests/fakes/fake_nccl_moves.h"
+
+using mumoe::dist::Communicator;
+using Operation = mumoe::fakes::FakeOperation;
+using mumoe::fakes::fake_nccl;
+
+namespace {
+
+constexpr char kMagic[] = "id of the fake";
+
+std::mutex mutex;  // of the four below
+std::vector<std::string> called;
+std::vector<std::string> misused;
+int calls_of_failing = 0;
+int operations = 0;
+
+std::atomic<int> stuck_on_device{0};
+
+thread_local int depth = 0;
+thread_local std::vector<Operation> collected;
+thread_local std::vector<ncclComm_t> aborting;
+
+void nap() {
+  std::this_thread::sleep_for(std::chrono::microseconds(100));
+}
+
+void misuse(const std::string& text) {
+  const std::lock_guard lock(mutex);
+  misused.push_back(text);
+}
+
+// Every call begins here; `comm` null: of no communicator.
+ncclResult_t enter(const char* function, ncclComm_t comm = nullptr) {
+  {
+    const std::lock_guard lock(mutex);
+    called.emplace_back(function);
+    auto& fake = fake_nccl();
+    if (fake.failing == function && ++calls_of_failing == fake.failing_call) {
+      return fake.result;
+    }
+  }
+  if (comm == nullptr) return ncclSuccess;
+  if (comm->freed) {
+    misuse(std::string(function) + " after the end");
+    return ncclInvalidArgument;
+  }
+  if (comm->busy || comm->polls > 0) {
+    misuse(std::string(function) + " while in progress");
+    return ncclInvalidUsage;
+  }
+  return ncclSuccess;
+}
+
+// Queues `body` on `stream`, as the next operation of the process.
+void queue(ncclComm_t comm, cudaStream_t stream, std::function<void()> body) {
+  bool stuck = false;
+  {
+    const std::lock_guard lock(mutex);
+    const auto& fake = fake_nccl();
+    ++operations;
+    stuck = fake.stuck_operation > 0 && operations >= fake.stuck_operation;
+    if (fake.async_operation > 0 && operations >= fake.async_operation) {
+      comm->error = fake.async_result;
+    }
+  }
+  ++comm->outstanding;
+  if (stuck) ++stuck_on_device;
+  mumoe::fakes::push(stream, [comm, stuck, body = std::move(body)] {
+    if (stuck) {
+      while (!comm->aborted) nap();
+      --stuck_on_device;
+    } else if (!comm->aborted) {
+      body();
+    }
+    --comm->outstanding;
+  });
+}
+
+// Starts operations that were called together, at once or after some looks.
+ncclResult_t start(const std::vector<Operation>& group) {
+  std::vector<std::pair<ncclComm_t, std::vector<Operation>>> exchanges;
+  ncclResult_t result = ncclSuccess;
+  const auto begin = [&](ncclComm_t comm, std::function<void()> body) {
+    if (fake_nccl().polls == 0) return body();
+    comm->polls = fake_nccl().polls;
+    comm->held.push_back(std::move(body));
+    result = ncclInProgress;
+  };
+  for (const Operation& o : group) {
+    if (o.kind != Operation::send && o.kind != Operation::receive) {
+      begin(o.comm, [o] {
+        queue(o.comm, o.stream, [o] { mumoe::fakes::execute(o); });
+      });
+      continue;
+    }
+    auto found = std::find_if(exchanges.begin(),
+                              exchanges.end(),
+                              [&](const auto& e) { return e.first == o.comm; });
+    if (found == exchanges.end()) {
+      found = exchanges.insert(found, {o.comm, {}});
+    }
+    found->second.push_back(o);
+  }
+  for (const auto& [comm, members] : exchanges) {
+    begin(comm, [members] {
+      queue(members.front().comm, members.front().stream, [members] {
+        mumoe::fakes::exchange(members);
+      });
+    });
+  }
+  return result;
+}
+
+ncclResult_t submit(const char* function, const Operation& operation) {
+  const ncclResult_t result = enter(function, operation.comm);
+  if (result != ncclSuccess) return result;
+  if (depth == 0) return start({operation});
+  collected.push_back(operation);
+  return ncclSuccess;
+}
+
+// What NCCL does behind the caller's back. `stuck`: until `comm` is aborted.
+void in_background(ncclComm_t comm, bool stuck, std::function<void()> body) {
+  comm->busy = true;
+  std::thread([comm, stuck, body = std::move(body)] {
+    while (stuck && !comm->aborted) nap();
+    if (!stuck) body();
+    comm->busy = false;
+  }).detach();
+}
+
+void connect(ncclComm_t comm, Communicator& among, int color, int key) {
+  comm->data = among.split(color, key, "fake data");
+  comm->control = among.split(color, key, "fake control");
+  comm->rank = comm->data->rank();
+  comm->size = comm->data->size();
+}
+
+// Freeing memory of the device waits for what runs there.
+void reclaim(ncclComm_t comm) {
+  while (stuck_on_device > 0 || fake_nccl().stuck_abort) nap();
+  comm->freed = true;
+}
+
+}  // namespace
+
+namespace mumoe::fakes {
+
+FakeNccl& fake_nccl() {
+  static auto& fake = *new FakeNccl;
+  return fake;
+}
+
+std::vector<std::string> FakeNccl::log() const {
+  const std::lock_guard lock(mutex);
+  return called;
+}
+
+std::vector<std::string> FakeNccl::misuse() const {
+  const std::lock_guard lock(mutex);
+  return misused;
+}
+
+void FakeNccl::reset() {
+  const std::lock_guard lock(mutex);
+  failing.clear();
+  failing_call = 1;
+  result = ncclSystemError;
+  polls = 0;
+  stuck_open = stuck_finalize = false;
+  stuck_abort = false;
+  stuck_operation = async_operation = 0;
+  async_result = ncclRemoteError;
+  called.clear();
+  misused.clear();
+  calls_of_failing = operations = 0;
+}
+
+}  // namespace mumoe::fakes
+
+#define ENTER(...)                                     \
+  if (const ncclResult_t entered = enter(__VA_ARGS__); \
+      entered != ncclSuccess) {                        \
+    return entered;                                    \
+  }
+
+extern "C" {
+
+ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
+  ENTER("ncclGetUniqueId");
+  std::memcpy(id->internal, kMagic, sizeof(kMagic));
+  return ncclSuccess;
+}
+
+ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm,
+                                    int size,
+                                    ncclUniqueId id,
+                                    int rank,
+                                    ncclConfig_t* config) {
+  ENTER("ncclCommInitRankConfig");
+  auto& transport = *fake_nccl().transport;
+  if (std::strcmp(id.internal, kMagic) != 0 || size != transport.size() ||
+      rank != transport.rank()) {
+    return ncclInvalidArgument;
+  }
+  if (config->blocking != 0) misuse("a blocking communicator");
+  *comm = new ncclComm;
+  in_background(*comm, fake_nccl().stuck_open, [made = *comm, &transport] {
+    connect(made, transport, 0, transport.rank());
+  });
+  return ncclInProgress;
+}
+
+ncclResult_t ncclCommSplit(ncclComm_t comm,
+                           int color,
+                           int key,
+                           ncclComm_t* child,
+                           ncclConfig_t*) {
+  ENTER("ncclCommSplit", comm);
+  if (color < NCCL_SPLIT_NOCOLOR) return ncclInvalidArgument;
+  *child = nullptr;
+  in_background(comm, fake_nccl().stuck_open, [=] {
+    auto made = std::make_unique<ncclComm>();
+    connect(made.get(), *comm->control, color, key);
+    if (color != NCCL_SPLIT_NOCOLOR) {
+      *child = made.release();
+      in_background(*child, false, [] { nap(); });
+    }
+  });
+  return ncclInProgress;
+}
+
+ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* error) {
+  if (comm->freed) misuse("ncclCommGetAsyncError after the end");
+  {
+    const std::lock_guard lock(mutex);
+    auto& fake = fake_nccl();
+    if (fake.failing == "ncclCommGetAsyncError" &&
+        ++calls_of_failing == fake.failing_call) {
+      return fake.result;
+    }
+  }
+  if (comm->polls > 0 && --comm->polls == 0) {
+    for (const auto& operation : std::exchange(comm->held, {})) operation();
+  }
+  *error = comm->busy || comm->polls > 0 ? ncclInProgress : comm->error.load();
+  return ncclSuccess;
+}
+
+ncclResult_t ncclCommUserRank(const ncclComm_t comm, int* rank) {
+  ENTER("ncclCommUserRank", comm);
+  *rank = comm->rank;
+  return ncclSuccess;
+}
+
+ncclResult_t ncclCommCount(const ncclComm_t comm, int* count) {
+  ENTER("ncclCommCount", comm);
+  *count = comm->size;
+  return ncclSuccess;
+}
+
+ncclResult_t ncclCommFinalize(ncclComm_t comm) {
+  ENTER("ncclCommFinalize", comm);
+  in_background(comm, fake_nccl().stuck_finalize, [comm] {
+    while (comm->outstanding > 0) nap();
+    comm->control->barrier();
+    comm->finalized = true;
+  });
+  return ncclInProgress;
+}
+
+ncclResult_t ncclCommDestroy(ncclComm_t comm) {
+  ENTER("ncclCommDestroy", comm);
+  if (!comm->finalized) misuse("ncclCommDestroy without ncclCommFinalize");
+  comm->freed = true;
+  comm->data.reset();
+  comm->control.reset();
+  return ncclSuccess;
+}
+
+ncclResult_t ncclCommAbort(ncclComm_t comm) {
+  {
+    const std::lock_guard lock(mutex);
+    called.emplace_back("ncclCommAbort");
+  }
+  if (comm->freed) misuse("ncclCommAbort after the end");
+  comm->aborted = true;
+  if (depth == 0) {
+    reclaim(comm);
+  } else {
+    aborting.push_back(comm);
+  }
+  return ncclSuccess;
+}
+
+const char* ncclGetErrorString(ncclResult_t result) {
+  return result == ncclSystemError   ? "system error"
+         : result == ncclRemoteError ? "remote error"
+                                     : "another error";
+}
+
+const char* ncclGetLastError(ncclComm_t) {
+  return "the last\nerror of NCCL";
+}
+
+ncclResult_t ncclGroupStart() {
+  ENTER("ncclGroupStart");
+  ++depth;
+  return ncclSuccess;
+}
+
+ncclResult_t ncclGroupEnd() {
+  const ncclResult_t result = enter("ncclGroupEnd");
+  if (--depth > 0) return result;
+  const auto operations_of_group = std::exchange(collected, {});
+  for (ncclComm_t comm : std::exchange(aborting, {})) reclaim(comm);
+  return result == ncclSuccess ? start(operations_of_group) : result;
+}
+
+ncclResult_t ncclAllReduce(const void* in,
+                           void* out,
+                           std::size_t count,
+                           ncclDataType_t type,
+                           ncclRedOp_t op,
+                           ncclComm_t comm,
+                           cudaStream_t stream) {
+  return submit("ncclAllReduce",
+                {comm, Operation::reduce, in, out, count, type, op, 0, stream});
+}
+
+ncclResult_t ncclAllGather(const void* in,
+                           void* out,
+                           std::size_t count,
+                           ncclDataType_t type,
+                           ncclComm_t comm,
+                           cudaStream_t stream) {
+  return submit(
+      "ncclAllGather",
+      {comm, Operation::gather, in, out, count, type, ncclSum, 0, stream});
+}
+
+ncclResult_t ncclReduceScatter(const void* in,
+                               void* out,
+                               std::size_t count,
+                               ncclDataType_t type,
+                               ncclRedOp_t op,
+                               ncclComm_t comm,
+                               cudaStream_t stream) {
+  return submit(
+      "ncclReduceScatter",
+      {comm, Operation::scatter, in, out, count, type, op, 0, stream});
+}
+
+ncclResult_t ncclBroadcast(const void* in,
+                           void* out,
+                           std::size_t count,
+                           ncclDataType_t type,
+                           int root,
+                           ncclComm_t comm,
+                           cudaStream_t stream) {
+  return submit("ncclBroadcast",
+                {comm,
+                 Operation::broadcast,
+                 in,
+                 out,
+                 count,
+                 type,
+                 ncclSum,
+                 root,
+                 stream});
+}
+
+ncclResult_t ncclSend(const void* in,
+                      std::size_t count,
+                      ncclDataType_t type,
+                      int peer,
+                      ncclComm_t comm,
+                      cudaStream_t stream) {
+  return submit(
+      "ncclSend",
+      {comm, Operation::send, in, nullptr, count, type, ncclSum, peer, stream});
+}
+
+ncclResult_t ncclRecv(void* out,
+                      std::size_t count,
+                      ncclDataType_t type,
+                      int peer,
+                      ncclComm_t comm,
+                      cudaStream_t stream) {
+  return submit("ncclRecv",
+                {comm,
+                 Operation::receive,
+                 nullptr,
+                 out,
+                 count,
+                 type,
+                 ncclSum,
+                 peer,
+                 stream});
+}
+
+}  // extern "C"

@@ -1,0 +1,101 @@
+#include "launch/compute.h"
+
+#include <gtest/gtest.h>
+
+#include "dist/self_communicator.h"
+#include "dist/thread_communicator.h"
+#include "tests/support/errors.h"
+
+namespace mumoe::launch {
+namespace {
+
+using dist::Communicator;
+using dist::ThreadWorld;
+
+GpusHere gpus(int visible, int local_rank) {
+  return {.compiled_in = true, .visible = visible, .local_rank = local_rank};
+}
+
+Options options_with(DeviceKind device, BackendChoice backend) {
+  Options options;
+  options.device = device;
+  options.parallel.backend = backend;
+  return options;
+}
+
+constexpr auto kAuto = DeviceKind::automatic;
+constexpr auto kAutoBackend = BackendChoice::automatic;
+
+TEST(Device, GpusWhereEveryRankHasOne) {
+  ThreadWorld::run(3, [](Communicator& world) {
+    Options options = options_with(kAuto, kAutoBackend);
+    const auto device = choose_device(options, world, gpus(3, world.rank()));
+    EXPECT_EQ(device, at::Device(at::kCUDA, world.rank()));
+    EXPECT_EQ(options.device, DeviceKind::cuda);
+    EXPECT_EQ(options.parallel.backend, BackendChoice::nccl);
+    // What was settled stays.
+    EXPECT_EQ(choose_device(options, world, gpus(3, world.rank())), device);
+  });
+}
+
+TEST(Device, TheCpuWhereOneRankHasNone) {
+  ThreadWorld::run(3, [](Communicator& world) {
+    Options options = options_with(kAuto, kAutoBackend);
+    EXPECT_EQ(choose_device(options, world, gpus(2, world.rank())), at::kCPU);
+    EXPECT_EQ(options.device, DeviceKind::cpu);
+    EXPECT_EQ(options.parallel.backend, BackendChoice::mpi);
+    EXPECT_EQ(make_data_communicator(options, world, at::kCPU).group, nullptr);
+  });
+}
+
+TEST(Device, WhatIsAskedForIsDoneOrRefused) {
+  const auto self = dist::make_self_communicator(at::kCPU);
+  const auto choose = [&](DeviceKind device, BackendChoice backend) {
+    Options options = options_with(device, backend);
+    return choose_device(options, *self, gpus(1, 0));
+  };
+  EXPECT_TRUE(choose(DeviceKind::cuda, kAutoBackend).is_cuda());
+  EXPECT_TRUE(choose(kAuto, BackendChoice::nccl).is_cuda());
+  EXPECT_TRUE(choose(DeviceKind::cpu, kAutoBackend).is_cpu());
+  EXPECT_TRUE(choose(kAuto, BackendChoice::mpi).is_cpu());
+  testing::expect_input_error(
+      [&] { choose(DeviceKind::cuda, BackendChoice::mpi); },
+      {"parallel.backend = mpi", "train.device is cuda", "auto or nccl"});
+  testing::expect_input_error(
+      [&] { choose(DeviceKind::cpu, BackendChoice::nccl); },
+      {"parallel.backend = nccl", "train.device is cpu", "auto or mpi"});
+}
+
+TEST(Device, ARankWithoutAGpuIsNamedOnAllRanks) {
+  ThreadWorld::run(3, [](Communicator& world) {
+    Options options = options_with(DeviceKind::cuda, kAutoBackend);
+    const int visible = world.rank() == 1 ? 0 : 4;
+    testing::expect_input_error(
+        [&] { choose_device(options, world, gpus(visible, world.rank())); },
+        {"train.device = cuda: rank 1 is number 1 on its host",
+         "0 visible GPUs, expected one for each rank"});
+    options = options_with(kAuto, BackendChoice::nccl);
+    testing::expect_input_error(
+        [&] { choose_device(options, world, gpus(visible, world.rank())); },
+        {"parallel.backend = nccl: rank 1 is number 1 on its host"});
+  });
+}
+
+TEST(Device, ABuildWithoutCudaSaysSo) {
+  const auto self = dist::make_self_communicator(at::kCPU);
+  Options options = options_with(DeviceKind::cuda, kAutoBackend);
+  testing::expect_input_error([&] { choose_device(options, *self, {}); },
+                              {"train.device = cuda: this build has no CUDA"});
+  options = options_with(kAuto, kAutoBackend);
+  EXPECT_EQ(choose_device(options, *self, {}), at::kCPU);
+}
+
+TEST(Device, TheNullBackendIsLeftAlone) {
+  const auto self = dist::make_self_communicator(at::kCPU);
+  Options options = options_with(DeviceKind::cpu, BackendChoice::null);
+  EXPECT_EQ(choose_device(options, *self, gpus(1, 0)), at::kCPU);
+  EXPECT_EQ(options.parallel.backend, BackendChoice::null);
+}
+
+}  // namespace
+}  // namespace mumoe::launch
