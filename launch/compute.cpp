@@ -150,6 +150,12 @@ void replay_choices(Options& options,
   };
   replay("train.precision");
   replay("train.gemm");
+  // A plan is chosen for a number of ranks.
+  const auto tp = settings.find("parallel.tp");
+  if (tp != settings.end() &&
+      tp->second == std::to_string(options.parallel.tp)) {
+    replay("parallel.plan");
+  }
 }
 
 double measure_peak_flops(const Compute& compute,

@@ -1,6 +1,4 @@
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <memory>
 #include <numbers>
@@ -9,14 +7,18 @@
 #include "data/prepare.h"
 #include "data/tokenizer.h"
 #include "dist/flat_buckets.h"
+#include "dist/host_map.h"
 #include "dist/process_mesh.h"
 #include "dist/self_communicator.h"
 #include "launch/commands.h"
 #include "launch/compute.h"
+#include "launch/guards.h"
 #include "launch/instruments.h"
 #include "launch/null_run.h"
 #include "launch/options.h"
+#include "launch/plan_choice.h"
 #include "launch/run_directory.h"
+#include "launch/start_table.h"
 #include "train/signals.h"
 #include "train/trainer.h"
 
@@ -27,14 +29,18 @@ using dist::Communicator;
 
 /// The run's token files: fetched and made on rank 0, then opened by all. The
 /// others wait as long as that takes; if it fails, rank 0 ends them.
-data::PreparedData open_data(const Options& options, Communicator& world) {
+data::PreparedData open_data(const Options& options, dist::ProcessMesh& mesh) {
+  Communicator& world = mesh.world();
   const auto deadline = world.deadline();
+  mesh.set_phase("data");
   world.set_deadline(std::chrono::milliseconds(0));
   if (world.rank() != 0) world.barrier();
   const auto tokenizer = data::make_tokenizer(options.tokenizer);
   data::PreparedData prepared = data::prepare(options.source, *tokenizer);
-  if (world.rank() == 0) world.barrier();
   world.set_deadline(deadline);
+  // Rank 0 waits for ranks that wait for it: no longer without limit.
+  if (world.rank() == 0) world.barrier();
+  mesh.set_phase("start");
   require(prepared.vocabulary <= options.model.vocab,
           "model.vocab = ",
           options.model.vocab,
@@ -67,43 +73,6 @@ std::optional<ResumePoint> find_resume_point(Options& options) {
   return point;
 }
 
-std::string start_table(const Options& options,
-                        const data::PreparedData& prepared,
-                        const dist::ParameterRegistry& registry,
-                        const dist::ProcessMesh& mesh) {
-  const auto& m = options.model;
-  const auto values = to_map(options);
-  const std::string mlp =
-      m.mlp == model::MlpKind::dense
-          ? fmt::format("dense MLPs of {}", m.hidden)
-          : fmt::format("{} mixtures of {} experts, rank {}",
-                        values.at("model.mlp"),
-                        fmt::join(m.experts, " x "),
-                        fmt::join(m.ranks, ", "));
-  return fmt::format(
-      "model    GPT-2, {} blocks of width {}, {} heads, context {}, {}\n"
-      "         {} parameters, {:.1f} MFLOP a token, forward and backward\n"
-      "data     {} as {}: {} training tokens, {} for validation\n"
-      "compute  {} on {}, {} data-parallel ranks of {} threads, {}, fp32 by {}",
-      m.depth,
-      m.width,
-      m.heads,
-      m.context,
-      mlp,
-      registry.global_numel(),
-      model::flops_per_token(m) / 1e6,
-      prepared.source,
-      prepared.tokenizer,
-      prepared.train.tokens,
-      prepared.val.tokens,
-      values.at("train.precision"),
-      values.at("train.device"),
-      mesh.dp().size(),
-      at::get_num_threads(),
-      to_string(best_isa()),
-      values.at("train.gemm"));
-}
-
 std::string final_line(const train::Trainer& trainer,
                        const data::PreparedData& prepared,
                        const Options& options) {
@@ -133,47 +102,103 @@ std::unique_ptr<Communicator> make_local_world(const Options& options,
   return mpi ? nullptr : dist::make_self_communicator(at::kCPU);
 }
 
-ExitCode train(Options options, Communicator& world) {
-  require(options.parallel.tp == 1,
-          "parallel.tp = ",
-          options.parallel.tp,
-          ": this version has data parallelism only, expected 1");
-  best_isa();  // refuses a bad MUMOE_ISA before anything is written
-  world.set_deadline(std::chrono::milliseconds(
-      static_cast<std::int64_t>(options.parallel.deadline * 1000)));
-  Instruments instruments(options, world);
-  dist::ProcessMesh mesh(world, options.parallel.dp, options.parallel.tp);
-  instruments.observe(mesh);
-  const auto say = [&](const std::string& line) {
-    if (world.rank() == 0) fmt::print("{}\n", line);
-  };
+/// What moves a run's tensors and watches it, on this rank.
+struct Ranks {
+  Ranks(Options& options, Communicator& world, const Invocation& invocation)
+      : instruments(options, world),
+        local_rank(invocation.mpi ? invocation.mpi->local_rank() : 0),
+        device(choose_device(options, world, gpus_here(local_rank))),
+        carrier(make_data_communicator(options, world, device)),
+        mesh(world,
+             options.parallel.dp,
+             options.parallel.tp,
+             carrier.group.get()),
+        hosts(mesh),
+        alone(options.parallel.backend == BackendChoice::null) {
+    // One rank alone has no others to wait for, or to share a host with.
+    if (!alone) {
+      if (!options.parallel.tp_across_hosts) hosts.require_tp_within_hosts();
+      guards.emplace(options.parallel, mesh, invocation, backend());
+    }
+    instruments.observe(mesh);
+  }
 
-  const data::PreparedData prepared = open_data(options, world);
+  /// What the watchdog asks of NCCL, and does to it before the job ends.
+  Guards::Backend backend() const {
+    Guards::Backend found;
+    if (carrier.async_error) found.polls.push_back(carrier.async_error);
+    if (carrier.abort) {
+      found.aborts.emplace_back([abort = carrier.abort] {
+        abort("the watchdog ends the job", std::chrono::seconds(5));
+      });
+    }
+    return found;
+  }
+
+  void say(const std::string& line) const {
+    if (mesh.world().rank() == 0 && !line.empty()) fmt::print("{}\n", line);
+  }
+
+  Instruments instruments;
+  int local_rank;
+  at::Device device;
+  DataCommunicator carrier;
+  dist::ProcessMesh mesh;
+  dist::HostMap hosts;
+  bool alone;
+  std::optional<Guards> guards;
+};
+
+/// The settings that a checkpoint holds: those that a resumed run must share,
+/// and those that it takes over where it has none.
+std::map<std::string, std::string> with_layout(
+    std::map<std::string, std::string> settings,
+    const Options& options) {
+  const auto values = to_map(options);
+  for (const char* name : {"parallel.tp", "parallel.plan"}) {
+    settings[name] = values.at(name);
+  }
+  return settings;
+}
+
+ExitCode train(Options options,
+               Communicator& world,
+               const Invocation& invocation) {
+  best_isa();  // refuses a bad MUMOE_ISA before anything is written
+  world.set_deadline(deadline_of(options.parallel));
+  Ranks ranks(options, world, invocation);
+  dist::ProcessMesh& mesh = ranks.mesh;
+
+  const data::PreparedData prepared = open_data(options, mesh);
   const data::TokenFile train_tokens(prepared.train.path);
   const data::TokenFile val_tokens(prepared.val.path);
   const auto resumed = find_resume_point(options);
-  const Compute compute = choose_compute(options, world);
+  const Compute compute = choose_compute(options, world, ranks.local_rank);
   const auto settings = settings_that_matter(options, prepared);
   if (resumed) {
     check_resumable(resumed->state.settings, settings, resumed->checkpoint);
   }
+  options.trainer.peak_flops =
+      measure_peak_flops(compute, options.model.gemm, world);
+  const ChosenPlan chosen =
+      choose_plan(options, mesh, compute, options.trainer.peak_flops);
 
   dist::ParameterRegistry registry(mesh.tp(),
                                    compute.dtype,
                                    compute.device,
                                    options.optimizer.decay_vectors);
-  const model::Gpt2 model(options.model, registry);
+  const Sharding sharding{chosen.plan, &mesh.tp()};
+  const model::Gpt2 model(options.model, registry, sharding);
   dist::FlatBuckets buckets(
       registry,
       mesh,
-      {.bytes = kBucketBytes, .zero = options.parallel.zero});
+      {.bytes = kBucketBytes,
+       .zero = options.parallel.zero,
+       .whole_is_partial = sharding.region().tokens_cut()});
   options.trainer.wire = options.parallel.wire;
-  options.trainer.peak_flops =
-      measure_peak_flops(compute, options.model.gemm, world);
   const train::StopSignals signals;
-  const bool alone = options.parallel.backend == BackendChoice::null;
   StepCosts costs;
-  const auto check = instruments.after_step(buckets, mesh);
+  const auto check = ranks.instruments.after_step(buckets, mesh);
   train::Trainer trainer(options.trainer,
                          options.schedule,
                          options.optimizer,
@@ -187,30 +212,40 @@ ExitCode train(Options options, Communicator& world) {
                             check(step);
                             costs.step_ended();
                           }});
-  trainer.set_settings(settings);
+  trainer.set_settings(with_layout(settings, options));
   if (resumed) {
     trainer.resume(resumed->checkpoint);
   } else {
     buckets.initialise(options.trainer.seed);
   }
-  if (world.rank() == 0) prepare_run_directory(options, prepared, mesh);
-  say(start_table(options, prepared, registry, mesh));
-  if (alone) say("alone    one rank of the mesh runs: losses mean nothing");
+  const auto rows = gather_rows(mesh, ranks.hosts, compute.device);
+  if (world.rank() == 0) {
+    prepare_run_directory(options, prepared, mesh, ranks.hosts);
+  }
+  ranks.say(start_table(options, prepared, registry, rows));
+  if (!chosen.reason.empty()) {
+    ranks.say(
+        fmt::format("plan     {} ({})", to_string(chosen.plan), chosen.reason));
+  }
+  if (ranks.alone) {
+    ranks.say("alone    one rank of the mesh runs: losses mean nothing");
+  }
   if (resumed) {
-    say(fmt::format("resumed after step {} from {}",
-                    trainer.state().step,
-                    resumed->checkpoint.string()));
+    ranks.say(fmt::format("resumed after step {} from {}",
+                          trainer.state().step,
+                          resumed->checkpoint.string()));
   }
 
   const train::Outcome outcome = trainer.run();
-  if (const auto line = instruments.finish(); !line.empty()) say(line);
-  if (alone) say(costs.report(buckets));
+  ranks.say(ranks.instruments.finish());
+  if (ranks.alone) ranks.say(costs.report(buckets));
   if (outcome == train::Outcome::preempted) {
-    say(fmt::format("stopped by a signal after step {}; --train.resume goes on",
+    ranks.say(
+        fmt::format("stopped by a signal after step {}; --train.resume goes on",
                     trainer.state().step));
     return ExitCode::preempted;
   }
-  say(final_line(trainer, prepared, options));
+  ranks.say(final_line(trainer, prepared, options));
   return ExitCode::done;
 }
 
@@ -220,7 +255,7 @@ ExitCode train_command(const Invocation& invocation) {
   const CommandLine line = read_command_line(invocation.arguments);
   const auto local = make_local_world(line.options, invocation);
   Communicator& world = local ? *local : invocation.mpi->world();
-  if (!line.print_config) return train(line.options, world);
+  if (!line.print_config) return train(line.options, world, invocation);
   if (world.rank() == 0) {
     fmt::print("{}", to_config_text(line.options, &line.origins));
   }

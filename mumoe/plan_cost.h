@@ -19,6 +19,9 @@ struct PlanCost {
   /// Multiply-accumulates of the forward pass for a token of the group: what a
   /// rank computes, divided by the group's tokens.
   double macs = 0;
+  /// Elements of parameters whose gradients the group sums once a step, since
+  /// each rank has the part of its own tokens.
+  double whole = 0;
 };
 
 /// `plan` over `ranks` (at least 1; one rank exchanges nothing). Two layers
