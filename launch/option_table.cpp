@@ -233,10 +233,11 @@ std::vector<Key> make_table() {
           "allow a tp group to span hosts",
           MUMOE_FIELD(parallel.tp_across_hosts)),
       key("parallel.deadline",
-          "seconds that one phase may take before the job ends",
+          "seconds a step, a batch of an evaluation or a checkpoint may take "
+          "(start, first step: twice that) before the job ends",
           MUMOE_FIELD(parallel.deadline)),
       key("parallel.check_collectives",
-          "compare what ranks call before each collective",
+          "compare what ranks call before each collective (slow)",
           MUMOE_FIELD(parallel.check_collectives)),
       key("parallel.check_replicas",
           "steps between comparisons of replicated weights (0: never)",
