@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "dist/gradient_norm.h"
+#include "dist/observer.h"
 #include "dist/self_communicator.h"
 #include "tests/dist/bucket_fixture.h"
 #include "tests/support/parameters.h"
@@ -258,6 +259,34 @@ inline void resuming_changes_no_bit(Communicator& world) {
   world.barrier();
 }
 
+/// Keeps the masters that are updated last as they are when the first gather
+/// begins.
+class FirstGather final : public dist::Observer {
+ public:
+  void begin(const Communicator&, const dist::Collective& c) override {
+    if (c.op != dist::Op::all_gather || seen.defined()) return;
+    seen = last.clone();
+  }
+  at::Tensor last;
+  at::Tensor seen;
+};
+
+/// The weights of the model's front are on their way before the last bucket is
+/// updated, and all have been by the time a forward pass has awaited them.
+inline void gathers_start_during_the_update(Communicator& world) {
+  if (world.size() == 1) return;
+  FirstGather first;
+  Training f(world, {.dp = world.size(), .zero = 1}, at::kFloat);
+  f.mesh.dp().observe(first);
+  first.last = f.buckets->buckets()[0].master;
+  const at::Tensor before = first.last.clone();
+  f.steps(0, 1);
+  ASSERT_TRUE(first.seen.defined());
+  EXPECT_TRUE(at::equal(first.seen, before));
+  EXPECT_FALSE(at::equal(first.last, before));
+  expect_weights_follow_masters(f);
+}
+
 using Check = void (*)(Communicator&);
 struct NamedCheck {
   const char* name;
@@ -268,6 +297,7 @@ inline constexpr NamedCheck kChecks[] = {
     {"RunsAreThoseOfOneRank", runs_are_those_of_one_rank},
     {"ShardingChangesRoundingAlone", sharding_changes_rounding_alone},
     {"StateFallsAsOneOverRanks", state_falls_as_one_over_ranks},
+    {"GathersStartDuringTheUpdate", gathers_start_during_the_update},
     {"CheckpointsFitAnyLayout", checkpoints_fit_any_layout},
     {"ResumingChangesNoBit", resuming_changes_no_bit},
 };
