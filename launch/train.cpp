@@ -191,7 +191,10 @@ ExitCode train(Options options, Communicator& world) {
   }
   if (world.rank() == 0) prepare_run_directory(options, prepared, mesh);
   say(start_table(options, prepared, registry, mesh));
-  if (alone) say("alone    one rank of the mesh runs: losses mean nothing");
+  if (alone) {
+    say(fmt::format("alone    {} runs: losses and sums over ranks mean nothing",
+                    mesh.describe()));
+  }
   if (resumed) {
     say(fmt::format("resumed after step {} from {}",
                     trainer.state().step,
