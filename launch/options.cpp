@@ -249,8 +249,11 @@ std::string to_config_text(const Options& options, const Origins* origins) {
       section = key.name.substr(0, dot);
       text += fmt::format("{}[{}]\n", text.empty() ? "" : "\n", section);
     }
-    const std::string line =
-        fmt::format("{} = {}", key.name.substr(dot + 1), key.get(options));
+    const std::string value = key.get(options);
+    const std::string line = fmt::format("{} ={}{}",
+                                         key.name.substr(dot + 1),
+                                         value.empty() ? "" : " ",
+                                         value);
     if (origins == nullptr) {
       text += line + "\n";
     } else {

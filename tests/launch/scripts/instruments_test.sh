@@ -73,7 +73,7 @@ refused "none.json: expected a trace" "$root/launch/trace" none.json
 
 # One rank of 64 alone: the time and the memory of its share.
 run "${train[@]}" --parallel.backend null --parallel.dp 64 --train.batch 128
-grep -q "losses mean nothing" out || wrong "no warning: $(<out)"
+grep -q "^alone    dp 0/64 tp 0/1 world 0/64 runs: losses and sums over ranks mean nothing" out || wrong "no warning: $(<out)"
 grep -q "64 data-parallel ranks" out || wrong "not 64 ranks: $(<out)"
 grep -Eq '^one rank [0-9.]+ ms a step \(median of 3' out || wrong "no time: $(<out)"
 grep -Eq '^memory   weights [0-9.]+ MiB, gradients [0-9.]+ MiB, optimizer [0-9.]+ MiB; process at most [0-9.]+ MiB' out ||
