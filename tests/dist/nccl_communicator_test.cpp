@@ -83,6 +83,33 @@ TEST_F(NcclAdapter, OperationsDoNotBlock) {
        "were aborted: the test ends"});
 }
 
+// After what the current stream held at the call; and what the stream gets
+// after a wait comes after the operation.
+TEST_F(NcclAdapter, OperationsAreOrderedWithTheCurrentStream) {
+  if (size() == 1) return;
+  const auto nccl = make_world();
+  const CudaStream stream(rank(), "test");
+  std::promise<void> gate;
+  fakes::push(stream.get(),
+              [open = gate.get_future().share()] { open.wait(); });
+  const at::Tensor data = at::zeros({10}, at::kFloat);
+  fakes::push(stream.get(), [data] { at::Tensor(data).fill_(1); });
+  fakes::current_stream() = stream.get();
+  const Work work = nccl.communicator->all_reduce_async(data);
+  work.wait();
+  float found = 0;
+  fakes::push(stream.get(), [&] { found = data[9].item<float>(); });
+  // Another stream waits too: the tensors stay until the operation has ended.
+  fakes::current_stream() = fakes::kHostStream;
+  const Work second = nccl.communicator->all_reduce_async(data);
+  EXPECT_FALSE(work.done());
+  gate.set_value();
+  second.wait();
+  fakes::synchronize(stream.get());
+  EXPECT_EQ(found, size());
+  EXPECT_EQ(data[9].item<float>(), size() * size());
+}
+
 TEST_F(NcclAdapter, WaitingFindsAnErrorThatCameLater) {
   if (size() == 1) return;
   const auto nccl = make_world();

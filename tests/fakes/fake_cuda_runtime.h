@@ -33,5 +33,7 @@ void push(cudaStream_t stream, std::function<void()> work);
 void synchronize(cudaStream_t stream);
 /// The null stream runs what it is given at once, on the calling thread.
 inline constexpr cudaStream_t kHostStream = nullptr;
+/// LibTorch's stream of this thread (fake_cuda_tensors.cpp).
+cudaStream_t& current_stream();
 
 }  // namespace mumoe::fakes

@@ -1,8 +1,18 @@
 // dist/cuda_tensors.h for tests: "GPU" tensors lie on the CPU and LibTorch's
-// stream is the host itself, on which a wait blocks.
+// stream, unless a test sets another, is the host itself, on which a wait
+// blocks.
 
 #include "dist/cuda_tensors.h"
 #include "tests/fakes/fake_cuda_runtime.h"
+
+namespace mumoe::fakes {
+
+cudaStream_t& current_stream() {
+  static thread_local cudaStream_t stream = kHostStream;
+  return stream;
+}
+
+}  // namespace mumoe::fakes
 
 namespace mumoe::dist {
 
@@ -11,7 +21,7 @@ at::Device cuda_device(int) {
 }
 
 cudaStream_t current_stream(at::Device) {
-  return fakes::kHostStream;
+  return fakes::current_stream();
 }
 
 // Nobody waited: the memory may go as soon as the operation has ended.
