@@ -73,15 +73,18 @@ auto place_of(const Cpu& cpu) {
   return std::tuple(cpu.node, cpu.package, cpu.core);
 }
 
-bool pinning_wanted() {
+// Memory of another NUMA node is slow, so that ranks must not wander between
+// nodes. On a single one they may: a bound rank cannot leave a core that some
+// other program wants as well.
+bool must_bind(const std::vector<Cpu>& cpus) {
   const char* text = std::getenv("MUMOE_PIN");
-  if (text == nullptr) return true;
-  const std::string_view pin = text;
-  require(pin == "yes" || pin == "no",
+  const std::string_view pin = text == nullptr ? "auto" : text;
+  require(pin == "auto" || pin == "yes" || pin == "no",
           "MUMOE_PIN=",
           pin,
-          ": expected yes or no");
-  return pin == "yes";
+          ": expected auto, yes or no");
+  if (pin != "auto") return pin == "yes";
+  return !cpus.empty() && cpus.front().node != cpus.back().node;
 }
 
 void bind(const std::vector<Cpu>& cpus) {
@@ -153,7 +156,8 @@ std::string cpus_of_this_thread() {
 }
 
 void pin_to_cores(dist::Communicator& world) {
-  const bool wanted = pinning_wanted();
+  const std::vector<Cpu> own = allowed_cpus();
+  const bool wanted = must_bind(own);
   const auto allowed =
       dist::gather_text(world, dist::host_name() + " " + cpus_of_this_thread());
   const auto mine = allowed.begin() + world.rank();

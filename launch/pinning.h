@@ -39,14 +39,14 @@ std::string cpus_of_this_thread();
 /// apart from the others keeps what it has. Then a rank computes with a thread
 /// for every physical core of its part, or with OMP_NUM_THREADS.
 ///
-/// The calling thread is bound to the part, and so are all threads that it
-/// starts afterwards. Those of MPI are there already and stay free to run
-/// wherever a core is idle. Nothing is bound when there are fewer CPUs than
-/// ranks, when OMP_NUM_THREADS asks for more than the part has, or under
-/// MUMOE_PIN=no.
+/// Where the CPUs belong to several NUMA nodes, or under MUMOE_PIN=yes, the
+/// calling thread is bound to the part, and so are all threads that it starts
+/// afterwards. Those of MPI are there already and stay free to run wherever a
+/// core is idle. Nothing is bound when there are fewer CPUs than ranks, when
+/// OMP_NUM_THREADS asks for more than the part has, or under MUMOE_PIN=no.
 ///
 /// Collective over `world`, before the first parallel region. Throws
-/// `InputError` for a MUMOE_PIN other than yes or no.
+/// `InputError` for a MUMOE_PIN other than auto, yes or no.
 void pin_to_cores(dist::Communicator& world);
 
 }  // namespace mumoe::launch

@@ -99,7 +99,7 @@ TEST(Pinning, AllowedCpusAreThoseOfTheKernel) {
 // The ranks are threads of one process, which may all run on the same CPUs.
 TEST(Pinning, RanksDivideTheCpusOfTheirHost) {
   const Variable threads("OMP_NUM_THREADS", nullptr);
-  const Variable pin("MUMOE_PIN", nullptr);
+  const Variable pin("MUMOE_PIN", "yes");
   const auto allowed = allowed_cpus();
   const int ranks = std::min<int>(2, static_cast<int>(allowed.size()));
   dist::ThreadWorld::run(ranks, [&](dist::Communicator& world) {
@@ -116,7 +116,7 @@ TEST(Pinning, RanksDivideTheCpusOfTheirHost) {
 
 TEST(Pinning, MoreRanksThanCpusAreNotBound) {
   const Variable threads("OMP_NUM_THREADS", nullptr);
-  const Variable pin("MUMOE_PIN", nullptr);
+  const Variable pin("MUMOE_PIN", "yes");
   const std::string before = cpus_of_this_thread();
   const int ranks = static_cast<int>(allowed_cpus().size()) + 1;
   dist::ThreadWorld::run(ranks, [&](dist::Communicator& world) {
@@ -124,6 +124,22 @@ TEST(Pinning, MoreRanksThanCpusAreNotBound) {
     pin_to_cores(world);
     EXPECT_EQ(cpus_of_this_thread(), before);
     EXPECT_EQ(at::get_num_threads(), 1);
+  });
+}
+
+// Bound only where memory is cut into nodes; threads are divided anyway.
+TEST(Pinning, OneNodeNeedsNoBinding) {
+  const Variable threads("OMP_NUM_THREADS", nullptr);
+  const Variable pin("MUMOE_PIN", nullptr);
+  const auto allowed = allowed_cpus();
+  const bool nodes = allowed.front().node != allowed.back().node;
+  const int ranks = std::min<int>(2, static_cast<int>(allowed.size()));
+  dist::ThreadWorld::run(ranks, [&](dist::Communicator& world) {
+    world.set_deadline(std::chrono::seconds(30));
+    pin_to_cores(world);
+    const auto share = share_of(allowed, world.rank(), ranks);
+    EXPECT_EQ(cpus_of_this_thread(), ids(nodes ? share : allowed));
+    EXPECT_EQ(at::get_num_threads(), count_cores(share));
   });
 }
 
@@ -141,7 +157,7 @@ TEST(Pinning, RefusesOtherWords) {
   const Variable pin("MUMOE_PIN", "maybe");
   dist::ThreadWorld::run(1, [](dist::Communicator& world) {
     testing::expect_input_error([&] { pin_to_cores(world); },
-                                {"MUMOE_PIN=maybe", "yes or no"});
+                                {"MUMOE_PIN=maybe", "auto, yes or no"});
   });
 }
 
