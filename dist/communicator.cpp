@@ -1,6 +1,5 @@
 #include "dist/communicator.h"
 
-#include <numeric>
 #include <utility>
 
 #include "base/error.h"
@@ -103,11 +102,19 @@ std::unique_ptr<Communicator> Communicator::split(int color,
 }
 
 std::int64_t Communicator::total_bytes() const {
-  return std::accumulate(
-      traffic_.begin(),
-      traffic_.end(),
-      std::int64_t{0},
-      [](std::int64_t sum, const Traffic& t) { return sum + t.bytes; });
+  std::int64_t whole = 0, halves = 0;
+  for (std::size_t i = 0; i < kOps; ++i) {
+    switch (static_cast<Op>(i)) {
+      case Op::all_gather:
+      case Op::reduce_scatter:
+      case Op::all_to_all:
+        halves += traffic_[i].bytes;
+        break;
+      default:
+        whole += traffic_[i].bytes;
+    }
+  }
+  return whole + halves / 2;
 }
 
 std::string Communicator::describe(Op op) const {

@@ -96,7 +96,8 @@ class Communicator {
   std::unique_ptr<Communicator> split(int color, int key, std::string axis);
 
   Traffic traffic(Op op) const { return traffic_[static_cast<int>(op)]; }
-  /// Payload bytes of all operations so far.
+  /// Bytes that moved for this rank so far, counted as all-reduced ones: what
+  /// was gathered, scattered or exchanged counts half.
   std::int64_t total_bytes() const;
 
   /// From now on `observer` sees every operation of this communicator, after

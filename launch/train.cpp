@@ -116,7 +116,11 @@ struct Ranks {
         hosts(mesh),
         alone(options.parallel.backend == BackendChoice::null) {
     // One rank alone has no others to wait for, or to share a host with.
-    if (!alone) {
+    if (alone) {
+      require(!options.parallel.check_collectives,
+              "parallel.check_collectives = yes: parallel.backend = null has "
+              "no other ranks to compare with");
+    } else {
       if (!options.parallel.tp_across_hosts) hosts.require_tp_within_hosts();
       guards.emplace(options.parallel, mesh, invocation, backend());
     }
@@ -228,7 +232,9 @@ ExitCode train(Options options,
         fmt::format("plan     {} ({})", to_string(chosen.plan), chosen.reason));
   }
   if (ranks.alone) {
-    ranks.say("alone    one rank of the mesh runs: losses mean nothing");
+    ranks.say(
+        fmt::format("alone    {} runs: losses and sums over ranks mean nothing",
+                    mesh.describe()));
   }
   if (resumed) {
     ranks.say(fmt::format("resumed after step {} from {}",
