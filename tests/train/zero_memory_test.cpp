@@ -3,9 +3,9 @@
 #include <malloc.h>
 
 #include <cstdio>
-#include <fstream>
 
 #include "dist/flat_buckets.h"
+#include "tests/support/memory.h"
 #include "tests/support/mpi_main.h"
 #include "train/optimizer.h"
 
@@ -15,22 +15,11 @@ namespace {
 constexpr std::int64_t kParameters = std::int64_t{24} << 20;
 constexpr double kMiB = 1 << 20;
 
-/// Memory of this process that is its own: anonymous pages, MiB.
-double private_mib() {
-  std::ifstream in("/proc/self/status");
-  std::string key;
-  double kib = 0;
-  while (in >> key) {
-    if (key == "RssAnon:") in >> kib;
-  }
-  return kib / 1024;
-}
-
 /// What weights, gradients and optimizer state of a bf16 run add to the
 /// process, once all of it has been touched.
 double grown_mib(dist::ProcessMesh& mesh, int zero) {
   malloc_trim(0);
-  const double before = private_mib();
+  const double before = testing::private_mib();
   dist::ParameterRegistry registry(mesh.tp(), at::kBFloat16, at::kCPU);
   constexpr std::int64_t kEach = kParameters / 24;
   for (int i = 0; i < 24; ++i) {
@@ -46,7 +35,7 @@ double grown_mib(dist::ProcessMesh& mesh, int zero) {
   buckets.await();
   mesh.world().barrier();
   malloc_trim(0);
-  const double grown = private_mib() - before;
+  const double grown = testing::private_mib() - before;
   mesh.world().barrier();
   return grown;
 }
