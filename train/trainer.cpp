@@ -103,7 +103,11 @@ StepReport Trainer::step() {
                                        parts_.buckets.registry().device());
   }
 
-  at::Tensor loss_sum = at::zeros({}, at::kDouble);
+  // On the device of the losses: no step waits for it before the check.
+  at::Tensor loss_sum =
+      at::zeros({},
+                at::TensorOptions(at::kDouble)
+                    .device(parts_.buckets.registry().device()));
   double active = 0;
   for (std::int64_t micro = 0; micro < plan_.micro_steps; ++micro) {
     // 1 load
@@ -127,7 +131,7 @@ StepReport Trainer::step() {
   mesh.set_phase("check");
   const double share = 1.0 / mesh.tp().size();
   const at::Tensor status =
-      at::stack({loss_sum * share,
+      at::stack({loss_sum.cpu() * share,
                  at::full({}, parts_.stop_requested() ? 1.0 : 0.0, at::kDouble),
                  at::full({}, active, at::kDouble)});
   mesh.world().all_reduce(status);

@@ -150,7 +150,8 @@ inline at::Tensor random_tokens(std::int64_t samples,
 /// The loss and all gradients of `config` cut over `tp` are those of one rank,
 /// relative to each tensor's norm. A tensor that fp32 does not give one rank to
 /// `tolerance` either (a gate's, a difference of much larger numbers) may be as
-/// far off as one rank's is from fp64.
+/// far off as one rank's is from fp64, but by no more than ten times
+/// `tolerance`.
 inline void expect_same_model(const model::Gpt2Config& config,
                               Plan plan,
                               dist::Communicator& tp,

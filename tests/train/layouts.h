@@ -72,6 +72,7 @@ inline const RunResult& control_run(SmallRun run) {
 inline void expect_same_run_as_one_rank(dist::Communicator& world,
                                         SmallRun run) {
   run.steps = compared_steps();
+  run.batch = 16;
   const RunResult& control = control_run(run);
   const RunResult found = train_small(world, run);
   const Agreement agree = Agreement::of(run.dtype);
@@ -97,6 +98,7 @@ inline void expect_same_run_as_one_rank(dist::Communicator& world,
                 s == 0 ? agree.first_gradient : agree.last_gradient)
         << "gradient norm of step " << s;
   }
+  EXPECT_EQ(found.largest_padding, 0);
   expect_same_gradients(found.first_gradients,
                         control.first_gradients,
                         agree.first_gradient,

@@ -38,7 +38,7 @@ TEST_P(Layouts, GiveTheRunOfOneRankInFp64) {
     run.ranks = ranks;
     run.plan = plan;
     run.zero = zero;
-    run.micro_batch = run.batch / grid.first / accumulation;
+    run.micro_batch = 16 / grid.first / accumulation;
     expect_same(grid, run);
   }
 }
@@ -64,7 +64,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Combine(::testing::Values(Grid{1, 1}, Grid{2, 1}, Grid{4, 1}),
                        ::testing::Values(Plan::bottleneck),
                        ::testing::Values(0, 1),
-                       ::testing::Values(1, 2)),
+                       ::testing::Values(1, 4)),
     name_of);
 INSTANTIATE_TEST_SUITE_P(
     TensorParallel,
@@ -97,6 +97,17 @@ TEST(LayoutsInFp32, GiveTheRunOfOneRank) {
         expect_same(grid, run);
       }
     }
+  }
+}
+
+// The rank of a published setting: prime, and longer than the other dims.
+TEST(LayoutsOfRank199, GiveTheRunOfOneRank) {
+  for (const Plan plan : {Plan::sequence, Plan::bottleneck, Plan::rank}) {
+    SmallRun run;
+    run.ranks = {199};
+    run.plan = plan;
+    run.zero = 1;
+    expect_same({2, 2}, run);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -64,8 +65,10 @@ inline model::Gpt2Config small_model(model::MlpKind mlp,
   config.heads = 4;
   config.width = 16;
   config.context = 12;
-  config.vocab = kVocabulary + 1;
-  config.hidden = 24;
+  // Neither divides by two or four.
+  config.vocab = kVocabulary + 2;
+  config.hidden = 30;
+  config.bias = true;
   config.mlp = mlp;
   config.experts = {12};
   if (ranks.empty() && mlp == model::MlpKind::cp) ranks = {7};
@@ -80,11 +83,32 @@ struct RunResult {
   std::vector<double> norms;
   std::vector<double> active_shares;  ///< None of a dense model.
   double val_loss = 0;
+  double largest_padding = 0;
   at::Tensor weights;  ///< All masters, whole, one after the other by name.
   /// Of the last step, whole, by name; of a run without `out`.
   std::map<std::string, at::Tensor> first_gradients;
   std::map<std::string, at::Tensor> last_gradients;
 };
+
+/// What stands beyond the end of cut dims: it starts at zero and stays there.
+inline double largest_padding(const dist::ParameterRegistry& registry) {
+  at::NoGradGuard no_grad;
+  double largest = 0;
+  for (const auto& p : registry.parameters()) {
+    if (!p.placement.is_cut()) continue;
+    const dist::Slice slice = registry.slice(p);
+    if (slice.padded == slice.count) continue;
+    largest = std::max(largest,
+                       p.value
+                           .narrow(p.placement.cut_dim,
+                                   slice.count,
+                                   slice.padded - slice.count)
+                           .abs()
+                           .max()
+                           .item<double>());
+  }
+  return largest;
+}
 
 /// Trains over `world`.
 inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
@@ -145,6 +169,8 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
     trainer.run();
     result.val_loss = trainer.val_loss().value_or(0);
   }
+  buckets.await();
+  result.largest_padding = largest_padding(registry);
   std::vector<at::Tensor> masters;
   for (const auto& [name, master] :
        whole_tensors(buckets, &dist::Bucket::master).tensors) {
