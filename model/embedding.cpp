@@ -3,8 +3,6 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <optional>
-
 namespace mumoe::model {
 namespace {
 
@@ -12,17 +10,16 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 struct Embed : torch::autograd::Function<Embed> {
-  /// `mask` [..., 1]: which ids are this rank's; none where all are.
+  /// `mine` [..., 1]: which ids are this rank's; empty where all are.
   static at::Tensor forward(AutogradContext* context,
                             const at::Tensor& weight,
                             const at::Tensor& ids,
-                            const std::optional<at::Tensor>& mask) {
+                            const at::Tensor& mine) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const at::Tensor mine = mask.value_or(at::Tensor());
     context->save_for_backward({ids, mine});
     context->saved_data["rows"] = weight.size(0);
     const at::Tensor rows = at::embedding(weight, ids);
-    if (mine.defined()) rows.mul_(mine);
+    if (mine.numel() > 0) rows.mul_(mine);
     return rows;
   }
 
@@ -32,7 +29,7 @@ struct Embed : torch::autograd::Function<Embed> {
     const auto dtype = grads[0].scalar_type();
     const auto wide = dtype == at::kDouble ? at::kDouble : at::kFloat;
     at::Tensor grad = grads[0].to(wide);
-    if (mine.defined()) grad = grad * mine;
+    if (mine.numel() > 0) grad = grad * mine;
     const at::Tensor sum =
         at::embedding_dense_backward(grad,
                                      ids,
@@ -50,13 +47,11 @@ at::Tensor embed(const at::Tensor& weight,
                  const Vocabulary& vocabulary) {
   const dist::Slice slice = vocabulary.slice(weight.size(0));
   if (slice.count == vocabulary.size || vocabulary.size == 0) {
-    return Embed::apply(weight, ids, std::optional<at::Tensor>());
+    return Embed::apply(weight, ids, at::empty({0}, ids.options()));
   }
   const at::Tensor local = ids - slice.begin;
   const at::Tensor mine = local.ge(0).logical_and_(local.lt(slice.count));
-  return Embed::apply(weight,
-                      local.mul(mine),
-                      std::optional<at::Tensor>(mine.unsqueeze(-1)));
+  return Embed::apply(weight, local.mul(mine), mine.unsqueeze(-1));
 }
 
 }  // namespace mumoe::model
