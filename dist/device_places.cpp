@@ -1,11 +1,9 @@
 #include "dist/device_places.h"
 
 #include <ATen/ATen.h>
-#include <unistd.h>
 
 #include <array>
 #include <cstring>
-#include <fstream>
 #include <map>
 #include <utility>
 #include <vector>
@@ -34,8 +32,8 @@ void copy(const std::string& text, std::array<char, kSize>& to) {
 std::vector<DevicePlace> gather(Communicator& control,
                                 const DevicePlace& mine) {
   Packed packed{};
-  copy(mine.host, packed.host);
-  copy(mine.machine, packed.machine);
+  copy(mine.host.name, packed.host);
+  copy(mine.host.machine, packed.machine);
   copy(mine.address, packed.address);
   packed.device = mine.device;
   packed.visible = mine.visible;
@@ -48,8 +46,7 @@ std::vector<DevicePlace> gather(Communicator& control,
     std::memcpy(&packed,
                 all.data_ptr<std::int64_t>() + r * kWords,
                 sizeof(packed));
-    places.push_back({packed.host.data(),
-                      packed.machine.data(),
+    places.push_back({{packed.host.data(), packed.machine.data()},
                       static_cast<int>(packed.device),
                       static_cast<int>(packed.visible),
                       packed.address.data()});
@@ -59,50 +56,53 @@ std::vector<DevicePlace> gather(Communicator& control,
 
 }  // namespace
 
-DevicePlace this_host() {
-  std::array<char, 256> name{};
-  gethostname(name.data(), name.size() - 1);
-  // Every start of a kernel has an id of its own, in containers too.
-  std::string machine;
-  std::ifstream("/proc/sys/kernel/random/boot_id") >> machine;
-  DevicePlace place{.host = name.data(), .machine = std::move(machine)};
-  if (place.machine.empty()) place.machine = place.host;
-  return place;
+int device_of(int local_rank, int visible) {
+  return visible == 1 ? 0 : local_rank;
 }
 
-void require_own_devices(Communicator& control, const DevicePlace& mine) {
+std::string find_device_fault(Communicator& control, const DevicePlace& mine) {
   const std::vector<DevicePlace> places = gather(control, mine);
+  // By machine, whatever its containers are called.
   std::map<std::pair<std::string, std::string>, int> owners;
   for (int r = 0; r < control.size(); ++r) {
     const DevicePlace& place = places[r];
-    require(!place.address.empty(),
-            "rank ",
-            r,
-            " on host ",
-            place.host,
-            " has no GPU ",
-            place.device,
-            ": ",
-            place.visible,
-            " visible, expected one for each rank of a host (fewer ranks a "
-            "host, or --train.device cpu)");
+    if (place.address.empty()) {
+      return concat("rank ",
+                    r,
+                    " on host ",
+                    place.host.name,
+                    " has no GPU ",
+                    place.device,
+                    ": ",
+                    place.visible,
+                    " visible, expected one for each rank of a host (fewer "
+                    "ranks a host, or --train.device cpu)");
+    }
     const auto [owner, first] =
-        owners.try_emplace({place.machine, place.address}, r);
-    require(first,
-            "ranks ",
-            owner->second,
-            " and ",
-            r,
-            " on host ",
-            place.host,
-            " share the GPU at ",
-            place.address,
-            " (their devices ",
-            places[owner->second].device,
-            " and ",
-            place.device,
-            "): expected one for each rank; look at CUDA_VISIBLE_DEVICES");
+        owners.try_emplace({place.host.machine, place.address}, r);
+    if (!first) {
+      return concat("ranks ",
+                    owner->second,
+                    " and ",
+                    r,
+                    " on host ",
+                    place.host.name,
+                    " share the GPU at ",
+                    place.address,
+                    " (their devices ",
+                    places[owner->second].device,
+                    " and ",
+                    place.device,
+                    "): expected one for each rank; look at "
+                    "CUDA_VISIBLE_DEVICES");
+    }
   }
+  return {};
+}
+
+void require_own_devices(Communicator& control, const DevicePlace& mine) {
+  const std::string fault = find_device_fault(control, mine);
+  require(fault.empty(), fault);
 }
 
 }  // namespace mumoe::dist

@@ -3,25 +3,31 @@
 #include <string>
 
 #include "dist/communicator.h"
+#include "dist/host.h"
 
 namespace mumoe::dist {
 
 /// The GPU of one rank.
 struct DevicePlace {
-  std::string host = {};     ///< Its name, for messages.
-  std::string machine = {};  ///< The same for all processes of one host.
-  int device = 0;            ///< As this process numbers them.
-  int visible = 0;           ///< How many GPUs this process sees.
-  std::string address =
-      {};  ///< On the PCI bus; empty when there is no such GPU.
+  Host host = {};
+  int device = 0;   ///< As this process numbers them.
+  int visible = 0;  ///< How many GPUs this process sees.
+  /// On the PCI bus; empty when there is no such GPU.
+  std::string address = {};
 };
 
-/// This process's host, without a GPU: `machine` tells hosts of one name apart.
-DevicePlace this_host();
+/// The GPU, as the process numbers those it sees, of the rank of number
+/// `local_rank` on its host: the only one that it sees, where the launcher
+/// gives each rank its own, else that of its number.
+int device_of(int local_rank, int visible);
 
-/// Collective over `control`, whose tensors are on the CPU. Throws on all ranks
-/// the same `InputError` when a rank has no GPU, or two of one host share one,
-/// which NCCL answers with a hang or an error that names neither.
+/// What is wrong with the GPUs of the ranks of `control`, whose tensors are on
+/// the CPU: the first rank that has none, or the first two that share one.
+/// Empty: nothing. Collective; the same on all ranks.
+std::string find_device_fault(Communicator& control, const DevicePlace& mine);
+
+/// Throws that as an `InputError`: NCCL would answer with a hang, or with an
+/// error that names no rank. Collective.
 void require_own_devices(Communicator& control, const DevicePlace& mine);
 
 }  // namespace mumoe::dist

@@ -1,9 +1,8 @@
 #include "dist/host_map.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <map>
+#include <set>
 #include <sstream>
 
 #include "base/error.h"
@@ -11,6 +10,9 @@
 
 namespace mumoe::dist {
 namespace {
+
+// Of a machine, in the name of a host.
+constexpr std::size_t kShown = 8;
 
 void append_if_new(std::vector<std::string>& names, const std::string& name) {
   if (std::find(names.begin(), names.end(), name) == names.end()) {
@@ -26,19 +28,26 @@ std::string join(const std::vector<std::string>& words) {
 
 }  // namespace
 
-std::string host_name() {
-  char name[256] = {};
-  ::gethostname(name, sizeof(name) - 1);
-  return name;
-}
-
-HostMap::HostMap(const ProcessMesh& mesh) {
-  const std::string mine =
-      concat(mesh.dp().rank(), " ", mesh.tp().rank(), " ", host_name());
-  for (const auto& text : gather_text(mesh.world(), mine)) {
-    std::istringstream words(text);
+HostMap::HostMap(const ProcessMesh& mesh, const Host& mine) {
+  const std::string text = concat(mesh.dp().rank(),
+                                  " ",
+                                  mesh.tp().rank(),
+                                  " ",
+                                  mine.name,
+                                  " ",
+                                  mine.machine);
+  std::vector<std::string> machines;                         // by rank
+  std::map<std::string, std::set<std::string>> of_one_name;  // machines
+  for (const auto& gathered : gather_text(mesh.world(), text)) {
+    std::istringstream words(gathered);
     RankPlace& place = places_.emplace_back();
-    words >> place.dp >> place.tp >> place.host;
+    words >> place.dp >> place.tp >> place.host >> machines.emplace_back();
+    of_one_name[place.host].insert(machines.back());
+  }
+  for (std::size_t rank = 0; rank < places_.size(); ++rank) {
+    std::string& host = places_[rank].host;
+    if (of_one_name[host].size() == 1) continue;
+    host += concat(" (", machines[rank].substr(0, kShown), ")");
   }
 }
 

@@ -3,25 +3,24 @@
 #include <string>
 #include <vector>
 
+#include "dist/host.h"
 #include "dist/process_mesh.h"
 
 namespace mumoe::dist {
 
-/// The name of this host, as the operating system has it.
-std::string host_name();
-
 /// Where one rank runs, and its place in the mesh.
 struct RankPlace {
-  std::string host;
+  std::string host;  ///< Its name, of one host alone.
   int dp = 0;
   int tp = 0;
 };
 
-/// Which rank runs on which host. Hosts are told apart by name.
+/// Which rank runs on which host. Hosts that share a name go by "name
+/// (MACHINE)", the first characters of `Host::machine`.
 class HostMap {
  public:
-  /// Collective over `mesh.world()`.
-  explicit HostMap(const ProcessMesh& mesh);
+  /// Collective over `mesh.world()`. `mine`: where this rank runs.
+  explicit HostMap(const ProcessMesh& mesh, const Host& mine = this_host());
   /// Places by world rank.
   explicit HostMap(std::vector<RankPlace> places)
       : places_(std::move(places)) {}

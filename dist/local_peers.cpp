@@ -9,17 +9,10 @@
 
 #include "base/error.h"
 #include "dist/communicator.h"
+#include "dist/host.h"
 
 namespace mumoe::dist {
 namespace {
-
-// What all processes of one running system share, and no others.
-std::int64_t host_hash() {
-  std::ifstream file("/proc/sys/kernel/random/boot_id");
-  std::string id;
-  std::getline(file, id);
-  return static_cast<std::int64_t>(std::hash<std::string>()(id));
-}
 
 struct ProcessStatus {
   char state = 'X';  // as ps shows it; X: there is none
@@ -47,17 +40,20 @@ ProcessStatus status_of(std::int64_t pid) {
 
 LocalPeers::LocalPeers(Communicator& world) {
   const std::int64_t pid = ::getpid();
-  const std::int64_t host = host_hash();
+  // What shares this /proc, whatever its host is called. In a container of its
+  // own a process has another number here, or another start.
+  const auto machine =
+      static_cast<std::int64_t>(std::hash<std::string>()(this_host().machine));
   const auto mine = at::empty({3}, at::kLong);
   auto* values = mine.mutable_data_ptr<std::int64_t>();
-  values[0] = host;
+  values[0] = machine;
   values[1] = pid;
   values[2] = status_of(pid).start_time;
   const auto all = at::empty({world.size(), 3}, at::kLong);
   world.all_gather(mine, all.view({-1}));
   const auto* row = all.const_data_ptr<std::int64_t>();
   for (int rank = 0; rank < world.size(); ++rank, row += 3) {
-    const bool visible = row[0] == host && row[1] != pid &&
+    const bool visible = row[0] == machine && row[1] != pid &&
                          status_of(row[1]).start_time == row[2];
     if (visible) peers_.push_back({rank, row[1], row[2]});
   }

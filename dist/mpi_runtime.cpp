@@ -20,7 +20,6 @@ struct MpiRuntime::State {
   int size = 1;
   int local_rank = 0;
   int local_size = 1;
-  std::string host;
   std::unique_ptr<Communicator> world;
   int exceptions = std::uncaught_exceptions();
 
@@ -42,12 +41,23 @@ void MpiRuntime::State::setup() {
   MUMOE_MPI_CHECK(MPI_Comm_rank(local, &local_rank), what);
   MUMOE_MPI_CHECK(MPI_Comm_size(local, &local_size), what);
   MUMOE_MPI_CHECK(MPI_Comm_free(&local), what);
-  char name[MPI_MAX_PROCESSOR_NAME];
-  int length = 0;
-  MUMOE_MPI_CHECK(MPI_Get_processor_name(name, &length), what);
-  host.assign(name, length);
   context->ops = MpiOps::create();
 }
+
+namespace {
+
+// A thread is inside of MPI and does not come back: nothing can be unwound.
+[[noreturn]] void end_process(const std::string& what,
+                              std::chrono::milliseconds limit) {
+  std::fprintf(stderr,
+               "%s: not finished after %.1f s; another rank is stuck or gone\n",
+               what.c_str(),
+               static_cast<double>(limit.count()) / 1e3);
+  std::fflush(nullptr);
+  std::_Exit(static_cast<int>(ExitCode::communication));
+}
+
+}  // namespace
 
 bool MpiRuntime::launched_by_mpi() {
   // Open MPI; PMI-1 and PMI-2 (MPICH, Intel, srun); PMIx; MVAPICH.
@@ -64,7 +74,9 @@ bool MpiRuntime::launched_by_mpi() {
 MpiRuntime::MpiRuntime(Limits limits) : state_(std::make_unique<State>()) {
   state_->limits = limits;
   State& state = *state_;
-  state.context->thread = MpiThread::start([&state] { state.setup(); });
+  state.context->thread =
+      MpiThread::start([&state] { state.setup(); }, limits.start);
+  if (!state.context->thread) end_process("start of MPI", limits.start);
   state.world = make_mpi_communicator(state.context,
                                       state.comm,
                                       state.rank,
@@ -84,14 +96,12 @@ MpiRuntime::~MpiRuntime() {
                        state_->limits.finalize)) {
     return;
   }
-  std::fprintf(stderr,
-               "rank %d of %d (axis world), end of MPI: not finished after "
-               "%.1f s; another rank is stuck or gone\n",
-               state_->rank,
-               state_->size,
-               static_cast<double>(state_->limits.finalize.count()) / 1e3);
-  std::fflush(nullptr);
-  std::_Exit(static_cast<int>(ExitCode::communication));
+  end_process(concat("rank ",
+                     state_->rank,
+                     " of ",
+                     state_->size,
+                     " (axis world), end of MPI"),
+              state_->limits.finalize);
 }
 
 Communicator& MpiRuntime::world() const {
@@ -109,9 +119,6 @@ int MpiRuntime::local_rank() const {
 }
 int MpiRuntime::local_size() const {
   return state_->local_size;
-}
-const std::string& MpiRuntime::host() const {
-  return state_->host;
 }
 
 void MpiRuntime::abort(ExitCode code) const {

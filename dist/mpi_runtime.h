@@ -31,6 +31,8 @@ namespace mumoe::dist {
 class MpiRuntime {
  public:
   struct Limits {
+    /// How long the start may wait for other ranks to reach theirs.
+    std::chrono::milliseconds start{600'000};
     /// How long the end may wait for other ranks to reach theirs.
     std::chrono::milliseconds finalize{60'000};
     /// How long MPI_Abort may take.
@@ -42,8 +44,10 @@ class MpiRuntime {
   /// works all the same, as a world of one rank.
   static bool launched_by_mpi();
 
-  /// Collective over all processes of the job. Errors: `CommunicationError`;
-  /// `InternalError` when this process has started MPI before.
+  /// Collective over all processes of the job. When that takes longer than its
+  /// limit, it says so and ends the process with `ExitCode::communication`.
+  /// Errors: `CommunicationError`; `InternalError` when this process has
+  /// started MPI before.
   MpiRuntime() : MpiRuntime(Limits()) {}
   explicit MpiRuntime(Limits limits);
 
@@ -69,7 +73,6 @@ class MpiRuntime {
   /// This rank's place among the ranks on this host, and their number.
   int local_rank() const;
   int local_size() const;
-  const std::string& host() const;
 
   /// Ends all ranks of the job with `code`: MPI_Abort on the MPI thread or,
   /// when MPI does not get to it in time, this process alone (the launcher

@@ -121,7 +121,8 @@ void MpiTask::end(std::exception_ptr error) {
   changed_.notify_all();
 }
 
-std::shared_ptr<MpiThread> MpiThread::start(std::function<void()> setup) {
+std::shared_ptr<MpiThread> MpiThread::start(std::function<void()> setup,
+                                            std::chrono::milliseconds limit) {
   auto self = std::make_shared<MpiThread>();
   std::promise<void> promise;
   auto started = promise.get_future();
@@ -142,6 +143,10 @@ std::shared_ptr<MpiThread> MpiThread::start(std::function<void()> setup) {
         promise.set_value();
         self->loop();
       });
+  if (started.wait_for(limit) != std::future_status::ready) {
+    self->thread_.detach();
+    return nullptr;
+  }
   try {
     started.get();
   } catch (...) {

@@ -94,7 +94,10 @@ class MpiThread {
  public:
   /// Starts the thread and MPI, and runs `setup` there. Throws what that
   /// throws, and `InternalError` when this process has started MPI before.
-  static std::shared_ptr<MpiThread> start(std::function<void()> setup);
+  /// Null: not done within `limit`; the thread is left behind, and with it what
+  /// `setup` uses.
+  static std::shared_ptr<MpiThread> start(std::function<void()> setup,
+                                          std::chrono::milliseconds limit);
 
   /// Queues a task; tasks begin in the order of posts. After the end of the
   /// thread the task fails.

@@ -10,7 +10,6 @@
 #include "base/error.h"
 #include "dist/cuda_handles.h"
 #include "dist/cuda_tensors.h"
-#include "dist/device_places.h"
 #include "dist/nccl_comm.h"
 #include "dist/nccl_context.h"
 #include "dist/nccl_work.h"
@@ -295,20 +294,26 @@ bool has_nccl() {
   return true;
 }
 
-int visible_gpus() {
-  return cuda_device_count();
+namespace {
+
+DevicePlace place_of(int device) {
+  DevicePlace place{.host = this_host(),
+                    .device = device,
+                    .visible = cuda_device_count()};
+  if (device < place.visible) place.address = cuda_device_address(device);
+  return place;
+}
+
+}  // namespace
+
+DevicePlace device_place(int local_rank) {
+  return place_of(device_of(local_rank, cuda_device_count()));
 }
 
 NcclWorld make_nccl_communicator(Communicator& control,
-                                 int local_rank,
+                                 int device,
                                  std::string axis) {
-  DevicePlace place = this_host();
-  place.device = local_rank;
-  place.visible = cuda_device_count();
-  if (local_rank < place.visible) {
-    place.address = cuda_device_address(local_rank);
-  }
-  require_own_devices(control, place);
+  require_own_devices(control, place_of(device));
   const NcclCall call{concat("rank ",
                              control.rank(),
                              " of ",
@@ -316,9 +321,9 @@ NcclWorld make_nccl_communicator(Communicator& control,
                              " (axis ",
                              axis,
                              "), start of NCCL, GPU ",
-                             local_rank),
+                             device),
                       control.deadline()};
-  const auto context = std::make_shared<NcclContext>(local_rank);
+  const auto context = std::make_shared<NcclContext>(device);
   std::shared_ptr<NcclComm> comm;
   if (control.size() > 1) {
     comm = std::make_shared<NcclComm>(context,
@@ -332,7 +337,7 @@ NcclWorld make_nccl_communicator(Communicator& control,
                                                   control.rank(),
                                                   control.size(),
                                                   std::move(axis),
-                                                  cuda_device(local_rank));
+                                                  cuda_device(device));
   world->set_deadline(control.deadline());
   world->set_phase(control.phase());
   return {

@@ -6,13 +6,15 @@
 #include <string>
 
 #include "dist/communicator.h"
+#include "dist/device_places.h"
 
 namespace mumoe::dist {
 
 /// Whether this build has the backend.
 bool has_nccl();
-/// GPUs that this process sees; 0 in a build without CUDA.
-int visible_gpus();
+/// This process's GPU (`device_of`), as the rank of number `local_rank` on its
+/// host; in a build without CUDA there is none.
+DevicePlace device_place(int local_rank);
 
 /// A group of GPUs, and what a watchdog needs of it. The functions may be
 /// called from any thread, outlive the communicator, and hold for the groups
@@ -28,8 +30,8 @@ struct NcclWorld {
   std::function<bool(const std::string&, std::chrono::milliseconds)> abort;
 };
 
-/// Collective over `control`: the same ranks over NCCL, each with GPU
-/// `local_rank` of those it sees. `control` moves CPU tensors; it gives its
+/// Collective over `control`: the same ranks over NCCL, each with GPU `device`
+/// of those it sees. `control` moves CPU tensors; it gives its
 /// deadline and phase, and is used here alone. Throws `InputError` on all ranks
 /// when one has no GPU of its own or, in a build without CUDA, at once.
 ///
@@ -44,7 +46,7 @@ struct NcclWorld {
 /// NaNs, whose places travel beside. reduce_scatter adds bf16 in fp32 and
 /// rounds once; all_reduce rounds to bf16 at every rank that a sum passes.
 NcclWorld make_nccl_communicator(Communicator& control,
-                                 int local_rank,
+                                 int device,
                                  std::string axis = "world");
 
 }  // namespace mumoe::dist

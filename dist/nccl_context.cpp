@@ -75,6 +75,16 @@ struct NcclContext::State {
                              reason);
   }
 
+  // Those that NCCL has made, and their axes; none after an abort.
+  std::vector<std::pair<ncclComm_t, std::string>> open_members() {
+    const std::lock_guard lock(mutex);
+    std::vector<std::pair<ncclComm_t, std::string>> open;
+    for (const Member& member : members) {
+      if (*member.comm != nullptr) open.emplace_back(*member.comm, member.axis);
+    }
+    return open;
+  }
+
   // Waits until `comm` has done with what was asked of it.
   void settle(ncclComm_t comm,
               std::string_view expression,
@@ -266,19 +276,15 @@ void NcclContext::check(ncclComm_t comm, const NcclCall& call) const {
 
 std::string NcclContext::async_error() const {
   std::unique_lock turn(state_->calls, std::defer_lock);
-  if (!turn.try_lock_for(kPatience) || aborted()) return {};
-  const std::lock_guard lock(state_->mutex);
-  for (const State::Member& member : state_->members) {
-    if (*member.comm == nullptr) continue;
+  if (!turn.try_lock_for(kPatience)) return {};
+  // Those that are not being closed: that takes the same turn.
+  for (const auto& [comm, axis] : state_->open_members()) {
+    if (aborted()) return {};
     ncclResult_t state = ncclSuccess;
-    const ncclResult_t result = ncclCommGetAsyncError(*member.comm, &state);
+    const ncclResult_t result = ncclCommGetAsyncError(comm, &state);
     const ncclResult_t found = result == ncclSuccess ? state : result;
-    if (!well(found)) {
-      return concat("NCCL, axis ",
-                    member.axis,
-                    ": ",
-                    texts(found, *member.comm));
-    }
+    if (!well(found))
+      return concat("NCCL, axis ", axis, ": ", texts(found, comm));
   }
   return {};
 }

@@ -26,13 +26,22 @@ NcclWork::NcclWork(std::shared_ptr<NcclComm> comm,
   CudaEvent begin(comm_->context()->device(), call_.what);
   begin.record(from_, call_.what);
   begin.let_wait(stream, call_.what);
-  operation(stream, call_);
-  end_.record(stream, call_.what);
+  try {
+    operation(stream, call_);
+    end_.record(stream, call_.what);
+  } catch (...) {  // the operation, or a part of it, may be in the stream
+    leave_tensors();
+    throw;
+  }
+}
+
+NcclWork::~NcclWork() {
+  leave_tensors();
 }
 
 // Tensors that nobody has waited for, or another stream than the one they came
 // from, must outlast the operation: the allocator then sees to that.
-NcclWork::~NcclWork() {
+void NcclWork::leave_tensors() const {
   for (const at::Tensor& tensor : tensors_) {
     record_stream(tensor, comm_->context()->stream());
   }

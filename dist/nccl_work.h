@@ -33,6 +33,8 @@ class NcclWork final : public Work::State {
   void finish();
 
  private:
+  void leave_tensors() const;
+
   std::shared_ptr<NcclComm> comm_;
   NcclCall call_;
   at::Device device_;

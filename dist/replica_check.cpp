@@ -25,6 +25,7 @@ std::int64_t hash(const at::Tensor& tensor) {
 /// [kHashes + 2 · parameters] of this rank. A master that is cut over the ranks
 /// or is the weights themselves has no hash of its own.
 at::Tensor hashes(const FlatBuckets& buckets, const ProcessMesh& mesh) {
+  buckets.await();  // with ZeRO, weights are on their way after an update
   const auto parameters =
       static_cast<std::int64_t>(buckets.registry().parameters().size());
   const at::Tensor mine = at::zeros({kHashes + 2 * parameters}, at::kLong);
@@ -33,7 +34,7 @@ at::Tensor hashes(const FlatBuckets& buckets, const ProcessMesh& mesh) {
   out[kTp] = mesh.tp().rank();
   for (const Bucket& bucket : buckets.buckets()) {
     const bool own_master = bucket.master.numel() == bucket.compute.numel() &&
-                            !bucket.master.is_same(bucket.compute);
+                            !bucket.master.is_alias_of(bucket.compute);
     for (const BucketEntry& entry : bucket.entries) {
       const auto at = kHashes + 2 * static_cast<std::int64_t>(entry.parameter);
       out[at + kWeights] = hash(buckets.parameter(entry).value);

@@ -19,10 +19,10 @@ class ReplicaCheck {
   ReplicaCheck(const FlatBuckets& buckets, const ProcessMesh& mesh)
       : buckets_(buckets), mesh_(mesh) {}
 
-  /// Collective over the world: one all-gather of 16 bytes a parameter and
-  /// rank. Throws `CommunicationError` on all ranks when replicas differ, with
-  /// the step, the first such parameter in the order of the registry, and the
-  /// ranks that differ from most.
+  /// Collective over the world: waits for all weights, then one all-gather of
+  /// 16 bytes a parameter and rank. Throws `CommunicationError` on all ranks
+  /// when replicas differ, with the step, the first such parameter in the order
+  /// of the registry, and the ranks that differ from most.
   void run(std::int64_t step) const;
 
  private:

@@ -84,7 +84,12 @@ class Trace::Operation final : public Work::State {
   /// Notes the end, if it has come; true if so.
   bool look(Time now) {
     std::lock_guard lock(mutex_);
-    if (!end_ && work_.done()) end_ = work_.ended().value_or(now);
+    if (end_) return true;
+    try {
+      if (work_.done()) end_ = work_.ended().value_or(now);
+    } catch (const std::exception&) {
+      end_ = now;  // it has failed, which whoever waits for it gets to know
+    }
     return end_.has_value();
   }
 

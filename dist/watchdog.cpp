@@ -61,6 +61,24 @@ std::string rank_text(const ProcessMesh& mesh) {
                 ")");
 }
 
+// "ended", "not ended", or the text of what asking `work` throws.
+std::string state_of(const Work& work) {
+  try {
+    return work.done() ? "ended" : "not ended";
+  } catch (const std::exception& error) {
+    return concat("failed (", error.what(), ")");
+  }
+}
+
+// What `ask` returns or, when it throws, the text of that.
+std::string text_of(const std::function<std::string()>& ask) {
+  try {
+    return ask();
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+}
+
 }  // namespace
 
 Deadlines Deadlines::of(std::chrono::milliseconds base) {
@@ -192,10 +210,8 @@ void Watchdog::loop() {
     if (expired) line = concat(rank_, ": ", where());
     lock.unlock();
     if (expired) {
-      if (const auto note = options_.note ? options_.note() : "";
-          !note.empty()) {
-        line += "; " + note;
-      }
+      const auto note = options_.note ? text_of(options_.note) : "";
+      if (!note.empty()) line += "; " + note;
     } else if (ticks % kTicksPerPoll == 0) {
       line = failed_poll();
     }
@@ -207,12 +223,7 @@ void Watchdog::loop() {
 // The line for what has failed; empty: nothing.
 std::string Watchdog::failed_poll() const {
   for (const auto& poll : options_.polls) {
-    std::string text;
-    try {
-      text = poll();
-    } catch (const std::exception& error) {
-      text = error.what();
-    }
+    const std::string text = text_of(poll);
     if (text.empty()) continue;
     std::lock_guard lock(mutex_);
     return concat(rank_, ": ", text, "; ", where());
@@ -238,7 +249,7 @@ std::string Watchdog::where() const {
   if (groups_.empty()) return text + "; no collective yet";
   text += "; last collective " + describe(groups_[newest_]);
   for (const Last& last : groups_) {
-    const bool open = !last.started || !last.work.done();
+    const bool open = !last.started || state_of(last.work) != "ended";
     if (open && &last != &groups_[newest_]) text += "; also " + describe(last);
   }
   return text;
@@ -253,7 +264,7 @@ std::string Watchdog::describe(const Last& last) const {
                  ", begun ",
                  seconds(time() - last.begun),
                  " ago, ");
-  return text + (last.started && last.work.done() ? "ended" : "not ended");
+  return text + (last.started ? state_of(last.work) : "not ended");
 }
 
 void Watchdog::end_job(const std::string& line) const {

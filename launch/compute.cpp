@@ -24,28 +24,6 @@ at::ScalarType dtype_of(Precision precision) {
   }
 }
 
-// The lowest rank that has no GPU of its own, and what it has; −1: none.
-struct Lacking {
-  std::int64_t rank = -1;
-  std::int64_t visible = 0;
-  std::int64_t local_rank = 0;
-};
-
-Lacking find_lacking(dist::Communicator& world, const GpusHere& gpus) {
-  const bool has = gpus.compiled_in && gpus.local_rank < gpus.visible;
-  const at::Tensor first =
-      at::full({1}, has ? world.size() : world.rank(), at::kLong);
-  world.all_reduce(first, dist::ReduceOp::min);
-  Lacking lacking{first.item<std::int64_t>()};
-  if (lacking.rank == world.size()) return {};
-  const at::Tensor what =
-      at::tensor({gpus.visible, gpus.local_rank}, at::kLong);
-  world.broadcast(what, static_cast<int>(lacking.rank));
-  lacking.visible = what[0].item<std::int64_t>();
-  lacking.local_rank = what[1].item<std::int64_t>();
-  return lacking;
-}
-
 void choose_backend(BackendChoice& backend, DeviceKind device) {
   const bool gpu = device == DeviceKind::cuda;
   if (backend == BackendChoice::automatic) {
@@ -71,8 +49,7 @@ Precision natural_precision(at::Device device, dist::Communicator& world) {
 
 GpusHere gpus_here(int local_rank) {
   return {.compiled_in = dist::has_nccl(),
-          .visible = dist::visible_gpus(),
-          .local_rank = local_rank};
+          .place = dist::device_place(local_rank)};
 }
 
 at::Device choose_device(Options& options,
@@ -83,28 +60,22 @@ at::Device choose_device(Options& options,
   const bool demanded = options.device == DeviceKind::cuda ||
                         (automatic && backend == BackendChoice::nccl);
   const bool wanted = demanded || (automatic && backend != BackendChoice::mpi);
-  const Lacking lacking = wanted ? find_lacking(world, gpus) : Lacking{};
-  if (demanded && lacking.rank >= 0) {
+  const std::string fault =
+      wanted ? dist::find_device_fault(world, gpus.place) : "";
+  if (demanded && !fault.empty()) {
     const char* key = options.device == DeviceKind::cuda
                           ? "train.device = cuda: "
                           : "parallel.backend = nccl: ";
     require(gpus.compiled_in,
             key,
             "this build has no CUDA (launch/setup says what it lacks)");
-    fail<InputError>(key,
-                     "rank ",
-                     lacking.rank,
-                     " is number ",
-                     lacking.local_rank,
-                     " on its host, which has ",
-                     lacking.visible,
-                     " visible GPUs, expected one for each rank");
+    fail<InputError>(key, fault);
   }
-  const bool gpu = wanted && lacking.rank < 0;
+  const bool gpu = wanted && fault.empty();
   options.device = gpu ? DeviceKind::cuda : DeviceKind::cpu;
   choose_backend(backend, options.device);
   if (!gpu) return at::kCPU;
-  return {at::kCUDA, static_cast<at::DeviceIndex>(gpus.local_rank)};
+  return {at::kCUDA, static_cast<at::DeviceIndex>(gpus.place.device)};
 }
 
 DataCommunicator make_data_communicator(const Options& options,

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "dist/communicator.h"
+#include "dist/device_places.h"
 #include "launch/options.h"
 
 namespace mumoe::launch {
@@ -25,18 +26,17 @@ struct Compute {
 
 /// What a rank has to choose its device from.
 struct GpusHere {
-  bool compiled_in = false;  ///< Whether this build has CUDA.
-  int visible = 0;           ///< How many GPUs this process sees.
-  int local_rank = 0;        ///< The number of the one that would be its own.
+  bool compiled_in = false;      ///< Whether this build has CUDA.
+  dist::DevicePlace place = {};  ///< The one that would be its own.
 };
-/// Those of this process.
+/// Those of this process, the rank of number `local_rank` on its host.
 GpusHere gpus_here(int local_rank);
 
 /// Settles `auto` for the device and for the backend that moves the run's
 /// tensors, and writes both into `options`: GPUs where every rank has one of
 /// its own, by NCCL, else the CPU, by MPI. Throws `InputError`, the same on all
-/// ranks, for a device that some rank has not, and for a backend that does not
-/// move the device's tensors. Collective.
+/// ranks, for a device that some rank has not or shares, and for a backend that
+/// does not move the device's tensors. Collective.
 at::Device choose_device(Options& options,
                          dist::Communicator& world,
                          const GpusHere& gpus);

@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 #include "dist/gather_text.h"
-#include "dist/host_map.h"
+#include "dist/host.h"
 
 namespace mumoe::launch {
 namespace {
@@ -158,8 +158,10 @@ std::string cpus_of_this_thread() {
 void pin_to_cores(dist::Communicator& world) {
   const std::vector<Cpu> own = allowed_cpus();
   const bool wanted = must_bind(own);
-  const auto allowed =
-      dist::gather_text(world, dist::host_name() + " " + cpus_of_this_thread());
+  const dist::Host host = dist::this_host();
+  const auto allowed = dist::gather_text(
+      world,
+      concat(host.name, " ", host.machine, " ", cpus_of_this_thread()));
   const auto mine = allowed.begin() + world.rank();
   const auto part = std::count(allowed.begin(), mine, *mine);
   const auto parts = std::count(allowed.begin(), allowed.end(), *mine);

@@ -16,6 +16,10 @@
 namespace mumoe::launch {
 namespace {
 
+// For the first words between ranks, until a command sets a deadline of its
+// own; longer than a slow file system takes to start the last rank.
+constexpr std::chrono::minutes kStartDeadline{10};
+
 using Command = ExitCode (*)(const Invocation&);
 
 const std::map<std::string, Command>& commands() {
@@ -56,7 +60,10 @@ int run_program(int argc, char** argv, std::vector<dist::Observer*> observers) {
   std::optional<dist::MpiRuntime> mpi;
   ExitCode code = ExitCode::internal;
   try {
-    if (dist::MpiRuntime::launched_by_mpi()) mpi.emplace();
+    if (dist::MpiRuntime::launched_by_mpi()) {
+      mpi.emplace(dist::MpiRuntime::Limits{.start = kStartDeadline});
+      mpi->world().set_deadline(kStartDeadline);
+    }
     require_whole_job(mpi ? mpi->world().size() : 1);
     if (mpi) pin_to_cores(mpi->world());
     const ExitCode done = dispatch(argc, argv, mpi, std::move(observers));

@@ -27,13 +27,17 @@ namespace {
 
 using dist::Communicator;
 
+// A corpus of many gigabytes over a slow network, tokenized; what takes longer
+// is prepared beforehand (mumoe data).
+constexpr std::chrono::hours kDataDeadline{1};
+
 /// The run's token files: fetched and made on rank 0, then opened by all. The
-/// others wait as long as that takes; if it fails, rank 0 ends them.
+/// others wait for that up to `kDataDeadline`; if it fails, rank 0 ends them.
 data::PreparedData open_data(const Options& options, dist::ProcessMesh& mesh) {
   Communicator& world = mesh.world();
   const auto deadline = world.deadline();
   mesh.set_phase("data");
-  world.set_deadline(std::chrono::milliseconds(0));
+  world.set_deadline(kDataDeadline);
   if (world.rank() != 0) world.barrier();
   const auto tokenizer = data::make_tokenizer(options.tokenizer);
   data::PreparedData prepared = data::prepare(options.source, *tokenizer);

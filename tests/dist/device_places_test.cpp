@@ -9,8 +9,8 @@ namespace mumoe::dist {
 namespace {
 
 DevicePlace place(int rank) {
-  return {.host = "node" + std::to_string(rank / 2),
-          .machine = "boot" + std::to_string(rank / 2),
+  const std::string host = std::to_string(rank / 2);
+  return {.host = {"node" + host, "boot" + host},
           .device = rank % 2,
           .visible = 2,
           .address = "0000:0" + std::to_string(rank % 2) + ":00.0"};
@@ -37,9 +37,9 @@ TEST(DevicePlaces, TwoRanksOfOneHostShareAGpu) {
 TEST(DevicePlaces, HostsOfOneNameAreToldApart) {
   ThreadWorld::run(2, [](Communicator& world) {
     DevicePlace mine = place(0);
-    mine.machine = "boot" + std::to_string(world.rank());
+    mine.host.machine = "boot" + std::to_string(world.rank());
     EXPECT_NO_THROW(require_own_devices(world, mine));
-    mine.machine = "boot";
+    mine.host.machine = "boot";
     EXPECT_THROW(require_own_devices(world, mine), InputError);
   });
 }
@@ -59,18 +59,18 @@ TEST(DevicePlaces, ARankWithoutAGpuIsNamedOnAllRanks) {
 TEST(DevicePlaces, LongNamesAreCut) {
   ThreadWorld::run(2, [](Communicator& world) {
     DevicePlace mine = place(world.rank());
-    mine.host = std::string(500, 'h');
+    mine.host.name = std::string(500, 'h');
     mine.address = std::string(500, 'a');
     testing::expect_input_error([&] { require_own_devices(world, mine); },
                                 {std::string(60, 'h'), std::string(40, 'a')});
   });
 }
 
-TEST(DevicePlaces, ThisHostHasAName) {
-  const DevicePlace mine = this_host();
-  EXPECT_FALSE(mine.host.empty());
-  EXPECT_FALSE(mine.machine.empty());
-  EXPECT_TRUE(mine.address.empty());
+TEST(DevicePlaces, TheOnlyVisibleOneOrThatOfTheLocalRank) {
+  EXPECT_EQ(device_of(0, 1), 0);
+  EXPECT_EQ(device_of(3, 1), 0);
+  EXPECT_EQ(device_of(3, 4), 3);
+  EXPECT_EQ(device_of(3, 2), 3);  // it has none
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <optional>
 #include <string>
 #include <thread>
@@ -28,11 +29,20 @@ void fail_as(const std::string& how) {
   while (how == "sleep") std::this_thread::sleep_for(1s);
 }
 
+// As long as MPI has not started, only the launcher knows.
+bool is_rank_1() {
+  const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
+  return rank != nullptr && rank == std::string("1");
+}
+
 int run(const std::string& how, std::optional<dist::MpiRuntime>& mpi) {
-  mpi.emplace(dist::MpiRuntime::Limits{.finalize = 3s, .abort = 5s});
-  auto& world = mpi->world();
   std::printf("pid %d\n", getpid());
   std::fflush(stdout);
+  while (how == "start" && is_rank_1()) std::this_thread::sleep_for(1s);
+  mpi.emplace(dist::MpiRuntime::Limits{.start = how == "start" ? 2s : 60s,
+                                       .finalize = 3s,
+                                       .abort = 5s});
+  auto& world = mpi->world();
   world.set_deadline(how == "sleep" ? 2'000ms : 60'000ms);
   world.set_phase("forward");
   const auto tensor = at::ones({1000}, at::kFloat);

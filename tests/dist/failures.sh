@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # failures.sh MPIRUN PROGRAM CODE TEXT HOW [MODE]
-# Two ranks, of which rank 1 fails as HOW in MODE (see PROGRAM). The job must end within 10 s with
+# Two ranks, of which rank 1 fails as HOW in MODE (see PROGRAM). The job must end within 15 s with
 # exit code CODE ("any": not 0), print a line that matches TEXT, and leave no
 # process behind.
 set -uo pipefail
@@ -17,7 +17,7 @@ echo "${how[*]}: code $found after $milliseconds ms"
 
 failed=0
 complain() { echo "FAILED: $*"; failed=1; }
-((milliseconds < 10000)) || complain "expected an end within 10 s"
+((milliseconds < 15000)) || complain "expected an end within 15 s"
 if [[ $code == any ]]; then
   ((found != 0)) || complain "expected a code other than 0"
 else

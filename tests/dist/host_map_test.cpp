@@ -51,10 +51,42 @@ TEST(HostMap, GathersThePlacesOfAllRanks) {
     for (int rank = 0; rank < 6; ++rank) {
       EXPECT_EQ(map.places()[rank].dp, rank / 2);
       EXPECT_EQ(map.places()[rank].tp, rank % 2);
-      EXPECT_EQ(map.places()[rank].host, host_name());
+      EXPECT_EQ(map.places()[rank].host, this_host().name);
     }
     EXPECT_NO_THROW(map.require_tp_within_hosts());
   });
+}
+
+/// The map of 2 × 2 ranks, of which the last is on the second host.
+HostMap gathered(const Host& first, const Host& second) {
+  std::vector<RankPlace> places;
+  ThreadWorld::run(4, [&](Communicator& world) {
+    world.set_deadline(30s);
+    const ProcessMesh mesh(world, 2, 2);
+    const HostMap map(mesh, world.rank() < 3 ? first : second);
+    if (world.rank() == 0) places = map.places();
+  });
+  return HostMap(std::move(places));
+}
+
+TEST(HostMap, HostsDifferByNameOrByMachine) {
+  const auto expect_two =
+      [](const Host& first, const Host& second, const std::string& names) {
+        testing::expect_input_error(
+            [&] { gathered(first, second).require_tp_within_hosts(); },
+            {"parallel.tp = 2", "ranks 2, 3 (dp 1)", "hosts " + names + ":"});
+      };
+  expect_two({"a", "boot"}, {"b", "boot"}, "a, b");
+  expect_two({"localhost", "8a6e1f3c-77"},
+             {"localhost", "8a6e1f3d-77"},
+             "localhost (8a6e1f3c), localhost (8a6e1f3d)");
+  const HostMap one = gathered({"a", "boot"}, {"a", "boot"});
+  EXPECT_EQ(one.hosts(), std::vector<std::string>{"a"});
+}
+
+TEST(HostMap, ThisHostHasAName) {
+  EXPECT_FALSE(this_host().name.empty());
+  EXPECT_FALSE(this_host().machine.empty());
 }
 
 TEST(HostMap, ListsHostsAndTheirRanks) {

@@ -447,6 +447,25 @@ TEST_F(Nccl, AnAbortThatNeverEndsIsLeftBehind) {
   EXPECT_TRUE(context_->abort("stuck", 10s));
 }
 
+// A watchdog that asks NCCL, which never answers, must not keep the abort.
+TEST_F(Nccl, AnNcclThatNeverAnswersDoesNotKeepTheAbort) {
+  const auto comm = make_comm(context_);
+  auto& nccl = fakes::fake_nccl();
+  nccl.stuck_ask = true;
+  auto asked = std::async(std::launch::async,
+                          [this] { return context_->async_error(); });
+  while (nccl.asking == 0) std::this_thread::sleep_for(1ms);
+  auto aborted = std::async(std::launch::async, [this] {
+    return context_->abort("the phase took too long", 20s);
+  });
+  const auto state = aborted.wait_for(30s);
+  nccl.stuck_ask = false;
+  EXPECT_EQ(state, std::future_status::ready);
+  EXPECT_TRUE(aborted.get());
+  EXPECT_EQ(calls("ncclCommAbort"), 1);
+  asked.wait();
+}
+
 TEST_F(Nccl, AnErrorThatEndsARankAborts) {
   try {
     const auto comm = make_comm(context_);

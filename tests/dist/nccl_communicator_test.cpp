@@ -8,6 +8,7 @@
 
 #include <future>
 
+#include "dist/nccl_work.h"
 #include "dist/process_mesh.h"
 #include "tests/dist/communicator_suite.h"
 #include "tests/dist/nccl_rig.h"
@@ -150,12 +151,25 @@ TEST_F(NcclAdapter, TheFunctionsOutliveTheCommunicator) {
 
 TEST_F(NcclAdapter, RanksWithoutAGpuAreRefused) {
   fakes::fake_cuda().addresses.resize(size() - 1);
-  EXPECT_EQ(visible_gpus(), size() - 1);
+  EXPECT_EQ(device_place(0).visible, size() - 1);
   testing::expect_input_error(
       [] { make_world(); },
       {concat("rank ", size() - 1, " on host "),
        concat("has no GPU ", size() - 1, ": ", size() - 1, " visible")});
   EXPECT_EQ(fakes::fake_nccl().log(), std::vector<std::string>());
+}
+
+// Where the launcher gives each rank a GPU of its own, all call it number 0.
+TEST_F(NcclAdapter, TheOnlyGpuThatARankSeesIsItsOwn) {
+  auto& addresses = fakes::fake_cuda().addresses;
+  addresses = {addresses[rank()]};
+  const DevicePlace mine = device_place(rank());
+  EXPECT_EQ(mine.device, 0);
+  EXPECT_EQ(mine.address, addresses[0]);
+  const auto nccl = make_nccl_communicator(testing::mpi_world(), mine.device);
+  const at::Tensor one = at::ones({5});
+  nccl.communicator->all_reduce(one);
+  EXPECT_EQ(one[4].item<float>(), size());
 }
 
 TEST_F(NcclAdapter, RanksThatShareAGpuAreRefused) {
@@ -165,6 +179,40 @@ TEST_F(NcclAdapter, RanksThatShareAGpuAreRefused) {
                               {"ranks 0 and 1 on host ",
                                "share the GPU at 0000:01:00.0",
                                "(their devices 0 and 1)"});
+}
+
+// So does one whose start fails when the operation is queued already.
+TEST_F(NcclAdapter, AFailedStartKeepsItsTensors) {
+  const std::shared_ptr<NcclComm> comm =
+      make_comm(std::make_shared<NcclContext>(rank()));
+  at::Tensor data = at::ones({1000}, at::kFloat);
+  const auto weak =
+      c10::weak_intrusive_ptr<c10::TensorImpl>(data.getIntrusivePtr());
+  fakes::fake_nccl().reset();
+  fakes::fake_nccl().stuck_operation = 1;
+  const auto start = [&](std::vector<at::Tensor> tensors, void* memory) {
+    NcclWork(comm,
+             {"all_reduce #1", 60s},
+             at::kCPU,
+             std::move(tensors),
+             [&](cudaStream_t stream, const NcclCall& call) {
+               comm->all_reduce(memory,
+                                memory,
+                                1000,
+                                NcclType::fp32,
+                                ReduceOp::sum,
+                                stream,
+                                call);
+               fakes::fake_cuda().failing = "cudaEventRecord";
+             });
+  };
+  void* const memory = data.data_ptr();
+  expect_communication_error([&] { start({std::move(data)}, memory); },
+                             {"all_reduce #1: cudaEventRecord"});
+  fakes::fake_cuda() = {};
+  EXPECT_FALSE(weak.expired());
+  EXPECT_TRUE(comm->context()->abort("the test ends", 10s));
+  while (!weak.expired()) std::this_thread::sleep_for(1ms);
 }
 
 // A dropped Work keeps its tensors until the operation has ended.

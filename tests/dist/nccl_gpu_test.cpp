@@ -16,14 +16,16 @@ namespace {
 
 using namespace std::chrono_literals;
 
+int device() {
+  return device_place(testing::mpi_runtime().local_rank()).device;
+}
+
 NcclWorld make_world() {
-  return make_nccl_communicator(testing::mpi_world(),
-                                testing::mpi_runtime().local_rank());
+  return make_nccl_communicator(testing::mpi_world(), device());
 }
 
 at::Device gpu() {
-  return {at::kCUDA,
-          static_cast<at::DeviceIndex>(testing::mpi_runtime().local_rank())};
+  return {at::kCUDA, static_cast<at::DeviceIndex>(device())};
 }
 
 class Suite : public ::testing::TestWithParam<suite::NamedCheck> {};

@@ -89,6 +89,30 @@ double milliseconds(const json& event, const char* what = "dur") {
   return event[what].get<double>() / 1e3;
 }
 
+/// Fails while it is waited for, and then cannot say whether it has ended.
+struct Failing final : Work::State {
+  void wait() override {
+    failed = true;
+    throw CommunicationError("the device is lost");
+  }
+  bool done() override {
+    if (failed) throw InternalError("asked after its failure");
+    return false;
+  }
+  bool failed = false;
+};
+
+TEST_F(TraceTest, AnOperationThatFailsKeepsItsError) {
+  observe();
+  const Work work = trace->started(mesh.dp(),
+                                   {.op = Op::all_reduce, .sequence = 1},
+                                   Work(std::make_shared<Failing>()));
+  EXPECT_THROW(work.wait(), CommunicationError);
+  trace->finish();
+  const auto operations = events(written(), "dp");
+  EXPECT_EQ(names(operations), std::vector<std::string>{"all_reduce"});
+}
+
 TEST_F(TraceTest, PhasesFollowOneAnotherInSteps) {
   observe();
   mesh.set_phase("load");

@@ -223,6 +223,35 @@ TEST_F(WatchdogTest, ANoteIsAddedToTheLine) {
                ".*; no collective yet; rank 7 is stopped");
 }
 
+TEST_F(WatchdogTest, ANoteThatFailsTakesNothingFromTheLine) {
+  auto options = job_.options({.start = 100ms});
+  options.note = []() -> std::string { throw InputError("no /proc"); };
+  Watchdog watchdog(mesh_, std::move(options));
+  expect_match(job_.end_within(60s), ".*; no collective yet; no /proc");
+}
+
+// An operation that cannot say whether it has ended, as on a GPU that has
+// failed.
+struct Unknown final : Work::State {
+  void wait() override {}
+  bool done() override { throw CommunicationError("an illegal address"); }
+};
+
+TEST_F(WatchdogTest, AnOperationThatHasFailedIsShownAsSuch) {
+  Watchdog watchdog(mesh_, job_.options({.start = 300ms}));
+  const auto other = make_self_communicator(at::kCPU);
+  for (const Communicator* group : {self_.get(), other.get()}) {
+    watchdog.begin(*group, {.op = Op::barrier, .sequence = 3});
+    watchdog.started(*group, {}, Work(std::make_shared<Unknown>()));
+  }
+  const std::string last = "barrier #3 on axis " + self_->axis() + ", begun " +
+                           kTime + R"( ago, failed \(an illegal address\))";
+  expect_match(job_.end_within(60s),
+               kRank + "phase start for " + kTime +
+                   ", deadline 0.3 s; last collective " + last + "; also " +
+                   last);
+}
+
 TEST_F(WatchdogTest, OtherRanksHaveTheGraceToPrint) {
   auto options = job_.options({.start = 50ms});
   options.grace = 400ms;

@@ -180,7 +180,7 @@ void FakeNccl::reset() {
   result = ncclSystemError;
   polls = 0;
   stuck_open = stuck_finalize = false;
-  stuck_abort = false;
+  stuck_abort = stuck_ask = false;
   stuck_operation = async_operation = 0;
   async_result = ncclRemoteError;
   called.clear();
@@ -252,6 +252,9 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* error) {
       return fake.result;
     }
   }
+  ++fake_nccl().asking;
+  while (fake_nccl().stuck_ask) nap();
+  --fake_nccl().asking;
   if (comm->polls > 0 && --comm->polls == 0) {
     for (const auto& operation : std::exchange(comm->held, {})) operation();
   }

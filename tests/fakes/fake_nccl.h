@@ -38,6 +38,10 @@ struct FakeNccl {
   bool stuck_open = false;
   bool stuck_finalize = false;
   std::atomic<bool> stuck_abort = false;
+  /// Asking a communicator for its error never returns; `asking`: how many
+  /// do.
+  std::atomic<bool> stuck_ask = false;
+  std::atomic<int> asking = 0;
   /// From this operation on, from 1, none ends; 0: all do.
   int stuck_operation = 0;
   /// With this operation on, communicators report `async_result`.

@@ -12,8 +12,15 @@ namespace {
 using dist::Communicator;
 using dist::ThreadWorld;
 
-GpusHere gpus(int visible, int local_rank) {
-  return {.compiled_in = true, .visible = visible, .local_rank = local_rank};
+// Of a process that sees the first `visible` GPUs of its host, or the only one.
+GpusHere gpus(int visible, int local_rank, int only = 0) {
+  dist::DevicePlace place{.host = {"node", "boot"},
+                          .device = dist::device_of(local_rank, visible),
+                          .visible = visible};
+  if (place.device < visible) {
+    place.address = concat("0000:0", place.device + only, ":00.0");
+  }
+  return {.compiled_in = true, .place = place};
 }
 
 Options options_with(DeviceKind device, BackendChoice backend) {
@@ -35,6 +42,28 @@ TEST(Device, GpusWhereEveryRankHasOne) {
     EXPECT_EQ(options.parallel.backend, BackendChoice::nccl);
     // What was settled stays.
     EXPECT_EQ(choose_device(options, world, gpus(3, world.rank())), device);
+  });
+}
+
+// As srun --gpus-per-task=1 binds them: each is number 0 to its rank.
+TEST(Device, TheOnlyGpuThatARankSeesIsItsOwn) {
+  ThreadWorld::run(3, [](Communicator& world) {
+    Options options = options_with(kAuto, kAutoBackend);
+    const auto mine = gpus(1, world.rank(), world.rank());
+    EXPECT_EQ(choose_device(options, world, mine), at::Device(at::kCUDA, 0));
+    EXPECT_EQ(options.parallel.backend, BackendChoice::nccl);
+  });
+}
+
+TEST(Device, OneGpuIsNotSharedByTwoRanks) {
+  ThreadWorld::run(2, [](Communicator& world) {
+    Options options = options_with(kAuto, kAutoBackend);
+    EXPECT_EQ(choose_device(options, world, gpus(1, world.rank())), at::kCPU);
+    options = options_with(DeviceKind::cuda, kAutoBackend);
+    testing::expect_input_error(
+        [&] { choose_device(options, world, gpus(1, world.rank())); },
+        {"train.device = cuda: ranks 0 and 1 on host node share the GPU at "
+         "0000:00:00.0"});
   });
 }
 
@@ -72,12 +101,12 @@ TEST(Device, ARankWithoutAGpuIsNamedOnAllRanks) {
     const int visible = world.rank() == 1 ? 0 : 4;
     testing::expect_input_error(
         [&] { choose_device(options, world, gpus(visible, world.rank())); },
-        {"train.device = cuda: rank 1 is number 1 on its host",
-         "0 visible GPUs, expected one for each rank"});
+        {"train.device = cuda: rank 1 on host node has no GPU 1: 0 visible, "
+         "expected one for each rank of a host"});
     options = options_with(kAuto, BackendChoice::nccl);
     testing::expect_input_error(
         [&] { choose_device(options, world, gpus(visible, world.rank())); },
-        {"parallel.backend = nccl: rank 1 is number 1 on its host"});
+        {"parallel.backend = nccl: rank 1 on host node has no GPU 1"});
   });
 }
 

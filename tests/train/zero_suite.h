@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "dist/gradient_norm.h"
 #include "dist/observer.h"
+#include "dist/replica_check.h"
 #include "dist/self_communicator.h"
 #include "tests/dist/bucket_fixture.h"
 #include "tests/support/parameters.h"
@@ -287,6 +290,22 @@ inline void gathers_start_during_the_update(Communicator& world) {
   expect_weights_follow_masters(f);
 }
 
+/// Right after an update, while the weights of a late rank are not there yet.
+inline void replicas_are_compared_once_gathered(Communicator& world) {
+  for (const auto dtype : {at::kBFloat16, at::kFloat}) {
+    for (const Layout& layout : layouts_of(world.size())) {
+      SCOPED_TRACE(concat(layout.describe(), " ", dtype));
+      Training f(world, layout, dtype);
+      f.backward(0, kSamples, 1);
+      if (world.rank() == world.size() - 1) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      }
+      f.optimizer.step(2e-2, 1);
+      EXPECT_NO_THROW(dist::ReplicaCheck(*f.buckets, f.mesh).run(1));
+    }
+  }
+}
+
 using Check = void (*)(Communicator&);
 struct NamedCheck {
   const char* name;
@@ -298,6 +317,7 @@ inline constexpr NamedCheck kChecks[] = {
     {"ShardingChangesRoundingAlone", sharding_changes_rounding_alone},
     {"StateFallsAsOneOverRanks", state_falls_as_one_over_ranks},
     {"GathersStartDuringTheUpdate", gathers_start_during_the_update},
+    {"ReplicasAreComparedOnceGathered", replicas_are_compared_once_gathered},
     {"CheckpointsFitAnyLayout", checkpoints_fit_any_layout},
     {"ResumingChangesNoBit", resuming_changes_no_bit},
 };

@@ -49,6 +49,10 @@ losses | diff - plain.losses || wrong "losses differ: $(<out)"
 cmp plain/checkpoints/*/state.safetensors watched/checkpoints/*/state.safetensors || wrong "weights differ"
 grep -q '^trace: 4 steps in trace.json.rank0; gradients under way' out || wrong "no line about the trace: $(<out)"
 
+# Weights that ranks update in parts are compared when they have come.
+run "$root/launch/mpirun" -n 2 "${train[@]}" --log.every 1 --parallel.zero 1 --parallel.check_replicas 1
+losses | diff - plain.losses || wrong "losses differ: $(<out)"
+
 # Every all_reduce of gradients takes the latency of 20 ms, and nothing else does anything to hide it here.
 run "$root/launch/trace" --skip 1 --json --merge merged.json trace.json.rank0 trace.json.rank1
 python3 - <<'PYTHON'
