@@ -58,8 +58,9 @@ assert [r["rank"] for r in ranks] == [0, 1], ranks
 for r in ranks:
     moved = sum(o["bytes"] for o in r["operations"])
     assert r["steps"] == 3 and moved > 0 and {o["op"] for o in r["operations"]} == {"all_reduce"}, r
-    assert r["gradients_ms"] >= 20 and 0 < r["waited_ms"] <= r["gradients_ms"] * 1.001, r
-    assert 0 < r["exposed"] <= 1.001 and r["backward_ms"] > 0 and r["forward_ms"] > 0, r
+    # A busy machine wakes a rank that waits after what it waited for.
+    assert r["gradients_ms"] >= 20 and 0 < r["waited_ms"] <= r["gradients_ms"] * 1.5, r
+    assert 0 < r["exposed"] <= 1.5 and r["backward_ms"] > 0 and r["forward_ms"] > 0, r
 merged = json.load(open("merged.json"))
 assert {e["pid"] for e in merged} == {0, 1}
 names = {e["name"] for e in merged if e["ph"] == "X"}
@@ -88,7 +89,7 @@ refused "parallel.plan = auto: parallel.backend = null has no link to measure" \
 refused "parallel.tp = 4: model.heads = 2" "${train[@]}" --parallel.backend null --parallel.dp 2 --parallel.tp 4
 
 # What a rank holds falls with tp: the blocks of this model are cut all but whole.
-weights() { sed -nE 's/^memory   weights ([0-9]+)\.[0-9] MiB.*/\1/p' out; }
+weights() { sed -nE 's/^memory   weights ([0-9]+)\.([0-9]) MiB.*/\1\2/p' out; }  # tenths of a MiB
 alone=("${train[@]}" --parallel.backend null --parallel.dp 4 --model.width 256 --model.heads 4 --model.rank 256
   --train.precision fp32 --train.steps 2)
 run "${alone[@]}" --parallel.tp 1
@@ -97,7 +98,7 @@ for plan in sequence bottleneck rank; do
   run "${alone[@]}" --parallel.tp 2 --parallel.plan $plan
   grep -q "^mesh     dp 0/4 tp 0/2 world 0/8 alone$" out || wrong "no mesh: $(<out)"
   grep -q "^plan     $plan$" out || wrong "no plan: $(<out)"
-  ((100 * $(weights) < 75 * whole && 100 * $(weights) >= 45 * whole)) || wrong "$plan: $(weights) MiB of $whole: $(<out)"
+  ((100 * $(weights) < 75 * whole && 100 * $(weights) >= 45 * whole)) || wrong "$plan: $(weights) of $whole: $(<out)"
 done
 [[ ! -e null ]] || wrong "a run directory was written"
 
