@@ -178,8 +178,10 @@ ExitCode bench_command(const Invocation& invocation) {
   arguments.erase(arguments.begin());
   if (what == "layer") return bench_layer(arguments);
   const auto self = dist::make_self_communicator(at::kCPU);
+  const auto& mpi = invocation.mpi;
   return bench_comm(arguments,
-                    invocation.mpi ? invocation.mpi->world() : *self);
+                    mpi ? mpi->world() : *self,
+                    mpi ? mpi->local_rank() : 0);
 }
 
 }  // namespace mumoe::launch

@@ -13,6 +13,7 @@
 #include "dist/link_model.h"
 #include "dist/process_mesh.h"
 #include "launch/comm_case.h"
+#include "launch/compute.h"
 #include "launch/options.h"
 
 namespace mumoe::launch {
@@ -31,6 +32,7 @@ struct Request {
   std::string type;
   ReduceOp reduce;
   int rounds;
+  at::Device device = at::kCPU;
 };
 
 std::vector<std::string> split(const std::string& text, char separator) {
@@ -203,7 +205,7 @@ Found run_size(const Request& request,
                Communicator& world) {
   CommCase comm_case(group,
                      {op, request.dtype, size, request.reduce},
-                     at::kCPU);
+                     request.device);
   comm_case.fill();
   comm_case.run();
   const at::Tensor wrong = at::full({1}, comm_case.count_wrong(), at::kLong);
@@ -279,8 +281,9 @@ std::vector<Communicator*> groups(const Request& request,
 }  // namespace
 
 ExitCode bench_comm(const std::vector<std::string>& arguments,
-                    Communicator& world) {
-  const CommandLine line = read_command_line(
+                    Communicator& world,
+                    int local_rank) {
+  CommandLine line = read_command_line(
       arguments,
       "parallel",
       {{"ops", "operations, with commas between"},
@@ -290,12 +293,18 @@ ExitCode bench_comm(const std::vector<std::string>& arguments,
        {"redop", "sum, min or max"},
        {"rounds", "timed rounds, of which the median is taken"}});
   const ParallelOptions& parallel = line.options.parallel;
-  const Request request = read_request(line.own);
+  Request request = read_request(line.own);
   std::optional<dist::LinkModel> link;
   if (!parallel.link.empty()) link.emplace(dist::parse_link(parallel.link));
   world.set_deadline(std::chrono::milliseconds(
       static_cast<std::int64_t>(parallel.deadline * 1000)));
-  dist::ProcessMesh mesh(world, parallel.dp, parallel.tp);
+  require(parallel.backend != BackendChoice::null,
+          "bench comm: parallel.backend = null moves nothing; expected auto, "
+          "mpi or nccl");
+  request.device = choose_device(line.options, world, gpus_here(local_rank));
+  const DataCommunicator carrier =
+      make_data_communicator(line.options, world, request.device);
+  dist::ProcessMesh mesh(world, parallel.dp, parallel.tp, carrier.group.get());
   mesh.set_phase("bench");
   const auto measured = groups(request, mesh);
   if (link) {

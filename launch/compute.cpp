@@ -90,9 +90,7 @@ DataCommunicator make_data_communicator(const Options& options,
 
 Compute choose_compute(Options& options,
                        dist::Communicator& world,
-                       int local_rank) {
-  const at::Device device =
-      choose_device(options, world, gpus_here(local_rank));
+                       at::Device device) {
   if (options.precision == Precision::automatic) {
     options.precision = natural_precision(device, world);
   }
@@ -148,9 +146,10 @@ double measure_peak_flops(const Compute& compute,
     const std::chrono::duration<double> seconds = Clock::now() - start;
     best = std::max(best, 2.0 * size * size * size / seconds.count());
   }
-  const at::Tensor sum = at::full({1}, best, at::kDouble);
-  world.all_reduce(sum);
-  return sum.item<double>();
+  // A rank that is alone in a null world finds its own rate as the mean.
+  const at::Tensor mean = at::full({1}, best, at::kDouble);
+  world.all_reduce(mean, dist::ReduceOp::avg);
+  return world.size() * mean.item<double>();
 }
 
 }  // namespace mumoe::launch

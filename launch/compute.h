@@ -55,12 +55,12 @@ DataCommunicator make_data_communicator(const Options& options,
                                         dist::Communicator& world,
                                         at::Device device);
 
-/// Settles `auto` for precision, device, backend and GEMM library, on rank 0
-/// for all, and writes the choice into `options`. bf16 where it is multiplied
-/// natively, else fp32. Throws as `choose_device`. Collective.
+/// Settles `auto` for precision and GEMM library, on rank 0 for all, and writes
+/// the choice into `options`. bf16 where `device`, of `choose_device`,
+/// multiplies it natively, else fp32. Collective.
 Compute choose_compute(Options& options,
                        dist::Communicator& world,
-                       int local_rank = 0);
+                       at::Device device);
 
 /// Takes over from a checkpoint's settings what was chosen automatically, where
 /// `options` still say `auto`.
@@ -68,7 +68,8 @@ void replay_choices(Options& options,
                     const std::map<std::string, std::string>& settings);
 
 /// FLOP/s of square matrix products in `compute`, all ranks together and all at
-/// once. What `mfu` compares with. Collective.
+/// once (of the null backend, this one times their number). What `mfu` compares
+/// with. Collective.
 double measure_peak_flops(const Compute& compute,
                           GemmLibrary gemm,
                           dist::Communicator& world);

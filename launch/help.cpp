@@ -19,8 +19,8 @@ constexpr const char* kOverview =
   mumoe help [train | sample | data | bench]
   mumoe --version
 
-Exit codes: 0 done, 1 internal error, 2 bad input, 3 preempted (saved and
-stopped by a signal), 4 loss or gradient not finite, 5 communication failure.
+Exit codes: 0 done, 1 internal error, 2 bad input, 3 preempted (stopped by a
+signal, saved in train.out), 4 loss or gradient not finite, 5 communication failure.
 )";
 
 constexpr const char* kTrain =

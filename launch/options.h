@@ -3,10 +3,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "model/gpt2.h"
+#include "mumoe/sharding.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
 #include "train/trainer.h"
@@ -17,7 +19,6 @@ enum class Precision { automatic, bf16, fp32, fp64 };
 enum class DeviceKind { automatic, cpu, cuda };
 enum class GemmChoice { automatic, mkl, onednn };
 
-enum class PlanChoice { automatic, sequence, bottleneck, rank };
 enum class BackendChoice { automatic, mpi, nccl, null };
 using dist::Wire;
 
@@ -25,7 +26,7 @@ using dist::Wire;
 struct ParallelOptions {
   int dp = 0;  ///< 0: all ranks that tp leaves.
   int tp = 1;
-  PlanChoice plan = PlanChoice::automatic;
+  std::optional<Plan> plan = Plan::sequence;  ///< None: chosen by measuring.
   int zero = 0;  ///< 1: the optimizer's state is cut over dp.
   BackendChoice backend = BackendChoice::automatic;
   Wire wire = Wire::fp32;  ///< Of gradients on their way.

@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
+#include <vector>
 
 #include "base/error.h"
 #include "dist/bandwidth.h"
@@ -15,16 +17,26 @@ namespace {
 
 constexpr Plan kPlans[] = {Plan::sequence, Plan::bottleneck, Plan::rank};
 
-PlanChoice to_choice(Plan plan) {
-  switch (plan) {
-    case Plan::sequence:
-      return PlanChoice::sequence;
-    case Plan::bottleneck:
-      return PlanChoice::bottleneck;
-    case Plan::rank:
-      return PlanChoice::rank;
+/// Whether all ranks of a tp group compute something from the same numbers,
+/// the gradients of whole parameters above all, and rely on the same bits.
+bool repeats_work(Plan plan) {
+  return plan != Plan::sequence;
+}
+
+/// Plans that can cut the model of `options`, once `require_layout` has let it
+/// pass.
+std::vector<Plan> possible_plans(const Options& options,
+                                 int ranks,
+                                 const std::string& unequal_cpus) {
+  const bool dense = options.model.mlp == model::MlpKind::dense;
+  std::vector<Plan> plans;
+  for (const Plan plan : kPlans) {
+    if (plan == Plan::sequence && options.model.context % ranks != 0) continue;
+    if (plan == Plan::rank && dense) continue;
+    if (repeats_work(plan) && !unequal_cpus.empty()) continue;
+    plans.push_back(plan);
   }
-  return PlanChoice::automatic;
+  return plans;
 }
 
 /// What the estimate of a plan's time rests on.
@@ -48,13 +60,14 @@ double seconds(const PlanCost& cost, const Circumstances& c) {
          cost.operations * c.link.latency_s / c.tokens;
 }
 
-ChosenPlan fastest(const model::Gpt2Config& model, const Circumstances& c) {
+ChosenPlan fastest(const model::Gpt2Config& model,
+                   const std::vector<Plan>& plans,
+                   const Circumstances& c) {
   const BlockConfig block = model.block();
   ChosenPlan chosen;
   double least = std::numeric_limits<double>::infinity();
   std::string others;
-  for (const Plan plan : kPlans) {
-    if (plan == Plan::sequence && model.context % c.ranks != 0) continue;
+  for (const Plan plan : plans) {
     const double time =
         seconds(plan_cost(block.shape(), block.ranks, plan, c.ranks), c);
     others += fmt::format("{}{} {:.2f}",
@@ -78,11 +91,11 @@ ChosenPlan fastest(const model::Gpt2Config& model, const Circumstances& c) {
 ChosenPlan automatic(const Options& options,
                      const dist::ProcessMesh& mesh,
                      const Compute& compute,
-                     double peak_flops) {
+                     double peak_flops,
+                     const std::vector<Plan>& plans) {
   const model::Gpt2Config& model = options.model;
   if (model.mlp == model::MlpKind::dense) {
-    return {model.context % mesh.tp().size() == 0 ? Plan::sequence
-                                                  : Plan::bottleneck,
+    return {plans.front(),
             "a dense MLP is cut in one way; tokens are where they divide"};
   }
   const auto batch = train::BatchPlan::make(options.trainer.batch,
@@ -91,6 +104,7 @@ ChosenPlan automatic(const Options& options,
   const auto context = static_cast<double>(model.context);
   return fastest(
       model,
+      plans,
       {.ranks = mesh.tp().size(),
        .flops = peak_flops / mesh.world().size(),
        .link = dist::measure_bandwidth(mesh.tp(), 8 << 20, compute.device),
@@ -100,27 +114,65 @@ ChosenPlan automatic(const Options& options,
        .tokens_of_a_step = context * static_cast<double>(batch.per_rank)});
 }
 
+/// What speaks against the plan that is asked for, of several tp ranks.
+void require_plan(const Options& options,
+                  int ranks,
+                  const std::string& unequal_cpus) {
+  const auto& plan = options.parallel.plan;
+  require(plan || options.parallel.backend != BackendChoice::null,
+          "parallel.plan = auto: parallel.backend = null has no link to "
+          "measure; expected sequence, bottleneck or rank");
+  require(plan != Plan::rank || options.model.mlp != model::MlpKind::dense,
+          "parallel.plan = rank: a dense MLP has no rank; expected sequence or "
+          "bottleneck");
+  const auto possible = possible_plans(options, ranks, unequal_cpus);
+  const bool found =
+      plan ? std::ranges::count(possible, *plan) > 0 : !possible.empty();
+  require(found,
+          "parallel.plan = ",
+          plan ? to_string(*plan) : "auto",
+          ": ranks of a tp group compute the same and must round alike, but ",
+          unequal_cpus,
+          "; expected the plan sequence",
+          plan ? "" : " (tokens that divide by parallel.tp)",
+          ", or the same MUMOE_ISA and OMP_NUM_THREADS on like CPUs");
+}
+
 }  // namespace
+
+void require_layout(const Options& options,
+                    const dist::ProcessMesh& mesh,
+                    const std::string& unequal_cpus) {
+  train::BatchPlan::make(options.trainer.batch,
+                         options.trainer.micro_batch,
+                         mesh.dp().size());
+  // Of the plans that `auto` may find, bottleneck asks for the least.
+  options.model.validate_sharding(
+      {options.parallel.plan.value_or(Plan::bottleneck), &mesh.tp()});
+  if (mesh.tp().size() == 1) return;
+  require_plan(options, mesh.tp().size(), unequal_cpus);
+}
 
 ChosenPlan choose_plan(Options& options,
                        const dist::ProcessMesh& mesh,
                        const Compute& compute,
-                       double peak_flops) {
-  ChosenPlan chosen;
-  if (options.parallel.plan != PlanChoice::automatic) {
-    for (const Plan plan : kPlans) {
-      if (to_choice(plan) == options.parallel.plan) chosen.plan = plan;
-    }
-  } else if (mesh.tp().size() > 1) {
-    chosen = automatic(options, mesh, compute, peak_flops);
-    const at::Tensor plan =
-        at::full({1}, static_cast<int>(chosen.plan), at::kLong);
-    mesh.world().broadcast(plan, 0);
-    chosen.plan = static_cast<Plan>(plan.item<std::int64_t>());
-  }
-  options.model.validate_sharding({chosen.plan, &mesh.tp()});
+                       double peak_flops,
+                       const std::string& unequal_cpus) {
+  auto& plan = options.parallel.plan;
+  const int ranks = mesh.tp().size();
+  if (plan) return {*plan};
   // With one tp rank there is nothing to choose, and another layout may.
-  if (mesh.tp().size() > 1) options.parallel.plan = to_choice(chosen.plan);
+  if (ranks == 1) return {};
+  ChosenPlan chosen = automatic(options,
+                                mesh,
+                                compute,
+                                peak_flops,
+                                possible_plans(options, ranks, unequal_cpus));
+  const at::Tensor sent =
+      at::full({1}, static_cast<int>(chosen.plan), at::kLong);
+  mesh.world().broadcast(sent, 0);
+  chosen.plan = static_cast<Plan>(sent.item<std::int64_t>());
+  plan = chosen.plan;
   return chosen;
 }
 

@@ -15,14 +15,22 @@ struct ChosenPlan {
   std::string reason = {};
 };
 
+/// Throws `InputError` when the model, or the batch, of `options` cannot be cut
+/// over `mesh`. `unequal_cpus` (`find_unequal_cpus`) keeps plans away that
+/// compute the same on each rank of a tp group. Measures and moves nothing.
+void require_layout(const Options& options,
+                    const dist::ProcessMesh& mesh,
+                    const std::string& unequal_cpus);
+
 /// Settles `parallel.plan = auto`, on rank 0 for all, and writes the choice
-/// into `options`: of the plans that can cut the model, the one that takes the
-/// least time by the cost table (mumoe/plan_cost.h), the measured bandwidth of
-/// the tp group and `peak_flops`, the rate of products of all ranks. Throws
-/// `InputError` when the model cannot be cut. Collective.
+/// into `options`: of the plans that `require_layout` admits, the one that
+/// takes the least time by the cost table (mumoe/plan_cost.h), the measured
+/// bandwidth of the tp group and `peak_flops`, the rate of products of all
+/// ranks. Collective.
 ChosenPlan choose_plan(Options& options,
                        const dist::ProcessMesh& mesh,
                        const Compute& compute,
-                       double peak_flops);
+                       double peak_flops,
+                       const std::string& unequal_cpus);
 
 }  // namespace mumoe::launch

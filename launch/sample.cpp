@@ -70,8 +70,11 @@ ExitCode sample_command(const Invocation& invocation) {
 
   options.device = DeviceKind::automatic;  // the run may have had another
   options.parallel.backend = BackendChoice::automatic;
-  const Compute compute =
-      choose_compute(options, *dist::make_self_communicator(at::kCPU));
+  const auto alone = dist::make_self_communicator(at::kCPU);
+  const Compute compute = choose_compute(
+      options,
+      *alone,
+      choose_device(options, *alone, gpus_here(/*local_rank=*/0)));
   const auto self = dist::make_self_communicator(compute.device);
   dist::ParameterRegistry registry(*self, compute.dtype, compute.device);
   const model::Gpt2 model(options.model, registry);

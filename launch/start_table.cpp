@@ -169,10 +169,14 @@ std::string draw_mesh(const std::vector<RankRow>& rows) {
                                          : line_per_host(rows, map));
 }
 
+std::string draw_alone(const RankRow& row, const std::string& place) {
+  return "mesh     " + place + " alone" + align(line_per_rank({row}));
+}
+
 std::string start_table(const Options& options,
                         const data::PreparedData& prepared,
                         const dist::ParameterRegistry& registry,
-                        const std::vector<RankRow>& rows) {
+                        const std::string& drawn) {
   const auto& m = options.model;
   const auto values = to_map(options);
   return fmt::format(
@@ -196,7 +200,7 @@ std::string start_table(const Options& options,
       values.at("train.device"),
       to_string(best_isa()),
       values.at("train.gemm"),
-      draw_mesh(rows));
+      drawn);
 }
 
 }  // namespace mumoe::launch

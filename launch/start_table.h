@@ -30,10 +30,14 @@ std::vector<RankRow> gather_rows(const dist::ProcessMesh& mesh,
 /// most 16 lines and their head; no line break at the end.
 std::string draw_mesh(const std::vector<RankRow>& rows);
 
-/// What a run is about to do: model, data, arithmetic, mesh.
+/// The one rank of the null backend, `row`, at `place` of the mesh ("dp 0/64 tp
+/// 0/8 world 0/512"), drawn in the same way.
+std::string draw_alone(const RankRow& row, const std::string& place);
+
+/// What a run is about to do: model, data, arithmetic, and the `drawn` mesh.
 std::string start_table(const Options& options,
                         const data::PreparedData& prepared,
                         const dist::ParameterRegistry& registry,
-                        const std::vector<RankRow>& rows);
+                        const std::string& drawn);
 
 }  // namespace mumoe::launch

@@ -12,6 +12,7 @@
 #include "dist/self_communicator.h"
 #include "launch/commands.h"
 #include "launch/compute.h"
+#include "launch/equal_cpus.h"
 #include "launch/guards.h"
 #include "launch/instruments.h"
 #include "launch/null_run.h"
@@ -169,6 +170,15 @@ std::map<std::string, std::string> with_layout(
   return settings;
 }
 
+/// A line of the start table where tp cuts anything.
+std::string describe_plan(const ChosenPlan& chosen,
+                          const dist::ProcessMesh& mesh) {
+  if (mesh.tp().size() == 1) return {};
+  return fmt::format("plan     {}{}",
+                     to_string(chosen.plan),
+                     chosen.reason.empty() ? "" : " (" + chosen.reason + ")");
+}
+
 ExitCode train(Options options,
                Communicator& world,
                const Invocation& invocation) {
@@ -177,19 +187,26 @@ ExitCode train(Options options,
   Ranks ranks(options, world, invocation);
   dist::ProcessMesh& mesh = ranks.mesh;
 
+  const auto resumed = find_resume_point(options);
+  const std::string unequal_cpus =
+      ranks.device.is_cpu() ? find_unequal_cpus(mesh) : "";
+  require_layout(options, mesh, unequal_cpus);
+
   const data::PreparedData prepared = open_data(options, mesh);
   const data::TokenFile train_tokens(prepared.train.path);
   const data::TokenFile val_tokens(prepared.val.path);
-  const auto resumed = find_resume_point(options);
-  const Compute compute = choose_compute(options, world, ranks.local_rank);
+  const Compute compute = choose_compute(options, world, ranks.device);
   const auto settings = settings_that_matter(options, prepared);
   if (resumed) {
     check_resumable(resumed->state.settings, settings, resumed->checkpoint);
   }
   options.trainer.peak_flops =
       measure_peak_flops(compute, options.model.gemm, world);
-  const ChosenPlan chosen =
-      choose_plan(options, mesh, compute, options.trainer.peak_flops);
+  const ChosenPlan chosen = choose_plan(options,
+                                        mesh,
+                                        compute,
+                                        options.trainer.peak_flops,
+                                        unequal_cpus);
 
   dist::ParameterRegistry registry(mesh.tp(),
                                    compute.dtype,
@@ -230,15 +247,16 @@ ExitCode train(Options options,
   if (world.rank() == 0) {
     prepare_run_directory(options, prepared, mesh, ranks.hosts);
   }
-  ranks.say(start_table(options, prepared, registry, rows));
-  if (!chosen.reason.empty()) {
-    ranks.say(
-        fmt::format("plan     {} ({})", to_string(chosen.plan), chosen.reason));
-  }
+  ranks.say(start_table(
+      options,
+      prepared,
+      registry,
+      ranks.alone ? draw_alone(rows[0], mesh.describe()) : draw_mesh(rows)));
+  ranks.say(describe_plan(chosen, mesh));
   if (ranks.alone) {
     ranks.say(
-        fmt::format("alone    {} runs: losses and sums over ranks mean nothing",
-                    mesh.describe()));
+        "alone    losses and sums over ranks mean nothing; tok/s and mfu are "
+        "of all ranks, if each took as long and none waited");
   }
   if (resumed) {
     ranks.say(fmt::format("resumed after step {} from {}",
@@ -250,9 +268,11 @@ ExitCode train(Options options,
   ranks.say(ranks.instruments.finish());
   if (ranks.alone) ranks.say(costs.report(buckets));
   if (outcome == train::Outcome::preempted) {
-    ranks.say(
-        fmt::format("stopped by a signal after step {}; --train.resume goes on",
-                    trainer.state().step));
+    ranks.say(fmt::format("stopped by a signal after step {}; {}",
+                          trainer.state().step,
+                          options.trainer.out.empty()
+                              ? "train.out is empty: nothing was saved"
+                              : "saved: --train.resume goes on"));
     return ExitCode::preempted;
   }
   ranks.say(final_line(trainer, prepared, options));

@@ -189,20 +189,50 @@ TEST(Recipes, AreReadAndHoldTheParametersTheyPromise) {
   EXPECT_EQ(found, promised.size());
 }
 
+TEST(Settings, ThePlanIsSequenceUnlessAskedOtherwise) {
+  EXPECT_EQ(read_command_line({}).options.parallel.plan, Plan::sequence);
+  EXPECT_EQ(to_map(read_command_line({}).options).at("parallel.plan"),
+            "sequence");
+  const auto given = [](const std::string& plan) {
+    return read_command_line({"--parallel.plan=" + plan}).options;
+  };
+  EXPECT_EQ(given("rank").parallel.plan, Plan::rank);
+  EXPECT_EQ(given("auto").parallel.plan, std::nullopt);
+  EXPECT_EQ(to_map(given("auto")).at("parallel.plan"), "auto");
+  expect_contains(refusal({"--parallel.plan=ring"}),
+                  {"parallel.plan = ring",
+                   "expected one of: auto, sequence, bottleneck, rank"});
+}
+
+TEST(Settings, APlanIsReplayedForAsManyRanks) {
+  const std::map<std::string, std::string> stored = {
+      {"parallel.tp", "2"},
+      {"parallel.plan", "bottleneck"}};
+  const auto resumed = [&](const std::vector<std::string>& arguments) {
+    Options options = read_command_line(arguments).options;
+    replay_choices(options, stored);
+    return options.parallel.plan;
+  };
+  EXPECT_EQ(resumed({"--parallel.tp=2", "--parallel.plan=auto"}),
+            Plan::bottleneck);
+  EXPECT_EQ(resumed({"--parallel.tp=4", "--parallel.plan=auto"}), std::nullopt);
+  EXPECT_EQ(resumed({"--parallel.tp=2"}), Plan::sequence);
+}
+
 TEST(Settings, AutomaticChoicesAreMadeOnceAndReplayed) {
   const auto self = dist::make_self_communicator(at::kCPU);
   for (const GemmLibrary library : {GemmLibrary::mkl, GemmLibrary::onednn}) {
     // As if this library had been the faster one when the run began.
     const std::string name(to_string(library));
     Options options = read_command_line({"--train.gemm=" + name}).options;
-    choose_compute(options, *self);
+    choose_compute(options, *self, at::kCPU);
     const auto stored = settings_that_matter(options, {});
     EXPECT_EQ(stored.at("train.gemm"), name);
     EXPECT_NE(stored.at("train.precision"), "auto");
 
     Options resumed = read_command_line({}).options;
     replay_choices(resumed, stored);
-    choose_compute(resumed, *self);
+    choose_compute(resumed, *self, at::kCPU);
     EXPECT_EQ(resumed.model.gemm, library);
     EXPECT_NO_THROW(
         check_resumable(stored, settings_that_matter(resumed, {}), "run"));
@@ -212,13 +242,13 @@ TEST(Settings, AutomaticChoicesAreMadeOnceAndReplayed) {
                                                      : "--train.gemm=mkl"})
                         .options;
     replay_choices(other, stored);
-    choose_compute(other, *self);
+    choose_compute(other, *self, at::kCPU);
     EXPECT_THROW(
         check_resumable(stored, settings_that_matter(other, {}), "run"),
         InputError);
   }
   Options options = read_command_line({}).options;
-  choose_compute(options, *self);
+  choose_compute(options, *self, at::kCPU);
   EXPECT_EQ(options.model.gemm, fastest_gemm_library());
   EXPECT_NE(to_map(options).at("train.gemm"), "auto");
 }

@@ -43,6 +43,13 @@ TEST(StartTable, OneRank) {
             "         0     node0  cuda:0  0   0   0-3    4");
 }
 
+TEST(StartTable, ARankAloneHasALine) {
+  EXPECT_EQ(draw_alone(rows_of(1, 1, 1)[0], "dp 0/64 tp 0/8 world 0/512"),
+            "mesh     dp 0/64 tp 0/8 world 0/512 alone\n"
+            "         rank  host   device  dp  tp  cores  threads\n"
+            "         0     node0  cuda:0  0   0   0-3    4");
+}
+
 TEST(StartTable, ManyRanksHaveALineAHost) {
   const std::string text = draw_mesh(rows_of(16, 2, 8));
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1 + 4) << text;

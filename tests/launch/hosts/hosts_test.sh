@@ -42,7 +42,8 @@ numbers() { grep -oE '"(step|tokens|loss|grad_norm|val_loss)":[^,}]*' "$1/metric
 
 equal() {  # equal DPxTP
   local dp=${1%x*} tp=${1#*x} steps=5 difference host
-  local options=(--train.steps "$steps" --train.batch 8 --parallel.dp "$dp" --parallel.tp "$tp" --parallel.tp_across_hosts yes)
+  local options=(--train.steps "$steps" --train.batch 8 --parallel.dp "$dp" --parallel.tp "$tp"
+    --parallel.plan sequence --parallel.tp_across_hosts yes)
   on_one_host $((dp * tp)) "${options[@]}" --train.out "one$1"
   expect "$1 on one host" 0 || return 0
   on_two_hosts $((dp * tp)) "${options[@]}" --train.out "two$1"

@@ -69,6 +69,9 @@ refused "--type fp16: expected one of fp32, bf16, fp64, int64" 2 --type fp16
 refused "--redop avg: expected one of sum, min, max" 2 --redop avg
 refused "--rounds 0: expected a whole number" 2 --rounds 0
 refused "parallel.tp = 3" 2 --parallel.tp 3
+refused "parallel.backend = null moves nothing; expected auto, mpi or nccl" 2 --parallel.backend null
+# GPUs that are not there are not measured as if they were.
+CUDA_VISIBLE_DEVICES='' refused "parallel.backend = nccl: " 2 --parallel.backend nccl
 refused "parallel.link = fast" 2 --parallel.link fast
 code=0
 "$mumoe" bench nothing >out 2>err || code=$?

@@ -94,7 +94,20 @@ refused "unknown case" "--case gpt3: expected one of dense-gpt2, cp-gpt2" "$mumo
 refused "no rounds" "--rounds 0: expected" "$mumoe" bench layer --rounds 0
 refused "unknown precision" "--precision fp16: expected" "$mumoe" bench layer --precision fp16
 refused "unknown benchmark" "bench: expected what to measure" "$mumoe" bench model
-refused "tensor parallelism" "parallel.tp = 2" "$mpirun" -n 2 "${train[@]}" --parallel.tp 2
+# Layouts are refused before anything is fetched: the corpus is not there.
+nothing=("${train[@]}" --data.source nowhere)
+refused "heads do not divide" "parallel.tp = 3: model.heads = 2 does not divide by it" \
+  "$mpirun" -n 3 "${nothing[@]}" --parallel.tp 3
+refused "tokens do not divide" "parallel.plan = sequence: cuts the tokens of a window, and model.context = 15" \
+  "$mpirun" -n 2 "${nothing[@]}" --parallel.tp 2 --model.context 15
+refused "a dense MLP has no rank" "parallel.plan = rank: a dense MLP has no rank; expected sequence or bottleneck" \
+  "$mpirun" -n 2 "${nothing[@]}" --parallel.tp 2 --parallel.plan rank --model.mlp dense
+refused "micro-batches do not divide" "train.micro_batch = 3" "$mpirun" -n 2 "${nothing[@]}" --train.micro_batch 3
+# shellcheck disable=SC2016  # the inner shell expands it
+unlike=("$mpirun" -n 2 bash -c
+  'if [[ ${OMPI_COMM_WORLD_RANK:-$PMI_RANK} == 1 ]]; then export MUMOE_ISA=portable OMP_NUM_THREADS=2; fi; exec "$@"' rank)
+refused "unlike CPUs in a tp group" "parallel.plan = bottleneck: ranks of a tp group compute the same and must round alike" \
+  "${unlike[@]}" "${nothing[@]}" --parallel.tp 2 --parallel.plan bottleneck
 
 # The same bytes, whether stopped at step 7 or not, on two ranks.
 quiet() { timeout -k 5 120 "$@" >stdout 2>stderr </dev/null || wrong "code $?: $*: $(<stderr)"; }
@@ -157,6 +170,84 @@ grep -q '^entmax15 ' stdout || wrong "bench layer: $(<stdout)"
 quiet "$mumoe" help bench
 grep -q -- '--rounds N' stdout || wrong "help bench: $(<stdout)"
 
+# Every layout gives the run of one rank, to rounding: losses, gradient norms and final weights.
+cat >agree.py <<'PYTHON'
+import array, json, struct, sys
+a, b, tolerance = sys.argv[1], sys.argv[2], float(sys.argv[3])
+def numbers(run):
+    return [(m["step"], key, m[key]) for m in map(json.loads, open(run + "/metrics.jsonl"))
+            for key in ("tokens", "loss", "grad_norm") + ("val_loss",) * (m["step"] == 12)]
+def weights(run):
+    with open(run + "/checkpoints/step_00000012/state.safetensors", "rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        data = file.read()
+    tensors = {}
+    for name, t in header.items():
+        if name != "__metadata__":
+            begin, end = t["data_offsets"]
+            tensors[name] = array.array({"F64": "d", "F32": "f"}[t["dtype"]], data[begin:end])
+    return tensors
+pairs = list(zip(numbers(a), numbers(b), strict=True))
+assert len(pairs) == 3 * 12 + 1, pairs
+for x, y in pairs:
+    assert x[:2] == y[:2] and abs(x[2] - y[2]) <= tolerance * abs(y[2]), (x, y)
+x, y = weights(a), weights(b)
+assert x.keys() == y.keys() and len(x) > 20, (x.keys(), y.keys())
+for name in x:
+    error = sum((p - q) ** 2 for p, q in zip(x[name], y[name], strict=True)) ** 0.5
+    assert error <= 10 * tolerance * sum(q * q for q in y[name]) ** 0.5 + 1e-12, (name, error)
+PYTHON
+agree() { python3 agree.py "$@" 2>stderr || wrong "$1 and $2 differ: $(tail -n 1 stderr)"; }
+precision=fp64
+layout() {  # layout NAME DP TP OPTIONS...
+  quiet "$mpirun" -n $(($2 * $3)) "$mumoe" train --config tiny.cfg --train.precision $precision --train.gemm mkl \
+    --train.out "$1" --parallel.dp "$2" --parallel.tp "$3" "${@:4}"
+  cp stdout "$1.log"
+}
+layout one 1 1
+layout tp_default 1 2
+grep -q "^plan     sequence$" tp_default.log || wrong "tp_default: $(<tp_default.log)"
+agree tp_default one 1e-10
+for plan in bottleneck rank; do
+  layout "tp_$plan" 1 2 --parallel.plan $plan
+  grep -q "^plan     $plan$" "tp_$plan.log" || wrong "tp_$plan: $(<"tp_$plan.log")"
+  agree "tp_$plan" one 1e-10
+done
+layout tp_auto 1 2 --parallel.plan auto
+grep -qE "^plan     (sequence|bottleneck|rank) \(estimated us a token and block: sequence [0-9.]+, .*GFLOP/s a rank\)$" tp_auto.log ||
+  wrong "tp_auto: $(<tp_auto.log)"
+grep -qE "^plan = (sequence|bottleneck|rank)$" tp_auto/config.cfg || wrong "tp_auto: $(grep plan tp_auto/config.cfg)"
+agree tp_auto one 1e-10
+layout dense_one 1 1 --model.mlp dense
+layout dense_tp 1 2 --model.mlp dense
+agree dense_tp dense_one 1e-10
+layout zero 2 2 --parallel.zero 1
+grep -q "^mesh     4 ranks = dp 2 x tp 2, on 1 host$" zero.log || wrong "zero: $(<zero.log)"
+agree zero one 1e-10
+if grep -q "^plan " one.log; then wrong "one rank has no plan: $(<one.log)"; fi
+
+# Under sequence, ranks that round in their own ways keep the same bits of what is whole on both.
+quiet "${unlike[@]}" "$mumoe" train --config tiny.cfg --parallel.tp 2 --parallel.check_replicas 1
+
+# What was saved in one layout goes on in another.
+layout from_tp 1 2 --train.steps 7
+layout from_tp 2 1 --train.resume
+grep -q "^resumed after step 7 " from_tp.log || wrong "from_tp: $(<from_tp.log)"
+agree from_tp one 1e-10
+layout from_dp 2 1 --train.steps 7 --parallel.zero 1
+layout from_dp 1 2 --train.resume --parallel.plan bottleneck
+agree from_dp one 1e-10
+
+# bf16 on the wire rounds gradients, and nothing before the first of them.
+precision=fp32
+layout wire_fp32 2 1
+layout wire_bf16 2 1 --parallel.wire bf16
+[[ $(losses wire_fp32 | head -n 1) == "$(losses wire_bf16 | head -n 1)" ]] || wrong "wire: $(losses wire_bf16)"
+[[ $(losses wire_fp32) != "$(losses wire_bf16)" ]] || wrong "parallel.wire bf16 changes nothing"
+agree wire_bf16 wire_fp32 1e-2
+bytes() { sed 's/.*"dp_bytes":\([^,]*\),.*/\1/' "$1/metrics.jsonl" | head -n 1; }
+(($(bytes wire_bf16) < $(bytes wire_fp32))) || wrong "wire: $(bytes wire_bf16) bytes, $(bytes wire_fp32) in fp32"
+
 # Numbers that are not finite stop all ranks, with one line and exit code 4.
 code=0
 timeout -k 5 60 "${two[@]}" --train.out diverged --optimizer.lr 1e30 --optimizer.clip 0 --schedule.warmup 0 >stdout 2>stderr </dev/null || code=$?
@@ -183,6 +274,7 @@ stopped_by() {  # stopped_by SIGNAL NAME COMMAND...
   done
   kill -"$signal" "$child"
   wait "$child" || code=$?
+  cp stdout stopped.log
   [[ $code == 3 ]] || wrong "$name: exit code $code, expected 3: $(<stderr)"
   compgen -G "$name/checkpoints/step_*/state.safetensors" >/dev/null || wrong "$name: saved nothing"
   local steps
@@ -191,6 +283,17 @@ stopped_by() {  # stopped_by SIGNAL NAME COMMAND...
   [[ $(wc -l <"$name/metrics.jsonl") == $((steps + 2)) ]] || wrong "$name: the resumed run lacks steps"
 }
 stopped_by TERM stopped_ranks "${two[@]}"
+grep -q "saved: --train.resume goes on$" stopped.log || wrong "stopped_ranks: $(<stopped.log)"
 stopped_by INT stopped_alone "$mumoe" train --config tiny.cfg
+# Without a run directory nothing is saved, and nothing else is claimed.
+timeout -k 5 60 "$mumoe" train --config tiny.cfg --train.steps 1000000 --log.every 1 >stdout 2>stderr </dev/null &
+child=$!
+for ((i = 0; i < 300; i++)); do if grep -q '^step' stdout; then break; fi; sleep 0.1; done
+code=0
+kill -TERM "$child"
+wait "$child" || code=$?
+[[ $code == 3 ]] || wrong "stopped without a folder: exit code $code, expected 3: $(<stderr)"
+grep -qE "^stopped by a signal after step [0-9]+; train.out is empty: nothing was saved$" stdout ||
+  wrong "stopped without a folder: $(tail -n 1 stdout)"
 
 ((failures == 0)) || { echo "$failures failed"; exit 1; }

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # slurm_test.sh MUMOE DPxTP...
 # launch/slurm.sbatch on a Slurm of two nodes (tests/launch/hosts/two_hosts.sh): the default recipe takes the same steps as
-# on one host, in every layout, to the last bit of loss and gradient norm; warned of its time limit it saves, is queued anew and goes on, to the same end; bad input ends with its
-# code. Needs root, and Debian's packages slurmctld, slurmd, slurm-client and munge. All daemons are this script's own.
+# on one host, in every layout, to the last bit of loss and gradient norm; warned of its time limit it saves, is queued
+# anew and goes on, to the same end; bad input ends with its code. Needs root, and Debian's packages slurmctld, slurmd,
+# slurm-client and munge. All daemons are this script's own.
 set -euo pipefail
 
 here=$(realpath "$(dirname "$0")")
@@ -109,7 +110,7 @@ start_slurm || exit 1
 equal() {  # equal DPxTP
   local dp=${1%x*} tp=${1#*x} host job ranks
   ranks=$((dp * tp))
-  local layout=("${options[@]}" --parallel.dp "$dp" --parallel.tp "$tp" --parallel.tp_across_hosts yes)
+  local layout=("${options[@]}" --parallel.dp "$dp" --parallel.tp "$tp" --parallel.plan sequence --parallel.tp_across_hosts yes)
   timeout -k 5 150 launch/mpirun -n $ranks build/release/mumoe train --config configs/gpt2_cp_small.cfg "${layout[@]}" \
     --train.out "one$1" >stdout 2>stderr </dev/null || { wrong "$1 on one host: code $?: $(cat stdout stderr)"; return 0; }
   job=$(submit $ranks "${layout[@]}")

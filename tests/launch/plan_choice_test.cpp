@@ -1,0 +1,125 @@
+#include "launch/plan_choice.h"
+
+#include <gtest/gtest.h>
+
+#include "dist/null_communicator.h"
+#include "dist/self_communicator.h"
+#include "dist/thread_communicator.h"
+#include "tests/support/errors.h"
+
+namespace mumoe::launch {
+namespace {
+
+constexpr const char* kUnequal = "rank 0 has avx2, rank 1 has portable";
+
+Options small_options() {
+  Options options;
+  options.model.depth = 1;
+  options.model.heads = 2;
+  options.model.width = 16;
+  options.model.context = 16;
+  options.trainer.batch = 4;
+  return options;
+}
+
+/// What `require_layout` does in a mesh of dp × tp of which one rank is there.
+void require_in(int dp,
+                int tp,
+                const Options& options,
+                const std::string& unequal_cpus = "") {
+  const auto world = dist::make_null_communicator({dp, tp, 0});
+  const dist::ProcessMesh mesh(*world, dp, tp);
+  require_layout(options, mesh, unequal_cpus);
+}
+
+TEST(Layout, WhatDoesNotDivideIsRefused) {
+  Options options = small_options();
+  EXPECT_NO_THROW(require_in(2, 2, options));
+  testing::expect_input_error([&] { require_in(3, 1, options); },
+                              {"train.batch = 4: 3 data-parallel ranks"});
+  testing::expect_input_error([&] { require_in(1, 3, options); },
+                              {"parallel.tp = 3: model.heads = 2"});
+  options.model.context = 15;
+  testing::expect_input_error([&] { require_in(1, 2, options); },
+                              {"parallel.plan = sequence", "context = 15"});
+  for (const auto plan : {std::optional(Plan::bottleneck), {}}) {
+    options.parallel.plan = plan;
+    EXPECT_NO_THROW(require_in(1, 2, options));
+  }
+}
+
+TEST(Layout, ADenseMlpHasNoRankToCut) {
+  Options options = small_options();
+  options.model.mlp = model::MlpKind::dense;
+  options.parallel.plan = Plan::rank;
+  testing::expect_input_error([&] { require_in(1, 2, options); },
+                              {"parallel.plan = rank: a dense MLP has no rank",
+                               "expected sequence or bottleneck"});
+  EXPECT_NO_THROW(require_in(2, 1, options));
+}
+
+TEST(Layout, NothingIsMeasuredInANullWorld) {
+  Options options = small_options();
+  options.parallel.backend = BackendChoice::null;
+  EXPECT_NO_THROW(require_in(1, 2, options));
+  options.parallel.plan.reset();
+  testing::expect_input_error([&] { require_in(1, 2, options); },
+                              {"parallel.plan = auto: parallel.backend = null",
+                               "expected sequence, bottleneck or rank"});
+  EXPECT_NO_THROW(require_in(2, 1, options));
+}
+
+TEST(Layout, UnequalCpusCutTokens) {
+  Options options = small_options();
+  EXPECT_NO_THROW(require_in(1, 2, options, kUnequal));
+  for (const Plan plan : {Plan::bottleneck, Plan::rank}) {
+    options.parallel.plan = plan;
+    EXPECT_NO_THROW(require_in(1, 2, options));
+    EXPECT_NO_THROW(require_in(2, 1, options, kUnequal));
+    testing::expect_input_error(
+        [&] { require_in(1, 2, options, kUnequal); },
+        {concat("parallel.plan = ", to_string(plan)), kUnequal, "MUMOE_ISA"});
+  }
+  options.parallel.plan.reset();
+  EXPECT_NO_THROW(require_in(1, 2, options, kUnequal));
+  options.model.context = 15;
+  testing::expect_input_error([&] { require_in(1, 2, options, kUnequal); },
+                              {"parallel.plan = auto", kUnequal});
+}
+
+TEST(Layout, AutoFindsAPlanForUnequalCpus) {
+  dist::ThreadWorld::run(2, [](dist::Communicator& world) {
+    const dist::ProcessMesh mesh(world, 1, 2);
+    Options options = small_options();
+    const auto choose = [&](const std::string& unequal_cpus) {
+      options.parallel.plan.reset();
+      require_layout(options, mesh, unequal_cpus);
+      const ChosenPlan chosen =
+          choose_plan(options, mesh, {at::kFloat, at::kCPU}, 1e9, unequal_cpus);
+      EXPECT_EQ(options.parallel.plan, chosen.plan);
+      return chosen;
+    };
+    EXPECT_NE(choose("").reason.find("bottleneck"), std::string::npos);
+    const ChosenPlan chosen = choose(kUnequal);
+    EXPECT_EQ(chosen.plan, Plan::sequence);
+    EXPECT_EQ(chosen.reason.find("bottleneck"), std::string::npos);
+    options.model.context = 15;
+    EXPECT_NE(choose("").plan, Plan::sequence);
+    options.model.mlp = model::MlpKind::dense;
+    EXPECT_EQ(choose("").plan, Plan::bottleneck);
+  });
+}
+
+// The rates of ranks that are not there are as this one's.
+TEST(Peak, OfANullWorldCountsAllRanks) {
+  const Compute compute{at::kFloat, at::Device(at::kCPU)};
+  const auto self = dist::make_self_communicator(at::kCPU);
+  const auto null = dist::make_null_communicator({.dp = 32, .tp = 8});
+  const double one = measure_peak_flops(compute, GemmLibrary::mkl, *self);
+  const double all = measure_peak_flops(compute, GemmLibrary::mkl, *null);
+  EXPECT_GT(all / one, 256 / 8.0);
+  EXPECT_LT(all / one, 256 * 8.0);
+}
+
+}  // namespace
+}  // namespace mumoe::launch
