@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # failures_test.sh FAILING_TRAIN MUMOE: training runs of two ranks of which one dies, stops or computes for ever, in every
-# phase. Each job must end in time, with its exit code and a line that says what happened, and leave no process.
+# phase. Each job must end in time, with its exit code and a line that says what happened, and leave no process. Most of
+# that is waiting for deadlines: three jobs run at a time.
 set -euo pipefail
 
 failing=$(realpath "$1") mumoe=$(realpath "$2")
@@ -9,8 +10,17 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 export MUMOE_CACHE=$folder/cache OMP_NUM_THREADS=1
-failures=0
-wrong() { echo "FAILED: $*"; failures=$((failures + 1)); }
+wrong() { echo "FAILED: $*"; }
+cases=0
+# at_once COMMAND...: runs it in a folder of its own, as soon as fewer than three others run. ./log has what it says.
+at_once() {
+  local mine
+  while (($(jobs -rp | wc -l) >= 3)); do sleep 0.1; done
+  cases=$((cases + 1))
+  mine=$(printf 'case%02d' $cases)
+  mkdir "$mine"
+  (cd "$mine"; "$@"; echo ended) >"$mine/log" 2>&1 </dev/null &
+}
 
 mkdir corpus
 for ((i = 10; i < 32; i++)); do
@@ -43,28 +53,28 @@ CONFIG
 "$mumoe" data --config tiny.cfg --out tokens >/dev/null
 
 pids() { sed -n 's/^pid //p' out | paste -sd ' '; }
-no_process_left() {  # of those that ./out names; one that has ended and waits for its parent is Z
-  local pid state
-  sleep 0.3
+lives() {  # lives PID; one that has ended and waits for its parent is Z
+  [[ $(sed -n 's/^State:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null) == [^ZX]* ]]
+}
+no_process_left() {  # of those that ./out names, a moment after the job's end
+  local pid i
   [[ $(grep -c '^pid ' out) == 2 ]] || wrong "$1: expected two ranks: $(<out)"
   for pid in $(pids); do
-    state=$(sed -n 's/^State:[[:space:]]*//p' "/proc/$pid/status" 2>/dev/null || true)
-    if [[ -n $state && $state != [ZX]* ]]; then
-      wrong "$1: process $pid is still there: $state"
-      kill -9 "$pid" || true
-    fi
+    for ((i = 0; i < 30; i++)); do lives "$pid" || continue 2; sleep 0.1; done
+    wrong "$1: process $pid is still there: $(sed -n 's/^State://p' "/proc/$pid/status")"
+    kill -9 "$pid" || true
   done
 }
+train=(train --config "$folder/tiny.cfg" --data.source "$folder/tokens" --train.out run)
 # fails NAME CODE SECONDS TEXT... -- RANK HOW WHERE N [OPTIONS]: the job ends with CODE within SECONDS, and each TEXT (an
 # extended regular expression) matches a line of its stderr.
-fails() {
+fails() { at_once failing "$@"; }
+failing() {
   local name=$1 code=$2 seconds=$3 got=0 begin=${EPOCHREALTIME/./} took texts=()
   shift 3
   while [[ $1 != -- ]]; do texts+=("$1"); shift; done
   local how=("${@:2:4}") options=("${@:6}")
-  rm -rf run
-  timeout -k 5 90 "$launch/mpirun" -n 2 "$failing" "${how[@]}" train --config tiny.cfg --data.source tokens --train.out run \
-    "${options[@]}" >out 2>err </dev/null || got=$?
+  timeout -k 5 90 "$launch/mpirun" -n 2 "$failing" "${how[@]}" "${train[@]}" "${options[@]}" >out 2>err </dev/null || got=$?
   took=$(((${EPOCHREALTIME/./} - begin) / 1000))
   echo "$name: code $got after $took ms"
   sed 's/^/  /' err
@@ -94,7 +104,7 @@ stopped='; rank 1 is stopped: its process [0-9]+ on this host waits for SIGCONT$
 fails "stopped in forward" 5 25 "$(stuck 0 '(backward|check)' step 3)$last.*$stopped" -- 1 stop forward 3
 fails "stopped in backward" 5 25 "$(stuck 0 '(backward|check)' step 3)$last.*$stopped" -- 1 stop backward 3
 fails "stopped in its first step" 5 30 "$(stuck 0 '(backward|check)' 'first step' 6)$last.*$stopped" -- 1 stop load 1
-fails "stopped in an all-reduce" 5 25 "$(stuck 0 '(backward|check)' step 3).*$stopped" -- 1 stop all_reduce 3
+fails "stopped in an all-reduce" 5 25 "$(stuck 0 '(backward|check)' step 3).*$stopped" -- 1 stop all_reduce 8
 fails "computes for ever in forward" 5 25 "$(stuck 0 '(backward|check)' step 3)${last}not ended" \
   "$(stuck 1 forward step 3)${last}ended" -- 1 loop forward 3
 fails "computes for ever in backward" 5 25 "$(stuck 1 backward step 3)$last" -- 1 loop backward 3
@@ -106,29 +116,34 @@ fails "stopped at the start" 5 30 "$(stuck 0 start '' 6)$last.*$stopped" -- 1 st
 fails "stopped in forward, collectives compared" 5 25 "$(stuck 0 backward step 3)$last.*$stopped" -- 1 stop forward 3 --parallel.check_collectives true
 
 # A run that agrees with itself is not disturbed by comparing.
-fails "nothing, collectives compared" 0 60 -- 1 none forward 1 --parallel.check_collectives true
-[[ ! -s err ]] || wrong "a sound run printed: $(<err)"
+undisturbed() {
+  failing "nothing, collectives compared" 0 60 -- 1 none forward 1 --parallel.check_collectives true
+  [[ ! -s err ]] || wrong "a sound run printed: $(<err)"
+}
+at_once undisturbed
 
 # A job that is stopped as a whole for longer than its deadline goes on when it may.
-rm -rf run
-timeout -k 5 90 "$launch/mpirun" -n 2 "$failing" all stop forward 3 train --config tiny.cfg --data.source tokens \
-  --train.out run >out 2>err </dev/null &
-job=$!
-for ((i = 0; i < 300; i++)); do
-  stopped=0
-  for pid in $(pids); do
-    if grep -q '^State:[[:space:]]*T' "/proc/$pid/status" 2>/dev/null; then stopped=$((stopped + 1)); fi
+goes_on() {
+  local job i pid stopped got=0
+  timeout -k 5 90 "$launch/mpirun" -n 2 "$failing" all stop forward 3 "${train[@]}" >out 2>err </dev/null &
+  job=$!
+  for ((i = 0; i < 300; i++)); do
+    stopped=0
+    for pid in $(pids); do
+      if grep -q '^State:[[:space:]]*T' "/proc/$pid/status" 2>/dev/null; then stopped=$((stopped + 1)); fi
+    done
+    ((stopped < 2)) || break
+    sleep 0.1
   done
-  ((stopped < 2)) || break
-  sleep 0.1
-done
-((stopped == 2)) || wrong "the ranks did not stop: $(<out)"
-sleep 7
-for pid in $(pids); do kill -CONT "$pid"; done
-got=0
-wait "$job" || got=$?
-[[ $got == 0 ]] || wrong "a job that was stopped and goes on: exit code $got, expected 0: $(<err)"
-[[ $(wc -l <run/metrics.jsonl) == 8 ]] || wrong "a job that was stopped and goes on: expected 8 steps"
+  ((stopped == 2)) || wrong "the ranks did not stop: $(<out)"
+  sleep 7
+  for pid in $(pids); do kill -CONT "$pid"; done
+  wait "$job" || got=$?
+  echo "stopped as a whole: code $got"
+  [[ $got == 0 ]] || wrong "a job that was stopped and goes on: exit code $got, expected 0: $(<err)"
+  [[ $(wc -l <run/metrics.jsonl) == 8 ]] || wrong "a job that was stopped and goes on: expected 8 steps"
+}
+at_once goes_on
 
 # launch/run makes one code and one line of what happened, whoever ended the job.
 mkdir -p clone/launch clone/build/release
@@ -143,16 +158,18 @@ chmod +x clone/build/release/mumoe
 # launch/run goes to the folder above its own, whatever a link points to.
 runs() {  # runs NAME CODE TEXT HOW
   local got=0
-  rm -rf run
-  HOW=$4 timeout -k 5 90 clone/launch/run --no-sample --config "$folder/tiny.cfg" --data.source "$folder/tokens" \
-    --train.out "$folder/run" >out 2>err </dev/null || got=$?
+  HOW=$4 timeout -k 5 90 "$folder/clone/launch/run" --no-sample "${train[@]:1:4}" --train.out "$PWD/run" >out 2>err </dev/null || got=$?
   echo "launch/run, $1: code $got: $(tail -n 1 out)"
   [[ $got == "$2" ]] || wrong "launch/run, $1: exit code $got, expected $2: $(<out) $(<err)"
   [[ $(tail -n 1 out) =~ $3 ]] || wrong "launch/run, $1: expected $3, got: $(tail -n 1 out)"
   no_process_left "launch/run, $1"
 }
-runs killed 5 '^launch/run: training: a rank was killed by signal 9 \(SIGKILL\) \(exit 5\)$' "kill backward 3"
-runs stopped 5 '^launch/run: training: communication failure \(exit 5\)$' "stop backward 3"
+at_once runs killed 5 '^launch/run: training: a rank was killed by signal 9 \(SIGKILL\) \(exit 5\)$' "kill backward 3"
+at_once runs stopped 5 '^launch/run: training: communication failure \(exit 5\)$' "stop backward 3"
 
-((failures == 0)) || { echo "$failures failed"; exit 1; }
+wait
+cat case*/log
+failures=$(cat case*/log | grep -c '^FAILED' || true)
+ended=$(cat case*/log | grep -cx 'ended' || true)
+((failures == 0 && ended == cases)) || { echo "$failures failed, $ended of $cases ended"; exit 1; }
 echo "all passed"
