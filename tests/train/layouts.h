@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <string>
@@ -11,19 +10,13 @@
 
 #include "dist/self_communicator.h"
 #include "tests/support/parameters.h"
+#include "tests/support/steps.h"
 #include "tests/train/small_run.h"
 
 // The promise that a run does not depend on its layout: losses, norms and
 // gradients of 20 steps over dp × tp ranks are those of one rank.
 
 namespace mumoe::testing {
-
-/// Steps of a compared run: 20, or fewer where a sanitizer makes them slow
-/// (MUMOE_TEST_STEPS).
-inline std::int64_t compared_steps() {
-  const char* steps = std::getenv("MUMOE_TEST_STEPS");
-  return steps == nullptr ? 20 : std::stoll(steps);
-}
 
 /// Relative bounds.
 struct Agreement {
