@@ -56,7 +56,7 @@ struct NcclContext::State {
   };
 
   // One call of NCCL, or one group of calls, at a time.
-  std::recursive_timed_mutex calls;
+  std::recursive_mutex calls;
   bool grouping = false;           // guarded by `calls`
   std::set<ncclComm_t> collected;  // of the group under way
 
@@ -73,6 +73,19 @@ struct NcclContext::State {
     fail<CommunicationError>(call.what,
                              ": all NCCL communicators were aborted: ",
                              reason);
+  }
+
+  // `calls` for those that only look, or abort; not owned when a thread stays
+  // inside NCCL. In short looks: ThreadSanitizer takes a lock that was waited
+  // for with a limit for none.
+  std::unique_lock<std::recursive_mutex> try_turn() {
+    const auto start = Clock::now();
+    std::unique_lock turn(calls, std::try_to_lock);
+    while (!turn.owns_lock() && Clock::now() - start < kPatience) {
+      std::this_thread::sleep_for(1ms);
+      static_cast<void>(turn.try_lock());
+    }
+    return turn;
   }
 
   // Those that NCCL has made, and their axes; none after an abort.
@@ -119,9 +132,7 @@ struct NcclContext::State {
   void end_all() {
     // A thread inside NCCL has this lock. Should it stay there, only the abort
     // can bring it back.
-    std::unique_lock turn(calls, std::defer_lock);
-    static_cast<void>(turn.try_lock_for(kPatience));
-    if (turn.owns_lock()) turn.unlock();
+    static_cast<void>(try_turn());
     std::vector<Member> ending;
     {
       const std::lock_guard lock(mutex);
@@ -275,8 +286,8 @@ void NcclContext::check(ncclComm_t comm, const NcclCall& call) const {
 }
 
 std::string NcclContext::async_error() const {
-  std::unique_lock turn(state_->calls, std::defer_lock);
-  if (!turn.try_lock_for(kPatience)) return {};
+  const auto turn = state_->try_turn();
+  if (!turn.owns_lock()) return {};
   // Those that are not being closed: that takes the same turn.
   for (const auto& [comm, axis] : state_->open_members()) {
     if (aborted()) return {};

@@ -88,14 +88,19 @@ void queue(ncclComm_t comm, cudaStream_t stream, std::function<void()> body) {
   });
 }
 
-// Starts operations that were called together, at once or after some looks.
+// Starts operations that were called together, at once or, in the order of the
+// calls, when one of their communicators has been looked at often enough.
 ncclResult_t start(const std::vector<Operation>& group) {
   std::vector<std::pair<ncclComm_t, std::vector<Operation>>> exchanges;
   ncclResult_t result = ncclSuccess;
+  const auto held = std::make_shared<std::vector<std::function<void()>>>();
   const auto begin = [&](ncclComm_t comm, std::function<void()> body) {
     if (fake_nccl().polls == 0) return body();
     comm->polls = fake_nccl().polls;
-    comm->held.push_back(std::move(body));
+    held->push_back(std::move(body));
+    comm->held.emplace_back([held] {
+      for (const auto& each : std::exchange(*held, {})) each();
+    });
     result = ncclInProgress;
   };
   for (const Operation& o : group) {
