@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <map>
 #include <memory>
 #include <numbers>
 
@@ -7,17 +8,15 @@
 #include "data/prepare.h"
 #include "data/tokenizer.h"
 #include "dist/flat_buckets.h"
-#include "dist/host_map.h"
 #include "dist/process_mesh.h"
 #include "dist/self_communicator.h"
 #include "launch/commands.h"
 #include "launch/compute.h"
 #include "launch/equal_cpus.h"
-#include "launch/guards.h"
-#include "launch/instruments.h"
 #include "launch/null_run.h"
 #include "launch/options.h"
 #include "launch/plan_choice.h"
+#include "launch/ranks.h"
 #include "launch/run_directory.h"
 #include "launch/start_table.h"
 #include "train/signals.h"
@@ -107,57 +106,6 @@ std::unique_ptr<Communicator> make_local_world(const Options& options,
   return mpi ? nullptr : dist::make_self_communicator(at::kCPU);
 }
 
-/// What moves a run's tensors and watches it, on this rank.
-struct Ranks {
-  Ranks(Options& options, Communicator& world, const Invocation& invocation)
-      : instruments(options, world),
-        local_rank(invocation.mpi ? invocation.mpi->local_rank() : 0),
-        device(choose_device(options, world, gpus_here(local_rank))),
-        carrier(make_data_communicator(options, world, device)),
-        mesh(world,
-             options.parallel.dp,
-             options.parallel.tp,
-             carrier.group.get()),
-        hosts(mesh),
-        alone(options.parallel.backend == BackendChoice::null) {
-    // One rank alone has no others to wait for, or to share a host with.
-    if (alone) {
-      require(!options.parallel.check_collectives,
-              "parallel.check_collectives = yes: parallel.backend = null has "
-              "no other ranks to compare with");
-    } else {
-      if (!options.parallel.tp_across_hosts) hosts.require_tp_within_hosts();
-      guards.emplace(options.parallel, mesh, invocation, backend());
-    }
-    instruments.observe(mesh);
-  }
-
-  /// What the watchdog asks of NCCL, and does to it before the job ends.
-  Guards::Backend backend() const {
-    Guards::Backend found;
-    if (carrier.async_error) found.polls.push_back(carrier.async_error);
-    if (carrier.abort) {
-      found.aborts.emplace_back([abort = carrier.abort] {
-        abort("the watchdog ends the job", std::chrono::seconds(5));
-      });
-    }
-    return found;
-  }
-
-  void say(const std::string& line) const {
-    if (mesh.world().rank() == 0 && !line.empty()) fmt::print("{}\n", line);
-  }
-
-  Instruments instruments;
-  int local_rank;
-  at::Device device;
-  DataCommunicator carrier;
-  dist::ProcessMesh mesh;
-  dist::HostMap hosts;
-  bool alone;
-  std::optional<Guards> guards;
-};
-
 /// The settings that a checkpoint holds: those that a resumed run must share,
 /// and those that it takes over where it has none.
 std::map<std::string, std::string> with_layout(
@@ -179,6 +127,70 @@ std::string describe_plan(const ChosenPlan& chosen,
                      chosen.reason.empty() ? "" : " (" + chosen.reason + ")");
 }
 
+/// What a run settled by measuring, or took over.
+struct Choices {
+  Compute compute;
+  ChosenPlan plan;
+  /// Of checkpoints.
+  std::map<std::string, std::string> settings;
+};
+
+/// Settles what `options` leave open. Throws `InputError` when the run does not
+/// go on from `resumed`.
+Choices settle(Options& options,
+               const Ranks& ranks,
+               const data::PreparedData& prepared,
+               const std::optional<ResumePoint>& resumed,
+               const std::string& unequal_cpus) {
+  Communicator& world = ranks.mesh.world();
+  const Compute compute = choose_compute(options, world, ranks.device);
+  const auto settings = settings_that_matter(options, prepared);
+  if (resumed) {
+    check_resumable(resumed->state.settings, settings, resumed->checkpoint);
+  }
+  options.trainer.peak_flops =
+      measure_peak_flops(compute, options.model.gemm, world);
+  ChosenPlan plan = choose_plan(options,
+                                ranks.mesh,
+                                compute,
+                                options.trainer.peak_flops,
+                                unequal_cpus);
+  return {compute, std::move(plan), with_layout(settings, options)};
+}
+
+/// Makes the run directory and prints the start table. Collective.
+void report_start(const Options& options,
+                  const Ranks& ranks,
+                  const data::PreparedData& prepared,
+                  const dist::ParameterRegistry& registry,
+                  const ChosenPlan& plan) {
+  const dist::ProcessMesh& mesh = ranks.mesh;
+  const auto rows = gather_rows(mesh, ranks.hosts, ranks.device);
+  if (mesh.world().rank() == 0) {
+    prepare_run_directory(options, prepared, mesh, ranks.hosts);
+  }
+  ranks.say(start_table(
+      options,
+      prepared,
+      registry,
+      ranks.alone ? draw_alone(rows[0], mesh.describe()) : draw_mesh(rows)));
+  ranks.say(describe_plan(plan, mesh));
+  if (ranks.alone) {
+    ranks.say(
+        "alone    losses and sums over ranks mean nothing; tok/s and mfu are "
+        "of all ranks, if each took as long and none waited");
+  }
+}
+
+std::string stopped_line(const train::Trainer& trainer,
+                         const Options& options) {
+  return fmt::format("stopped by a signal after step {}; {}",
+                     trainer.state().step,
+                     options.trainer.out.empty()
+                         ? "train.out is empty: nothing was saved"
+                         : "saved: --train.resume goes on");
+}
+
 ExitCode train(Options options,
                Communicator& world,
                const Invocation& invocation) {
@@ -186,7 +198,6 @@ ExitCode train(Options options,
   world.set_deadline(deadline_of(options.parallel));
   Ranks ranks(options, world, invocation);
   dist::ProcessMesh& mesh = ranks.mesh;
-
   const auto resumed = find_resume_point(options);
   const std::string unequal_cpus =
       ranks.device.is_cpu() ? find_unequal_cpus(mesh) : "";
@@ -195,24 +206,14 @@ ExitCode train(Options options,
   const data::PreparedData prepared = open_data(options, mesh);
   const data::TokenFile train_tokens(prepared.train.path);
   const data::TokenFile val_tokens(prepared.val.path);
-  const Compute compute = choose_compute(options, world, ranks.device);
-  const auto settings = settings_that_matter(options, prepared);
-  if (resumed) {
-    check_resumable(resumed->state.settings, settings, resumed->checkpoint);
-  }
-  options.trainer.peak_flops =
-      measure_peak_flops(compute, options.model.gemm, world);
-  const ChosenPlan chosen = choose_plan(options,
-                                        mesh,
-                                        compute,
-                                        options.trainer.peak_flops,
-                                        unequal_cpus);
+  const Choices chosen =
+      settle(options, ranks, prepared, resumed, unequal_cpus);
 
   dist::ParameterRegistry registry(mesh.tp(),
-                                   compute.dtype,
-                                   compute.device,
+                                   chosen.compute.dtype,
+                                   chosen.compute.device,
                                    options.optimizer.decay_vectors);
-  const Sharding sharding{chosen.plan, &mesh.tp()};
+  const Sharding sharding{chosen.plan.plan, &mesh.tp()};
   const model::Gpt2 model(options.model, registry, sharding);
   dist::FlatBuckets buckets(
       registry,
@@ -237,46 +238,25 @@ ExitCode train(Options options,
                             check(step);
                             costs.step_ended();
                           }});
-  trainer.set_settings(with_layout(settings, options));
+  trainer.set_settings(chosen.settings);
   if (resumed) {
     trainer.resume(resumed->checkpoint);
   } else {
     buckets.initialise(options.trainer.seed);
   }
-  const auto rows = gather_rows(mesh, ranks.hosts, compute.device);
-  if (world.rank() == 0) {
-    prepare_run_directory(options, prepared, mesh, ranks.hosts);
-  }
-  ranks.say(start_table(
-      options,
-      prepared,
-      registry,
-      ranks.alone ? draw_alone(rows[0], mesh.describe()) : draw_mesh(rows)));
-  ranks.say(describe_plan(chosen, mesh));
-  if (ranks.alone) {
-    ranks.say(
-        "alone    losses and sums over ranks mean nothing; tok/s and mfu are "
-        "of all ranks, if each took as long and none waited");
-  }
+  report_start(options, ranks, prepared, registry, chosen.plan);
   if (resumed) {
     ranks.say(fmt::format("resumed after step {} from {}",
                           trainer.state().step,
                           resumed->checkpoint.string()));
   }
 
-  const train::Outcome outcome = trainer.run();
+  const bool preempted = trainer.run() == train::Outcome::preempted;
   ranks.say(ranks.instruments.finish());
   if (ranks.alone) ranks.say(costs.report(buckets));
-  if (outcome == train::Outcome::preempted) {
-    ranks.say(fmt::format("stopped by a signal after step {}; {}",
-                          trainer.state().step,
-                          options.trainer.out.empty()
-                              ? "train.out is empty: nothing was saved"
-                              : "saved: --train.resume goes on"));
-    return ExitCode::preempted;
-  }
-  ranks.say(final_line(trainer, prepared, options));
-  return ExitCode::done;
+  ranks.say(preempted ? stopped_line(trainer, options)
+                      : final_line(trainer, prepared, options));
+  return preempted ? ExitCode::preempted : ExitCode::done;
 }
 
 }  // namespace

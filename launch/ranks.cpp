@@ -1,0 +1,55 @@
+#include "launch/ranks.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "base/error.h"
+
+namespace mumoe::launch {
+namespace {
+
+/// What the watchdog asks of NCCL, and does to it before the job ends.
+Guards::Backend backend_of(const DataCommunicator& carrier) {
+  Guards::Backend found;
+  if (carrier.async_error) found.polls.push_back(carrier.async_error);
+  if (carrier.abort) {
+    found.aborts.emplace_back([abort = carrier.abort] {
+      abort("the watchdog ends the job", std::chrono::seconds(5));
+    });
+  }
+  return found;
+}
+
+}  // namespace
+
+Ranks::Ranks(Options& options,
+             dist::Communicator& world,
+             const Invocation& invocation)
+    : instruments(options, world),
+      local_rank(invocation.mpi ? invocation.mpi->local_rank() : 0),
+      device(choose_device(options, world, gpus_here(local_rank))),
+      carrier(make_data_communicator(options, world, device)),
+      mesh(world,
+           options.parallel.dp,
+           options.parallel.tp,
+           carrier.group.get()),
+      hosts(mesh),
+      alone(options.parallel.backend == BackendChoice::null) {
+  // One rank alone has no others to wait for, or to share a host with.
+  if (alone) {
+    require(!options.parallel.check_collectives,
+            "parallel.check_collectives = yes: parallel.backend = null has no "
+            "other ranks to compare with");
+  } else {
+    if (!options.parallel.tp_across_hosts) hosts.require_tp_within_hosts();
+    guards.emplace(options.parallel, mesh, invocation, backend_of(carrier));
+  }
+  instruments.observe(mesh);
+}
+
+void Ranks::say(const std::string& line) const {
+  if (mesh.world().rank() == 0 && !line.empty()) fmt::print("{}\n", line);
+}
+
+}  // namespace mumoe::launch
