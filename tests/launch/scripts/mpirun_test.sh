@@ -7,7 +7,7 @@ mpirun=$(realpath "$(dirname "$0")/../../../launch/mpirun")
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
-unset OMP_NUM_THREADS
+unset OMP_NUM_THREADS "${!MUMOE_@}"  # launch/mpirun passes them on
 failures=0
 # expect NAME CODE STDERR COMMAND...: runs it and compares the exit code and all of stderr; stdout is left in ./out.
 expect() {
