@@ -1,55 +1,34 @@
 #include "dist/device_places.h"
 
-#include <ATen/ATen.h>
-
-#include <array>
-#include <cstring>
 #include <map>
+#include <sstream>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "dist/gather_text.h"
 
 namespace mumoe::dist {
 namespace {
 
-// As it travels: what is longer is cut.
-struct Packed {
-  std::array<char, 64> host;
-  std::array<char, 64> machine;
-  std::array<char, 48> address;
-  std::int64_t device;
-  std::int64_t visible;
-};
-constexpr std::int64_t kWords = sizeof(Packed) / sizeof(std::int64_t);
-static_assert(sizeof(Packed) == kWords * sizeof(std::int64_t));
-
-template <std::size_t kSize>
-void copy(const std::string& text, std::array<char, kSize>& to) {
-  text.copy(to.data(), kSize - 1);
-}
-
 std::vector<DevicePlace> gather(Communicator& control,
                                 const DevicePlace& mine) {
-  Packed packed{};
-  copy(mine.host.name, packed.host);
-  copy(mine.host.machine, packed.machine);
-  copy(mine.address, packed.address);
-  packed.device = mine.device;
-  packed.visible = mine.visible;
-  const at::Tensor own = at::empty({kWords}, at::kLong);
-  std::memcpy(own.data_ptr(), &packed, sizeof(packed));
-  const at::Tensor all = at::empty({control.size() * kWords}, at::kLong);
-  control.all_gather(own, all);
+  // The address last: it may be empty.
+  const std::string text = concat(mine.host.name,
+                                  " ",
+                                  mine.host.machine,
+                                  " ",
+                                  mine.device,
+                                  " ",
+                                  mine.visible,
+                                  " ",
+                                  mine.address);
   std::vector<DevicePlace> places;
-  for (int r = 0; r < control.size(); ++r) {
-    std::memcpy(&packed,
-                all.data_ptr<std::int64_t>() + r * kWords,
-                sizeof(packed));
-    places.push_back({{packed.host.data(), packed.machine.data()},
-                      static_cast<int>(packed.device),
-                      static_cast<int>(packed.visible),
-                      packed.address.data()});
+  for (const std::string& gathered : gather_text(control, text)) {
+    std::istringstream words(gathered);
+    DevicePlace& place = places.emplace_back();
+    words >> place.host.name >> place.host.machine >> place.device >>
+        place.visible >> place.address;
   }
   return places;
 }

@@ -233,15 +233,9 @@ at::Tensor FlatBuckets::gather(const at::Tensor& flat,
 }
 
 void FlatBuckets::scatter(const at::Tensor& whole,
+                          const Bucket& bucket,
                           const BucketEntry& entry,
-                          const at::Tensor& flat) const {
-  view(flat, entry).copy_(registry_.cut(parameter(entry), whole));
-}
-
-void FlatBuckets::scatter_shard(const at::Tensor& whole,
-                                const Bucket& bucket,
-                                const BucketEntry& entry,
-                                const at::Tensor& shard) const {
+                          const at::Tensor& shard) const {
   write_owned(registry_.cut(parameter(entry), whole), bucket, entry, shard);
 }
 

@@ -130,16 +130,12 @@ class FlatBuckets {
   /// `entry`'s part of `flat` as the whole tensor in its global shape.
   /// Collective over tp for a cut parameter.
   at::Tensor gather(const at::Tensor& flat, const BucketEntry& entry) const;
-  /// The reverse: writes this rank's slice of `whole` into `flat`. Throws
+  /// The reverse: writes what this rank owns of `whole` into `shard`. Throws
   /// `InternalError` when the shape is not the parameter's.
   void scatter(const at::Tensor& whole,
+               const Bucket& bucket,
                const BucketEntry& entry,
-               const at::Tensor& flat) const;
-  /// The same into a shard: writes what this rank owns of `whole`.
-  void scatter_shard(const at::Tensor& whole,
-                     const Bucket& bucket,
-                     const BucketEntry& entry,
-                     const at::Tensor& shard) const;
+               const at::Tensor& shard) const;
 
   /// `entry`'s part of `flat` in the shape of this rank's slice.
   at::Tensor view(const at::Tensor& flat, const BucketEntry& entry) const;

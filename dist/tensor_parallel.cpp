@@ -11,54 +11,42 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Autograd keeps integers and tensors: a region travels as two integers.
-void keep(AutogradContext* context, std::int64_t group, bool tokens_cut) {
-  context->saved_data["group"] = group;
-  context->saved_data["tokens_cut"] = tokens_cut;
-}
-
-TensorParallel kept(AutogradContext* context) {
-  auto* group =
-      reinterpret_cast<Communicator*>(context->saved_data["group"].toInt());
-  return {*group, context->saved_data["tokens_cut"].toBool()};
-}
-
-TensorParallel region(std::int64_t group, bool tokens_cut) {
-  return {*reinterpret_cast<Communicator*>(group), tokens_cut};
-}
-
 // An all-reduce would write over a tensor that is another's too.
 at::Tensor sum_of(const TensorParallel& region, const at::Tensor& partial) {
   const at::Tensor whole = partial.contiguous();
   return region.sum(region.tokens_cut() ? whole : whole.clone());
 }
 
-struct Enter : torch::autograd::Function<Enter> {
+enum class Move { enter, leave };
+
+at::Tensor moved(const TensorParallel& region, Move move, const at::Tensor& x) {
+  return move == Move::enter ? region.all_tokens(x.contiguous())
+                             : sum_of(region, x);
+}
+
+// One of the two moves; its gradient is the other's.
+template <Move kMove>
+struct Exchange : torch::autograd::Function<Exchange<kMove>> {
+  // Autograd keeps integers and tensors: a region travels as two integers.
   static at::Tensor forward(AutogradContext* context,
                             const at::Tensor& x,
                             std::int64_t group,
                             bool tokens_cut) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    keep(context, group, tokens_cut);
-    const at::Tensor y = region(group, tokens_cut).all_tokens(x);
+    context->saved_data["group"] = group;
+    context->saved_data["tokens_cut"] = tokens_cut;
+    const at::Tensor y = moved(region(group, tokens_cut), kMove, x);
     return y.is_same(x) ? x.view_as(x) : y;
   }
   static variable_list backward(AutogradContext* context, variable_list grads) {
-    return {sum_of(kept(context), grads[0]), {}, {}};
+    const TensorParallel kept =
+        region(context->saved_data["group"].toInt(),
+               context->saved_data["tokens_cut"].toBool());
+    constexpr Move kDual = kMove == Move::enter ? Move::leave : Move::enter;
+    return {moved(kept, kDual, grads[0]), {}, {}};
   }
-};
-
-struct Leave : torch::autograd::Function<Leave> {
-  static at::Tensor forward(AutogradContext* context,
-                            const at::Tensor& partial,
-                            std::int64_t group,
-                            bool tokens_cut) {
-    at::AutoDispatchBelowADInplaceOrView guard;
-    keep(context, group, tokens_cut);
-    return sum_of(region(group, tokens_cut), partial);
-  }
-  static variable_list backward(AutogradContext* context, variable_list grads) {
-    return {kept(context).all_tokens(grads[0].contiguous()), {}, {}};
+  static TensorParallel region(std::int64_t group, bool tokens_cut) {
+    return {*reinterpret_cast<Communicator*>(group), tokens_cut};
   }
 };
 
@@ -105,14 +93,16 @@ at::Tensor TensorParallel::sum(const at::Tensor& partial) const {
 
 at::Tensor TensorParallel::enter(const at::Tensor& x) const {
   if (size() == 1) return x;
-  return Enter::apply(x, reinterpret_cast<std::int64_t>(group_), tokens_cut_);
+  return Exchange<Move::enter>::apply(x,
+                                      reinterpret_cast<std::int64_t>(group_),
+                                      tokens_cut_);
 }
 
 at::Tensor TensorParallel::leave(const at::Tensor& partial) const {
   if (size() == 1) return partial;
-  return Leave::apply(partial,
-                      reinterpret_cast<std::int64_t>(group_),
-                      tokens_cut_);
+  return Exchange<Move::leave>::apply(partial,
+                                      reinterpret_cast<std::int64_t>(group_),
+                                      tokens_cut_);
 }
 
 void TensorParallel::sum_together(std::vector<at::Tensor*> partial) const {

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
-#include "dist/process_mesh.h"
+#include "dist/communicator.h"
+#include "dist/host_map.h"
 
 namespace mumoe::launch {
 
@@ -10,7 +12,8 @@ namespace mumoe::launch {
 /// instruction sets, of this project's kernels and of the libraries', and as
 /// many threads. Empty if so, else what the first two unlike ranks have: what
 /// both compute from the same numbers may then differ in its last bits.
-/// Collective over `mesh.world()`.
-std::string find_unequal_cpus(const dist::ProcessMesh& mesh);
+/// Collective over `world`, whose ranks are at `places`.
+std::string find_unequal_cpus(dist::Communicator& world,
+                              const std::vector<dist::RankPlace>& places);
 
 }  // namespace mumoe::launch

@@ -215,7 +215,7 @@ std::vector<Key> make_table() {
            {Plan::rank, "rank"}},
           MUMOE_FIELD(parallel.plan)),
       key("parallel.zero",
-          "1: optimizer state cut over dp (ZeRO-1)",
+          "1: optimizer state cut over dp (ZeRO-1); 0: whole on each rank",
           MUMOE_FIELD(parallel.zero)),
       choice<BackendChoice>("parallel.backend",
                             "who moves tensors (auto: nccl on GPUs, else mpi; "

@@ -27,7 +27,7 @@ struct ParallelOptions {
   int dp = 0;  ///< 0: all ranks that tp leaves.
   int tp = 1;
   std::optional<Plan> plan = Plan::sequence;  ///< None: chosen by measuring.
-  int zero = 0;  ///< 1: the optimizer's state is cut over dp.
+  int zero = 1;  ///< Whether the optimizer's state is cut over dp.
   BackendChoice backend = BackendChoice::automatic;
   Wire wire = Wire::fp32;  ///< Of gradients on their way.
   bool tp_across_hosts = false;

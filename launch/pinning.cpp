@@ -166,7 +166,7 @@ void pin_to_cores(dist::Communicator& world) {
   const auto part = std::count(allowed.begin(), mine, *mine);
   const auto parts = std::count(allowed.begin(), allowed.end(), *mine);
   const auto cpus =
-      share_of(allowed_cpus(), static_cast<int>(part), static_cast<int>(parts));
+      share_of(own, static_cast<int>(part), static_cast<int>(parts));
   if (std::getenv("OMP_NUM_THREADS") == nullptr) {
     at::set_num_threads(std::max(1, count_cores(cpus)));
   }

@@ -200,7 +200,9 @@ ExitCode train(Options options,
   dist::ProcessMesh& mesh = ranks.mesh;
   const auto resumed = find_resume_point(options);
   const std::string unequal_cpus =
-      ranks.device.is_cpu() ? find_unequal_cpus(mesh) : "";
+      ranks.device.is_cpu()
+          ? find_unequal_cpus(mesh.world(), ranks.hosts.places())
+          : "";
   require_layout(options, mesh, unequal_cpus);
 
   const data::PreparedData prepared = open_data(options, mesh);

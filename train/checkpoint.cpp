@@ -176,7 +176,7 @@ RunState restore(const fs::path& checkpoint,
         if (prefix == kMaster) {
           buckets.assign(whole, bucket, entry);
         } else {
-          buckets.scatter_shard(whole, bucket, entry, shard);
+          buckets.scatter(whole, bucket, entry, shard);
         }
       }
     }

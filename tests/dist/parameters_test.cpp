@@ -226,7 +226,10 @@ TEST(GradientNorm, CountsCutParametersOverRanksAndReplicatedOnesOnce) {
     for (const Bucket& bucket : buckets.buckets()) {
       for (const BucketEntry& entry : bucket.entries) {
         const Parameter& p = buckets.parameter(entry);
-        buckets.scatter(at::full(p.global_shape, 2.0), entry, bucket.grad);
+        buckets.scatter(at::full(p.global_shape, 2.0),
+                        bucket,
+                        entry,
+                        bucket.grad);
       }
     }
     EXPECT_NEAR(gradient_norm(buckets, mesh), std::sqrt(16 * 4.0), 1e-6);

@@ -137,10 +137,10 @@ inline void assigned_weights_come_back(Communicator& world) {
       for (const Bucket& bucket : f.buckets->buckets()) {
         const at::Tensor shard = at::zeros_like(bucket.master);
         for (const BucketEntry& entry : bucket.entries) {
-          f.buckets->scatter_shard(value_of(f.buckets->parameter(entry)),
-                                   bucket,
-                                   entry,
-                                   shard);
+          f.buckets->scatter(value_of(f.buckets->parameter(entry)),
+                             bucket,
+                             entry,
+                             shard);
         }
         EXPECT_TRUE(at::equal(shard * 2, bucket.master));
       }

@@ -6,10 +6,8 @@ set -euo pipefail
 
 failing=$(realpath "$1") mumoe=$(realpath "$2")
 launch=$(realpath "$(dirname "$0")/../../../launch")
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder"
-export MUMOE_CACHE=$folder/cache OMP_NUM_THREADS=1
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "$(realpath "$0")")/tiny_model.sh" 1 16
 wrong() { echo "FAILED: $*"; }
 cases=0
 # at_once COMMAND...: runs it in a folder of its own, as soon as fewer than three others run. ./log has what it says.
@@ -22,20 +20,7 @@ at_once() {
   (cd "$mine"; "$@"; echo ended) >"$mine/log" 2>&1 </dev/null &
 }
 
-mkdir corpus
-for ((i = 10; i < 32; i++)); do
-  for ((j = 0; j < 12; j++)); do echo "Speech $i, line $j: we hold that $((i * j)) of these truths are plain."; done >corpus/$i.txt
-done
-cat >tiny.cfg <<'CONFIG'
-[model]
-depth = 1
-heads = 2
-width = 16
-context = 16
-experts = 6
-rank = 5
-[data]
-source = corpus
+cat >>tiny.cfg <<'CONFIG'
 [schedule]
 steps = 8
 warmup = 2
@@ -92,20 +77,21 @@ gone() {  # gone SURVIVOR DEAD
 signal='^launch/mpirun: a rank was killed by signal 9 \(SIGKILL\)$'
 fails "killed in forward" 137 20 "$(gone 0 1)" "$signal" -- 1 kill forward 3
 fails "killed in backward" 137 20 "$(gone 0 1)" "$signal" -- 1 kill backward 3
-fails "killed in an all-reduce" 137 20 "$(gone 0 1)" "$signal" -- 1 kill all_reduce 3
+fails "killed in an all-reduce" 137 20 "$(gone 0 1)" "$signal" -- 1 kill all_reduce 3 --parallel.zero 0
+fails "killed in a reduce-scatter" 137 20 "$(gone 0 1)" "$signal" -- 1 kill reduce_scatter 3
 fails "killed in a checkpoint" 137 20 "$(gone 1 0)" "$signal" -- 0 kill checkpoint 1
 
 # Every rank that can print tells its phase and last collective; the others end the job, with their own code.
 stuck() {  # stuck RANK PHASE [STEP] DEADLINE: the start of its line
   echo "^mumoe: rank $1 of 2 \(dp $1/2 tp 0/1\): phase $2 for [0-9.]+ s${3:+, its $3 for [0-9.]+ s}, deadline $4 s; "
 }
-last='last collective (all_reduce|broadcast|barrier) #[0-9]+ (of [0-9.]+ (bytes|KiB|MiB) )?on axis [a-z]+, begun [0-9.]+ s ago, '
+last='last collective [a-z_]+ #[0-9]+ (of [0-9.]+ (bytes|KiB|MiB) )?on axis [a-z]+, begun [0-9.]+ s ago, '
 stopped='; rank 1 is stopped: its process [0-9]+ on this host waits for SIGCONT$'
-fails "stopped in forward" 5 25 "$(stuck 0 '(backward|check)' step 3)$last.*$stopped" -- 1 stop forward 3
-fails "stopped in backward" 5 25 "$(stuck 0 '(backward|check)' step 3)$last.*$stopped" -- 1 stop backward 3
-fails "stopped in its first step" 5 30 "$(stuck 0 '(backward|check)' 'first step' 6)$last.*$stopped" -- 1 stop load 1
-fails "stopped in an all-reduce" 5 25 "$(stuck 0 '(backward|check)' step 3).*$stopped" -- 1 stop all_reduce 8
-fails "computes for ever in forward" 5 25 "$(stuck 0 '(backward|check)' step 3)${last}not ended" \
+fails "stopped in forward" 5 25 "$(stuck 0 '(forward|backward|check)' step 3)$last.*$stopped" -- 1 stop forward 3
+fails "stopped in backward" 5 25 "$(stuck 0 '(forward|backward|check)' step 3)$last.*$stopped" -- 1 stop backward 3
+fails "stopped in its first step" 5 30 "$(stuck 0 '(forward|backward|check)' 'first step' 6)$last.*$stopped" -- 1 stop load 1
+fails "stopped in an all-reduce" 5 25 "$(stuck 0 '(forward|backward|check)' step 3).*$stopped" -- 1 stop all_reduce 8 --parallel.zero 0
+fails "computes for ever in forward" 5 25 "$(stuck 0 '(forward|backward|check)' step 3)${last}not ended" \
   "$(stuck 1 forward step 3)${last}ended" -- 1 loop forward 3
 fails "computes for ever in backward" 5 25 "$(stuck 1 backward step 3)$last" -- 1 loop backward 3
 fails "computes for ever in an evaluation" 5 25 "$(stuck 0 evaluation '' 3)${last}not ended" \
@@ -113,7 +99,7 @@ fails "computes for ever in an evaluation" 5 25 "$(stuck 0 evaluation '' 3)${las
 fails "rank 0 computes for ever in a checkpoint" 5 25 "$(stuck 0 checkpoint '' 3)${last}ended" \
   "$(stuck 1 checkpoint '' 3)${last}not ended" -- 0 loop checkpoint 1
 fails "stopped at the start" 5 30 "$(stuck 0 start '' 6)$last.*$stopped" -- 1 stop start 1
-fails "stopped in forward, collectives compared" 5 25 "$(stuck 0 backward step 3)$last.*$stopped" -- 1 stop forward 3 --parallel.check_collectives true
+fails "stopped in forward, collectives compared" 5 25 "$(stuck 0 '(forward|backward)' step 3)$last.*$stopped" -- 1 stop forward 3 --parallel.check_collectives true
 
 # A run that agrees with itself is not disturbed by comparing.
 undisturbed() {

@@ -5,27 +5,13 @@ set -euo pipefail
 
 mumoe=$(realpath "$1")
 mpirun=$(realpath "$(dirname "$0")/../../../launch/mpirun")
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder"
-export MUMOE_CACHE=$folder/cache OMP_NUM_THREADS=1
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "$(realpath "$0")")/tiny_model.sh" 1 16
 failures=0
 wrong() { echo "$*"; failures=$((failures + 1)); }
 
-mkdir corpus empty
-for ((i = 10; i < 32; i++)); do
-  for ((j = 0; j < 12; j++)); do echo "Speech $i, line $j: we hold that $((i * j)) of these truths are plain."; done >corpus/$i.txt
-done
-cat >tiny.cfg <<'CONFIG'
-[model]
-depth = 1
-heads = 2
-width = 16
-context = 16
-experts = 6
-rank = 5
-[data]
-source = corpus
+mkdir empty
+cat >>tiny.cfg <<'CONFIG'
 [schedule]
 steps = 12
 warmup = 2
@@ -221,9 +207,11 @@ agree tp_auto one 1e-10
 layout dense_one 1 1 --model.mlp dense
 layout dense_tp 1 2 --model.mlp dense
 agree dense_tp dense_one 1e-10
-layout zero 2 2 --parallel.zero 1
-grep -q "^mesh     4 ranks = dp 2 x tp 2, on 1 host$" zero.log || wrong "zero: $(<zero.log)"
-agree zero one 1e-10
+layout both 2 2
+grep -q "^mesh     4 ranks = dp 2 x tp 2, on 1 host$" both.log || wrong "both: $(<both.log)"
+agree both one 1e-10
+layout whole_state 2 2 --parallel.zero 0
+agree whole_state one 1e-10
 if grep -q "^plan " one.log; then wrong "one rank has no plan: $(<one.log)"; fi
 
 # Under sequence, ranks that round in their own ways keep the same bits of what is whole on both.
@@ -234,7 +222,7 @@ layout from_tp 1 2 --train.steps 7
 layout from_tp 2 1 --train.resume
 grep -q "^resumed after step 7 " from_tp.log || wrong "from_tp: $(<from_tp.log)"
 agree from_tp one 1e-10
-layout from_dp 2 1 --train.steps 7 --parallel.zero 1
+layout from_dp 2 1 --train.steps 7
 layout from_dp 1 2 --train.resume --parallel.plan bottleneck
 agree from_dp one 1e-10
 

@@ -1,0 +1,23 @@
+# shellcheck shell=bash
+# source tiny_model.sh DEPTH WIDTH: goes to a folder of the test's own, which ends with it, with a corpus and the first
+# sections of tiny.cfg. Nothing is prepared or cached outside.
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder" || exit 1
+export MUMOE_CACHE=$folder/cache OMP_NUM_THREADS=1
+
+mkdir corpus
+for ((i = 10; i < 32; i++)); do
+  for ((j = 0; j < 12; j++)); do echo "Speech $i, line $j: we hold that $((i * j)) of these truths are plain."; done >corpus/$i.txt
+done
+cat >tiny.cfg <<CONFIG
+[model]
+depth = $1
+heads = 2
+width = $2
+context = 16
+experts = 6
+rank = 5
+[data]
+source = corpus
+CONFIG
