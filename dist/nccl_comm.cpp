@@ -81,6 +81,7 @@ NcclComm::NcclComm(std::shared_ptr<NcclContext> context,
                    std::string axis,
                    const NcclCall& call)
     : context_(std::move(context)),
+      stream_(context_->make_stream(call)),
       rank_(rank),
       size_(size),
       axis_(std::move(axis)) {
@@ -102,7 +103,10 @@ NcclComm::NcclComm(std::shared_ptr<NcclContext> context,
                    ncclComm* comm,
                    std::string axis,
                    const NcclCall& call)
-    : context_(std::move(context)), comm_(comm), axis_(std::move(axis)) {
+    : context_(std::move(context)),
+      stream_(context_->make_stream(call)),
+      comm_(comm),
+      axis_(std::move(axis)) {
   MUMOE_NCCL_RUN(ncclCommUserRank(comm_, &rank_), call);
   MUMOE_NCCL_RUN(ncclCommCount(comm_, &size_), call);
 }
@@ -147,7 +151,6 @@ void NcclComm::all_reduce(const void* in,
                           std::size_t count,
                           NcclType type,
                           ReduceOp op,
-                          cudaStream_t stream,
                           const NcclCall& call) {
   MUMOE_NCCL_RUN(ncclAllReduce(in,
                                out,
@@ -155,7 +158,7 @@ void NcclComm::all_reduce(const void* in,
                                nccl_type(type),
                                nccl_op(op),
                                comm_,
-                               stream),
+                               stream_),
                  call);
 }
 
@@ -163,9 +166,8 @@ void NcclComm::all_gather(const void* in,
                           void* out,
                           std::size_t count,
                           NcclType type,
-                          cudaStream_t stream,
                           const NcclCall& call) {
-  MUMOE_NCCL_RUN(ncclAllGather(in, out, count, nccl_type(type), comm_, stream),
+  MUMOE_NCCL_RUN(ncclAllGather(in, out, count, nccl_type(type), comm_, stream_),
                  call);
 }
 
@@ -174,7 +176,6 @@ void NcclComm::reduce_scatter(const void* in,
                               std::size_t count,
                               NcclType type,
                               ReduceOp op,
-                              cudaStream_t stream,
                               const NcclCall& call) {
   MUMOE_NCCL_RUN(ncclReduceScatter(in,
                                    out,
@@ -182,7 +183,7 @@ void NcclComm::reduce_scatter(const void* in,
                                    nccl_type(type),
                                    nccl_op(op),
                                    comm_,
-                                   stream),
+                                   stream_),
                  call);
 }
 
@@ -190,7 +191,6 @@ void NcclComm::all_to_all(const void* in,
                           void* out,
                           std::size_t count,
                           NcclType type,
-                          cudaStream_t stream,
                           const NcclCall& call) {
   const std::size_t bytes = count * size_of(type);
   const auto* from = static_cast<const std::byte*>(in);
@@ -199,10 +199,11 @@ void NcclComm::all_to_all(const void* in,
       [&] {
         for (int r = 0; r < size_; ++r, from += bytes, to += bytes) {
           MUMOE_NCCL_RUN(
-              ncclSend(from, count, nccl_type(type), r, comm_, stream),
+              ncclSend(from, count, nccl_type(type), r, comm_, stream_),
               call);
-          MUMOE_NCCL_RUN(ncclRecv(to, count, nccl_type(type), r, comm_, stream),
-                         call);
+          MUMOE_NCCL_RUN(
+              ncclRecv(to, count, nccl_type(type), r, comm_, stream_),
+              call);
         }
       },
       call);
@@ -212,15 +213,14 @@ void NcclComm::broadcast(void* data,
                          std::size_t count,
                          NcclType type,
                          int root,
-                         cudaStream_t stream,
                          const NcclCall& call) {
   MUMOE_NCCL_RUN(
-      ncclBroadcast(data, data, count, nccl_type(type), root, comm_, stream),
+      ncclBroadcast(data, data, count, nccl_type(type), root, comm_, stream_),
       call);
 }
 
-void NcclComm::barrier(void* word, cudaStream_t stream, const NcclCall& call) {
-  all_reduce(word, word, 1, NcclType::int64, ReduceOp::sum, stream, call);
+void NcclComm::barrier(void* word, const NcclCall& call) {
+  all_reduce(word, word, 1, NcclType::int64, ReduceOp::sum, call);
 }
 
 void NcclComm::check(const NcclCall& call) const {

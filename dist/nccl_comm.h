@@ -29,12 +29,12 @@ struct NcclCall {
 };
 
 /// One rank's end of a group of GPUs, without tensors: pointers to memory of
-/// the device, counts in elements, and a stream. An operation is queued on the
-/// stream and runs there; nothing blocks the host but making and splitting a
-/// group and, in the first operations of a group, opening connections.
+/// the device, counts in elements. An operation is queued on the group's stream
+/// and runs there; nothing blocks the host but making and splitting a group
+/// and, in the first operations of a group, opening connections.
 ///
 /// Collective contract: that of `Communicator`. All communicators of a process
-/// share a context and should use its stream.
+/// share a context.
 ///
 /// Thread safety: full, but the order of operations is the callers' affair.
 /// Errors: `CommunicationError` with whose call it was, the expression, and
@@ -70,6 +70,8 @@ class NcclComm {
   int rank() const { return rank_; }
   int size() const { return size_; }
   const std::shared_ptr<NcclContext>& context() const { return context_; }
+  /// Where its operations run, in the order of their calls.
+  cudaStream_t stream() const { return stream_; }
 
   /// `out` [count] becomes the reduction of all ranks' `in`; they may be one.
   void all_reduce(const void* in,
@@ -77,14 +79,12 @@ class NcclComm {
                   std::size_t count,
                   NcclType type,
                   ReduceOp op,
-                  cudaStream_t stream,
                   const NcclCall& call);
   /// `out` [size · count] becomes all ranks' `in` [count], in rank order.
   void all_gather(const void* in,
                   void* out,
                   std::size_t count,
                   NcclType type,
-                  cudaStream_t stream,
                   const NcclCall& call);
   /// `out` [count] becomes this rank's part of the reduction of all ranks'
   /// `in` [size · count].
@@ -93,25 +93,22 @@ class NcclComm {
                       std::size_t count,
                       NcclType type,
                       ReduceOp op,
-                      cudaStream_t stream,
                       const NcclCall& call);
   /// Part r of `out` [size · count] becomes part `rank` of rank r's `in`.
   void all_to_all(const void* in,
                   void* out,
                   std::size_t count,
                   NcclType type,
-                  cudaStream_t stream,
                   const NcclCall& call);
   /// Every rank's `data` [count] becomes that of rank `root`.
   void broadcast(void* data,
                  std::size_t count,
                  NcclType type,
                  int root,
-                 cudaStream_t stream,
                  const NcclCall& call);
-  /// Ends on the stream when all ranks have queued it. `word`: 8 bytes of the
+  /// Ends when all ranks have queued it. `word`: 8 bytes of the
   /// device, of no meaning.
-  void barrier(void* word, cudaStream_t stream, const NcclCall& call);
+  void barrier(void* word, const NcclCall& call);
 
   /// Throws when the group has failed by itself or was aborted.
   void check(const NcclCall& call) const;
@@ -123,6 +120,7 @@ class NcclComm {
            const NcclCall& call);
 
   std::shared_ptr<NcclContext> context_;
+  cudaStream_t stream_ = nullptr;
   ncclComm* comm_ = nullptr;
   int rank_ = 0;
   int size_ = 1;

@@ -66,16 +66,14 @@ class NcclCommunicator final : public Communicator {
 
   Work do_all_gather(const at::Tensor& shard,
                      const at::Tensor& whole) override {
-    return Work(start(Op::all_gather,
-                      {shard, whole},
-                      [&](cudaStream_t stream, const NcclCall& call) {
-                        comm_->all_gather(shard.data_ptr(),
-                                          whole.data_ptr(),
-                                          elements(shard),
-                                          nccl_type(shard),
-                                          stream,
-                                          call);
-                      }));
+    return Work(
+        start(Op::all_gather, {shard, whole}, [&](const NcclCall& call) {
+          comm_->all_gather(shard.data_ptr(),
+                            whole.data_ptr(),
+                            elements(shard),
+                            nccl_type(shard),
+                            call);
+        }));
   }
 
   Work do_reduce_scatter(const at::Tensor& whole,
@@ -104,14 +102,13 @@ class NcclCommunicator final : public Communicator {
         at::empty({size(), shard.numel()}, whole.options());
     return Work(start(Op::reduce_scatter,
                       {whole, shard, parts},
-                      [&](cudaStream_t stream, const NcclCall& call) {
+                      [&](const NcclCall& call) {
                         comm_->all_to_all(whole.data_ptr(),
                                           parts.data_ptr(),
                                           elements(shard),
                                           NcclType::bf16,
-                                          stream,
                                           call);
-                        const StreamScope scope(device_, stream);
+                        const StreamScope scope(device_, comm_->stream());
                         at::Tensor sum = at::sum(parts, {0}, false, at::kFloat);
                         if (op == ReduceOp::avg) sum.div_(size());
                         at::Tensor(shard).copy_(sum.view_as(shard));
@@ -119,39 +116,31 @@ class NcclCommunicator final : public Communicator {
   }
 
   Work do_all_to_all(const at::Tensor& in, const at::Tensor& out) override {
-    return Work(start(Op::all_to_all,
-                      {in, out},
-                      [&](cudaStream_t stream, const NcclCall& call) {
-                        comm_->all_to_all(in.data_ptr(),
-                                          out.data_ptr(),
-                                          elements(in) / size(),
-                                          nccl_type(in),
-                                          stream,
-                                          call);
-                      }));
+    return Work(start(Op::all_to_all, {in, out}, [&](const NcclCall& call) {
+      comm_->all_to_all(in.data_ptr(),
+                        out.data_ptr(),
+                        elements(in) / size(),
+                        nccl_type(in),
+                        call);
+    }));
   }
 
   Work do_broadcast(const at::Tensor& tensor, int root) override {
-    return Work(start(Op::broadcast,
-                      {tensor},
-                      [&](cudaStream_t stream, const NcclCall& call) {
-                        comm_->broadcast(tensor.data_ptr(),
-                                         elements(tensor),
-                                         nccl_type(tensor),
-                                         root,
-                                         stream,
-                                         call);
-                      }));
+    return Work(start(Op::broadcast, {tensor}, [&](const NcclCall& call) {
+      comm_->broadcast(tensor.data_ptr(),
+                       elements(tensor),
+                       nccl_type(tensor),
+                       root,
+                       call);
+    }));
   }
 
   Work do_barrier() override {
     const at::Tensor word = at::zeros({1}, on_device(at::kLong));
     return Work(std::make_shared<NcclBarrier>(
-        start(Op::barrier,
-              {word},
-              [&](cudaStream_t stream, const NcclCall& call) {
-                comm_->barrier(word.data_ptr(), stream, call);
-              })));
+        start(Op::barrier, {word}, [&](const NcclCall& call) {
+          comm_->barrier(word.data_ptr(), call);
+        })));
   }
 
   std::unique_ptr<Communicator> do_split(int color,
@@ -161,7 +150,7 @@ class NcclCommunicator final : public Communicator {
   /// The (color, key) of every rank, on the CPU [size, 2].
   at::Tensor gather_choices(int color, int key, const NcclCall& call);
 
-  // `run(in, out, count, type, op, stream, call)` reduces `in` to `out`.
+  // `run(in, out, count, type, op, call)` reduces `in` to `out`.
   template <class Run>
   Work reduce(Op kind,
               ReduceOp op,
@@ -172,32 +161,27 @@ class NcclCommunicator final : public Communicator {
     const auto queue = [&](const at::Tensor& from,
                            const at::Tensor& to,
                            ReduceOp by,
-                           cudaStream_t stream,
                            const NcclCall& call) {
-      run(from.data_ptr(), to.data_ptr(), elements(to), type, by, stream, call);
+      run(from.data_ptr(), to.data_ptr(), elements(to), type, by, call);
     };
     if (op == ReduceOp::sum || op == ReduceOp::avg || type == NcclType::int64) {
-      return Work(start(kind,
-                        {in, out},
-                        [&](cudaStream_t stream, const NcclCall& call) {
-                          queue(in, out, op, stream, call);
-                        }));
+      return Work(start(kind, {in, out}, [&](const NcclCall& call) {
+        queue(in, out, op, call);
+      }));
     }
     const at::NoGradGuard no_grad;
     const at::Tensor nans = nan_places(in);
     const at::Tensor sum = in.is_same(out) ? nans : at::empty_like(out);
-    return Work(start(kind,
-                      {in, out, nans, sum},
-                      [&](cudaStream_t stream, const NcclCall& call) {
-                        comm_->context()->group(
-                            [&] {
-                              queue(in, out, op, stream, call);
-                              queue(nans, sum, ReduceOp::sum, stream, call);
-                            },
-                            call);
-                        const StreamScope scope(device_, stream);
-                        at::Tensor(out).add_(sum.view_as(out));
-                      }));
+    return Work(start(kind, {in, out, nans, sum}, [&](const NcclCall& call) {
+      comm_->context()->group(
+          [&] {
+            queue(in, out, op, call);
+            queue(nans, sum, ReduceOp::sum, call);
+          },
+          call);
+      const StreamScope scope(device_, comm_->stream());
+      at::Tensor(out).add_(sum.view_as(out));
+    }));
   }
 
   std::shared_ptr<NcclWork> start(Op op,
@@ -259,18 +243,9 @@ at::Tensor NcclCommunicator::gather_choices(int color,
       at::tensor({std::int64_t{color}, std::int64_t{key}}, at::kLong)
           .to(device_);
   const at::Tensor all = at::empty({size(), 2}, on_device(at::kLong));
-  NcclWork work(comm_,
-                call,
-                device_,
-                {own, all},
-                [&](cudaStream_t stream, const NcclCall& of) {
-                  comm_->all_gather(own.data_ptr(),
-                                    all.data_ptr(),
-                                    2,
-                                    NcclType::int64,
-                                    stream,
-                                    of);
-                });
+  NcclWork work(comm_, call, device_, {own, all}, [&](const NcclCall& of) {
+    comm_->all_gather(own.data_ptr(), all.data_ptr(), 2, NcclType::int64, of);
+  });
   work.finish();
   return all.to(at::kCPU);
 }

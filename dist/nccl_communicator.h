@@ -35,12 +35,13 @@ struct NcclWorld {
 /// deadline and phase, and is used here alone. Throws `InputError` on all ranks
 /// when one has no GPU of its own or, in a build without CUDA, at once.
 ///
-/// Operations run on one stream of the backend, for all its groups, after what
-/// the current stream held when they were called. `Work::wait` lets the current
-/// stream wait and never blocks the host, so that it cannot see a deadline pass
-/// on the GPU: a watchdog does. It throws when NCCL has reported an error or
-/// was aborted. What blocks the host, until the deadline: `barrier`, `split`,
-/// and the first operations of a group, which open its connections.
+/// Operations run on a stream of their group, after what the current stream
+/// held when they were called, and start in the order of the calls.
+/// `Work::wait` lets the current stream wait and never blocks the host, so that
+/// it cannot see a deadline pass on the GPU: a watchdog does. It throws when
+/// NCCL has reported an error or was aborted. What blocks the host, until the
+/// deadline: `barrier`, `split`, and the first operations of a group, which
+/// open its connections.
 ///
 /// min and max of floating-point tensors take twice the bytes: NCCL's lose
 /// NaNs, whose places travel beside. reduce_scatter adds bf16 in fp32 and

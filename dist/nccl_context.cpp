@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <cstdlib>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -22,6 +23,32 @@ constexpr auto kPatience = 200ms;
 
 bool well(ncclResult_t result) {
   return result == ncclSuccess || result == ncclInProgress;
+}
+
+// NCCL reads it once, before its first operation.
+constexpr const char* kOrder = "NCCL_LAUNCH_ORDER_IMPLICIT";
+// Before `main`: no other thread may read the environment meanwhile.
+const bool kOrderGiven = ::setenv(kOrder, "1", /*overwrite=*/0) == 0;
+
+void require_order(const NcclCall& call) {
+  constexpr int kFirst = 22600;  // the version that knows it
+  int version = 0;
+  const ncclResult_t result = ncclGetVersion(&version);
+  if (result != ncclSuccess) {
+    fail_nccl(result, nullptr, "ncclGetVersion", call);
+  }
+  require(version >= kFirst,
+          "NCCL ",
+          version / 10000,
+          ".",
+          version / 100 % 100,
+          ": expected 2.26 or later");
+  const char* value = std::getenv(kOrder);
+  require(kOrderGiven && value != nullptr && value == std::string_view("1"),
+          kOrder,
+          "=",
+          value == nullptr ? "" : value,
+          ": expected 1, else operations of several groups may deadlock");
 }
 
 // NCCL's two texts for `result`, on one line.
@@ -150,10 +177,11 @@ struct NcclContext::State {
 };
 
 NcclContext::NcclContext(int device, Limits limits)
-    : device_(device),
-      limits_(limits),
-      stream_(device, concat("start of NCCL, GPU ", device)),
-      state_(std::make_shared<State>()) {}
+    : device_(device), limits_(limits), state_(std::make_shared<State>()) {
+  const NcclCall call{concat("start of NCCL, GPU ", device)};
+  require_order(call);
+  const CudaDeviceGuard guard(device, call.what);
+}
 
 NcclContext::~NcclContext() {
   bool left = false;  // by a constructor that threw
@@ -162,6 +190,11 @@ NcclContext::~NcclContext() {
     left = !state_->members.empty();
   }
   if (left) abort("the end of NCCL on this rank", limits_.abort);
+}
+
+cudaStream_t NcclContext::make_stream(const NcclCall& call) {
+  const std::lock_guard lock(streams_mutex_);
+  return streams_.emplace_back(device_, call.what).get();
 }
 
 ncclComm_t NcclContext::open(

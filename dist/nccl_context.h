@@ -3,8 +3,10 @@
 #include <nccl.h>
 
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -20,13 +22,16 @@ namespace mumoe::dist {
                             std::string_view expression,
                             const NcclCall& call);
 
-/// What all NCCL communicators of one process share: a GPU, a stream, the lock
-/// under which NCCL is called, and their end.
+/// What all NCCL communicators of one process share: a GPU, the lock under
+/// which NCCL is called, the order in which it starts operations, and their
+/// end.
 ///
-/// All operations of all communicators go to the one stream. Two communicators
-/// whose operations a GPU may start in either order can deadlock: each holds
-/// the place that the other needs to run on some rank. In one stream, they run
-/// in the order of their calls, which is the same on all ranks.
+/// Each communicator has a stream, so that what the blocks of a model exchange
+/// over tp does not queue behind buckets of gradients on their way over dp. Two
+/// communicators whose operations a GPU may start in either order can deadlock:
+/// each holds the place that the other needs to run on some rank. NCCL is told
+/// (NCCL_LAUNCH_ORDER_IMPLICIT = 1) to start them in the order of their calls,
+/// which is the same on all ranks.
 ///
 /// Communicators are non-blocking: a call returns at once, and `run` looks
 /// until NCCL has done with it or the deadline has passed. No call of NCCL
@@ -43,7 +48,9 @@ class NcclContext {
     std::chrono::milliseconds abort{10'000};
   };
 
-  /// Errors: `CommunicationError` when `device` cannot be used.
+  /// Errors: `InputError` when the environment wants another order of starts,
+  /// or NCCL is too old for it (before 2.26);
+  /// `CommunicationError` when `device` cannot be used.
   explicit NcclContext(int device) : NcclContext(device, Limits()) {}
   NcclContext(int device, Limits limits);
   ~NcclContext();
@@ -51,9 +58,11 @@ class NcclContext {
   NcclContext& operator=(const NcclContext&) = delete;
 
   int device() const { return device_; }
-  cudaStream_t stream() const { return stream_.get(); }
   const Limits& limits() const { return limits_; }
 
+  /// A new stream of the device. It lasts as long as the context: tensors that
+  /// were used on it may outlive their communicator.
+  cudaStream_t make_stream(const NcclCall& call);
   /// Makes a communicator: `start` asks NCCL for it, and this waits until it
   /// is ready, and before it `parent` (null: none). When that fails or takes
   /// too long, it aborts all. Null when NCCL makes none for this rank.
@@ -99,7 +108,8 @@ class NcclContext {
 
   int device_;
   Limits limits_;
-  CudaStream stream_;
+  std::mutex streams_mutex_;
+  std::deque<CudaStream> streams_;  // none moves when another comes
   std::shared_ptr<State> state_;
 };
 

@@ -22,12 +22,12 @@ NcclWork::NcclWork(std::shared_ptr<NcclComm> comm,
       tensors_(std::move(tensors)),
       from_(current_stream(device)) {
   const CudaDeviceGuard guard(comm_->context()->device(), call_.what);
-  const cudaStream_t stream = comm_->context()->stream();
+  const cudaStream_t stream = comm_->stream();
   CudaEvent begin(comm_->context()->device(), call_.what);
   begin.record(from_, call_.what);
   begin.let_wait(stream, call_.what);
   try {
-    operation(stream, call_);
+    operation(call_);
     end_.record(stream, call_.what);
   } catch (...) {  // the operation, or a part of it, may be in the stream
     leave_tensors();
@@ -43,7 +43,7 @@ NcclWork::~NcclWork() {
 // from, must outlast the operation: the allocator then sees to that.
 void NcclWork::leave_tensors() const {
   for (const at::Tensor& tensor : tensors_) {
-    record_stream(tensor, comm_->context()->stream());
+    record_stream(tensor, comm_->stream());
   }
 }
 

@@ -12,11 +12,11 @@
 
 namespace mumoe::dist {
 
-/// One operation on the communication stream, and the tensors it uses.
+/// One operation on its group's stream, and the tensors it uses.
 class NcclWork final : public Work::State {
  public:
-  /// What queues the operation on a stream.
-  using Operation = std::function<void(cudaStream_t, const NcclCall&)>;
+  /// What queues the operation on the group's stream.
+  using Operation = std::function<void(const NcclCall&)>;
 
   /// Starts it: it runs after what `device`'s current stream now holds.
   NcclWork(std::shared_ptr<NcclComm> comm,

@@ -3,11 +3,13 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <future>
 #include <thread>
 
 #include "tests/dist/communicator_suite.h"
 #include "tests/dist/nccl_rig.h"
+#include "tests/support/errors.h"
 
 namespace mumoe::dist {
 namespace {
@@ -27,7 +29,7 @@ class Nccl : public OverFakes {
 
   /// What was queued on any rank has run.
   static void synchronize(const NcclComm& comm) {
-    fakes::synchronize(comm.context()->stream());
+    fakes::synchronize(comm.stream());
     testing::mpi_world().barrier();
   }
 
@@ -43,7 +45,6 @@ class Nccl : public OverFakes {
                     8,
                     NcclType::fp32,
                     ReduceOp::sum,
-                    comm.context()->stream(),
                     call_);
   }
 };
@@ -55,13 +56,7 @@ void Nccl::check_reductions(NcclComm& comm,
   for (const auto op : suite::kReductions) {
     const auto in = suite::values(kCount, comm.rank()).to(dtype);
     const auto out = at::full({kCount}, -9, dtype);
-    comm.all_reduce(in.data_ptr(),
-                    out.data_ptr(),
-                    kCount,
-                    type,
-                    op,
-                    context_->stream(),
-                    call_);
+    comm.all_reduce(in.data_ptr(), out.data_ptr(), kCount, type, op, call_);
     const auto whole =
         suite::values(comm.size() * kCount, comm.rank()).to(dtype);
     const auto shard = at::full({kCount}, -9, dtype);
@@ -70,7 +65,6 @@ void Nccl::check_reductions(NcclComm& comm,
                         kCount,
                         type,
                         op,
-                        context_->stream(),
                         call_);
     synchronize(comm);
     suite::expect_equal(out,
@@ -86,19 +80,18 @@ void Nccl::check_reductions(NcclComm& comm,
 void Nccl::check_moves(NcclComm& comm, NcclType type, at::ScalarType dtype) {
   constexpr std::int64_t kCount = 31;
   const int n = comm.size();
-  const cudaStream_t stream = context_->stream();
   const auto own = suite::values(kCount, comm.rank()).to(dtype);
   const auto all = at::full({n * kCount}, -9, dtype);
-  comm.all_gather(own.data_ptr(), all.data_ptr(), kCount, type, stream, call_);
+  comm.all_gather(own.data_ptr(), all.data_ptr(), kCount, type, call_);
   std::vector<at::Tensor> sent, expected;
   for (int r = 0; r < n; ++r) {
     sent.push_back(suite::values(kCount, comm.rank() + 2 * r).to(dtype));
     expected.push_back(suite::values(kCount, r + 2 * comm.rank()).to(dtype));
   }
   const auto in = at::cat(sent), out = at::full({n * kCount}, -9, dtype);
-  comm.all_to_all(in.data_ptr(), out.data_ptr(), kCount, type, stream, call_);
+  comm.all_to_all(in.data_ptr(), out.data_ptr(), kCount, type, call_);
   const auto last = own.clone();
-  comm.broadcast(last.data_ptr(), kCount, type, n - 1, stream, call_);
+  comm.broadcast(last.data_ptr(), kCount, type, n - 1, call_);
   synchronize(comm);
   for (int r = 0; r < n; ++r) {
     suite::expect_equal(all.narrow(0, r * kCount, kCount),
@@ -132,20 +125,50 @@ TEST_F(Nccl, EveryOperationStartedLate) {
 TEST_F(Nccl, OperationsWaitInTheStream) {
   const auto comm = make_comm(context_);
   std::promise<void> gate;
-  fakes::push(context_->stream(),
+  fakes::push(comm->stream(),
               [open = gate.get_future().share()] { open.wait(); });
   at::Tensor word = at::zeros({1}, at::kLong);
   sum(*comm);
-  comm->barrier(word.data_ptr(), context_->stream(), call_);
+  comm->barrier(word.data_ptr(), call_);
   CudaEvent end(context_->device(), "test");
   EXPECT_TRUE(end.reached("test"));  // never recorded
-  end.record(context_->stream(), "test");
+  end.record(comm->stream(), "test");
   EXPECT_FALSE(end.reached("test"));
   EXPECT_EQ(data_[7].item<float>(), 1);
   gate.set_value();
   synchronize(*comm);
   EXPECT_TRUE(end.reached("test"));
   EXPECT_EQ(data_[7].item<float>(), size());
+}
+
+// What one group waits for, or moves, does not hold up another.
+TEST_F(Nccl, GroupsDoNotWaitForEachOther) {
+  const auto dp = make_comm(context_);
+  const auto tp = dp->split(0, rank(), "tp", call_);
+  std::promise<void> gate;
+  fakes::push(dp->stream(),
+              [open = gate.get_future().share()] { open.wait(); });
+  at::Tensor bucket = at::ones({1}, at::kLong);
+  dp->barrier(bucket.data_ptr(), call_);
+  sum(*tp);
+  synchronize(*tp);
+  EXPECT_EQ(data_[0].item<float>(), size());
+  EXPECT_EQ(bucket.item<std::int64_t>(), 1);
+  gate.set_value();
+  synchronize(*dp);
+  EXPECT_EQ(bucket.item<std::int64_t>(), size());
+}
+
+TEST_F(Nccl, StartsInTheOrderOfCalls) {
+  constexpr const char* kName = "NCCL_LAUNCH_ORDER_IMPLICIT";
+  EXPECT_STREQ(std::getenv(kName), "1");
+  ::setenv(kName, "0", 1);
+  testing::expect_input_error([] { NcclContext context(0); },
+                              {"NCCL_LAUNCH_ORDER_IMPLICIT=0: expected 1"});
+  ::setenv(kName, "1", 1);
+  fakes::fake_nccl().version = 22512;
+  testing::expect_input_error([] { NcclContext context(0); },
+                              {"NCCL 2.25: expected 2.26 or later"});
 }
 
 TEST_F(Nccl, AGroupOfTwoCommunicators) {
@@ -164,12 +187,12 @@ TEST_F(Nccl, AGroupOfTwoCommunicators) {
                          1,
                          NcclType::int64,
                          size() - 1,
-                         context_->stream(),
                          call_);
           sum(*one);
         },
         call_);
     synchronize(*one);
+    synchronize(*two);
     EXPECT_EQ(data_[0].item<float>(), size() * size());
     EXPECT_EQ(word.item<std::int64_t>(), size() - 1);
     EXPECT_EQ(fakes::fake_nccl().log(),
@@ -228,19 +251,18 @@ TEST_F(Nccl, ARefusedOperationIsNamed) {
   const NcclCall call{"rank 1 of 4 (axis dp), all_to_all #17", 60s};
   auto& nccl = fakes::fake_nccl();
   void* data = data_.data_ptr();
-  const cudaStream_t stream = context_->stream();
   const auto type = NcclType::fp32;
   const auto run = [&](const std::string& name) {
     if (name == "ncclAllReduce") {
-      comm->all_reduce(data, data, 1, type, ReduceOp::min, stream, call);
+      comm->all_reduce(data, data, 1, type, ReduceOp::min, call);
     } else if (name == "ncclAllGather") {
-      comm->all_gather(data, data, 0, type, stream, call);
+      comm->all_gather(data, data, 0, type, call);
     } else if (name == "ncclReduceScatter") {
-      comm->reduce_scatter(data, data, 0, type, ReduceOp::avg, stream, call);
+      comm->reduce_scatter(data, data, 0, type, ReduceOp::avg, call);
     } else if (name == "ncclBroadcast") {
-      comm->broadcast(data, 1, type, 0, stream, call);
+      comm->broadcast(data, 1, type, 0, call);
     } else {
-      comm->all_to_all(data, data, 1, type, stream, call);
+      comm->all_to_all(data, data, 1, type, call);
     }
   };
   for (const std::string name : {"ncclAllReduce",
@@ -424,6 +446,7 @@ TEST_F(Nccl, AbortingOneAloneHangs) {
       std::this_thread::sleep_for(1ms);
     }
   }
+  const cudaStream_t stream = context_->make_stream(call_);
   fakes::fake_nccl().stuck_operation = 1;
   ncclAllReduce(data_.data_ptr(),
                 data_.data_ptr(),
@@ -431,7 +454,7 @@ TEST_F(Nccl, AbortingOneAloneHangs) {
                 ncclFloat32,
                 ncclSum,
                 comms[0],
-                context_->stream());
+                stream);
   auto alone = std::async([&] { ncclCommAbort(comms[1]); });
   EXPECT_EQ(alone.wait_for(300ms), std::future_status::timeout);
   ncclCommAbort(comms[0]);
@@ -532,18 +555,18 @@ TEST_F(Nccl, DevicesAreCountedAndNamed) {
 
 TEST_F(Nccl, AFailureOfCudaIsNamed) {
   auto& cuda = fakes::fake_cuda();
-  for (const std::string name :
-       {"cudaGetDevice", "cudaStreamCreateWithFlags"}) {
-    cuda.failing = name;
-    expect_communication_error(
-        [] { NcclContext context(0); },
-        {"start of NCCL, GPU 0: " + name, "cudaErrorOfTheFake, CUDA's text"});
-  }
+  cuda.failing = "cudaGetDevice";
+  expect_communication_error([] { NcclContext context(0); },
+                             {"start of NCCL, GPU 0: cudaGetDevice",
+                              "cudaErrorOfTheFake, CUDA's text"});
+  cuda.failing = "cudaStreamCreateWithFlags";
+  expect_communication_error([&] { make_comm(context_); },
+                             {"start of the test: cudaStreamCreateWithFlags"});
   cuda = {};
   expect_communication_error([] { NcclContext context(9); },
                              {"GPU 9: cudaSetDevice(device)"});
   CudaEvent event(0, "test");
-  const cudaStream_t stream = context_->stream();
+  const cudaStream_t stream = context_->make_stream(call_);
   for (const std::string name :
        {"cudaEventRecord", "cudaStreamWaitEvent", "cudaEventQuery"}) {
     cuda.failing = name;

@@ -195,13 +195,12 @@ TEST_F(NcclAdapter, AFailedStartKeepsItsTensors) {
              {"all_reduce #1", 60s},
              at::kCPU,
              std::move(tensors),
-             [&](cudaStream_t stream, const NcclCall& call) {
+             [&](const NcclCall& call) {
                comm->all_reduce(memory,
                                 memory,
                                 1000,
                                 NcclType::fp32,
                                 ReduceOp::sum,
-                                stream,
                                 call);
                fakes::fake_cuda().failing = "cudaEventRecord";
              });

@@ -71,6 +71,8 @@ TEST(NcclGpu, AbortEndsAnOperationThatOthersNeverJoin) {
   auto& world = testing::mpi_world();
   if (world.size() == 1) return;
   const auto nccl = make_world();
+  // The first operation opens connections, for which it waits for all ranks.
+  nccl.communicator->barrier();
   Work work;
   if (world.rank() == 0) {
     work = nccl.communicator->all_reduce_async(

@@ -183,6 +183,7 @@ void FakeNccl::reset() {
   failing.clear();
   failing_call = 1;
   result = ncclSystemError;
+  version = NCCL_VERSION_CODE;
   polls = 0;
   stuck_open = stuck_finalize = false;
   stuck_abort = stuck_ask = false;
@@ -202,6 +203,11 @@ void FakeNccl::reset() {
   }
 
 extern "C" {
+
+ncclResult_t ncclGetVersion(int* version) {
+  *version = fake_nccl().version;
+  return ncclSuccess;
+}
 
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
   ENTER("ncclGetUniqueId");

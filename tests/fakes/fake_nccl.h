@@ -30,6 +30,7 @@ struct FakeNccl {
   std::string failing;
   int failing_call = 1;
   ncclResult_t result = ncclSystemError;
+  int version = NCCL_VERSION_CODE;
 
   /// How often a communicator must be asked before an operation, or its own
   /// making, has been started: until then it is in progress.
