@@ -24,6 +24,8 @@ constexpr auto kJump = 1'000ms;
 constexpr auto kSettle = 2'000ms;
 // How long communicators may take to abort.
 constexpr auto kAbort = 5'000ms;
+// How long an answer may take, where the line can do without.
+constexpr auto kAnswer = 1'000ms;
 
 template <class... Values>
 std::string format(const char* text, Values... values) {
@@ -79,6 +81,35 @@ std::string text_of(const std::function<std::string()>& ask) {
   }
 }
 
+// Runs `work` on a thread of its own, which may be left behind.
+template <class Work>
+auto start(Work work) {
+  std::packaged_task<decltype(work())()> task(std::move(work));
+  auto result = task.get_future();
+  std::thread([task = std::move(task)]() mutable {
+    block_signals();
+    task();
+  }).detach();
+  return result;
+}
+
+// What `work` returns; `otherwise` when it has not within `kAnswer`.
+template <class Work>
+auto answer_of(Work work, decltype(work()) otherwise) {
+  auto result = start(std::move(work));
+  if (result.wait_for(kAnswer) != std::future_status::ready) return otherwise;
+  return result.get();
+}
+
+std::string first_text(
+    const std::vector<std::function<std::string()>>& questions) {
+  for (const auto& ask : questions) {
+    std::string text = text_of(ask);
+    if (!text.empty()) return text;
+  }
+  return {};
+}
+
 }  // namespace
 
 Deadlines Deadlines::of(std::chrono::milliseconds base) {
@@ -109,6 +140,8 @@ Watchdog::~Watchdog() {
   }
   changed_.notify_all();
   thread_.join();
+  // What is asked may go when this returns.
+  if (polling_.valid()) polling_.wait_for(kAnswer);
 }
 
 void Watchdog::phase(std::string_view name) {
@@ -130,7 +163,7 @@ void Watchdog::phase(std::string_view name) {
 Watchdog::Stage Watchdog::stage_of(std::string_view name) const {
   if (name == "start") return Stage::start;
   if (name == "data") return Stage::data;
-  if (name == "evaluation") return Stage::evaluation;
+  if (name == "evaluation" || name == "bench") return Stage::evaluation;
   if (name == "checkpoint") return Stage::checkpoint;
   if (stage_ == Stage::first_step || !stepped_) return Stage::first_step;
   return Stage::step;
@@ -206,34 +239,44 @@ void Watchdog::loop() {
     if (ran_ < settled_) continue;
     const bool expired =
         limit() > Duration(0) && ran_ - stage_begun_ >= limit();
-    std::string line;
-    if (expired) line = concat(rank_, ": ", where());
+    const Place here = expired ? place() : Place();
+    Duration grace = options_.grace;
+    if (expired) grace = std::max(grace, options_.least - limit());
     lock.unlock();
+    std::string line;
     if (expired) {
-      const auto note = options_.note ? text_of(options_.note) : "";
+      line = concat(rank_, ": ", describe(here));
+      const auto note =
+          answer_of([ask = options_.note] { return ask ? text_of(ask) : ""; },
+                    std::string());
       if (!note.empty()) line += "; " + note;
-    } else if (ticks % kTicksPerPoll == 0) {
-      line = failed_poll();
+    } else {
+      line = failed_poll(/*due=*/ticks % kTicksPerPoll == 0);
     }
-    if (!line.empty()) return end_job(line);
+    if (!line.empty()) return end_job(line, grace);
     lock.lock();
   }
 }
 
-// The line for what has failed; empty: nothing.
-std::string Watchdog::failed_poll() const {
-  for (const auto& poll : options_.polls) {
-    const std::string text = text_of(poll);
-    if (text.empty()) continue;
-    std::lock_guard lock(mutex_);
-    return concat(rank_, ": ", text, "; ", where());
+// The line for what has failed; empty: nothing. Asks anew when that is `due`
+// and nothing is under way.
+std::string Watchdog::failed_poll(bool due) {
+  if (!polling_.valid()) {
+    if (due && !options_.polls.empty()) {
+      polling_ = start([polls = options_.polls] { return first_text(polls); });
+    }
+    return {};
   }
-  return {};
+  if (polling_.wait_for(0s) != std::future_status::ready) return {};
+  const std::string text = polling_.get();
+  if (text.empty()) return {};
+  std::unique_lock lock(mutex_);
+  const Place here = place();
+  lock.unlock();
+  return concat(rank_, ": ", text, "; ", describe(here));
 }
 
-// "phase backward for 29.7 s, its step for 30.0 s, deadline 30 s; last
-// collective ..."
-std::string Watchdog::where() const {
+Watchdog::Place Watchdog::place() const {
   std::string text =
       concat("phase ", phase_, " for ", seconds(time() - phase_begun_));
   if (stage_ == Stage::step || stage_ == Stage::first_step) {
@@ -246,32 +289,48 @@ std::string Watchdog::where() const {
     text += format(", deadline %g s",
                    std::chrono::duration<double>(limit()).count());
   }
-  if (groups_.empty()) return text + "; no collective yet";
-  text += "; last collective " + describe(groups_[newest_]);
-  for (const Last& last : groups_) {
-    const bool open = !last.started || state_of(last.work) != "ended";
-    if (open && &last != &groups_[newest_]) text += "; also " + describe(last);
+  return {std::move(text), groups_, newest_, time()};
+}
+
+// "phase backward for 29.7 s, its step for 30.0 s, deadline 30 s; last
+// collective ..."
+std::string Watchdog::describe(const Place& place) {
+  const auto& groups = place.groups;
+  if (groups.empty()) return place.phase + "; no collective yet";
+  using Texts = std::vector<std::string>;
+  const Texts states = answer_of(
+      [groups] {
+        Texts found;
+        for (const Last& last : groups) {
+          found.push_back(last.started ? state_of(last.work) : "not ended");
+        }
+        return found;
+      },
+      Texts(groups.size(), "state unknown"));
+  const auto text_at = [&](std::size_t i) {
+    const Collective& c = groups[i].collective;
+    std::string text = concat(to_string(c.op), " #", c.sequence);
+    if (c.op != Op::barrier) text += " of " + bytes_text(c.bytes);
+    return concat(text,
+                  " on axis ",
+                  groups[i].axis,
+                  ", begun ",
+                  seconds(place.now - groups[i].begun),
+                  " ago, ",
+                  states[i]);
+  };
+  std::string text = place.phase + "; last collective " + text_at(place.newest);
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    const bool open = states[i] != "ended";
+    if (open && i != place.newest) text += "; also " + text_at(i);
   }
   return text;
 }
 
-std::string Watchdog::describe(const Last& last) const {
-  const Collective& c = last.collective;
-  std::string text = concat(to_string(c.op), " #", c.sequence);
-  if (c.op != Op::barrier) text += " of " + bytes_text(c.bytes);
-  text += concat(" on axis ",
-                 last.axis,
-                 ", begun ",
-                 seconds(time() - last.begun),
-                 " ago, ");
-  return text + (last.started ? state_of(last.work) : "not ended");
-}
-
-void Watchdog::end_job(const std::string& line) const {
+void Watchdog::end_job(const std::string& line, Duration grace) const {
   options_.print(line);
-  std::this_thread::sleep_for(options_.grace);
-  std::packaged_task<void()> abort_all([aborts = options_.aborts] {
-    block_signals();
+  std::this_thread::sleep_for(grace);
+  const auto aborted = start([aborts = options_.aborts] {
     for (const auto& abort : aborts) {
       try {
         abort();
@@ -280,13 +339,7 @@ void Watchdog::end_job(const std::string& line) const {
       }
     }
   });
-  const auto aborted = abort_all.get_future();
-  std::thread thread(std::move(abort_all));
-  if (aborted.wait_for(kAbort) == std::future_status::ready) {
-    thread.join();
-  } else {
-    thread.detach();
-  }
+  aborted.wait_for(kAbort);
   options_.end();
 }
 

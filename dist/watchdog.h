@@ -3,6 +3,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <functional>
+#include <future>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -42,25 +43,33 @@ struct Deadlines {
 ///
 /// waits for a grace in which the other ranks, stuck as well, print theirs,
 /// aborts what it was given, and calls `end`. The phases "start", "evaluation"
-/// and "checkpoint" are stages of their own; "data" is one without deadline,
-/// since fetching takes as long as it takes; all others make up a step, which
-/// begins with a "load" that does not follow a "backward".
+/// and "checkpoint" are stages of their own ("bench" is one like "evaluation");
+/// "data" is one without deadline, since fetching takes as long as it takes;
+/// all others make up a step, which begins with a "load" that does not follow a
+/// "backward".
 ///
 /// Time is what this process has run: a process that was stopped (SIGSTOP, a
 /// debugger) and goes on has lost nothing, and has two seconds before the
 /// watchdog looks again. While it is stopped, those of the other ranks end the
 /// job.
 ///
+/// Whether an operation has ended, and all that `Options` holds, is asked on
+/// threads of their own, on which no signal arrives, and for a limited time: a
+/// driver may be as stuck as the rank. A thread that does not come back is left
+/// behind.
+///
 /// Thread safety: an observer's methods are called by any thread. Functions in
-/// `Options` are called by the watchdog's own thread, on which no signal
-/// arrives; they must not use this object.
+/// `Options` must not use this object.
 class Watchdog final : public Observer {
  public:
   struct Options {
     Deadlines deadlines;
     std::chrono::milliseconds grace{2'000};
+    /// An expiry ends the job only when its stage has lasted so long; the line
+    /// comes at the deadline.
+    std::chrono::milliseconds least{0};
     /// Asked five times a second whether something has failed that nobody waits
-    /// for; a text ends the job as an expiry does. They must not block.
+    /// for; a text ends the job as an expiry does.
     std::vector<std::function<std::string()>> polls;
     /// What to add to the line of an expiry, e.g. which rank is stopped.
     std::function<std::string()> note;
@@ -102,17 +111,25 @@ class Watchdog final : public Observer {
     Work work;
   };
 
+  /// Where the rank is, as far as nobody needs to be asked.
+  struct Place {
+    std::string phase;  ///< "phase backward for 29.7 s, ..."
+    std::vector<Last> groups;
+    std::size_t newest = 0;
+    Duration now{0};
+  };
+
   void loop();
   void tick();
-  std::string failed_poll() const;
-  void end_job(const std::string& line) const;
+  std::string failed_poll(bool due);
+  void end_job(const std::string& line, Duration grace) const;
+  static std::string describe(const Place& place);
   // All below: under the mutex.
   Stage stage_of(std::string_view name) const;
   Duration limit() const;
   Duration time() const;
   Last& last_of(const Communicator& group);
-  std::string where() const;
-  std::string describe(const Last& last) const;
+  Place place() const;
 
   const std::string rank_;
   const Options options_;
@@ -132,6 +149,7 @@ class Watchdog final : public Observer {
   std::vector<Last> groups_;
   std::size_t newest_ = 0;  // in groups_
 
+  std::future<std::string> polling_;  // of the thread, and what ends it
   std::thread thread_;
 };
 

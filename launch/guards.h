@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "dist/fingerprint.h"
+#include "dist/host_map.h"
 #include "dist/local_peers.h"
 #include "dist/process_mesh.h"
 #include "dist/watchdog.h"
@@ -30,6 +31,7 @@ class Guards {
   /// watchdog's, which says more and therefore goes first.
   Guards(const ParallelOptions& options,
          dist::ProcessMesh& mesh,
+         const dist::HostMap& hosts,
          const Invocation& invocation,
          Backend backend = {});
 

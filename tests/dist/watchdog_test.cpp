@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <future>
 #include <optional>
 #include <regex>
 #include <thread>
@@ -135,6 +136,7 @@ const Stuck kStuck[] = {
      {.evaluation = 300ms},
      after_a_step({"evaluation"}),
      "phase evaluation for T"},
+    {"bench", {.evaluation = 300ms}, {"bench", "bench"}, "phase bench for T"},
     {"checkpoint",
      {.checkpoint = 300ms},
      after_a_step({"evaluation", "checkpoint"}),
@@ -252,12 +254,54 @@ TEST_F(WatchdogTest, AnOperationThatHasFailedIsShownAsSuch) {
                    last);
 }
 
+// A driver that holds up whoever asks it, until the test ends.
+struct Hung final : Work::State {
+  explicit Hung(std::shared_future<void> end) : end(std::move(end)) {}
+  void wait() override {}
+  bool done() override {
+    end.wait();
+    return true;
+  }
+  std::shared_future<void> end;
+};
+
+TEST_F(WatchdogTest, WhatDoesNotAnswerDoesNotKeepTheLine) {
+  std::promise<void> end;
+  const std::shared_future<void> ended = end.get_future().share();
+  auto options = job_.options({.start = 300ms});
+  options.polls.emplace_back([ended] {
+    ended.wait();
+    return std::string();
+  });
+  options.note = [ended] {
+    ended.wait();
+    return std::string("a note");
+  };
+  Watchdog watchdog(mesh_, std::move(options));
+  watchdog.begin(*self_, {.op = Op::barrier, .sequence = 3});
+  watchdog.started(*self_, {}, Work(std::make_shared<Hung>(ended)));
+  expect_match(job_.end_within(60s),
+               kRank + "phase start for " + kTime +
+                   ", deadline 0.3 s; last collective barrier #3 on axis " +
+                   self_->axis() + ", begun " + kTime + " ago, state unknown");
+  end.set_value();
+}
+
 TEST_F(WatchdogTest, OtherRanksHaveTheGraceToPrint) {
   auto options = job_.options({.start = 50ms});
   options.grace = 400ms;
   Watchdog watchdog(mesh_, std::move(options));
   ASSERT_NE(job_.end_within(60s), "");
   EXPECT_GE(job_.grace(), 400ms);
+}
+
+// The line comes at the deadline all the same.
+TEST_F(WatchdogTest, AnExpiryEndsTheJobWhenItsStageHasLastedTheLeastTime) {
+  auto options = job_.options({.start = 100ms});
+  options.least = 600ms;
+  Watchdog watchdog(mesh_, std::move(options));
+  expect_match(job_.end_within(60s), ".*, deadline 0.1 s; no collective yet");
+  EXPECT_GE(job_.grace(), 500ms);
 }
 
 TEST_F(WatchdogTest, AbortsComeBeforeTheEndAndMayFailOrHang) {
