@@ -96,8 +96,7 @@ class Trace::Operation final : public Work::State {
   const std::string& axis() const { return axis_; }
   std::int64_t step() const { return step_; }
   bool on_gradients() const {
-    return (axis_ == "dp" || axis_ == "all") &&
-           (phase_ == "backward" || phase_ == "reduce");
+    return (axis_ == "dp" || axis_ == "all") && phase_ == "backward";
   }
   /// Until `now` if it is under way.
   Interval span(Time now) const {
@@ -199,6 +198,7 @@ Work Trace::started(const Communicator& group,
 void Trace::finish() {
   std::lock_guard lock(mutex_);
   if (!finished_) finish_locked(Clock::now());
+  require(written_, "log.trace = ", file_.string(), ": cannot write this file");
 }
 
 GradientOverlap Trace::gradient_overlap() const {
@@ -213,12 +213,9 @@ void Trace::finish_locked(Time now) {
   std::ofstream out(file_);
   out << text(now);
   out.close();
+  written_ = out.good();
   operations_.clear();
   phases_.clear();
-  require(out.good(),
-          "log.trace = ",
-          file_.string(),
-          ": cannot write this file");
 }
 
 GradientOverlap Trace::overlap(std::int64_t step, Time now) const {

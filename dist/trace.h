@@ -40,8 +40,8 @@ struct GradientOverlap {
 /// with the phase "load", unless that follows "backward": then it is the next
 /// micro-batch of the same step.
 ///
-/// Operations on gradients are those that begin in the phases "backward" and
-/// "reduce" on the axes dp and all. An operation lasts until its `Work` says
+/// Operations on gradients are those that begin in the phase "backward" on the
+/// axes dp and all. An operation lasts until its `Work` says
 /// that it ended; where a backend does not say, until the first look after
 /// that, at a change of phase or after a wait.
 ///
@@ -64,7 +64,8 @@ class Trace final : public Observer {
                Work work) override;
 
   /// Ends the trace and writes it. It does so by itself when the last step of
-  /// its limit is over. Throws `InputError` when the file cannot be written.
+  /// its limit is over; a failure then is kept for this call. Throws
+  /// `InputError` when the file could not be written.
   void finish();
 
   const std::filesystem::path& file() const { return file_; }
@@ -95,6 +96,7 @@ class Trace final : public Observer {
 
   mutable std::mutex mutex_;
   bool finished_ = false;
+  bool written_ = false;
   std::int64_t step_ = 0;
   std::vector<Span> phases_;  ///< The last one is open.
   std::map<const Communicator*, Time> begun_;

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <cstdio>
+
+#include "base/error.h"
 #include "dist/replica_check.h"
 
 namespace mumoe::launch {
@@ -30,7 +33,13 @@ std::function<void(std::int64_t)> Instruments::after_step(
 
 std::string Instruments::finish() {
   if (!trace_) return {};
-  trace_->finish();
+  try {
+    trace_->finish();
+  } catch (const InputError& error) {
+    // What was asked for beside the run; the run itself has come to its end.
+    std::fprintf(stderr, "mumoe: %s\n", error.what());
+    return {};
+  }
   const dist::GradientOverlap found = trace_->gradient_overlap();
   std::string line = fmt::format("trace: {} steps in {}",
                                  found.steps,

@@ -31,6 +31,7 @@ class Instruments {
       const dist::FlatBuckets& buckets,
       const dist::ProcessMesh& mesh) const;
   /// Writes what is to be written, and says in a line or none what was found.
+  /// A trace that cannot be written is a line on stderr.
   std::string finish();
 
  private:

@@ -270,6 +270,15 @@ TEST_F(TraceTest, AFileThatCannotBeWrittenIsRefusedAtOnce) {
       {"log.trace = ", "none/trace.json", "cannot write"});
 }
 
+// The run loses nothing by it, and gets to know at its end.
+TEST_F(TraceTest, ADiskThatFillsUpEndsNoRun) {
+  const auto self = make_self_communicator(at::kCPU);
+  Trace trace("/dev/full", *self, {.steps = 1});
+  for (int step = 0; step < 3; ++step) trace.phase("load");
+  testing::expect_input_error([&] { trace.finish(); },
+                              {"log.trace = /dev/full", "cannot write"});
+}
+
 TEST(Trace, EachRankHasAFile) {
   const testing::ScratchFolder folder;
   ThreadWorld::run(3, [&](Communicator& world) {
