@@ -177,11 +177,7 @@ ExitCode bench_command(const Invocation& invocation) {
           "mumoe bench: expected what to measure: layer or comm");
   arguments.erase(arguments.begin());
   if (what == "layer") return bench_layer(arguments);
-  const auto self = dist::make_self_communicator(at::kCPU);
-  const auto& mpi = invocation.mpi;
-  return bench_comm(arguments,
-                    mpi ? mpi->world() : *self,
-                    mpi ? mpi->local_rank() : 0);
+  return bench_comm(arguments, invocation);
 }
 
 }  // namespace mumoe::launch

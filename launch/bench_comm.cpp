@@ -6,15 +6,14 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
-#include <optional>
 #include <utility>
 
 #include "dist/bandwidth.h"
-#include "dist/link_model.h"
 #include "dist/process_mesh.h"
+#include "dist/self_communicator.h"
 #include "launch/comm_case.h"
-#include "launch/compute.h"
 #include "launch/options.h"
+#include "launch/ranks.h"
 
 namespace mumoe::launch {
 namespace {
@@ -236,11 +235,13 @@ Found run_size(const Request& request,
 std::int64_t run_table(const Request& request,
                        Op op,
                        Communicator& group,
-                       Communicator& world) {
+                       dist::ProcessMesh& mesh) {
+  Communicator& world = mesh.world();
   if (world.rank() == 0) print_heading(request, op, group);
   double busbw = 0;
   std::int64_t wrong = 0;
   for (const auto size : request.sizes) {
+    mesh.set_phase("bench");  // its deadline holds for one size
     const Found found = run_size(request, op, size, group, world);
     busbw += found.busbw;
     wrong += found.wrong;
@@ -281,8 +282,7 @@ std::vector<Communicator*> groups(const Request& request,
 }  // namespace
 
 ExitCode bench_comm(const std::vector<std::string>& arguments,
-                    Communicator& world,
-                    int local_rank) {
+                    const Invocation& invocation) {
   CommandLine line = read_command_line(
       arguments,
       "parallel",
@@ -294,26 +294,20 @@ ExitCode bench_comm(const std::vector<std::string>& arguments,
        {"rounds", "timed rounds, of which the median is taken"}});
   const ParallelOptions& parallel = line.options.parallel;
   Request request = read_request(line.own);
-  std::optional<dist::LinkModel> link;
-  if (!parallel.link.empty()) link.emplace(dist::parse_link(parallel.link));
-  world.set_deadline(std::chrono::milliseconds(
-      static_cast<std::int64_t>(parallel.deadline * 1000)));
   require(parallel.backend != BackendChoice::null,
           "bench comm: parallel.backend = null moves nothing; expected auto, "
           "mpi or nccl");
-  request.device = choose_device(line.options, world, gpus_here(local_rank));
-  const DataCommunicator carrier =
-      make_data_communicator(line.options, world, request.device);
-  dist::ProcessMesh mesh(world, parallel.dp, parallel.tp, carrier.group.get());
-  mesh.set_phase("bench");
-  const auto measured = groups(request, mesh);
-  if (link) {
-    for (Communicator* group : measured) group->observe(*link);
-  }
+  const auto self = dist::make_self_communicator(at::kCPU);
+  const auto& mpi = invocation.mpi;
+  Communicator& world = mpi ? mpi->world() : *self;
+  world.set_deadline(deadline_of(parallel));
+  Ranks ranks(line.options, world, invocation);
+  request.device = ranks.device;
+  const auto measured = groups(request, ranks.mesh);
   std::int64_t wrong = 0;
   for (const Op op : request.ops) {
     for (Communicator* group : measured) {
-      wrong += run_table(request, op, *group, world);
+      wrong += run_table(request, op, *group, ranks.mesh);
     }
   }
   if (wrong > 0) {

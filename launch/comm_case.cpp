@@ -17,6 +17,19 @@ CommCase::CommCase(dist::Communicator& group,
                    const CommShape& shape,
                    at::Device device)
     : group_(group), shape_(shape) {
+  // 64 · 4 = 2⁸: the last of the whole numbers that bf16 has all of.
+  constexpr int kExactRanks = 64;
+  const bool adds =
+      (shape.op == Op::all_reduce || shape.op == Op::reduce_scatter) &&
+      shape.reduce == ReduceOp::sum;
+  require(shape.dtype != at::kBFloat16 || !adds || group.size() <= kExactRanks,
+          "--type bf16: a sum over axis ",
+          group.axis(),
+          ", ",
+          group.size(),
+          " ranks, is not exact beyond ",
+          kExactRanks,
+          " and cannot be checked; expected fp32, or --redop max");
   const auto options = at::TensorOptions(shape.dtype).device(device);
   const auto elements =
       shape.bytes / static_cast<std::int64_t>(c10::elementSize(shape.dtype));

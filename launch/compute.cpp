@@ -8,6 +8,7 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "dist/nccl_communicator.h"
+#include "dist/null_communicator.h"
 #include "launch/option_table.h"
 
 namespace mumoe::launch {
@@ -37,6 +38,12 @@ void choose_backend(BackendChoice& backend, DeviceKind device) {
           "train.device is cpu; expected auto or mpi");
 }
 
+bool any_gpus(dist::Communicator& world, const dist::DevicePlace& place) {
+  const at::Tensor most = at::full({1}, std::int64_t{place.visible}, at::kLong);
+  world.all_reduce(most, dist::ReduceOp::max);
+  return most.item<std::int64_t>() > 0;
+}
+
 // Precision `auto`.
 Precision natural_precision(at::Device device, dist::Communicator& world) {
   const bool bf16 = device.is_cuda() || cpu_multiplies_bf16();
@@ -52,9 +59,9 @@ GpusHere gpus_here(int local_rank) {
           .place = dist::device_place(local_rank)};
 }
 
-at::Device choose_device(Options& options,
-                         dist::Communicator& world,
-                         const GpusHere& gpus) {
+DeviceChoice choose_device(Options& options,
+                           dist::Communicator& world,
+                           const GpusHere& gpus) {
   auto& backend = options.parallel.backend;
   const bool automatic = options.device == DeviceKind::automatic;
   const bool demanded = options.device == DeviceKind::cuda ||
@@ -74,14 +81,29 @@ at::Device choose_device(Options& options,
   const bool gpu = wanted && fault.empty();
   options.device = gpu ? DeviceKind::cuda : DeviceKind::cpu;
   choose_backend(backend, options.device);
-  if (!gpu) return at::kCPU;
-  return {at::kCUDA, static_cast<at::DeviceIndex>(gpus.place.device)};
+  require(options.parallel.link.empty() || !gpu,
+          "parallel.link = ",
+          options.parallel.link,
+          ": the model of a link holds up the host, not a GPU; expected "
+          "train.device = cpu");
+  if (gpu) {
+    const auto index = static_cast<at::DeviceIndex>(gpus.place.device);
+    return {at::Device(at::kCUDA, index)};
+  }
+  const bool some = !fault.empty() && any_gpus(world, gpus.place);
+  return {at::kCPU, some ? "GPUs are not used: " + fault : ""};
 }
 
 DataCommunicator make_data_communicator(const Options& options,
                                         dist::Communicator& world,
                                         at::Device device) {
-  if (options.parallel.backend != BackendChoice::nccl) return {};
+  const ParallelOptions& parallel = options.parallel;
+  if (parallel.backend == BackendChoice::null && device.is_cuda()) {
+    return {dist::make_null_communicator(
+        {.dp = parallel.dp, .tp = parallel.tp, .rank = world.rank()},
+        device)};
+  }
+  if (parallel.backend != BackendChoice::nccl) return {};
   auto nccl = dist::make_nccl_communicator(world, device.index());
   return {std::move(nccl.communicator),
           std::move(nccl.async_error),

@@ -32,16 +32,22 @@ struct GpusHere {
 /// Those of this process, the rank of number `local_rank` on its host.
 GpusHere gpus_here(int local_rank);
 
+/// A device, and why it is not a GPU where there are some: a line, or empty.
+struct DeviceChoice {
+  at::Device device;
+  std::string note = {};
+};
 /// Settles `auto` for the device and for the backend that moves the run's
 /// tensors, and writes both into `options`: GPUs where every rank has one of
 /// its own, by NCCL, else the CPU, by MPI. Throws `InputError`, the same on all
 /// ranks, for a device that some rank has not or shares, and for a backend that
-/// does not move the device's tensors. Collective.
-at::Device choose_device(Options& options,
-                         dist::Communicator& world,
-                         const GpusHere& gpus);
+/// does not move the device's tensors. Collective over the ranks that are there
+/// (in a null world: one).
+DeviceChoice choose_device(Options& options,
+                           dist::Communicator& world,
+                           const GpusHere& gpus);
 
-/// What moves the run's tensors where `world` does not.
+/// What moves the run's tensors, or seems to, where `world` does not.
 struct DataCommunicator {
   /// The same ranks; null where `world` moves them itself.
   std::unique_ptr<dist::Communicator> group = nullptr;

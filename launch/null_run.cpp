@@ -1,5 +1,6 @@
 #include "launch/null_run.h"
 
+#include <c10/core/CachingDeviceAllocator.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
 
@@ -18,6 +19,18 @@ double peak_resident_mib() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<double>(usage.ru_maxrss) / 1024;  // given in KiB
+}
+
+/// The most that tensors have held of a GPU so far; empty on the CPU.
+std::string describe_gpu_peak(at::Device device) {
+  if (!device.is_cuda()) return {};
+  constexpr auto kAll =
+      static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  const auto stats =
+      at::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+  return fmt::format(
+      "; GPU at most {:.1f} MiB",
+      static_cast<double>(stats.allocated_bytes[kAll].peak) / kMib);
 }
 
 }  // namespace
@@ -68,12 +81,13 @@ std::string StepCosts::report(const dist::FlatBuckets& buckets) const {
   return fmt::format(
       "one rank {}\n"
       "memory   weights {:.1f} MiB, gradients {:.1f} MiB, optimizer {:.1f} "
-      "MiB; process at most {:.1f} MiB",
+      "MiB; process at most {:.1f} MiB{}",
       time,
       weights / kMib,
       gradients / kMib,
       state / kMib,
-      peak_resident_mib());
+      peak_resident_mib(),
+      describe_gpu_peak(buckets.registry().device()));
 }
 
 }  // namespace mumoe::launch

@@ -25,7 +25,7 @@ class StepCosts {
   void step_ended();
   /// Lines: median time of a step but the first, bytes of parameters,
   /// gradients and the optimizer's state (masters and two moments like them),
-  /// largest size of the process.
+  /// largest size of the process and, of a GPU, what tensors held at most.
   std::string report(const dist::FlatBuckets& buckets) const;
 
  private:

@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "dist/self_communicator.h"
 
 namespace mumoe::launch {
 namespace {
@@ -21,6 +22,20 @@ Guards::Backend backend_of(const DataCommunicator& carrier) {
   return found;
 }
 
+/// The device of `choose_device`, whose note rank 0 prints.
+at::Device settle_device(Options& options,
+                         dist::Communicator& world,
+                         int local_rank) {
+  const bool alone = options.parallel.backend == BackendChoice::null;
+  const auto self = dist::make_self_communicator(at::kCPU);
+  const DeviceChoice chosen =
+      choose_device(options, alone ? *self : world, gpus_here(local_rank));
+  if (world.rank() == 0 && !chosen.note.empty()) {
+    fmt::print("{}\n", chosen.note);
+  }
+  return chosen.device;
+}
+
 }  // namespace
 
 Ranks::Ranks(Options& options,
@@ -28,14 +43,14 @@ Ranks::Ranks(Options& options,
              const Invocation& invocation)
     : instruments(options, world),
       local_rank(invocation.mpi ? invocation.mpi->local_rank() : 0),
-      device(choose_device(options, world, gpus_here(local_rank))),
+      alone(options.parallel.backend == BackendChoice::null),
+      device(settle_device(options, world, local_rank)),
       carrier(make_data_communicator(options, world, device)),
       mesh(world,
            options.parallel.dp,
            options.parallel.tp,
            carrier.group.get()),
-      hosts(mesh),
-      alone(options.parallel.backend == BackendChoice::null) {
+      hosts(mesh) {
   // One rank alone has no others to wait for, or to share a host with.
   if (alone) {
     require(!options.parallel.check_collectives,
@@ -43,7 +58,11 @@ Ranks::Ranks(Options& options,
             "other ranks to compare with");
   } else {
     if (!options.parallel.tp_across_hosts) hosts.require_tp_within_hosts();
-    guards.emplace(options.parallel, mesh, invocation, backend_of(carrier));
+    guards.emplace(options.parallel,
+                   mesh,
+                   hosts,
+                   invocation,
+                   backend_of(carrier));
   }
   instruments.observe(mesh);
 }

@@ -30,12 +30,12 @@ struct Ranks {
 
   Instruments instruments;
   int local_rank;
+  /// Whether this rank runs without the others (parallel.backend = null).
+  bool alone;
   at::Device device;
   DataCommunicator carrier;
   dist::ProcessMesh mesh;
   dist::HostMap hosts;
-  /// Whether this rank runs without the others (parallel.backend = null).
-  bool alone;
   std::optional<Guards> guards;
 };
 

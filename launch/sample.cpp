@@ -74,7 +74,7 @@ ExitCode sample_command(const Invocation& invocation) {
   const Compute compute = choose_compute(
       options,
       *alone,
-      choose_device(options, *alone, gpus_here(/*local_rank=*/0)));
+      choose_device(options, *alone, gpus_here(/*local_rank=*/0)).device);
   const auto self = dist::make_self_communicator(compute.device);
   dist::ParameterRegistry registry(*self, compute.dtype, compute.device);
   const model::Gpt2 model(options.model, registry);

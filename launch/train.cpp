@@ -1,3 +1,4 @@
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 
 #include <map>
@@ -18,6 +19,7 @@
 #include "launch/plan_choice.h"
 #include "launch/ranks.h"
 #include "launch/run_directory.h"
+#include "launch/same_run.h"
 #include "launch/start_table.h"
 #include "train/signals.h"
 #include "train/trainer.h"
@@ -75,6 +77,32 @@ std::optional<ResumePoint> find_resume_point(Options& options) {
   ResumePoint point{*checkpoint, train::read_run_state(*checkpoint)};
   replay_choices(options, point.state.settings);
   return point;
+}
+
+/// Throws `InputError` when ranks have other files than rank 0, or would go on
+/// from elsewhere. Collective.
+void require_same_files(const data::PreparedData& prepared,
+                        const std::optional<ResumePoint>& resumed,
+                        Communicator& world) {
+  Facts facts = {{"hash of train.bin", prepared.train.hash},
+                 {"hash of val.bin", prepared.val.hash}};
+  if (resumed) {
+    facts["--train.resume: the newest checkpoint"] =
+        resumed->checkpoint.string();
+    facts["--train.resume: samples of the checkpoint"] =
+        std::to_string(resumed->state.samples);
+    for (const auto& [name, value] : resumed->state.settings) {
+      facts["--train.resume: " + name + " of the checkpoint"] = value;
+    }
+  }
+  require_same_run(world, facts);
+}
+
+/// Whether a rank was asked to stop before the first step. Collective.
+bool stop_before_start(const train::StopSignals& signals, Communicator& world) {
+  const at::Tensor stop = at::full({1}, signals.requested() ? 1 : 0, at::kLong);
+  world.all_reduce(stop, dist::ReduceOp::max);
+  return stop.item<std::int64_t>() > 0;
 }
 
 std::string final_line(const train::Trainer& trainer,
@@ -195,7 +223,9 @@ ExitCode train(Options options,
                Communicator& world,
                const Invocation& invocation) {
   best_isa();  // refuses a bad MUMOE_ISA before anything is written
+  train::StopSignals signals;
   world.set_deadline(deadline_of(options.parallel));
+  require_same_run(world, to_map(options));
   Ranks ranks(options, world, invocation);
   dist::ProcessMesh& mesh = ranks.mesh;
   const auto resumed = find_resume_point(options);
@@ -208,6 +238,7 @@ ExitCode train(Options options,
   const data::PreparedData prepared = open_data(options, mesh);
   const data::TokenFile train_tokens(prepared.train.path);
   const data::TokenFile val_tokens(prepared.val.path);
+  require_same_files(prepared, resumed, world);
   const Choices chosen =
       settle(options, ranks, prepared, resumed, unequal_cpus);
 
@@ -224,7 +255,6 @@ ExitCode train(Options options,
        .zero = options.parallel.zero,
        .whole_is_partial = sharding.region().tokens_cut()});
   options.trainer.wire = options.parallel.wire;
-  const train::StopSignals signals;
   StepCosts costs;
   const auto check = ranks.instruments.after_step(buckets, mesh);
   train::Trainer trainer(options.trainer,
@@ -245,6 +275,11 @@ ExitCode train(Options options,
     trainer.resume(resumed->checkpoint);
   } else {
     buckets.initialise(options.trainer.seed);
+  }
+  signals.saving();
+  if (stop_before_start(signals, world)) {
+    ranks.say("stopped by a signal before the first step: nothing was written");
+    return ExitCode::preempted;
   }
   report_start(options, ranks, prepared, registry, chosen.plan);
   if (resumed) {

@@ -30,20 +30,28 @@ void request_stop(int signal) {
   }
 }
 
-constexpr int kSignals[] = {SIGTERM, SIGINT, SIGUSR1};
+void take(int signal) {
+  struct sigaction action = {};
+  action.sa_handler = request_stop;
+  action.sa_flags = SA_RESTART;
+  sigaction(signal, &action, nullptr);
+}
 
 }  // namespace
 
 StopSignals::StopSignals() {
   stop_requested = 0;
-  struct sigaction action = {};
-  action.sa_handler = request_stop;
-  action.sa_flags = SA_RESTART;
-  for (const int signal : kSignals) sigaction(signal, &action, nullptr);
+  take(SIGUSR1);
 }
 
 StopSignals::~StopSignals() {
-  for (const int signal : kSignals) std::signal(signal, SIG_DFL);
+  for (const int signal : {SIGUSR1, SIGTERM, SIGINT}) {
+    std::signal(signal, SIG_DFL);
+  }
+}
+
+void StopSignals::saving() {
+  for (const int signal : {SIGTERM, SIGINT}) take(signal);
 }
 
 bool StopSignals::requested() const {

@@ -5,6 +5,7 @@
 
 #include "dist/null_communicator.h"
 #include "dist/thread_communicator.h"
+#include "tests/support/errors.h"
 
 namespace mumoe::launch {
 namespace {
@@ -49,6 +50,20 @@ TEST(CommCase, WrongResultsAreCounted) {
     one.run();
     EXPECT_GT(one.count_wrong(), 0) << to_string(op);
   }
+}
+
+TEST(CommCase, SumsThatCannotBeCheckedAreRefused) {
+  const auto world = dist::make_null_communicator({.dp = 65});
+  testing::expect_input_error(
+      [&] {
+        CommCase(*world, {Op::all_reduce, at::kBFloat16, 64}, at::kCPU);
+      },
+      {"--type bf16: a sum over axis world, 65 ranks"});
+  EXPECT_NO_THROW(CommCase(*world,
+                           {Op::all_reduce, at::kBFloat16, 64, ReduceOp::max},
+                           at::kCPU));
+  EXPECT_NO_THROW(
+      CommCase(*world, {Op::all_gather, at::kBFloat16, 64}, at::kCPU));
 }
 
 TEST(CommCase, BeforeARunAllIsWrong) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "dist/null_communicator.h"
+#include "dist/process_mesh.h"
 #include "dist/self_communicator.h"
 #include "dist/thread_communicator.h"
 #include "tests/support/errors.h"
@@ -36,12 +38,14 @@ constexpr auto kAutoBackend = BackendChoice::automatic;
 TEST(Device, GpusWhereEveryRankHasOne) {
   ThreadWorld::run(3, [](Communicator& world) {
     Options options = options_with(kAuto, kAutoBackend);
-    const auto device = choose_device(options, world, gpus(3, world.rank()));
+    const auto device =
+        choose_device(options, world, gpus(3, world.rank())).device;
     EXPECT_EQ(device, at::Device(at::kCUDA, world.rank()));
     EXPECT_EQ(options.device, DeviceKind::cuda);
     EXPECT_EQ(options.parallel.backend, BackendChoice::nccl);
     // What was settled stays.
-    EXPECT_EQ(choose_device(options, world, gpus(3, world.rank())), device);
+    EXPECT_EQ(choose_device(options, world, gpus(3, world.rank())).device,
+              device);
   });
 }
 
@@ -50,7 +54,8 @@ TEST(Device, TheOnlyGpuThatARankSeesIsItsOwn) {
   ThreadWorld::run(3, [](Communicator& world) {
     Options options = options_with(kAuto, kAutoBackend);
     const auto mine = gpus(1, world.rank(), world.rank());
-    EXPECT_EQ(choose_device(options, world, mine), at::Device(at::kCUDA, 0));
+    EXPECT_EQ(choose_device(options, world, mine).device,
+              at::Device(at::kCUDA, 0));
     EXPECT_EQ(options.parallel.backend, BackendChoice::nccl);
   });
 }
@@ -58,7 +63,11 @@ TEST(Device, TheOnlyGpuThatARankSeesIsItsOwn) {
 TEST(Device, OneGpuIsNotSharedByTwoRanks) {
   ThreadWorld::run(2, [](Communicator& world) {
     Options options = options_with(kAuto, kAutoBackend);
-    EXPECT_EQ(choose_device(options, world, gpus(1, world.rank())), at::kCPU);
+    const auto chosen = choose_device(options, world, gpus(1, world.rank()));
+    EXPECT_TRUE(chosen.device.is_cpu());
+    EXPECT_EQ(chosen.note.find("GPUs are not used: ranks 0 and 1 on host node "
+                               "share the GPU at 0000:00:00.0"),
+              0u);
     options = options_with(DeviceKind::cuda, kAutoBackend);
     testing::expect_input_error(
         [&] { choose_device(options, world, gpus(1, world.rank())); },
@@ -70,10 +79,23 @@ TEST(Device, OneGpuIsNotSharedByTwoRanks) {
 TEST(Device, TheCpuWhereOneRankHasNone) {
   ThreadWorld::run(3, [](Communicator& world) {
     Options options = options_with(kAuto, kAutoBackend);
-    EXPECT_EQ(choose_device(options, world, gpus(2, world.rank())), at::kCPU);
+    const auto chosen = choose_device(options, world, gpus(2, world.rank()));
+    EXPECT_TRUE(chosen.device.is_cpu());
+    EXPECT_EQ(chosen.note.find("GPUs are not used: rank 2 on host node has no "
+                               "GPU 2: 2 visible"),
+              0u);
     EXPECT_EQ(options.device, DeviceKind::cpu);
     EXPECT_EQ(options.parallel.backend, BackendChoice::mpi);
     EXPECT_EQ(make_data_communicator(options, world, at::kCPU).group, nullptr);
+  });
+}
+
+TEST(Device, NothingIsSaidOfGpusWhereThereAreNone) {
+  ThreadWorld::run(2, [](Communicator& world) {
+    Options options = options_with(kAuto, kAutoBackend);
+    const auto chosen = choose_device(options, world, gpus(0, world.rank()));
+    EXPECT_TRUE(chosen.device.is_cpu());
+    EXPECT_EQ(chosen.note, "");
   });
 }
 
@@ -81,7 +103,7 @@ TEST(Device, WhatIsAskedForIsDoneOrRefused) {
   const auto self = dist::make_self_communicator(at::kCPU);
   const auto choose = [&](DeviceKind device, BackendChoice backend) {
     Options options = options_with(device, backend);
-    return choose_device(options, *self, gpus(1, 0));
+    return choose_device(options, *self, gpus(1, 0)).device;
   };
   EXPECT_TRUE(choose(DeviceKind::cuda, kAutoBackend).is_cuda());
   EXPECT_TRUE(choose(kAuto, BackendChoice::nccl).is_cuda());
@@ -93,6 +115,34 @@ TEST(Device, WhatIsAskedForIsDoneOrRefused) {
   testing::expect_input_error(
       [&] { choose(DeviceKind::cpu, BackendChoice::nccl); },
       {"parallel.backend = nccl", "train.device is cpu", "auto or mpi"});
+}
+
+TEST(Device, TheModelOfALinkIsForTheCpu) {
+  const auto self = dist::make_self_communicator(at::kCPU);
+  Options options = options_with(DeviceKind::cpu, kAutoBackend);
+  options.parallel.link = "50,10";
+  EXPECT_TRUE(choose_device(options, *self, gpus(1, 0)).device.is_cpu());
+  options.device = kAuto;
+  options.parallel.backend = kAutoBackend;
+  testing::expect_input_error(
+      [&] { choose_device(options, *self, gpus(1, 0)); },
+      {"parallel.link = 50,10", "expected train.device = cpu"});
+}
+
+// One rank of a large mesh asks for no more GPUs than its own.
+TEST(Device, OneRankAloneHasAGpuOfItsOwn) {
+  const auto self = dist::make_self_communicator(at::kCPU);
+  Options options = options_with(kAuto, BackendChoice::null);
+  options.parallel.dp = 64;
+  options.parallel.tp = 8;
+  const at::Device device = choose_device(options, *self, gpus(1, 0)).device;
+  EXPECT_TRUE(device.is_cuda());
+  const auto world = dist::make_null_communicator({.dp = 64, .tp = 8});
+  const auto carrier = make_data_communicator(options, *world, device);
+  ASSERT_NE(carrier.group, nullptr);
+  const dist::ProcessMesh mesh(*world, 64, 8, carrier.group.get());
+  EXPECT_EQ(mesh.tp().size(), 8);
+  EXPECT_EQ(mesh.dp().size(), 64);
 }
 
 TEST(Device, ARankWithoutAGpuIsNamedOnAllRanks) {
@@ -116,13 +166,13 @@ TEST(Device, ABuildWithoutCudaSaysSo) {
   testing::expect_input_error([&] { choose_device(options, *self, {}); },
                               {"train.device = cuda: this build has no CUDA"});
   options = options_with(kAuto, kAutoBackend);
-  EXPECT_EQ(choose_device(options, *self, {}), at::kCPU);
+  EXPECT_TRUE(choose_device(options, *self, {}).device.is_cpu());
 }
 
 TEST(Device, TheNullBackendIsLeftAlone) {
   const auto self = dist::make_self_communicator(at::kCPU);
   Options options = options_with(DeviceKind::cpu, BackendChoice::null);
-  EXPECT_EQ(choose_device(options, *self, gpus(1, 0)), at::kCPU);
+  EXPECT_TRUE(choose_device(options, *self, gpus(1, 0)).device.is_cpu());
   EXPECT_EQ(options.parallel.backend, BackendChoice::null);
 }
 

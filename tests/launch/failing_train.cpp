@@ -3,7 +3,7 @@
 // Nth time that it enters phase WHERE or begins collective WHERE on the dp axis
 // (so that it fails with the collective under way):
 //     kill  the process kills itself      stop  it stops itself, until SIGCONT
-//     loop  it computes for ever
+//     loop  it computes for ever                  ask   it is asked to stop
 // failures_test.sh starts this and checks how the job ends.
 
 #include <signal.h>
@@ -43,6 +43,7 @@ class FailAt final : public dist::Observer {
     if (--count_ != 0) return;
     if (how_ == "kill") raise(SIGKILL);
     if (how_ == "stop") raise(SIGSTOP);
+    if (how_ == "ask") raise(SIGUSR1);
     volatile bool for_ever = how_ == "loop";
     while (for_ever) {
     }

@@ -11,7 +11,8 @@ namespace {
 
 TEST(StopSignals, AskToStopAndAnEchoDoesNoHarm) {
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) {
-    const StopSignals signals;
+    StopSignals signals;
+    signals.saving();
     EXPECT_FALSE(signals.requested());
     std::raise(signal);
     EXPECT_TRUE(signals.requested());
@@ -21,10 +22,29 @@ TEST(StopSignals, AskToStopAndAnEchoDoesNoHarm) {
   }
 }
 
+TEST(StopSignals, BeforeThereIsAnythingToSaveOnlyARequestIsOne) {
+  const StopSignals signals;
+  std::raise(SIGUSR1);
+  EXPECT_TRUE(signals.requested());
+}
+
+TEST(StopSignalsDeathTest, BeforeThereIsAnythingToSaveOthersEndTheProcess) {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    EXPECT_EXIT(
+        {
+          const StopSignals signals;
+          std::raise(signal);
+        },
+        ::testing::KilledBySignal(signal),
+        "");
+  }
+}
+
 TEST(StopSignalsDeathTest, ALaterInterruptEndsTheProcess) {
   EXPECT_EXIT(
       {
-        const StopSignals signals;
+        StopSignals signals;
+        signals.saving();
         std::raise(SIGINT);
         std::this_thread::sleep_for(std::chrono::milliseconds(2100));
         std::raise(SIGINT);

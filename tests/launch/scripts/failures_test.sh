@@ -101,6 +101,28 @@ fails "rank 0 computes for ever in a checkpoint" 5 25 "$(stuck 0 checkpoint '' 3
 fails "stopped at the start" 5 30 "$(stuck 0 start '' 6)$last.*$stopped" -- 1 stop start 1
 fails "stopped in forward, collectives compared" 5 25 "$(stuck 0 '(forward|backward)' step 3)$last.*$stopped" -- 1 stop forward 3 --parallel.check_collectives true
 
+# A benchmark has the same deadline, for each size.
+benched() {
+  local got=0
+  timeout -k 5 60 "$launch/mpirun" -n 2 "$failing" 1 loop bench 2 bench comm --sizes 1K:16K:4 --rounds 2 \
+    --parallel.deadline 3 >out 2>err </dev/null || got=$?
+  echo "computes for ever in bench comm: code $got"
+  sed 's/^/  /' err
+  [[ $got == 5 ]] || wrong "bench comm: exit code $got, expected 5: $(<out) $(<err)"
+  grep -Eq "^mumoe: rank 0 of 2 \(dp 0/2 tp 0/1\): phase bench for [0-9.]+ s, deadline 3 s; ${last}not ended" err ||
+    wrong "bench comm: no line: $(<err)"
+  no_process_left "bench comm"
+}
+at_once benched
+
+# A request to stop that comes before the first step ends the run, which has nothing to save.
+asked() {
+  failing "asked to stop before the first step" 3 30 -- 1 ask data 1
+  grep -qx "stopped by a signal before the first step: nothing was written" out || wrong "no line: $(<out)"
+  [[ ! -e run ]] || wrong "a run that was stopped before its first step: wrote $(ls run)"
+}
+at_once asked
+
 # A run that agrees with itself is not disturbed by comparing.
 undisturbed() {
   failing "nothing, collectives compared" 0 60 -- 1 none forward 1 --parallel.check_collectives true

@@ -53,6 +53,17 @@ wait "$job" || got=$?
 [[ $got == 3 ]] || { echo "SIGTERM: expected code 3, got $got"; failures=$((failures + 1)); }
 says SIGTERM "saved saved"
 
+# One that comes before the ranks take SIGUSR1 for a request finds nothing to save.
+rm -f ready.*
+"$mpirun" -n 2 bash -c 'touch "ready.$OMPI_COMM_WORLD_RANK"; exec sleep 30' >out 2>err </dev/null &
+job=$!
+for ((i = 0; i < 300; i++)); do [[ -e ready.0 && -e ready.1 ]] && break; sleep 0.1; done
+kill -TERM "$job"
+got=0
+wait "$job" || got=$?
+[[ $got == 3 && $(<err) == "launch/mpirun: stopped before the ranks could save" ]] ||
+  { echo "SIGTERM at the start: expected code 3 and a line, got $got: $(<err)"; failures=$((failures + 1)); }
+
 # MPICH knows none of OpenMPI's options.
 mkdir bin
 cat >bin/mpirun <<'FAKE'

@@ -217,6 +217,16 @@ if grep -q "^plan " one.log; then wrong "one rank has no plan: $(<one.log)"; fi
 # Under sequence, ranks that round in their own ways keep the same bits of what is whole on both.
 quiet "${unlike[@]}" "$mumoe" train --config tiny.cfg --parallel.tp 2 --parallel.check_replicas 1
 
+# Ranks that were told, or have, something else are named before anything is written.
+apart=(timeout -k 5 60 "$mpirun" -n 1 "$mumoe" train --config tiny.cfg --train.out apart)
+refused "other options" "train.seed = 7 on rank 1 (host $(hostname)), 0 on rank 0" \
+  "${apart[@]}" : -n 1 "$mumoe" train --config tiny.cfg --train.out apart --train.seed 7
+mkdir -p other/corpus
+for file in corpus/*; do tr a-z A-Z <"$file" >"other/$file"; done
+refused "other files" "hash of train.bin = " \
+  "${apart[@]}" : -n 1 bash -c 'cd other; exec "$0" train --config ../tiny.cfg --train.out apart' "$mumoe"
+[[ ! -e apart ]] || wrong "ranks that differ wrote a run directory"
+
 # What was saved in one layout goes on in another.
 layout from_tp 1 2 --train.steps 7
 layout from_tp 2 1 --train.resume

@@ -1,0 +1,81 @@
+#include "launch/same_run.h"
+
+#include <cstddef>
+#include <sstream>
+#include <vector>
+
+#include "base/error.h"
+#include "dist/gather_text.h"
+#include "dist/host.h"
+
+namespace mumoe::launch {
+namespace {
+
+constexpr char kBetween = '\x1f';  // of a name and its value; in no path
+
+std::string to_lines(const Facts& facts) {
+  std::string lines;
+  for (const auto& [name, value] : facts) {
+    lines += name + kBetween + value + "\n";
+  }
+  return lines;
+}
+
+// A host, then its facts.
+struct RankFacts {
+  std::string host;
+  Facts facts;
+};
+
+RankFacts parse(const std::string& text) {
+  std::istringstream lines(text);
+  RankFacts parsed;
+  std::getline(lines, parsed.host);
+  for (std::string line; std::getline(lines, line);) {
+    const auto between = line.find(kBetween);
+    parsed.facts[line.substr(0, between)] = line.substr(between + 1);
+  }
+  return parsed;
+}
+
+std::string value_of(const Facts& facts, const std::string& name) {
+  const auto found = facts.find(name);
+  return found == facts.end() ? "none" : found->second;
+}
+
+// The first name of either whose values differ.
+std::string first_difference(const Facts& a, const Facts& b) {
+  Facts names = a;
+  names.insert(b.begin(), b.end());
+  for (const auto& [name, value] : names) {
+    if (value_of(a, name) != value_of(b, name)) return name;
+  }
+  return {};
+}
+
+}  // namespace
+
+void require_same_run(dist::Communicator& world, const Facts& facts) {
+  const auto texts =
+      dist::gather_text(world, dist::this_host().name + "\n" + to_lines(facts));
+  const RankFacts first = parse(texts.front());
+  for (std::size_t rank = 1; rank < texts.size(); ++rank) {
+    const RankFacts other = parse(texts[rank]);
+    const std::string name = first_difference(first.facts, other.facts);
+    require(name.empty(),
+            name,
+            " = ",
+            value_of(other.facts, name),
+            " on rank ",
+            rank,
+            " (host ",
+            other.host,
+            "), ",
+            value_of(first.facts, name),
+            " on rank 0 (host ",
+            first.host,
+            "): expected the same on all; have the hosts the same files?");
+  }
+}
+
+}  // namespace mumoe::launch
