@@ -64,8 +64,8 @@ class MpiRuntime {
   /// may outlive it, but every operation of theirs then fails.
   Communicator& world() const;
   /// Collective over `world()`: a further communicator of all ranks, with an
-  /// order of operations of its own, for a second thread. `max_count`: most
-  /// elements that one call of MPI moves.
+  /// order of operations of its own. `max_count`: most elements that one call
+  /// of MPI moves.
   std::unique_ptr<Communicator> duplicate_world(
       std::string axis,
       std::int64_t max_count = std::int64_t{1} << 30) const;

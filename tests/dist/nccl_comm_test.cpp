@@ -319,11 +319,12 @@ TEST_F(Nccl, AnErrorThatComesLater) {
   sum(*comm);
   EXPECT_EQ(context_->async_error(), "");
   EXPECT_NO_THROW(comm->check(call_));
+  synchronize(*comm);  // both sum the same data
   sum(*part);
   EXPECT_NO_THROW(comm->check(call_));
   expect_communication_error([&] { part->check(call_); }, {"remote error"});
   EXPECT_NE(context_->async_error().find("axis tp"), std::string::npos);
-  synchronize(*comm);
+  synchronize(*part);
   EXPECT_TRUE(context_->abort("found by the watchdog", 10s));
 }
 
@@ -414,8 +415,8 @@ TEST_F(Nccl, AllCommunicatorsAreAbortedTogether) {
                    "ncclCommAbort",
                    "ncclCommAbort",
                    "ncclGroupEnd"}));
-  synchronize(*comm);  // the operations have left the stream
   for (NcclComm* each : {comm.get(), dp.get(), tp.get()}) {
+    synchronize(*each);  // the operations have left the stream
     expect_communication_error(
         [&] { sum(*each); },
         {"test of NCCL: all NCCL communicators were aborted: rank 1 is gone"});

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# hosts_test.sh MUMOE equal DPxTP... | cut | refused
+# hosts_test.sh MUMOE equal DPxTP... | cut | stopped | refused
 # The default recipe on two hosts (two_hosts.sh) over TCP, half of the ranks on each:
 #   equal    every layout takes the steps of the same layout on one host, to the last bit of loss and gradient norm
 #   cut      the link between the hosts is cut: the job ends with a line and code 5, and nothing is left on either host
+#   stopped  a rank is stopped: the same
 #   refused  a tp group that would span the hosts is one line and code 2, unless it is asked for
 set -euo pipefail
 
@@ -63,39 +64,53 @@ refused() {
 }
 
 left_on() { processes_on "$1" | xargs -r ps -o pid,args -p; }
-cut() {
+# fails NAME ACTION: ACTION happens to a run that takes steps; the ranks that can say where they are, at their deadline, and
+# the job ends with code 5 and leaves nothing on either host.
+fails() {
   local ended=no i begin
-  # The ranks see it first and say where they are; the connection between mpirun's daemons ends them.
   on_two_hosts 2 --train.steps 1000000 --parallel.deadline 5 --train.out out &
   local job=$!
   for ((i = 0; i < 600; i++)); do
     if [[ -s out/metrics.jsonl ]] || ! kill -0 $job 2>/dev/null; then break; fi
     sleep 0.1
   done
-  [[ -s out/metrics.jsonl ]] || wrong "no step before the cut: $(cat stdout stderr)"
-  [[ $(processes_on host-a) && $(processes_on host-b) ]] || wrong "expected ranks on both hosts"
-  cut_link
+  [[ -s out/metrics.jsonl ]] || wrong "$1: no step before it: $(cat stdout stderr)"
+  [[ $(processes_on host-a) && $(processes_on host-b) ]] || wrong "$1: expected ranks on both hosts"
+  "$2"
   begin=$SECONDS
   while ((SECONDS - begin < 90)); do
     if [[ -z $(processes_on host-a)$(processes_on host-b) ]]; then ended=yes; break; fi
     sleep 0.5
   done
-  echo "both hosts empty: $ended, after $((SECONDS - begin)) s"
-  [[ $ended == yes ]] || wrong "left behind on host-a: $(left_on host-a), on host-b: $(left_on host-b)"
+  echo "$1: both hosts empty: $ended, after $((SECONDS - begin)) s"
+  [[ $ended == yes ]] || wrong "$1: left behind on host-a: $(left_on host-a), on host-b: $(left_on host-b)"
   end_processes
   wait $job || true
-  expect cut 5 || return 0
-  # What rank 1 prints does not get through.
+  expect "$1" 5 || return 0
+  # What rank 1 prints does not get through a link that is cut.
   grep -Eq '^mumoe: rank 0 of 2 \(dp 0/2 tp 0/1\): phase [a-z]+ for .*, deadline 5 s; last collective [a-z_]+ #[0-9]+ of .* on axis ' stderr ||
-    wrong "no line of rank 0: $(<stderr)"
+    wrong "$1: no line of rank 0: $(<stderr)"
+}
+cut() {
+  fails cut cut_link
+  # The connection between mpirun's daemons ends the ranks.
   grep -qx "launch/mpirun: the connection to a host was lost; all ranks were ended" stderr || wrong "no such line: $(<stderr)"
 }
+stop_rank_1() {
+  local pid stopped=0
+  for pid in $(processes_on host-b); do
+    if [[ $(<"/proc/$pid/comm") == mumoe ]]; then kill -STOP "$pid"; stopped=$((stopped + 1)); fi
+  done
+  ((stopped == 1)) || wrong "stopped: expected one rank on host-b, found $stopped"
+}
+stopped() { fails stopped stop_rank_1; }
 
 make_hosts "$folder"
 case $mode in
   equal) for layout in "${layouts[@]}"; do equal "$layout"; done ;;
   cut) cut ;;
+  stopped) stopped ;;
   refused) refused ;;
-  *) wrong "$mode: expected equal, cut or refused" ;;
+  *) wrong "$mode: expected equal, cut, stopped or refused" ;;
 esac
 ((failures == 0)) || { echo "$failures failed"; exit 1; }

@@ -101,6 +101,10 @@ fails "rank 0 computes for ever in a checkpoint" 5 25 "$(stuck 0 checkpoint '' 3
 fails "stopped at the start" 5 30 "$(stuck 0 start '' 6)$last.*$stopped" -- 1 stop start 1
 fails "stopped in forward, collectives compared" 5 25 "$(stuck 0 '(forward|backward)' step 3)$last.*$stopped" -- 1 stop forward 3 --parallel.check_collectives true
 
+fails "stopped in forward, tp" 5 25 \
+  "^mumoe: rank 0 of 2 \(dp 0/1 tp 0/2\): phase (load|forward) for .* on axis (tp|all), begun .*$stopped" \
+  -- 1 stop forward 3 --parallel.tp 2
+
 # A benchmark has the same deadline, for each size.
 benched() {
   local got=0
