@@ -27,8 +27,9 @@ struct Traffic {
 /// A group of ranks that act together along one mesh axis.
 ///
 /// Collective contract: every rank of the group calls the same operations in
-/// the same order with the same shapes and dtypes. Tensors are contiguous, of
-/// dtype bf16, fp32, fp64 or int64, and live on the backend's device. Async
+/// the same order with the same shapes and dtypes, and ranks that share several
+/// groups those of all of them in one order. Tensors are contiguous, of dtype
+/// bf16, fp32, fp64 or int64, and live on the backend's device. Async
 /// operations of one communicator start in call order; a tensor given to one
 /// must not be read or written before its `Work` has been waited for.
 ///
@@ -47,7 +48,7 @@ class Communicator {
 
   int rank() const { return rank_; }
   int size() const { return size_; }
-  /// Which mesh axis this is, for messages: "world", "dp", "tp".
+  /// Which mesh axis this is, for messages: "world", "dp", "tp", "all".
   const std::string& axis() const { return axis_; }
 
   /// In place: every rank ends with the reduction over all ranks.

@@ -2,11 +2,11 @@
 
 namespace mumoe::train {
 
-/// While one exists, SIGUSR1 asks the run to stop instead of ending the process,
-/// and so do SIGTERM and SIGINT once there is something to save (`saving`): a
-/// launcher that ends a job which has failed at its start sends them too. A
-/// SIGINT two seconds or more after the first signal ends the process. At most
-/// one at a time.
+/// While one exists, SIGUSR1 asks the run to stop instead of ending the
+/// process, and so do SIGTERM and SIGINT once there is something to save
+/// (`saving`): a launcher that ends a job which has failed at its start sends
+/// them too. A SIGINT two seconds or more after the first signal ends the
+/// process. At most one at a time.
 class StopSignals {
  public:
   StopSignals();
