@@ -140,7 +140,7 @@ Watchdog::~Watchdog() {
   }
   changed_.notify_all();
   thread_.join();
-  // What is asked may go when this returns.
+  // Most go before what they ask does.
   if (polling_.valid()) polling_.wait_for(kAnswer);
 }
 

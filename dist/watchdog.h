@@ -53,10 +53,11 @@ struct Deadlines {
 /// watchdog looks again. While it is stopped, those of the other ranks end the
 /// job.
 ///
-/// Whether an operation has ended, and all that `Options` holds, is asked on
-/// threads of their own, on which no signal arrives, and for a limited time: a
-/// driver may be as stuck as the rank. A thread that does not come back is left
-/// behind.
+/// Whether an operation has ended, and the polls, the note and the aborts of
+/// `Options`, are asked on threads of their own, on which no signal arrives,
+/// and for a limited time: a driver may be as stuck as the rank. A thread that
+/// does not come back is left behind, so that these functions own what they
+/// use.
 ///
 /// Thread safety: an observer's methods are called by any thread. Functions in
 /// `Options` must not use this object.

@@ -14,6 +14,7 @@
 #include "launch/comm_case.h"
 #include "launch/options.h"
 #include "launch/ranks.h"
+#include "launch/same_run.h"
 
 namespace mumoe::launch {
 namespace {
@@ -301,8 +302,12 @@ ExitCode bench_comm(const std::vector<std::string>& arguments,
   const auto& mpi = invocation.mpi;
   Communicator& world = mpi ? mpi->world() : *self;
   world.set_deadline(deadline_of(parallel));
+  Facts facts = to_map(line.options);
+  facts.insert(line.own.begin(), line.own.end());
+  require_same_run(world, facts);
   Ranks ranks(line.options, world, invocation);
   request.device = ranks.device;
+  if (!ranks.chosen.note.empty()) ranks.say("# " + ranks.chosen.note);
   const auto measured = groups(request, ranks.mesh);
   std::int64_t wrong = 0;
   for (const Op op : request.ops) {

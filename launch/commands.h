@@ -15,7 +15,7 @@ namespace mumoe::launch {
 struct Invocation {
   std::vector<std::string> arguments;
   const std::optional<dist::MpiRuntime>& mpi;
-  /// See every phase and collective of a training run.
+  /// See every phase and collective of `train` and `bench comm`.
   std::vector<dist::Observer*> observers;
 };
 

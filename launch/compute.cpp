@@ -85,7 +85,7 @@ DeviceChoice choose_device(Options& options,
           "parallel.link = ",
           options.parallel.link,
           ": the model of a link holds up the host, not a GPU; expected "
-          "train.device = cpu");
+          "parallel.backend = mpi, or train.device = cpu");
   if (gpu) {
     const auto index = static_cast<at::DeviceIndex>(gpus.place.device);
     return {at::Device(at::kCUDA, index)};

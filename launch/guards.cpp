@@ -2,6 +2,9 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
+
+#include "dist/local_peers.h"
 
 namespace mumoe::launch {
 namespace {
@@ -20,14 +23,16 @@ constexpr auto kDaemonsMiss = 30s;
 dist::Watchdog::Options watchdog_options(const ParallelOptions& options,
                                          const dist::HostMap& hosts,
                                          const Invocation& invocation,
-                                         const dist::LocalPeers& peers,
-                                         Guards::Backend backend) {
-  backend.polls.emplace_back([&peers] { return peers.gone(); });
+                                         Guards::Backend backend,
+                                         dist::Communicator& world) {
+  // Owned by what asks it, which may be left behind.
+  const auto peers = std::make_shared<const dist::LocalPeers>(world);
+  backend.polls.emplace_back([peers] { return peers->gone(); });
   const bool one_host = hosts.hosts().size() == 1;
   return {.deadlines = dist::Deadlines::of(deadline_of(options)),
           .least = one_host ? 0s : kDaemonsMiss,
           .polls = std::move(backend.polls),
-          .note = [&peers] { return peers.stopped(); },
+          .note = [peers] { return peers->stopped(); },
           .aborts = std::move(backend.aborts),
           .print =
               [](const std::string& line) {
@@ -48,13 +53,12 @@ Guards::Guards(const ParallelOptions& options,
                const dist::HostMap& hosts,
                const Invocation& invocation,
                Backend backend)
-    : peers_(mesh.world()),
-      watchdog_(mesh,
+    : watchdog_(mesh,
                 watchdog_options(options,
                                  hosts,
                                  invocation,
-                                 peers_,
-                                 std::move(backend))) {
+                                 std::move(backend),
+                                 mesh.world())) {
   mesh.set_deadline(dist::Deadlines::of(deadline_of(options)).longest() +
                     kMargin);
   mesh.observe(watchdog_);

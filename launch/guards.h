@@ -7,7 +7,6 @@
 
 #include "dist/fingerprint.h"
 #include "dist/host_map.h"
-#include "dist/local_peers.h"
 #include "dist/process_mesh.h"
 #include "dist/watchdog.h"
 #include "launch/commands.h"
@@ -36,7 +35,6 @@ class Guards {
          Backend backend = {});
 
  private:
-  dist::LocalPeers peers_;
   dist::Watchdog watchdog_;
   std::optional<dist::FingerprintCheck> check_;
 };

@@ -20,7 +20,7 @@ constexpr const char* kOverview =
   mumoe --version
 
 Exit codes: 0 done, 1 internal error, 2 bad input, 3 preempted (stopped by a
-signal, saved in train.out), 4 loss or gradient not finite, 5 communication failure.
+signal; what was saved is in train.out), 4 loss or gradient not finite, 5 communication failure.
 )";
 
 constexpr const char* kTrain =

@@ -235,7 +235,8 @@ std::vector<Key> make_table() {
           MUMOE_FIELD(parallel.tp_across_hosts)),
       key("parallel.deadline",
           "seconds a step, a batch of an evaluation or a checkpoint may take "
-          "(start, first step: twice that) before the job ends",
+          "(start, first step: twice that) before ranks say where they are "
+          "and the job ends (on several hosts: after 30 s at least)",
           MUMOE_FIELD(parallel.deadline)),
       key("parallel.check_collectives",
           "compare what ranks call before each collective (slow)",

@@ -22,18 +22,12 @@ Guards::Backend backend_of(const DataCommunicator& carrier) {
   return found;
 }
 
-/// The device of `choose_device`, whose note rank 0 prints.
-at::Device settle_device(Options& options,
-                         dist::Communicator& world,
-                         int local_rank) {
-  const bool alone = options.parallel.backend == BackendChoice::null;
+DeviceChoice choose_device_of(Options& options,
+                              dist::Communicator& world,
+                              int local_rank,
+                              bool alone) {
   const auto self = dist::make_self_communicator(at::kCPU);
-  const DeviceChoice chosen =
-      choose_device(options, alone ? *self : world, gpus_here(local_rank));
-  if (world.rank() == 0 && !chosen.note.empty()) {
-    fmt::print("{}\n", chosen.note);
-  }
-  return chosen.device;
+  return choose_device(options, alone ? *self : world, gpus_here(local_rank));
 }
 
 }  // namespace
@@ -44,7 +38,8 @@ Ranks::Ranks(Options& options,
     : instruments(options, world),
       local_rank(invocation.mpi ? invocation.mpi->local_rank() : 0),
       alone(options.parallel.backend == BackendChoice::null),
-      device(settle_device(options, world, local_rank)),
+      chosen(choose_device_of(options, world, local_rank, alone)),
+      device(chosen.device),
       carrier(make_data_communicator(options, world, device)),
       mesh(world,
            options.parallel.dp,

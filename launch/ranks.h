@@ -32,6 +32,7 @@ struct Ranks {
   int local_rank;
   /// Whether this rank runs without the others (parallel.backend = null).
   bool alone;
+  DeviceChoice chosen;
   at::Device device;
   DataCommunicator carrier;
   dist::ProcessMesh mesh;

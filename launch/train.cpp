@@ -65,11 +65,16 @@ struct ResumePoint {
 };
 
 /// Where to go on from, if the run resumes, after taking over what it chose
-/// automatically.
-std::optional<ResumePoint> find_resume_point(Options& options) {
+/// automatically. Throws `InputError` when there is nothing, or another thing
+/// on some rank. Collective.
+std::optional<ResumePoint> find_resume_point(Options& options,
+                                             Communicator& world) {
   if (!options.resume) return std::nullopt;
   const auto folder = options.trainer.out / "checkpoints";
   const auto checkpoint = train::latest_checkpoint(folder);
+  require_same_run(world,
+                   {{"--train.resume: the newest checkpoint",
+                     checkpoint ? checkpoint->string() : "none"}});
   require(checkpoint.has_value(),
           "--train.resume: ",
           folder.string(),
@@ -87,8 +92,6 @@ void require_same_files(const data::PreparedData& prepared,
   Facts facts = {{"hash of train.bin", prepared.train.hash},
                  {"hash of val.bin", prepared.val.hash}};
   if (resumed) {
-    facts["--train.resume: the newest checkpoint"] =
-        resumed->checkpoint.string();
     facts["--train.resume: samples of the checkpoint"] =
         std::to_string(resumed->state.samples);
     for (const auto& [name, value] : resumed->state.settings) {
@@ -227,8 +230,9 @@ ExitCode train(Options options,
   world.set_deadline(deadline_of(options.parallel));
   require_same_run(world, to_map(options));
   Ranks ranks(options, world, invocation);
+  ranks.say(ranks.chosen.note);
   dist::ProcessMesh& mesh = ranks.mesh;
-  const auto resumed = find_resume_point(options);
+  const auto resumed = find_resume_point(options, world);
   const std::string unequal_cpus =
       ranks.device.is_cpu()
           ? find_unequal_cpus(mesh.world(), ranks.hosts.places())

@@ -145,9 +145,11 @@ TEST_F(Nccl, OperationsWaitInTheStream) {
 TEST_F(Nccl, GroupsDoNotWaitForEachOther) {
   const auto dp = make_comm(context_);
   const auto tp = dp->split(0, rank(), "tp", call_);
+  EXPECT_NE(dp->stream(), tp->stream());
   std::promise<void> gate;
-  fakes::push(dp->stream(),
-              [open = gate.get_future().share()] { open.wait(); });
+  fakes::push(dp->stream(), [open = gate.get_future().share()] {
+    open.wait_for(20s);  // one stream for both fails instead of hanging
+  });
   at::Tensor bucket = at::ones({1}, at::kLong);
   dp->barrier(bucket.data_ptr(), call_);
   sum(*tp);

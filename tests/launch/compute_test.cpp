@@ -126,7 +126,8 @@ TEST(Device, TheModelOfALinkIsForTheCpu) {
   options.parallel.backend = kAutoBackend;
   testing::expect_input_error(
       [&] { choose_device(options, *self, gpus(1, 0)); },
-      {"parallel.link = 50,10", "expected train.device = cpu"});
+      {"parallel.link = 50,10",
+       "expected parallel.backend = mpi, or train.device = cpu"});
 }
 
 // One rank of a large mesh asks for no more GPUs than its own.

@@ -18,6 +18,9 @@
 
 namespace mumoe::testing {
 
+/// Samples a step of every compared run.
+inline constexpr int kBatch = 16;
+
 /// Relative bounds.
 struct Agreement {
   double loss;
@@ -65,7 +68,7 @@ inline const RunResult& control_run(SmallRun run) {
 inline void expect_same_run_as_one_rank(dist::Communicator& world,
                                         SmallRun run) {
   run.steps = compared_steps();
-  run.batch = 16;
+  run.batch = kBatch;
   const RunResult& control = control_run(run);
   const RunResult found = train_small(world, run);
   const Agreement agree = Agreement::of(run.dtype);

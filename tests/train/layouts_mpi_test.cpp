@@ -7,9 +7,10 @@
 namespace mumoe {
 namespace {
 
+using testing::kBatch;
 using testing::SmallRun;
 
-void expect_same(SmallRun run, int zero, std::int64_t micro_batch) {
+void expect_same(SmallRun run, int zero, int accumulation) {
   auto& world = testing::mpi_world();
   for (const auto& [mlp, ranks] : testing::layout_models()) {
     for (const Plan plan : {Plan::sequence, Plan::bottleneck, Plan::rank}) {
@@ -22,6 +23,8 @@ void expect_same(SmallRun run, int zero, std::int64_t micro_batch) {
                             to_string(plan),
                             ", zero ",
                             zero,
+                            ", accumulation ",
+                            accumulation,
                             ", mlp ",
                             static_cast<int>(mlp)));
         run.mlp = mlp;
@@ -29,7 +32,7 @@ void expect_same(SmallRun run, int zero, std::int64_t micro_batch) {
         run.plan = plan;
         run.tp = tp;
         run.zero = zero;
-        run.micro_batch = micro_batch;
+        run.micro_batch = kBatch * tp / world.size() / accumulation;
         testing::expect_same_run_as_one_rank(world, run);
       }
     }
@@ -37,17 +40,15 @@ void expect_same(SmallRun run, int zero, std::int64_t micro_batch) {
 }
 
 TEST(LayoutsOverMpi, GiveTheRunOfOneRankInFp64) {
-  expect_same({}, /*zero=*/0, /*micro_batch=*/0);
-}
-
-TEST(LayoutsOverMpi, GiveTheRunOfOneRankInFp64WithZeroAndAccumulation) {
-  expect_same({}, /*zero=*/1, /*micro_batch=*/1);
+  for (const int zero : {0, 1}) {
+    for (const int accumulation : {1, 4}) expect_same({}, zero, accumulation);
+  }
 }
 
 TEST(LayoutsOverMpi, GiveTheRunOfOneRankInFp32) {
   SmallRun run;
   run.dtype = at::kFloat;
-  expect_same(run, /*zero=*/1, /*micro_batch=*/0);
+  expect_same(run, /*zero=*/1, /*accumulation=*/1);
 }
 
 }  // namespace

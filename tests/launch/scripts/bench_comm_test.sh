@@ -49,7 +49,7 @@ tables 3 --sizes 1000 --ops all_gather,reduce_scatter --type bf16 --redop max --
 [[ $(awk '{print $1, $2, $3, $4}' rows | paste -sd,) == "996 166 bf16 none,996 166 bf16 max" ]] || wrong "rows: $(<rows)"
 
 # A link of 0.01 GB/s and 2 ms: 200 KB take 22 ms, whatever this machine is.
-tables 2 --sizes 200000 --ops all_reduce --rounds 3 --parallel.link 2000,0.01
+tables 2 --sizes 200000 --ops all_reduce --rounds 3 --parallel.backend mpi --parallel.link 2000,0.01
 awk '{exit !($6 >= 22000 && $8 <= 0.0091)}' rows || wrong "the link is not seen: $(<rows)"
 
 refused() {  # refused TEXT RANKS OPTIONS...: exit code 2 and one line with the text

@@ -29,7 +29,7 @@ losses() { grep -o 'loss [0-9.]*' out; }
 run "$root/launch/mpirun" -n 2 "${train[@]}" --log.every 1 --train.out plain
 losses >plain.losses
 run "$root/launch/mpirun" -n 2 "${train[@]}" --log.every 1 --train.out watched --parallel.zero 0 \
-  --parallel.check_replicas 1 --parallel.link 20000,1 --log.trace trace.json
+  --parallel.check_replicas 1 --parallel.backend mpi --parallel.link 20000,1 --log.trace trace.json
 losses | diff - plain.losses || wrong "losses differ: $(<out)"
 cmp plain/checkpoints/*/state.safetensors watched/checkpoints/*/state.safetensors || wrong "weights differ"
 grep -q '^trace: 4 steps in trace.json.rank0; gradients under way' out || wrong "no line about the trace: $(<out)"

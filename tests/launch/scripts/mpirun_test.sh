@@ -54,15 +54,17 @@ wait "$job" || got=$?
 says SIGTERM "saved saved"
 
 # One that comes before the ranks take SIGUSR1 for a request finds nothing to save.
-rm -f ready.*
-"$mpirun" -n 2 bash -c 'touch "ready.$OMPI_COMM_WORLD_RANK"; exec sleep 30' >out 2>err </dev/null &
-job=$!
-for ((i = 0; i < 300; i++)); do [[ -e ready.0 && -e ready.1 ]] && break; sleep 0.1; done
-kill -TERM "$job"
-got=0
-wait "$job" || got=$?
-[[ $got == 3 && $(<err) == "launch/mpirun: stopped before the ranks could save" ]] ||
-  { echo "SIGTERM at the start: expected code 3 and a line, got $got: $(<err)"; failures=$((failures + 1)); }
+for signal in TERM USR1; do
+  rm -f ready.*
+  "$mpirun" -n 2 bash -c 'touch "ready.$OMPI_COMM_WORLD_RANK"; exec sleep 30' >out 2>err </dev/null &
+  job=$!
+  for ((i = 0; i < 300; i++)); do [[ -e ready.0 && -e ready.1 ]] && break; sleep 0.1; done
+  kill -"$signal" "$job"
+  got=0
+  wait "$job" || got=$?
+  [[ $got == 3 && $(<err) == "launch/mpirun: stopped before the ranks could save" ]] ||
+    { echo "SIG$signal at the start: expected code 3 and a line, got $got: $(<err)"; failures=$((failures + 1)); }
+done
 
 # MPICH knows none of OpenMPI's options.
 mkdir bin
