@@ -306,7 +306,7 @@ ExitCode bench_comm(const std::vector<std::string>& arguments,
   facts.insert(line.own.begin(), line.own.end());
   require_same_run(world, facts);
   Ranks ranks(line.options, world, invocation);
-  request.device = ranks.device;
+  request.device = ranks.chosen.device;
   if (!ranks.chosen.note.empty()) ranks.say("# " + ranks.chosen.note);
   const auto measured = groups(request, ranks.mesh);
   std::int64_t wrong = 0;

@@ -24,8 +24,9 @@ Guards::Backend backend_of(const DataCommunicator& carrier) {
 
 DeviceChoice choose_device_of(Options& options,
                               dist::Communicator& world,
-                              int local_rank,
+                              const Invocation& invocation,
                               bool alone) {
+  const int local_rank = invocation.mpi ? invocation.mpi->local_rank() : 0;
   const auto self = dist::make_self_communicator(at::kCPU);
   return choose_device(options, alone ? *self : world, gpus_here(local_rank));
 }
@@ -36,11 +37,9 @@ Ranks::Ranks(Options& options,
              dist::Communicator& world,
              const Invocation& invocation)
     : instruments(options, world),
-      local_rank(invocation.mpi ? invocation.mpi->local_rank() : 0),
       alone(options.parallel.backend == BackendChoice::null),
-      chosen(choose_device_of(options, world, local_rank, alone)),
-      device(chosen.device),
-      carrier(make_data_communicator(options, world, device)),
+      chosen(choose_device_of(options, world, invocation, alone)),
+      carrier(make_data_communicator(options, world, chosen.device)),
       mesh(world,
            options.parallel.dp,
            options.parallel.tp,

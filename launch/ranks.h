@@ -1,7 +1,5 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <optional>
 #include <string>
 
@@ -29,11 +27,9 @@ struct Ranks {
   void say(const std::string& line) const;
 
   Instruments instruments;
-  int local_rank;
   /// Whether this rank runs without the others (parallel.backend = null).
   bool alone;
   DeviceChoice chosen;
-  at::Device device;
   DataCommunicator carrier;
   dist::ProcessMesh mesh;
   dist::HostMap hosts;

@@ -174,7 +174,7 @@ Choices settle(Options& options,
                const std::optional<ResumePoint>& resumed,
                const std::string& unequal_cpus) {
   Communicator& world = ranks.mesh.world();
-  const Compute compute = choose_compute(options, world, ranks.device);
+  const Compute compute = choose_compute(options, world, ranks.chosen.device);
   const auto settings = settings_that_matter(options, prepared);
   if (resumed) {
     check_resumable(resumed->state.settings, settings, resumed->checkpoint);
@@ -196,7 +196,7 @@ void report_start(const Options& options,
                   const dist::ParameterRegistry& registry,
                   const ChosenPlan& plan) {
   const dist::ProcessMesh& mesh = ranks.mesh;
-  const auto rows = gather_rows(mesh, ranks.hosts, ranks.device);
+  const auto rows = gather_rows(mesh, ranks.hosts, ranks.chosen.device);
   if (mesh.world().rank() == 0) {
     prepare_run_directory(options, prepared, mesh, ranks.hosts);
   }
@@ -234,7 +234,7 @@ ExitCode train(Options options,
   dist::ProcessMesh& mesh = ranks.mesh;
   const auto resumed = find_resume_point(options, world);
   const std::string unequal_cpus =
-      ranks.device.is_cpu()
+      ranks.chosen.device.is_cpu()
           ? find_unequal_cpus(mesh.world(), ranks.hosts.places())
           : "";
   require_layout(options, mesh, unequal_cpus);

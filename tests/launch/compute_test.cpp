@@ -60,14 +60,22 @@ TEST(Device, TheOnlyGpuThatARankSeesIsItsOwn) {
   });
 }
 
+/// With all on auto and `visible` GPUs on each host: the CPU, and why.
+Options expect_cpu(Communicator& world, int visible, const std::string& why) {
+  Options options = options_with(kAuto, kAutoBackend);
+  const auto chosen =
+      choose_device(options, world, gpus(visible, world.rank()));
+  EXPECT_TRUE(chosen.device.is_cpu());
+  EXPECT_EQ(chosen.note.find("GPUs are not used: " + why), 0u);
+  return options;
+}
+
 TEST(Device, OneGpuIsNotSharedByTwoRanks) {
   ThreadWorld::run(2, [](Communicator& world) {
-    Options options = options_with(kAuto, kAutoBackend);
-    const auto chosen = choose_device(options, world, gpus(1, world.rank()));
-    EXPECT_TRUE(chosen.device.is_cpu());
-    EXPECT_EQ(chosen.note.find("GPUs are not used: ranks 0 and 1 on host node "
-                               "share the GPU at 0000:00:00.0"),
-              0u);
+    Options options = expect_cpu(world,
+                                 1,
+                                 "ranks 0 and 1 on host node share the GPU at "
+                                 "0000:00:00.0");
     options = options_with(DeviceKind::cuda, kAutoBackend);
     testing::expect_input_error(
         [&] { choose_device(options, world, gpus(1, world.rank())); },
@@ -78,12 +86,8 @@ TEST(Device, OneGpuIsNotSharedByTwoRanks) {
 
 TEST(Device, TheCpuWhereOneRankHasNone) {
   ThreadWorld::run(3, [](Communicator& world) {
-    Options options = options_with(kAuto, kAutoBackend);
-    const auto chosen = choose_device(options, world, gpus(2, world.rank()));
-    EXPECT_TRUE(chosen.device.is_cpu());
-    EXPECT_EQ(chosen.note.find("GPUs are not used: rank 2 on host node has no "
-                               "GPU 2: 2 visible"),
-              0u);
+    const Options options =
+        expect_cpu(world, 2, "rank 2 on host node has no GPU 2: 2 visible");
     EXPECT_EQ(options.device, DeviceKind::cpu);
     EXPECT_EQ(options.parallel.backend, BackendChoice::mpi);
     EXPECT_EQ(make_data_communicator(options, world, at::kCPU).group, nullptr);

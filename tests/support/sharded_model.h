@@ -26,19 +26,26 @@ struct ShardedCase {
   model::Gpt2Config config;
 };
 
+/// What small models to cut have in common.
+inline model::Gpt2Config small_config(std::int64_t depth,
+                                      std::int64_t context) {
+  model::Gpt2Config config;
+  config.depth = depth;
+  config.heads = 4;
+  config.width = 16;
+  config.context = context;
+  config.vocab = 21;
+  config.hidden = 30;
+  config.bias = true;
+  config.experts = {6};
+  return config;
+}
+
 /// Small models of every kind whose cut dims divide by 2 or 4 as a rule not:
 /// vocabulary 21, ranks 7 and 23, hidden 30.
 inline std::vector<ShardedCase> sharded_cases() {
   using model::MlpKind;
-  model::Gpt2Config base;
-  base.depth = 2;
-  base.heads = 4;
-  base.width = 16;
-  base.context = 8;
-  base.vocab = 21;
-  base.hidden = 30;
-  base.bias = true;
-  base.experts = {6};
+  const model::Gpt2Config base = small_config(/*depth=*/2, /*context=*/8);
   const auto with = [&](MlpKind mlp,
                         std::vector<std::int64_t> ranks,
                         std::vector<std::int64_t> experts = {6}) {

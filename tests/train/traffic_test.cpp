@@ -8,6 +8,7 @@
 #include "dist/thread_communicator.h"
 #include "model/gpt2.h"
 #include "mumoe/plan_cost.h"
+#include "tests/support/sharded_model.h"
 
 namespace mumoe {
 namespace {
@@ -15,16 +16,8 @@ namespace {
 constexpr std::int64_t kSamples = 2;
 
 model::Gpt2Config model_of(model::MlpKind mlp, std::int64_t depth) {
-  model::Gpt2Config config;
-  config.depth = depth;
-  config.heads = 4;
-  config.width = 16;
-  config.context = 12;
-  config.vocab = 21;
-  config.hidden = 30;
-  config.bias = true;
+  model::Gpt2Config config = testing::small_config(depth, /*context=*/12);
   config.mlp = mlp;
-  config.experts = {6};
   config.ranks = mlp == model::MlpKind::cp ? std::vector<std::int64_t>{23}
                                            : std::vector<std::int64_t>{2, 3, 5};
   return config;
