@@ -2,7 +2,9 @@
 
 #include <cpuid.h>
 
+#include <array>
 #include <cstdlib>
+#include <cstring>
 
 #include "base/error.h"
 
@@ -58,6 +60,32 @@ bool cpu_multiplies_bf16() {
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
   const bool amx_bf16 = (d & (1u << 22)) != 0;
   return hardware_isa() >= Isa::avx512 && (avx512_bf16 || amx_bf16);
+}
+
+std::string cpu_vendor() {
+  unsigned a = 0;
+  std::array<unsigned, 3> words{};
+  if (__get_cpuid(0, &a, &words[0], &words[2], &words[1]) == 0) return {};
+  return {reinterpret_cast<const char*>(words.data()), sizeof words};
+}
+
+std::string cpu_name() {
+  std::array<unsigned, 12> brand{};
+  for (unsigned i = 0; i < 3; ++i) {
+    unsigned* words = &brand[4 * std::size_t{i}];
+    if (__get_cpuid(0x80000002u + i,
+                    &words[0],
+                    &words[1],
+                    &words[2],
+                    &words[3]) == 0) {
+      break;
+    }
+  }
+  std::string name(reinterpret_cast<const char*>(brand.data()), sizeof brand);
+  name.resize(std::strlen(name.c_str()));
+  unsigned signature = 0, b = 0, c = 0, d = 0;
+  __get_cpuid(1, &signature, &b, &c, &d);
+  return concat(cpu_vendor(), " ", signature, " ", name);
 }
 
 std::string_view to_string(Isa isa) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <string_view>
 
 namespace mumoe {
@@ -18,6 +19,13 @@ Isa best_isa();
 /// Whether matrix multiplication in bf16 is native here (AMX or AVX512-BF16).
 /// Elsewhere bf16 is emulated and an order of magnitude slower than fp32.
 bool cpu_multiplies_bf16();
+
+/// Who made this CPU, "AuthenticAMD" or "GenuineIntel"; empty: not known.
+std::string cpu_vendor();
+
+/// What tells this kind of CPU from others: vendor, family, model and stepping
+/// in one number, and the name it gives itself.
+std::string cpu_name();
 
 std::string_view to_string(Isa isa);
 

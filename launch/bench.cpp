@@ -59,7 +59,7 @@ ExitCode serve() {
 double peak_flops(at::ScalarType dtype) {
   const auto self = dist::make_self_communicator(at::kCPU);
   return measure_peak_flops({dtype, at::Device(at::kCPU)},
-                            fastest_gemm_library(),
+                            preferred_gemm_library(),
                             *self);
 }
 
@@ -76,7 +76,7 @@ void print_table(const std::vector<std::string>& names,
       rounds,
       at::get_num_threads(),
       to_string(best_isa()),
-      to_string(fastest_gemm_library()),
+      to_string(preferred_gemm_library()),
       peak / 1e9,
       "case",
       "parameters",

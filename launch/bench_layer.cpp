@@ -120,7 +120,7 @@ class ModuleCase : public LayerCase {
   double gemm_ms() {
     const at::NoGradGuard no_grad;
     const auto dtype = upstream_.scalar_type();
-    const GemmLibrary library = fastest_gemm_library();
+    const GemmLibrary library = preferred_gemm_library();
     double sum = 0;
     for (const Product& p : products()) {
       // Numbers like those of a run: products of equal ones are faster.
@@ -218,7 +218,7 @@ class MixerMlpCase final : public ModuleCase {
 
  private:
   at::Tensor forward(const at::Tensor& x) override {
-    const GemmLibrary library = fastest_gemm_library();
+    const GemmLibrary library = preferred_gemm_library();
     const at::Tensor h =
         mumoe::gelu(mumoe::linear(x.to(weights_[0].scalar_type()),
                                   weights_[0],

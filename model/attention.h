@@ -26,7 +26,7 @@ class Attention {
             bool bias,
             const std::string& prefix,
             dist::ParameterRegistry& registry,
-            GemmLibrary gemm = fastest_gemm_library(),
+            GemmLibrary gemm = preferred_gemm_library(),
             const dist::TensorParallel& tp = {});
 
   /// x [rows, C] → [rows, C]: this rank's of the B · T tokens of `samples` (B)

@@ -26,7 +26,7 @@ at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                 const at::Tensor& weight,
                                 const at::Tensor& targets,
                                 double scale,
-                                GemmLibrary gemm = fastest_gemm_library(),
+                                GemmLibrary gemm = preferred_gemm_library(),
                                 const Vocabulary& vocabulary = {});
 
 }  // namespace mumoe::model

@@ -23,7 +23,7 @@ class DenseMlp {
            bool bias,
            const std::string& prefix,
            dist::ParameterRegistry& registry,
-           GemmLibrary gemm = fastest_gemm_library(),
+           GemmLibrary gemm = preferred_gemm_library(),
            const dist::TensorParallel& tp = {});
 
   /// x [rows, C] → [rows, C] in the compute dtype; x may be of a wider dtype.

@@ -42,7 +42,7 @@ struct Gpt2Config {
   /// σ of the second and further levels of experts (`BlockConfig`).
   double level_noise = 0;
   /// How to compute; none of these changes what is computed.
-  GemmLibrary gemm = fastest_gemm_library();
+  GemmLibrary gemm = preferred_gemm_library();
   Mixing mixing = Mixing::automatic;
   bool recompute = false;
 

@@ -38,7 +38,7 @@ struct BlockConfig {
   /// How the factors are cut between ranks.
   Sharding sharding = {};
   /// How to compute; none of these changes what is computed.
-  GemmLibrary gemm = fastest_gemm_library();
+  GemmLibrary gemm = preferred_gemm_library();
   Mixing mixing = Mixing::automatic;
   bool recompute = false;
   bool gradients_in_place = false;

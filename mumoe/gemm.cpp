@@ -3,9 +3,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <algorithm>
-#include <chrono>
-
+#include "base/cpu.h"
 #include "base/error.h"
 
 namespace at::native {
@@ -41,30 +39,6 @@ bool by_onednn(const at::Tensor& a, const at::Tensor& b, GemmLibrary library) {
   return library == GemmLibrary::onednn && a.scalar_type() == at::kFloat &&
          a.is_cpu() && a.size(0) > 1 && a.size(1) > 1 && b.size(1) > 1 &&
          a.numel() * b.size(1) >= kSmall;
-}
-
-double seconds_of(GemmLibrary library) {
-  using Clock = std::chrono::steady_clock;
-  constexpr std::int64_t kSize = 512;
-  constexpr int kRounds = 5;
-  const at::Tensor a = at::ones({kSize, kSize}, at::kFloat);
-  const at::Tensor out = at::empty_like(a);
-  double best = 1e9;
-  for (int round = 0; round < kRounds; ++round) {
-    const auto start = Clock::now();
-    mm_into(out, a, a, false, library);
-    const std::chrono::duration<double> seconds = Clock::now() - start;
-    best = std::min(best, seconds.count());
-  }
-  return best;
-}
-
-GemmLibrary measure() {
-  at::NoGradGuard no_grad;
-  if (!has_onednn()) return GemmLibrary::mkl;
-  return seconds_of(GemmLibrary::onednn) < seconds_of(GemmLibrary::mkl)
-             ? GemmLibrary::onednn
-             : GemmLibrary::mkl;
 }
 
 struct Linear : torch::autograd::Function<Linear> {
@@ -114,9 +88,13 @@ std::string_view to_string(GemmLibrary library) {
   return library == GemmLibrary::mkl ? "mkl" : "onednn";
 }
 
-GemmLibrary fastest_gemm_library() {
-  static const GemmLibrary fastest = measure();
-  return fastest;
+bool offers(GemmLibrary library) {
+  return library == GemmLibrary::mkl || has_onednn();
+}
+
+GemmLibrary preferred_gemm_library() {
+  const bool amd = cpu_vendor() == "AuthenticAMD";
+  return amd && has_onednn() ? GemmLibrary::onednn : GemmLibrary::mkl;
 }
 
 void mm_into(const at::Tensor& out,

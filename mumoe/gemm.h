@@ -7,19 +7,21 @@
 namespace mumoe {
 
 /// Which library multiplies fp32 matrices on the CPU. On AMD oneDNN takes half
-/// of MKL's time; on Intel the order may differ. bf16 is always oneDNN's, fp64
+/// of MKL's time; on Intel they are about as fast. bf16 is always oneDNN's, fp64
 /// MKL's, and GPUs have cuBLAS.
 enum class GemmLibrary { mkl, onednn };
 
 std::string_view to_string(GemmLibrary library);
 
-/// The faster one on this CPU and with this number of threads; takes some 20 ms
-/// the first time and is remembered for the process. `mkl` where LibTorch does
-/// not offer oneDNN's product.
+/// Whether this LibTorch has fp32 products by `library`.
+bool offers(GemmLibrary library);
+
+/// The one to take where nothing was measured: oneDNN on AMD's CPUs, where it is
+/// offered, else MKL. Always the same on one machine.
 ///
 /// The two round differently: ranks that hold replicas, and a run and its
 /// continuation, must use the same one.
-GemmLibrary fastest_gemm_library();
+GemmLibrary preferred_gemm_library();
 
 /// a [M, K] · b [K, N] → contiguous [M, N]. Both of one dtype and device;
 /// transposed views cost nothing. Not differentiable.

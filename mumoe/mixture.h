@@ -13,7 +13,7 @@ namespace mumoe {
 
 struct MixtureOptions {
   /// Who multiplies fp32 matrices on the CPU.
-  GemmLibrary gemm = fastest_gemm_library();
+  GemmLibrary gemm = preferred_gemm_library();
   Mixing mixing = Mixing::automatic;
   /// The gate that gave the coefficients ignores their gradient where they are
   /// zero (entmax, top-k): it is then left at zero there by sparse mixing.
