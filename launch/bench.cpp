@@ -12,13 +12,11 @@
 #include <sstream>
 
 #include "base/cpu.h"
-#include "dist/self_communicator.h"
 #include "launch/bench_comm.h"
 #include "launch/bench_layer.h"
 #include "launch/commands.h"
-#include "launch/compute.h"
 #include "launch/options.h"
-#include "mumoe/gemm.h"
+#include "mumoe/gemm_rate.h"
 
 namespace mumoe::launch {
 namespace {
@@ -57,10 +55,10 @@ ExitCode serve() {
 
 /// FLOP/s of large square products, the measure of the table's share.
 double peak_flops(at::ScalarType dtype) {
-  const auto self = dist::make_self_communicator(at::kCPU);
-  return measure_peak_flops({dtype, at::Device(at::kCPU)},
-                            preferred_gemm_library(),
-                            *self);
+  return measure_gemm_rates({{1024, 1024, 1024}},
+                            {{dtype, preferred_gemm_library()}},
+                            at::kCPU)[0]
+      .peak;
 }
 
 void print_table(const std::vector<std::string>& names,

@@ -1,18 +1,33 @@
 #include "launch/compute.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <torch/headeronly/version.h>
 
 #include <algorithm>
 #include <chrono>
 
 #include "base/cpu.h"
 #include "base/error.h"
-#include "dist/nccl_communicator.h"
-#include "dist/null_communicator.h"
+#include "launch/figures.h"
 #include "launch/option_table.h"
+#include "train/token_batches.h"
 
 namespace mumoe::launch {
 namespace {
+
+using namespace std::chrono_literals;
+
+/// By how much a way must be faster than the one that is taken otherwise. Rates
+/// of one machine are seen to differ by a tenth from moment to moment; and a
+/// step in bf16 has conversions that its products do not show.
+constexpr double kClearGemm = 1.2;
+constexpr double kClearPrecision = 1.25;
+
+/// Work of one round of measuring, so that all of it takes about half a second.
+constexpr double kCpuFlops = 4e9;
+constexpr double kGpuFlops = 4e12;
 
 at::ScalarType dtype_of(Precision precision) {
   switch (precision) {
@@ -25,118 +40,222 @@ at::ScalarType dtype_of(Precision precision) {
   }
 }
 
-void choose_backend(BackendChoice& backend, DeviceKind device) {
-  const bool gpu = device == DeviceKind::cuda;
-  if (backend == BackendChoice::automatic) {
-    backend = gpu ? BackendChoice::nccl : BackendChoice::mpi;
+GemmLibrary library_of(GemmChoice choice) {
+  return choice == GemmChoice::mkl ? GemmLibrary::mkl : GemmLibrary::onednn;
+}
+
+GemmLibrary other_than(GemmLibrary library) {
+  return library == GemmLibrary::mkl ? GemmLibrary::onednn : GemmLibrary::mkl;
+}
+
+/// The products of one micro-batch of a rank.
+std::vector<Product> products_of(const Options& options,
+                                 const dist::Communicator& world,
+                                 at::Device device) {
+  const std::int64_t dp = options.parallel.dp > 0
+                              ? options.parallel.dp
+                              : world.size() / options.parallel.tp;
+  const auto plan = train::BatchPlan::make(options.trainer.batch,
+                                           options.trainer.micro_batch,
+                                           std::max<std::int64_t>(dp, 1));
+  const auto products =
+      model::main_products(options.model,
+                           plan.micro_batch * options.model.context);
+  return with_fewer_rows(products, device.is_cuda() ? kGpuFlops : kCpuFlops);
+}
+
+Figures figures_of(const std::vector<Product>& products,
+                   at::Device device,
+                   dist::Communicator& world) {
+  std::string kind = fmt::format("{} on {}, {} ranks of {} threads, products",
+                                 device.is_cuda() ? "GPU" : "CPU",
+                                 cpu_name(),
+                                 world.size(),
+                                 at::get_num_threads());
+  for (const Product& p : products) {
+    kind += fmt::format(" {}x{}x{}", p.m, p.k, p.n);
   }
-  require(backend != BackendChoice::mpi || !gpu,
-          "parallel.backend = mpi: it moves tensors of the CPU, and "
-          "train.device is cuda; expected auto or nccl");
-  require(backend != BackendChoice::nccl || gpu,
-          "parallel.backend = nccl: it moves tensors of GPUs, and "
-          "train.device is cpu; expected auto or mpi");
+  const auto basis =
+      fmt::format("LibTorch {}, {}", TORCH_VERSION, to_string(best_isa()));
+  return {std::move(kind), basis, world};
 }
 
-bool any_gpus(dist::Communicator& world, const dist::DevicePlace& place) {
-  const at::Tensor most = at::full({1}, std::int64_t{place.visible}, at::kLong);
-  world.all_reduce(most, dist::ReduceOp::max);
-  return most.item<std::int64_t>() > 0;
+Figures::Values to_values(const ComputeFigures& f) {
+  Figures::Values values;
+  for (const GemmRate& rate : {f.bf16, f.mkl, f.onednn}) {
+    values.push_back(rate.overall);
+    values.push_back(rate.peak);
+  }
+  return values;
+}
+constexpr std::size_t kComputeValues = 6;
+
+ComputeFigures from_values(const Figures::Values& v) {
+  return {{v[0], v[1]}, {v[2], v[3]}, {v[4], v[5]}};
 }
 
-// Precision `auto`.
-Precision natural_precision(at::Device device, dist::Communicator& world) {
-  const bool bf16 = device.is_cuda() || cpu_multiplies_bf16();
-  const at::Tensor chosen = at::full({1}, bf16 ? 1 : 0, at::kLong);
-  world.broadcast(chosen, 0);
-  return chosen.item<std::int64_t>() == 1 ? Precision::bf16 : Precision::fp32;
+/// On this rank.
+ComputeFigures measure_ways(const std::vector<Product>& products) {
+  ComputeFigures figures;
+  std::vector<GemmWay> ways = {{at::kFloat, GemmLibrary::mkl}};
+  std::vector<GemmRate*> found = {&figures.mkl};
+  if (offers(GemmLibrary::onednn)) {
+    ways.push_back({at::kFloat, GemmLibrary::onednn});
+    found.push_back(&figures.onednn);
+  }
+  // Where a CPU lacks the instructions bf16 is emulated, ten times slower.
+  if (cpu_multiplies_bf16()) {
+    ways.push_back({at::kBFloat16, GemmLibrary::mkl});
+    found.push_back(&figures.bf16);
+  }
+  const auto rates = measure_gemm_rates(products, ways, at::kCPU);
+  for (std::size_t i = 0; i < rates.size(); ++i) *found[i] = rates[i];
+  return figures;
+}
+
+std::string gflops(double rate) {
+  return fmt::format("{:.0f}", rate / 1e9);
+}
+
+std::string gemm_reason(const ComputeFigures& f, GemmLibrary chosen) {
+  if (!offers(GemmLibrary::onednn)) {
+    return "gemm auto: mkl, since this LibTorch offers no other";
+  }
+  const GemmLibrary other = other_than(chosen);
+  return fmt::format(
+      "gemm auto: {}, {} GFLOP/s a rank in fp32, {} by {}{}",
+      to_string(chosen),
+      gflops(f.fp32(chosen)),
+      gflops(f.fp32(other)),
+      to_string(other),
+      chosen == preferred_gemm_library() && f.fp32(other) > f.fp32(chosen)
+          ? fmt::format(", not {} times as fast", kClearGemm)
+          : "");
+}
+
+std::string precision_reason(const ComputeFigures& f,
+                             Precision chosen,
+                             GemmLibrary gemm) {
+  if (f.bf16.overall == 0) {
+    return "precision auto: fp32, since this CPU does not multiply bf16";
+  }
+  return fmt::format(
+      "precision auto: {}, at this model's products bf16 makes {} GFLOP/s a "
+      "rank, fp32 {} (bf16 from {} times on)",
+      chosen == Precision::bf16 ? "bf16" : "fp32",
+      gflops(f.bf16.overall),
+      gflops(f.fp32(gemm)),
+      kClearPrecision);
+}
+
+/// Settles what is `auto` by figures, and gives the reasons.
+std::vector<std::string> settle_by(const ComputeFigures& figures,
+                                   Options& options) {
+  std::vector<std::string> reasons;
+  if (options.gemm == GemmChoice::automatic) {
+    const auto chosen = choose_gemm(figures, preferred_gemm_library());
+    options.gemm =
+        chosen == GemmLibrary::mkl ? GemmChoice::mkl : GemmChoice::onednn;
+    reasons.push_back(gemm_reason(figures, chosen));
+  }
+  if (options.precision == Precision::automatic) {
+    const GemmLibrary gemm = library_of(options.gemm);
+    options.precision = choose_precision(figures, gemm);
+    reasons.push_back(precision_reason(figures, options.precision, gemm));
+  }
+  return reasons;
+}
+
+/// Where an earlier run of this kind chose otherwise, on another basis.
+std::string describe_change(const Figures& figures,
+                            const std::string& name,
+                            Options before,
+                            const Options& now) {
+  const auto old = figures.before(name);
+  if (!old || old->size() != kComputeValues) return {};
+  settle_by(from_values(*old), before);
+  std::string changes;
+  for (const char* key : {"train.precision", "train.gemm"}) {
+    const auto was = find_key(key)->get(before);
+    const auto is = find_key(key)->get(now);
+    if (was != is) changes += fmt::format(", {} was {}", key, was);
+  }
+  if (changes.empty()) return {};
+  return "measured anew, since LibTorch or the instruction set is another" +
+         changes;
+}
+
+/// The choice of a CPU, where something is `auto`.
+std::vector<std::string> settle_on_cpu(Options& options,
+                                       dist::Communicator& world) {
+  const auto products = products_of(options, world, at::kCPU);
+  Figures figures = figures_of(products, at::kCPU, world);
+  const Options open = options;
+  const auto values = figures.get("products", kComputeValues, [&] {
+    return to_values(measure_ways(products));
+  });
+  auto reasons = settle_by(from_values(values), options);
+  const auto change = describe_change(figures, "products", open, options);
+  if (!change.empty()) reasons.push_back(change);
+  if (!figures.problem().empty()) {
+    reasons.push_back("these figures are not remembered: " + figures.problem());
+  }
+  return reasons;
 }
 
 }  // namespace
 
-GpusHere gpus_here(int local_rank) {
-  return {.compiled_in = dist::has_nccl(),
-          .place = dist::device_place(local_rank)};
+GemmLibrary choose_gemm(const ComputeFigures& figures, GemmLibrary preferred) {
+  const GemmLibrary other = other_than(preferred);
+  return figures.fp32(other) > kClearGemm * figures.fp32(preferred) ? other
+                                                                    : preferred;
 }
 
-DeviceChoice choose_device(Options& options,
-                           dist::Communicator& world,
-                           const GpusHere& gpus) {
-  auto& backend = options.parallel.backend;
-  const bool automatic = options.device == DeviceKind::automatic;
-  const bool demanded = options.device == DeviceKind::cuda ||
-                        (automatic && backend == BackendChoice::nccl);
-  const bool wanted = demanded || (automatic && backend != BackendChoice::mpi);
-  const std::string fault =
-      wanted ? dist::find_device_fault(world, gpus.place) : "";
-  if (demanded && !fault.empty()) {
-    const char* key = options.device == DeviceKind::cuda
-                          ? "train.device = cuda: "
-                          : "parallel.backend = nccl: ";
-    require(gpus.compiled_in,
-            key,
-            "this build has no CUDA (launch/setup says what it lacks)");
-    fail<InputError>(key, fault);
-  }
-  const bool gpu = wanted && fault.empty();
-  options.device = gpu ? DeviceKind::cuda : DeviceKind::cpu;
-  choose_backend(backend, options.device);
-  require(options.parallel.link.empty() || !gpu,
-          "parallel.link = ",
-          options.parallel.link,
-          ": the model of a link holds up the host, not a GPU; expected "
-          "parallel.backend = mpi, or train.device = cpu");
-  if (gpu) {
-    const auto index = static_cast<at::DeviceIndex>(gpus.place.device);
-    return {at::Device(at::kCUDA, index)};
-  }
-  const bool some = !fault.empty() && any_gpus(world, gpus.place);
-  return {at::kCPU, some ? "GPUs are not used: " + fault : ""};
-}
-
-DataCommunicator make_data_communicator(const Options& options,
-                                        dist::Communicator& world,
-                                        at::Device device) {
-  const ParallelOptions& parallel = options.parallel;
-  if (parallel.backend == BackendChoice::null && device.is_cuda()) {
-    return {dist::make_null_communicator(
-        {.dp = parallel.dp, .tp = parallel.tp, .rank = world.rank()},
-        device)};
-  }
-  if (parallel.backend != BackendChoice::nccl) return {};
-  auto nccl = dist::make_nccl_communicator(world, device.index());
-  return {std::move(nccl.communicator),
-          std::move(nccl.async_error),
-          std::move(nccl.abort)};
+Precision choose_precision(const ComputeFigures& figures, GemmLibrary gemm) {
+  return figures.bf16.overall > kClearPrecision * figures.fp32(gemm)
+             ? Precision::bf16
+             : Precision::fp32;
 }
 
 Compute choose_compute(Options& options,
                        dist::Communicator& world,
                        at::Device device) {
-  if (options.precision == Precision::automatic) {
-    options.precision = natural_precision(device, world);
+  std::vector<std::string> reasons;
+  if (device.is_cuda() && options.precision == Precision::automatic) {
+    options.precision = Precision::bf16;
+    reasons.emplace_back("precision auto: bf16, the faster one on GPUs");
   }
-  if (options.gemm == GemmChoice::automatic) {
-    const at::Tensor chosen =
-        at::full({1}, static_cast<int>(fastest_gemm_library()), at::kLong);
-    world.broadcast(chosen, 0);
-    options.gemm = static_cast<GemmLibrary>(chosen.item<std::int64_t>()) ==
-                           GemmLibrary::mkl
+  // Only fp32 on a CPU has two libraries.
+  const bool gemm_matters = device.is_cpu() &&
+                            options.precision != Precision::bf16 &&
+                            options.precision != Precision::fp64;
+  if (options.gemm == GemmChoice::automatic && !gemm_matters) {
+    options.gemm = preferred_gemm_library() == GemmLibrary::mkl
                        ? GemmChoice::mkl
                        : GemmChoice::onednn;
   }
-  options.model.gemm =
-      options.gemm == GemmChoice::mkl ? GemmLibrary::mkl : GemmLibrary::onednn;
-  return {dtype_of(options.precision), device};
+  if (options.precision == Precision::automatic ||
+      options.gemm == GemmChoice::automatic) {
+    reasons = settle_on_cpu(options, world);
+  }
+  options.model.gemm = library_of(options.gemm);
+  return {.dtype = dtype_of(options.precision),
+          .device = device,
+          .reasons = std::move(reasons)};
 }
 
-void replay_choices(Options& options,
-                    const std::map<std::string, std::string>& settings) {
+std::vector<std::string> replay_choices(
+    Options& options,
+    const std::map<std::string, std::string>& settings) {
+  std::vector<std::string> reasons;
   const auto replay = [&](const char* name) {
     const Key* key = find_key(name);
     const auto stored = settings.find(name);
     if (key->get(options) == "auto" && stored != settings.end()) {
       key->set(options, stored->second);
+      reasons.push_back(fmt::format("{} auto: {}, as the checkpoint has it",
+                                    key->name.substr(key->name.find('.') + 1),
+                                    stored->second));
     }
   };
   replay("train.precision");
@@ -147,31 +266,33 @@ void replay_choices(Options& options,
       tp->second == std::to_string(options.parallel.tp)) {
     replay("parallel.plan");
   }
+  return reasons;
 }
 
-double measure_peak_flops(const Compute& compute,
-                          GemmLibrary gemm,
+double measure_peak_flops(const Options& options,
+                          const Compute& compute,
                           dist::Communicator& world) {
-  using Clock = std::chrono::steady_clock;
-  // Large enough for the device to be busy, and a few milliseconds.
-  const std::int64_t size = compute.device.is_cuda() ? 8192 : 1024;
-  constexpr int kRounds = 5;
-  const auto options = at::TensorOptions(compute.dtype).device(compute.device);
-  const at::Tensor a = at::ones({size, size}, options);
-  const at::Tensor c = mm(a, a, gemm);
-  double best = 0;
+  auto products = products_of(options, world, compute.device);
+  if (compute.device.is_cuda()) products.push_back({8192, 8192, 8192});
   world.barrier();
-  for (int round = 0; round < kRounds; ++round) {
-    const auto start = Clock::now();
-    mm_into(c, a, a, false, gemm);
-    c[0][0].item<double>();  // waits for the device
-    const std::chrono::duration<double> seconds = Clock::now() - start;
-    best = std::max(best, 2.0 * size * size * size / seconds.count());
-  }
+  const auto rate =
+      measure_gemm_rates(products,
+                         {{compute.dtype, options.model.gemm}},
+                         compute.device,
+                         {.time = 150ms, .rounds = 4, .pause = 20ms});
   // A rank that is alone in a null world finds its own rate as the mean.
-  const at::Tensor mean = at::full({1}, best, at::kDouble);
+  const at::Tensor mean = at::full({1}, rate[0].peak, at::kDouble);
   world.all_reduce(mean, dist::ReduceOp::avg);
-  return world.size() * mean.item<double>();
+  const double now = mean.item<double>();
+
+  Figures figures = figures_of(products, compute.device, world);
+  const auto name = fmt::format("peak of {} by {}",
+                                find_key("train.precision")->get(options),
+                                to_string(options.model.gemm));
+  const double seen =
+      figures.get(name, 1, [&] { return Figures::Values{now}; })[0];
+  if (now > seen) figures.keep(name, {now});
+  return world.size() * std::max(now, seen);
 }
 
 }  // namespace mumoe::launch

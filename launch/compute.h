@@ -2,16 +2,14 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <chrono>
 #include <cstdint>
-#include <functional>
 #include <map>
-#include <memory>
 #include <string>
+#include <vector>
 
 #include "dist/communicator.h"
-#include "dist/device_places.h"
 #include "launch/options.h"
+#include "mumoe/gemm_rate.h"
 
 namespace mumoe::launch {
 
@@ -22,62 +20,53 @@ inline constexpr std::int64_t kBucketBytes = std::int64_t{4} << 20;
 struct Compute {
   at::ScalarType dtype;
   at::Device device;
+  /// FLOP/s of all ranks together at the fastest product of the model, what
+  /// `mfu` compares with; 0: not asked for.
+  double peak_flops = 0;
+  /// Why it is so: a line for each choice that was left open.
+  std::vector<std::string> reasons = {};
 };
 
-/// What a rank has to choose its device from.
-struct GpusHere {
-  bool compiled_in = false;      ///< Whether this build has CUDA.
-  dist::DevicePlace place = {};  ///< The one that would be its own.
-};
-/// Those of this process, the rank of number `local_rank` on its host.
-GpusHere gpus_here(int local_rank);
+/// Rates at a model's products, on one rank while the others measure too. A way
+/// that this CPU or this LibTorch does not have has the rate 0.
+struct ComputeFigures {
+  GemmRate bf16;
+  GemmRate mkl;
+  GemmRate onednn;
 
-/// A device, and why it is not a GPU where there are some: a line, or empty.
-struct DeviceChoice {
-  at::Device device;
-  std::string note = {};
+  double fp32(GemmLibrary library) const {
+    return (library == GemmLibrary::mkl ? mkl : onednn).overall;
+  }
 };
-/// Settles `auto` for the device and for the backend that moves the run's
-/// tensors, and writes both into `options`: GPUs where every rank has one of
-/// its own, by NCCL, else the CPU, by MPI. Throws `InputError`, the same on all
-/// ranks, for a device that some rank has not or shares, and for a backend that
-/// does not move the device's tensors. Collective over the ranks that are there
-/// (in a null world: one).
-DeviceChoice choose_device(Options& options,
-                           dist::Communicator& world,
-                           const GpusHere& gpus);
 
-/// What moves the run's tensors, or seems to, where `world` does not.
-struct DataCommunicator {
-  /// The same ranks; null where `world` moves them itself.
-  std::unique_ptr<dist::Communicator> group = nullptr;
-  /// For a watchdog: see `dist::NcclWorld`. Empty where there is none.
-  std::function<std::string()> async_error = {};
-  std::function<bool(const std::string&, std::chrono::milliseconds)> abort = {};
-};
-/// The communicator of the backend that `choose_device` chose. Collective over
-/// `world`, with its deadline. Throws `InputError` when ranks share a GPU.
-DataCommunicator make_data_communicator(const Options& options,
-                                        dist::Communicator& world,
-                                        at::Device device);
+/// `train.gemm = auto`: the preferred library, unless the other is clearly
+/// faster. What is about as fast would change from run to run.
+GemmLibrary choose_gemm(const ComputeFigures& figures, GemmLibrary preferred);
 
-/// Settles `auto` for precision and GEMM library, on rank 0 for all, and writes
-/// the choice into `options`. bf16 where `device`, of `choose_device`,
-/// multiplies it natively, else fp32. Collective.
+/// `train.precision = auto` on a CPU: fp32, unless bf16 is clearly faster.
+Precision choose_precision(const ComputeFigures& figures, GemmLibrary gemm);
+
+/// Settles `auto` for precision and GEMM library and writes the choice into
+/// `options`. On GPUs: bf16. On CPUs by rates at the model's products, which
+/// are measured by all ranks at once when a machine first does such a run, and
+/// then remembered (`Figures`), so that one command chooses alike each time;
+/// rank 0 decides. Collective.
 Compute choose_compute(Options& options,
                        dist::Communicator& world,
                        at::Device device);
 
 /// Takes over from a checkpoint's settings what was chosen automatically, where
-/// `options` still say `auto`.
-void replay_choices(Options& options,
-                    const std::map<std::string, std::string>& settings);
+/// `options` still say `auto`, and says so: a line for each.
+std::vector<std::string> replay_choices(
+    Options& options,
+    const std::map<std::string, std::string>& settings);
 
-/// FLOP/s of square matrix products in `compute`, all ranks together and all at
-/// once (of the null backend, this one times their number). What `mfu` compares
-/// with. Collective.
-double measure_peak_flops(const Compute& compute,
-                          GemmLibrary gemm,
+/// FLOP/s of all ranks at the fastest of the model's products, forward and
+/// backward, while all ranks compute: the most that was seen on this machine,
+/// now or at an earlier run. Of the null backend, this rank's rate times their
+/// number. Collective.
+double measure_peak_flops(const Options& options,
+                          const Compute& compute,
                           dist::Communicator& world);
 
 }  // namespace mumoe::launch

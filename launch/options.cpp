@@ -233,6 +233,17 @@ CommandLine read_command_line(const std::vector<std::string>& arguments,
   return line;
 }
 
+Options options_from(const std::map<std::string, std::string>& values,
+                     const std::string& origin) {
+  Options options = unresolved_defaults();
+  Origins origins;
+  for (const auto& [name, value] : values) {
+    assign(options, origins, name, value, origin);
+  }
+  resolve(options);
+  return options;
+}
+
 Options read_config(const std::filesystem::path& file) {
   Options options = unresolved_defaults();
   Origins origins;

@@ -94,6 +94,11 @@ CommandLine read_command_line(const std::vector<std::string>& arguments,
                               const std::string& section = "*",
                               const std::vector<OwnOption>& own = {});
 
+/// The options that `values`, by key, say, resolved; `origin` is named when one
+/// is refused. What `to_map` returns gives the same options again.
+Options options_from(const std::map<std::string, std::string>& values,
+                     const std::string& origin);
+
 /// Reads a resolved configuration, such as a run directory's config.cfg.
 Options read_config(const std::filesystem::path& file);
 

@@ -7,15 +7,22 @@
 #include <limits>
 #include <vector>
 
+#include "base/cpu.h"
 #include "base/error.h"
 #include "dist/bandwidth.h"
+#include "launch/figures.h"
 #include "mumoe/plan_cost.h"
 #include "train/token_batches.h"
 
 namespace mumoe::launch {
 namespace {
 
+/// In the order in which they are preferred.
 constexpr Plan kPlans[] = {Plan::sequence, Plan::bottleneck, Plan::rank};
+
+/// By how much a plan must be faster than one that is preferred: estimates that
+/// are nearly equal would change the choice from run to run.
+constexpr double kClearPlan = 1.15;
 
 /// Whether all ranks of a tp group compute something from the same numbers,
 /// the gradients of whole parameters above all, and rely on the same bits.
@@ -65,7 +72,7 @@ ChosenPlan fastest(const model::Gpt2Config& model,
                    const Circumstances& c) {
   const BlockConfig block = model.block();
   ChosenPlan chosen;
-  double least = std::numeric_limits<double>::infinity();
+  double least = std::numeric_limits<double>::infinity();  // of the chosen one
   std::string others;
   for (const Plan plan : plans) {
     const double time =
@@ -74,18 +81,40 @@ ChosenPlan fastest(const model::Gpt2Config& model,
                           others.empty() ? "" : ", ",
                           to_string(plan),
                           1e6 * time);
-    if (time >= least) continue;
+    if (kClearPlan * time >= least) continue;
     least = time;
     chosen.plan = plan;
   }
   chosen.reason = fmt::format(
-      "estimated us a token and block: {}; measured {:.2f} GB/s, {:.0f} us and "
-      "{:.0f} GFLOP/s a rank",
+      "estimated us a token and block: {}, the first unless another is {} "
+      "times as fast; measured {:.2f} GB/s, {:.0f} us and {:.0f} GFLOP/s a "
+      "rank",
       others,
+      kClearPlan,
       c.link.bytes_per_s / 1e9,
       1e6 * c.link.latency_s,
       c.flops / 1e9);
   return chosen;
+}
+
+/// The link of a tp group, measured when this machine first does such a run.
+dist::Bandwidth tp_link(const Options& options,
+                        const dist::ProcessMesh& mesh,
+                        const Compute& compute) {
+  Figures figures(fmt::format("link of {} tp ranks among {} on {}, {} {}",
+                              mesh.tp().size(),
+                              mesh.world().size(),
+                              cpu_name(),
+                              to_map(options).at("parallel.backend"),
+                              options.parallel.link),
+                  "",
+                  mesh.world());
+  const auto values = figures.get("latency and bandwidth", 2, [&] {
+    const auto link =
+        dist::measure_bandwidth(mesh.tp(), 8 << 20, compute.device);
+    return Figures::Values{link.latency_s, link.bytes_per_s};
+  });
+  return {.latency_s = values[0], .bytes_per_s = values[1]};
 }
 
 ChosenPlan automatic(const Options& options,
@@ -107,7 +136,7 @@ ChosenPlan automatic(const Options& options,
       plans,
       {.ranks = mesh.tp().size(),
        .flops = peak_flops / mesh.world().size(),
-       .link = dist::measure_bandwidth(mesh.tp(), 8 << 20, compute.device),
+       .link = tp_link(options, mesh, compute),
        .element_bytes = static_cast<double>(c10::elementSize(compute.dtype)),
        .gradient_bytes = compute.dtype == at::kDouble ? 8.0 : 4.0,
        .tokens = context * static_cast<double>(batch.micro_batch),

@@ -6,7 +6,7 @@
 #include "dist/host_map.h"
 #include "dist/process_mesh.h"
 #include "launch/commands.h"
-#include "launch/compute.h"
+#include "launch/device_choice.h"
 #include "launch/guards.h"
 #include "launch/instruments.h"
 #include "launch/options.h"

@@ -2,9 +2,12 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <fmt/format.h>
 #include <torch/headeronly/version.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/cpu.h"
 #include "base/error.h"
@@ -15,6 +18,8 @@
 
 namespace mumoe::launch {
 namespace {
+
+namespace fs = std::filesystem;
 
 nlohmann::json describe_split(const data::Split& split) {
   return {{"tokens", split.tokens},
@@ -53,29 +58,181 @@ nlohmann::json provenance(const Options& options,
   };
 }
 
+/// The nearest folder above and including `path` that is there.
+fs::path existing_part_of(fs::path path) {
+  std::error_code error;
+  path = fs::absolute(path, error);
+  while (path.has_relative_path() && !fs::exists(path, error)) {
+    path = path.parent_path();
+  }
+  return path;
+}
+
+std::string gib(double bytes) {
+  return fmt::format("{:.2f} GiB", bytes / (1 << 30));
+}
+
+/// What there is against checkpoints of `bytes` by the free space of the disk:
+/// throws where there is no room for one, returns a line where there is none
+/// for as many as are kept and one in the making.
+std::string check_space(const fs::path& out, double bytes, int keep) {
+  std::error_code error;
+  const auto space = fs::space(existing_part_of(out), error);
+  if (error) return {};
+  const auto free = static_cast<double>(space.available);
+  require(free >= bytes,
+          "train.out = ",
+          out.string(),
+          ": ",
+          gib(free),
+          " free; expected room for a checkpoint, ",
+          gib(bytes));
+  if (free >= bytes * (keep + 1)) return {};
+  return fmt::format(
+      "checkpoints of {} each, {} kept and one in the making: {} free",
+      gib(bytes),
+      keep,
+      gib(free));
+}
+
+void require_free_names(const fs::path& folder,
+                        std::int64_t step,
+                        std::int64_t last) {
+  const auto names = train::names_in_the_way(folder, step, last);
+  require(names.empty(),
+          (folder / (names.empty() ? "" : names.front())).string(),
+          ": is in the place of a checkpoint to come and holds no ",
+          train::kStateFile,
+          "; expected it to be moved away");
+}
+
+/// Names of what a run leaves that ended before its first checkpoint.
+constexpr std::pair<const char*, const char*> kLeft[] = {
+    {"metrics", "jsonl"},
+    {"config", "cfg"},
+    {"provenance", "json"}};
+
+/// "metrics.1.jsonl" and so on: the first number that none of them has.
+std::string set_aside(const fs::path& out) {
+  std::error_code error;
+  if (fs::file_size(out / "metrics.jsonl", error) == 0 || error) return {};
+  const auto numbered = [&](const auto& name, int number) {
+    return out / fmt::format("{}.{}.{}", name.first, number, name.second);
+  };
+  int number = 1;
+  while (std::ranges::any_of(kLeft, [&](const auto& name) {
+    return fs::exists(numbered(name, number), error);
+  })) {
+    ++number;
+  }
+  for (const auto& name : kLeft) {
+    const fs::path old = out / fmt::format("{}.{}", name.first, name.second);
+    if (!fs::exists(old, error)) continue;
+    fs::rename(old, numbered(name, number), error);
+    require(!error, old.string(), ": cannot rename: ", error.message());
+  }
+  return fmt::format(
+      "train.out = {}: an earlier run ended before its first checkpoint; its "
+      "files are kept as metrics.{}.jsonl and so on",
+      out.string(),
+      number);
+}
+
+/// How much of the run will be there if it ends unasked.
+std::string describe_checkpoints(const train::TrainerConfig& config) {
+  std::string when;
+  if (config.checkpoint_every > 0) {
+    when = fmt::format("every {} steps, ", config.checkpoint_every);
+  }
+  if (config.checkpoint_minutes > 0) {
+    when += fmt::format("every {:g} minutes, ", config.checkpoint_minutes);
+  }
+  return fmt::format(
+      "out      {}: checkpoints {}at the end, the newest {} kept",
+      config.out.string(),
+      when.empty() ? "only " : when,
+      config.checkpoint_keep);
+}
+
 }  // namespace
 
-void prepare_run_directory(const Options& options,
-                           const data::PreparedData& data,
-                           const dist::ProcessMesh& mesh,
-                           const dist::HostMap& hosts) {
-  const std::filesystem::path& out = options.trainer.out;
-  if (out.empty()) return;
+RunDirectory::RunDirectory(fs::path out) : out_(std::move(out)) {
   std::error_code error;
-  std::filesystem::create_directories(out, error);
-  require(!error,
+  if (!out_.empty() && fs::is_directory(out_, error)) claim();
+}
+
+void RunDirectory::claim() {
+  const fs::path file = out_ / ".lock";
+  lock_ = FileLock::try_lock(file);
+  require(lock_.has_value(),
           "train.out = ",
-          out.string(),
-          ": cannot create: ",
-          error.message());
-  require(options.resume || !train::latest_checkpoint(out / "checkpoints"),
+          out_.string(),
+          ": ",
+          FileLock::holder(file),
+          " trains there; wait for its end, or choose another folder");
+}
+
+std::vector<std::string> RunDirectory::prepare(const Start& start) {
+  const Options& options = start.options;
+  const train::TrainerConfig& config = options.trainer;
+  if (out_.empty()) {
+    return {"out      train.out is empty: nothing of this run will be kept"};
+  }
+  const fs::path checkpoints = out_ / "checkpoints";
+  require(options.resume || !train::latest_checkpoint(checkpoints),
           "train.out = ",
-          out.string(),
+          out_.string(),
           ": holds a run with checkpoints; resume it with --train.resume or "
           "choose another folder");
-  write_file_atomically(out / "config.cfg", to_config_text(options));
-  write_file_atomically(out / "provenance.json",
-                        provenance(options, data, mesh, hosts).dump(2) + "\n");
+  require_free_names(checkpoints, start.step, config.steps);
+  const auto space =
+      check_space(out_, start.checkpoint_bytes, config.checkpoint_keep);
+  std::error_code error;
+  fs::create_directories(out_, error);
+  require(!error,
+          "train.out = ",
+          out_.string(),
+          ": cannot create: ",
+          error.message());
+  if (!lock_) claim();
+  train::probe_checkpoint_folder(checkpoints);
+  const auto aside = options.resume ? "" : set_aside(out_);
+  write_file_atomically(out_ / "config.cfg", to_config_text(options));
+  write_file_atomically(
+      out_ / "provenance.json",
+      provenance(options, start.data, start.mesh, start.hosts).dump(2) + "\n");
+  std::vector<std::string> lines = {describe_checkpoints(config)};
+  if (!lock_->excludes()) {
+    lines.emplace_back(
+        "this file system knows no locks: nothing keeps a second run out");
+  }
+  for (const auto& line : {space, aside}) {
+    if (!line.empty()) lines.push_back(line);
+  }
+  return lines;
+}
+
+RunOnDisk open_run(const fs::path& folder) {
+  const auto checkpoint = train::latest_checkpoint(folder / "checkpoints");
+  require(checkpoint.has_value(), folder.string(), ": holds no checkpoint");
+  const fs::path config = folder / "config.cfg";
+  auto values = to_map(read_config(config));
+  RunOnDisk run{*checkpoint, {}, {}};
+  for (const auto& [key, value] : train::read_run_state(*checkpoint).settings) {
+    const auto found = values.find(key);
+    if (found == values.end() || found->second == value) continue;
+    if (key.starts_with("parallel.")) continue;  // free to change
+    run.notes.push_back(fmt::format(
+        "{} = {} in {}, {} in the checkpoint, which is what was trained: {}",
+        key,
+        found->second,
+        config.string(),
+        value,
+        checkpoint->filename().string()));
+    found->second = value;
+  }
+  run.options = options_from(values, checkpoint->string());
+  return run;
 }
 
 std::map<std::string, std::string> settings_that_matter(
@@ -97,7 +254,7 @@ std::map<std::string, std::string> settings_that_matter(
 
 void check_resumable(const std::map<std::string, std::string>& stored,
                      const std::map<std::string, std::string>& now,
-                     const std::filesystem::path& checkpoint) {
+                     const fs::path& checkpoint) {
   for (const auto& [name, value] : now) {
     const auto found = stored.find(name);
     require(found != stored.end() && found->second == value,

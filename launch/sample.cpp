@@ -7,7 +7,9 @@
 #include "dist/self_communicator.h"
 #include "launch/commands.h"
 #include "launch/compute.h"
+#include "launch/device_choice.h"
 #include "launch/options.h"
+#include "launch/run_directory.h"
 #include "model/generate.h"
 #include "train/checkpoint.h"
 
@@ -63,10 +65,11 @@ ExitCode sample_command(const Invocation& invocation) {
                          {"seed", "of the draws"}});
   const auto run = line.own.find("run");
   require(run != line.own.end(), "mumoe sample: --run FOLDER is missing");
-  const std::filesystem::path folder = run->second;
-  Options options = read_config(folder / "config.cfg");
-  const auto checkpoint = train::latest_checkpoint(folder / "checkpoints");
-  require(checkpoint.has_value(), folder.string(), ": holds no checkpoint");
+  RunOnDisk opened = open_run(run->second);
+  for (const auto& line : opened.notes) {
+    std::fprintf(stderr, "mumoe sample: %s\n", line.c_str());
+  }
+  Options& options = opened.options;
 
   options.device = DeviceKind::automatic;  // the run may have had another
   options.parallel.backend = BackendChoice::automatic;
@@ -79,7 +82,7 @@ ExitCode sample_command(const Invocation& invocation) {
   dist::ParameterRegistry registry(*self, compute.dtype, compute.device);
   const model::Gpt2 model(options.model, registry);
   dist::FlatBuckets buckets(registry, kBucketBytes);
-  train::load_weights(*checkpoint, buckets);
+  train::load_weights(opened.checkpoint, buckets);
 
   const auto tokenizer = data::make_tokenizer(options.tokenizer);
   model::GenerateConfig config;

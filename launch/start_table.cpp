@@ -129,6 +129,19 @@ std::string describe_mlp(const Options& options) {
                            fmt::join(m.ranks, ", "));
 }
 
+/// What a rank that was not given as a number rests on.
+std::string describe_matching(const Options& options) {
+  const auto& m = options.model;
+  const bool matched = options.rank == "auto" || options.rank == "paper";
+  if (m.mlp == model::MlpKind::dense || !matched) return {};
+  return fmt::format(
+      "         rank {}: {}, {} parameters a block, {} in a dense MLP\n",
+      options.rank,
+      fmt::join(m.ranks, ", "),
+      parameter_count(m.block().shape(), m.ranks),
+      dense_mlp_parameters(m.width, m.hidden, m.width, m.bias, true));
+}
+
 }  // namespace
 
 std::vector<RankRow> gather_rows(const dist::ProcessMesh& mesh,
@@ -176,15 +189,18 @@ std::string draw_alone(const RankRow& row, const std::string& place) {
 std::string start_table(const Options& options,
                         const data::PreparedData& prepared,
                         const dist::ParameterRegistry& registry,
+                        const std::vector<std::string>& reasons,
                         const std::string& drawn) {
   const auto& m = options.model;
   const auto values = to_map(options);
+  std::string why;
+  for (const auto& reason : reasons) why += "         " + reason + "\n";
   return fmt::format(
       "model    GPT-2, {} blocks of width {}, {} heads, context {}, {}\n"
-      "         {} parameters, {:.1f} MFLOP a token, forward and backward\n"
+      "         {} parameters, {:.1f} MFLOP a token, forward and backward\n{}"
       "data     {} as {}: {} training tokens, {} for validation\n"
       "compute  {} on {}, {}, fp32 by {}\n"
-      "{}",
+      "{}{}",
       m.depth,
       m.width,
       m.heads,
@@ -192,6 +208,7 @@ std::string start_table(const Options& options,
       describe_mlp(options),
       registry.global_numel(),
       model::flops_per_token(m) / 1e6,
+      describe_matching(options),
       prepared.source,
       prepared.tokenizer,
       prepared.train.tokens,
@@ -200,6 +217,7 @@ std::string start_table(const Options& options,
       values.at("train.device"),
       to_string(best_isa()),
       values.at("train.gemm"),
+      why,
       drawn);
 }
 

@@ -7,7 +7,6 @@
 #include "dist/host_map.h"
 #include "dist/parameter_registry.h"
 #include "dist/process_mesh.h"
-#include "launch/compute.h"
 #include "launch/options.h"
 
 namespace mumoe::launch {
@@ -34,10 +33,12 @@ std::string draw_mesh(const std::vector<RankRow>& rows);
 /// 0/8 world 0/512"), drawn in the same way.
 std::string draw_alone(const RankRow& row, const std::string& place);
 
-/// What a run is about to do: model, data, arithmetic, and the `drawn` mesh.
+/// What a run is about to do: model, data, arithmetic and the `reasons` for it,
+/// and the `drawn` mesh.
 std::string start_table(const Options& options,
                         const data::PreparedData& prepared,
                         const dist::ParameterRegistry& registry,
+                        const std::vector<std::string>& reasons,
                         const std::string& drawn);
 
 }  // namespace mumoe::launch

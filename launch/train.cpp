@@ -62,6 +62,8 @@ data::PreparedData open_data(const Options& options, dist::ProcessMesh& mesh) {
 struct ResumePoint {
   std::filesystem::path checkpoint;
   train::RunState state;
+  /// Of what it took over.
+  std::vector<std::string> reasons;
 };
 
 /// Where to go on from, if the run resumes, after taking over what it chose
@@ -79,8 +81,8 @@ std::optional<ResumePoint> find_resume_point(Options& options,
           "--train.resume: ",
           folder.string(),
           " holds no checkpoint");
-  ResumePoint point{*checkpoint, train::read_run_state(*checkpoint)};
-  replay_choices(options, point.state.settings);
+  ResumePoint point{*checkpoint, train::read_run_state(*checkpoint), {}};
+  point.reasons = replay_choices(options, point.state.settings);
   return point;
 }
 
@@ -174,13 +176,13 @@ Choices settle(Options& options,
                const std::optional<ResumePoint>& resumed,
                const std::string& unequal_cpus) {
   Communicator& world = ranks.mesh.world();
-  const Compute compute = choose_compute(options, world, ranks.chosen.device);
+  Compute compute = choose_compute(options, world, ranks.chosen.device);
+  if (resumed) compute.reasons = resumed->reasons;
   const auto settings = settings_that_matter(options, prepared);
   if (resumed) {
     check_resumable(resumed->state.settings, settings, resumed->checkpoint);
   }
-  options.trainer.peak_flops =
-      measure_peak_flops(compute, options.model.gemm, world);
+  options.trainer.peak_flops = measure_peak_flops(options, compute, world);
   ChosenPlan plan = choose_plan(options,
                                 ranks.mesh,
                                 compute,
@@ -189,23 +191,39 @@ Choices settle(Options& options,
   return {compute, std::move(plan), with_layout(settings, options)};
 }
 
-/// Makes the run directory and prints the start table. Collective.
+/// Bytes of a checkpoint: masters and both moments of all parameters.
+double checkpoint_bytes(const dist::ParameterRegistry& registry) {
+  const double element = registry.master_dtype() == at::kDouble ? 8 : 4;
+  return 3 * element * static_cast<double>(registry.global_numel());
+}
+
+/// Makes the run directory, on rank 0, and prints the start table. Collective.
 void report_start(const Options& options,
                   const Ranks& ranks,
+                  RunDirectory* directory,
                   const data::PreparedData& prepared,
                   const dist::ParameterRegistry& registry,
-                  const ChosenPlan& plan) {
+                  const Choices& chosen,
+                  std::int64_t step) {
   const dist::ProcessMesh& mesh = ranks.mesh;
   const auto rows = gather_rows(mesh, ranks.hosts, ranks.chosen.device);
-  if (mesh.world().rank() == 0) {
-    prepare_run_directory(options, prepared, mesh, ranks.hosts);
+  std::vector<std::string> lines;
+  if (directory != nullptr) {
+    lines = directory->prepare({options,
+                                prepared,
+                                mesh,
+                                ranks.hosts,
+                                step,
+                                checkpoint_bytes(registry)});
   }
   ranks.say(start_table(
       options,
       prepared,
       registry,
+      chosen.compute.reasons,
       ranks.alone ? draw_alone(rows[0], mesh.describe()) : draw_mesh(rows)));
-  ranks.say(describe_plan(plan, mesh));
+  ranks.say(describe_plan(chosen.plan, mesh));
+  for (const auto& line : lines) ranks.say(line);
   if (ranks.alone) {
     ranks.say(
         "alone    losses and sums over ranks mean nothing; tok/s and mfu are "
@@ -232,6 +250,8 @@ ExitCode train(Options options,
   Ranks ranks(options, world, invocation);
   ranks.say(ranks.chosen.note);
   dist::ProcessMesh& mesh = ranks.mesh;
+  std::optional<RunDirectory> directory;
+  if (world.rank() == 0) directory.emplace(options.trainer.out);
   const auto resumed = find_resume_point(options, world);
   const std::string unequal_cpus =
       ranks.chosen.device.is_cpu()
@@ -285,7 +305,13 @@ ExitCode train(Options options,
     ranks.say("stopped by a signal before the first step: nothing was written");
     return ExitCode::preempted;
   }
-  report_start(options, ranks, prepared, registry, chosen.plan);
+  report_start(options,
+               ranks,
+               directory ? &*directory : nullptr,
+               prepared,
+               registry,
+               chosen,
+               trainer.state().step);
   if (resumed) {
     ranks.say(fmt::format("resumed after step {} from {}",
                           trainer.state().step,

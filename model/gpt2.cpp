@@ -277,4 +277,50 @@ double flops_per_token(const Gpt2Config& c) {
   return 6.0 * macs + 6.0 * static_cast<double>(c.depth * c.width * c.context);
 }
 
+namespace {
+
+/// Columns of the head beyond which a product is as fast as one of all.
+constexpr std::int64_t kMostColumns = 4096;
+
+/// [tokens, I] meets the factors of one layer as matrices: its experts, its
+/// input, its output.
+void add_layer(std::vector<Product>& products,
+               const LayerShape& layer,
+               std::int64_t tokens) {
+  const auto& r = layer.ranks;
+  const bool ring =
+      layer.form == Form::tensor_ring || layer.form == Form::tensor_train;
+  for (std::size_t e = 0; e < layer.experts.size(); ++e) {
+    const std::int64_t columns = layer.form == Form::cp ? r[0]
+                                 : ring                 ? r[e] * r[e + 1]
+                                                        : r[e];
+    products.push_back({tokens, layer.experts[e], columns});
+  }
+  const std::int64_t last = r.back();
+  const std::int64_t before = ring ? r[r.size() - 2] : 1;
+  products.push_back({tokens, layer.inputs, before * last});
+  products.push_back({tokens, ring ? r[0] * last : last, layer.outputs});
+}
+
+}  // namespace
+
+std::vector<Product> main_products(const Gpt2Config& c, std::int64_t tokens) {
+  std::vector<Product> products = {{tokens, c.width, 3 * c.width},
+                                   {tokens, c.width, c.width}};
+  if (c.mlp == MlpKind::dense) {
+    products.push_back({tokens, c.width, c.hidden});
+    products.push_back({tokens, c.hidden, c.width});
+  } else {
+    const BlockShape block = c.block().shape();
+    for (const std::int64_t experts : block.experts) {
+      products.push_back({tokens, block.input_dim, experts});
+    }
+    for (const LayerShape& layer : block.layers(c.ranks)) {
+      add_layer(products, layer, tokens);
+    }
+  }
+  products.push_back({tokens, c.width, std::min(c.vocab, kMostColumns)});
+  return products;
+}
+
 }  // namespace mumoe::model

@@ -13,6 +13,7 @@
 #include "model/dense_mlp.h"
 #include "model/embedding.h"
 #include "mumoe/block.h"
+#include "mumoe/gemm_rate.h"
 
 namespace mumoe::model {
 
@@ -120,5 +121,11 @@ class Gpt2 {
 /// for a multiply-accumulate: 6 · (weights of all products, the tied head
 /// counted once) + 12 · depth · width · context / 2 for causal attention.
 double flops_per_token(const Gpt2Config& config);
+
+/// The products of a forward pass over `tokens` tokens that take most of its
+/// time: those of one block, and the head's (of a large vocabulary a part). For
+/// measuring how fast a machine is at them.
+std::vector<Product> main_products(const Gpt2Config& config,
+                                   std::int64_t tokens);
 
 }  // namespace mumoe::model

@@ -7,8 +7,8 @@
 namespace mumoe {
 
 /// Which library multiplies fp32 matrices on the CPU. On AMD oneDNN takes half
-/// of MKL's time; on Intel they are about as fast. bf16 is always oneDNN's, fp64
-/// MKL's, and GPUs have cuBLAS.
+/// of MKL's time; on Intel they are about as fast. bf16 is always oneDNN's,
+/// fp64 MKL's, and GPUs have cuBLAS.
 enum class GemmLibrary { mkl, onednn };
 
 std::string_view to_string(GemmLibrary library);
@@ -16,8 +16,8 @@ std::string_view to_string(GemmLibrary library);
 /// Whether this LibTorch has fp32 products by `library`.
 bool offers(GemmLibrary library);
 
-/// The one to take where nothing was measured: oneDNN on AMD's CPUs, where it is
-/// offered, else MKL. Always the same on one machine.
+/// The one to take where nothing was measured: oneDNN on AMD's CPUs, where it
+/// is offered, else MKL. Always the same on one machine.
 ///
 /// The two round differently: ranks that hold replicas, and a run and its
 /// continuation, must use the same one.

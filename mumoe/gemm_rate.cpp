@@ -30,9 +30,18 @@ class Timed {
   }
 
   void run() {
-    time(0, [&] { mm_into(y_, x_, w_, false, library_); }, y_);
-    time(1, [&] { mm_into(dx_, y_, w_.t(), false, library_); }, dx_);
-    time(2, [&] { mm_into(dw_, x_.t(), y_, false, library_); }, dw_);
+    time(
+        0,
+        [&] { mm_into(y_, x_, w_, false, library_); },
+        y_);
+    time(
+        1,
+        [&] { mm_into(dx_, y_, w_.t(), false, library_); },
+        dx_);
+    time(
+        2,
+        [&] { mm_into(dw_, x_.t(), y_, false, library_); },
+        dw_);
   }
 
   double seconds() const { return best_[0] + best_[1] + best_[2]; }

@@ -1,9 +1,7 @@
 #include "train/checkpoint.h"
 
 #include <ATen/ATen.h>
-#include <fmt/format.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
@@ -22,9 +20,7 @@ using dist::FlatBuckets;
 using dist::Parameter;
 using model::NamedTensors;
 
-constexpr const char* kStateFile = "state.safetensors";
 constexpr const char* kFormat = "mumoe-checkpoint-1";
-constexpr const char* kPrefix = "step_";
 constexpr const char* kMaster = "master.";
 
 /// The tensors of a checkpoint that belong to one bucket: how their names begin
@@ -68,46 +64,20 @@ NamedTensors collect(const RunState& state,
 }
 
 void write_folder(const fs::path& folder,
-                  const fs::path& target,
+                  std::int64_t step,
                   const NamedTensors& named) {
   std::error_code error;
   fs::create_directories(folder, error);
   require(!error, folder.string(), ": cannot create: ", error.message());
-  const fs::path temporary = fs::path(target) += ".tmp";
-  fs::remove_all(temporary, error);
+  const fs::path temporary = temporary_path(folder, step);
+  remove_if_ours(temporary);  // of a save that was cut short
   fs::create_directory(temporary, error);
   require(!error, temporary.string(), ": cannot create: ", error.message());
   write_safetensors(temporary / kStateFile, named);
+  const fs::path target = checkpoint_path(folder, step);
   fs::rename(temporary, target, error);
   require(!error, target.string(), ": cannot rename: ", error.message());
   sync_to_disk(folder);
-}
-
-/// Checkpoints below `folder`, oldest first.
-std::vector<fs::path> list_checkpoints(const fs::path& folder) {
-  std::vector<fs::path> found;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(kPrefix) && !name.ends_with(".tmp")) {
-      found.push_back(entry.path());
-    }
-  }
-  std::sort(found.begin(), found.end());
-  return found;
-}
-
-/// Removes all but the newest `keep`, and what a crash left half written.
-void remove_old(const fs::path& folder, int keep) {
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    if (entry.path().extension() == ".tmp") fs::remove_all(entry.path(), error);
-  }
-  const auto all = list_checkpoints(folder);
-  for (std::size_t i = 0; i + keep < all.size(); ++i) {
-    std::error_code ignored;
-    fs::remove_all(all[i], ignored);
-  }
 }
 
 RunState parse_state(const NamedTensors& named, const fs::path& file) {
@@ -195,12 +165,11 @@ void save_checkpoint(const fs::path& folder,
   at::NoGradGuard no_grad;
   const bool writes = mesh.world().rank() == 0;
   const NamedTensors named = collect(state, buckets, optimizer, writes);
-  const fs::path target = folder / fmt::format("{}{:08}", kPrefix, state.step);
   std::string problem;
   if (writes) {
     try {
-      write_folder(folder, target, named);
-      remove_old(folder, keep);
+      write_folder(folder, state.step, named);
+      remove_old_checkpoints(folder, state.step, keep);
     } catch (const InputError& error) {
       problem = error.what();
     }
@@ -209,14 +178,9 @@ void save_checkpoint(const fs::path& folder,
   failed.fill_(problem.empty() ? 0 : 1);
   mesh.world().broadcast(failed, 0);
   require(failed.item<std::int64_t>() == 0,
-          problem.empty() ? concat(target.string(), ": rank 0 could not write")
+          problem.empty() ? concat(checkpoint_path(folder, state.step).string(),
+                                   ": rank 0 could not write")
                           : problem);
-}
-
-std::optional<fs::path> latest_checkpoint(const fs::path& folder) {
-  const auto all = list_checkpoints(folder);
-  if (all.empty()) return std::nullopt;
-  return all.back();
 }
 
 RunState read_run_state(const fs::path& checkpoint) {

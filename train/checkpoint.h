@@ -8,6 +8,7 @@
 
 #include "dist/flat_buckets.h"
 #include "dist/process_mesh.h"
+#include "train/checkpoint_folder.h"
 #include "train/optimizer.h"
 
 namespace mumoe::train {
@@ -25,19 +26,14 @@ struct RunState {
 /// Writes `folder`/step_XXXXXXXX/state.safetensors: masters and both moments
 /// under their global names and in their global shapes, and `state`. The folder
 /// appears whole or not at all (temporary name, fsync, rename). Afterwards all
-/// but the newest `keep` checkpoints are removed. Collective over the world;
-/// an error on the writing rank is thrown on all.
+/// but the newest `keep` checkpoints are removed (`remove_old_checkpoints`).
+/// Collective over the world; an error on the writing rank is thrown on all.
 void save_checkpoint(const std::filesystem::path& folder,
                      const RunState& state,
                      const dist::FlatBuckets& buckets,
                      const AdamW& optimizer,
                      dist::ProcessMesh& mesh,
                      int keep);
-
-/// The newest checkpoint below `folder`; none if there is no such folder or it
-/// holds none.
-std::optional<std::filesystem::path> latest_checkpoint(
-    const std::filesystem::path& folder);
 
 /// What `checkpoint` says of the run, without reading its tensors.
 RunState read_run_state(const std::filesystem::path& checkpoint);

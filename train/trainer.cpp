@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -49,6 +50,10 @@ void TrainerConfig::validate() const {
   require(checkpoint_every >= 0,
           "checkpoint.every = ",
           checkpoint_every,
+          ": expected at least 0");
+  require(checkpoint_minutes >= 0,
+          "checkpoint.minutes = ",
+          checkpoint_minutes,
           ": expected at least 0");
   require(checkpoint_keep > 0,
           "checkpoint.keep = ",
@@ -133,10 +138,12 @@ StepReport Trainer::step() {
   const at::Tensor status =
       at::stack({loss_sum.cpu() * share,
                  at::full({}, parts_.stop_requested() ? 1.0 : 0.0, at::kDouble),
-                 at::full({}, active, at::kDouble)});
+                 at::full({}, active, at::kDouble),
+                 at::full({}, time_to_save() ? 1.0 : 0.0, at::kDouble)});
   mesh.world().all_reduce(status);
   const double mean_loss = status[0].item<double>();
   stop_ = status[1].item<double>() > 0;
+  save_due_ = status[3].item<double>() > 0;
   const double norm = dist::gradient_norm(parts_.buckets, mesh);
   if (!std::isfinite(mean_loss) || !std::isfinite(norm)) {
     fail<NonFiniteError>("step ",
@@ -166,11 +173,7 @@ StepReport Trainer::step() {
   report.step_ms = milliseconds_since(start);
   report.tokens_per_s =
       1000.0 * static_cast<double>(step_tokens) / report.step_ms;
-  if (config_.peak_flops > 0) {
-    report.mfu = report.tokens_per_s *
-                 model::flops_per_token(parts_.model.config()) /
-                 config_.peak_flops;
-  }
+  report.mfu = mfu(report.tokens_per_s);
   report.dp_bytes = mesh.dp().total_bytes() - dp_bytes;
   report.tp_bytes = mesh.tp().total_bytes() - tp_bytes;
   report.all_bytes = mesh.all().total_bytes() - all_bytes;
@@ -195,6 +198,7 @@ Outcome Trainer::run() {
     return every > 0 && state_.step % every == 0;
   };
   bool sparse_seen = false;
+  saved_ = Clock::now();
   while (state_.step < config_.steps && !stop_) {
     StepReport report = step();
     // 7 evaluate / checkpoint / stop
@@ -214,7 +218,7 @@ Outcome Trainer::run() {
                                 report.step,
                                 *report.val_loss));
     }
-    if (last || stop_ || due(config_.checkpoint_every)) {
+    if (last || stop_ || save_due_ || due(config_.checkpoint_every)) {
       save();
     }
   }
@@ -240,6 +244,22 @@ void Trainer::save() {
                   optimizer_,
                   parts_.mesh,
                   config_.checkpoint_keep);
+  saved_ = Clock::now();
+}
+
+bool Trainer::time_to_save() const {
+  const std::chrono::duration<double, std::ratio<60>> since =
+      Clock::now() - saved_;
+  return parts_.mesh.world().rank() == 0 && config_.checkpoint_minutes > 0 &&
+         since.count() >= config_.checkpoint_minutes;
+}
+
+double Trainer::mfu(double tokens_per_s) {
+  if (config_.peak_flops <= 0) return 0;
+  const double flops =
+      tokens_per_s * model::flops_per_token(parts_.model.config());
+  config_.peak_flops = std::max(config_.peak_flops, flops);
+  return flops / config_.peak_flops;
 }
 
 }  // namespace mumoe::train

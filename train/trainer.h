@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -29,14 +30,16 @@ struct TrainerConfig {
   std::int64_t micro_batch = 0;  ///< Samples a rank holds at once; 0: all.
   std::int64_t eval_every = 0;   ///< Steps; 0: only at the end.
   std::int64_t eval_windows = 256;
-  std::int64_t checkpoint_every = 0;  ///< Steps; 0: only at the end.
+  std::int64_t checkpoint_every = 0;  ///< Steps; 0: not by steps.
+  double checkpoint_minutes = 15;     ///< By rank 0's clock; 0: not by time.
   int checkpoint_keep = 2;
   std::int64_t log_every = 10;
   std::uint64_t seed = 0;
   dist::Wire wire = dist::Wire::fp32;  ///< Of gradients on their way.
   /// Run directory; empty: nothing is written.
   std::filesystem::path out;
-  /// Rate of matrix products of all ranks, FLOP/s, for `mfu`; 0: not known.
+  /// Rate of matrix products of all ranks, FLOP/s, for `mfu`, raised when a
+  /// step beats it; 0: not known.
   double peak_flops = 0;
 
   /// Throws `InputError` naming the key and what it must be.
@@ -89,6 +92,9 @@ class Trainer {
  private:
   void save();
   void evaluate_now();
+  /// Whether rank 0's clock asks for a checkpoint, of which it alone decides.
+  bool time_to_save() const;
+  double mfu(double tokens_per_s);
 
   TrainerConfig config_;
   ScheduleConfig schedule_;
@@ -101,6 +107,9 @@ class Trainer {
   RunState state_;
   std::unique_ptr<TokenBatches> batches_;
   bool stop_ = false;
+  /// When the last checkpoint was written, or the run began.
+  std::chrono::steady_clock::time_point saved_;
+  bool save_due_ = false;
   /// Of the last micro-batch of this rank.
   std::optional<model::MixingSummary> mixing_;
   std::optional<double> val_loss_;

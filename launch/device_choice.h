@@ -1,0 +1,53 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "dist/communicator.h"
+#include "dist/device_places.h"
+#include "launch/options.h"
+
+namespace mumoe::launch {
+
+/// What a rank has to choose its device from.
+struct GpusHere {
+  bool compiled_in = false;      ///< Whether this build has CUDA.
+  dist::DevicePlace place = {};  ///< The one that would be its own.
+};
+/// Those of this process, the rank of number `local_rank` on its host.
+GpusHere gpus_here(int local_rank);
+
+/// A device, and why it is not a GPU where there are some: a line, or empty.
+struct DeviceChoice {
+  at::Device device;
+  std::string note = {};
+};
+/// Settles `auto` for the device and for the backend that moves the run's
+/// tensors, and writes both into `options`: GPUs where every rank has one of
+/// its own, by NCCL, else the CPU, by MPI. Throws `InputError`, the same on all
+/// ranks, for a device that some rank has not or shares, and for a backend that
+/// does not move the device's tensors. Collective over the ranks that are there
+/// (in a null world: one).
+DeviceChoice choose_device(Options& options,
+                           dist::Communicator& world,
+                           const GpusHere& gpus);
+
+/// What moves the run's tensors, or seems to, where `world` does not.
+struct DataCommunicator {
+  /// The same ranks; null where `world` moves them itself.
+  std::unique_ptr<dist::Communicator> group = nullptr;
+  /// For a watchdog: see `dist::NcclWorld`. Empty where there is none.
+  std::function<std::string()> async_error = {};
+  std::function<bool(const std::string&, std::chrono::milliseconds)> abort = {};
+};
+/// The communicator of the backend that `choose_device` chose. Collective over
+/// `world`, with its deadline. Throws `InputError` when ranks share a GPU.
+DataCommunicator make_data_communicator(const Options& options,
+                                        dist::Communicator& world,
+                                        at::Device device);
+
+}  // namespace mumoe::launch
