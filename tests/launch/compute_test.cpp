@@ -1,184 +1,237 @@
+// Automatic choices: functions of figures that a machine keeps.
 #include "launch/compute.h"
 
 #include <gtest/gtest.h>
 
-#include "dist/null_communicator.h"
-#include "dist/process_mesh.h"
+#include <algorithm>
+#include <atomic>
+#include <nlohmann/json.hpp>
+
+#include "base/cpu.h"
+#include "base/file.h"
 #include "dist/self_communicator.h"
 #include "dist/thread_communicator.h"
+#include "launch/figures.h"
+#include "tests/support/environment.h"
 #include "tests/support/errors.h"
+#include "tests/support/scratch.h"
 
 namespace mumoe::launch {
 namespace {
 
 using dist::Communicator;
-using dist::ThreadWorld;
+using testing::ScratchFolder;
+using testing::SetVariable;
 
-// Of a process that sees the first `visible` GPUs of its host, or the only one.
-GpusHere gpus(int visible, int local_rank, int only = 0) {
-  dist::DevicePlace place{.host = {"node", "boot"},
-                          .device = dist::device_of(local_rank, visible),
-                          .visible = visible};
-  if (place.device < visible) {
-    place.address = concat("0000:0", place.device + only, ":00.0");
-  }
-  return {.compiled_in = true, .place = place};
+ComputeFigures figures(double bf16, double mkl, double onednn) {
+  return {{bf16, bf16}, {mkl, mkl}, {onednn, onednn}};
 }
 
-Options options_with(DeviceKind device, BackendChoice backend) {
-  Options options;
-  options.device = device;
-  options.parallel.backend = backend;
-  return options;
-}
-
-constexpr auto kAuto = DeviceKind::automatic;
-constexpr auto kAutoBackend = BackendChoice::automatic;
-
-TEST(Device, GpusWhereEveryRankHasOne) {
-  ThreadWorld::run(3, [](Communicator& world) {
-    Options options = options_with(kAuto, kAutoBackend);
-    const auto device =
-        choose_device(options, world, gpus(3, world.rank())).device;
-    EXPECT_EQ(device, at::Device(at::kCUDA, world.rank()));
-    EXPECT_EQ(options.device, DeviceKind::cuda);
-    EXPECT_EQ(options.parallel.backend, BackendChoice::nccl);
-    // What was settled stays.
-    EXPECT_EQ(choose_device(options, world, gpus(3, world.rank())).device,
-              device);
-  });
-}
-
-// As srun --gpus-per-task=1 binds them: each is number 0 to its rank.
-TEST(Device, TheOnlyGpuThatARankSeesIsItsOwn) {
-  ThreadWorld::run(3, [](Communicator& world) {
-    Options options = options_with(kAuto, kAutoBackend);
-    const auto mine = gpus(1, world.rank(), world.rank());
-    EXPECT_EQ(choose_device(options, world, mine).device,
-              at::Device(at::kCUDA, 0));
-    EXPECT_EQ(options.parallel.backend, BackendChoice::nccl);
-  });
-}
-
-/// With all on auto and `visible` GPUs on each host: the CPU, and why.
-Options expect_cpu(Communicator& world, int visible, const std::string& why) {
-  Options options = options_with(kAuto, kAutoBackend);
-  const auto chosen =
-      choose_device(options, world, gpus(visible, world.rank()));
-  EXPECT_TRUE(chosen.device.is_cpu());
-  EXPECT_EQ(chosen.note.find("GPUs are not used: " + why), 0u);
-  return options;
-}
-
-TEST(Device, OneGpuIsNotSharedByTwoRanks) {
-  ThreadWorld::run(2, [](Communicator& world) {
-    Options options = expect_cpu(world,
-                                 1,
-                                 "ranks 0 and 1 on host node share the GPU at "
-                                 "0000:00:00.0");
-    options = options_with(DeviceKind::cuda, kAutoBackend);
-    testing::expect_input_error(
-        [&] { choose_device(options, world, gpus(1, world.rank())); },
-        {"train.device = cuda: ranks 0 and 1 on host node share the GPU at "
-         "0000:00:00.0"});
-  });
-}
-
-TEST(Device, TheCpuWhereOneRankHasNone) {
-  ThreadWorld::run(3, [](Communicator& world) {
-    const Options options =
-        expect_cpu(world, 2, "rank 2 on host node has no GPU 2: 2 visible");
-    EXPECT_EQ(options.device, DeviceKind::cpu);
-    EXPECT_EQ(options.parallel.backend, BackendChoice::mpi);
-    EXPECT_EQ(make_data_communicator(options, world, at::kCPU).group, nullptr);
-  });
-}
-
-TEST(Device, NothingIsSaidOfGpusWhereThereAreNone) {
-  ThreadWorld::run(2, [](Communicator& world) {
-    Options options = options_with(kAuto, kAutoBackend);
-    const auto chosen = choose_device(options, world, gpus(0, world.rank()));
-    EXPECT_TRUE(chosen.device.is_cpu());
-    EXPECT_EQ(chosen.note, "");
-  });
-}
-
-TEST(Device, WhatIsAskedForIsDoneOrRefused) {
-  const auto self = dist::make_self_communicator(at::kCPU);
-  const auto choose = [&](DeviceKind device, BackendChoice backend) {
-    Options options = options_with(device, backend);
-    return choose_device(options, *self, gpus(1, 0)).device;
+TEST(Choice, OfALibraryIsThePreferredOneUnlessTheOtherIsClearlyFaster) {
+  const auto choose = [](double mkl, double onednn, GemmLibrary preferred) {
+    return choose_gemm(figures(0, mkl, onednn), preferred);
   };
-  EXPECT_TRUE(choose(DeviceKind::cuda, kAutoBackend).is_cuda());
-  EXPECT_TRUE(choose(kAuto, BackendChoice::nccl).is_cuda());
-  EXPECT_TRUE(choose(DeviceKind::cpu, kAutoBackend).is_cpu());
-  EXPECT_TRUE(choose(kAuto, BackendChoice::mpi).is_cpu());
-  testing::expect_input_error(
-      [&] { choose(DeviceKind::cuda, BackendChoice::mpi); },
-      {"parallel.backend = mpi", "train.device is cuda", "auto or nccl"});
-  testing::expect_input_error(
-      [&] { choose(DeviceKind::cpu, BackendChoice::nccl); },
-      {"parallel.backend = nccl", "train.device is cpu", "auto or mpi"});
+  for (const double ratio : {0.5, 0.9, 1.0, 1.1, 1.19}) {
+    EXPECT_EQ(choose(100, 100 * ratio, GemmLibrary::mkl), GemmLibrary::mkl);
+    EXPECT_EQ(choose(100 * ratio, 100, GemmLibrary::onednn),
+              GemmLibrary::onednn);
+  }
+  EXPECT_EQ(choose(100, 130, GemmLibrary::mkl), GemmLibrary::onednn);
+  EXPECT_EQ(choose(130, 100, GemmLibrary::onednn), GemmLibrary::mkl);
+  // Not offered.
+  EXPECT_EQ(choose(100, 0, GemmLibrary::mkl), GemmLibrary::mkl);
 }
 
-TEST(Device, TheModelOfALinkIsForTheCpu) {
+TEST(Choice, OfThePrecisionGoesByRatesAndNotByInstructions) {
+  // Two processors with AVX512-BF16.
+  EXPECT_EQ(choose_precision(figures(168e9, 321e9, 318e9), GemmLibrary::mkl),
+            Precision::fp32);
+  EXPECT_EQ(choose_precision(figures(400e9, 75e9, 170e9), GemmLibrary::onednn),
+            Precision::bf16);
+  EXPECT_EQ(choose_precision(figures(200e9, 75e9, 170e9), GemmLibrary::onednn),
+            Precision::fp32);
+  EXPECT_EQ(choose_precision(figures(0, 75e9, 170e9), GemmLibrary::mkl),
+            Precision::fp32);
+}
+
+Options small_options() {
+  Options options;
+  options.model.depth = 1;
+  options.model.heads = 2;
+  options.model.width = 32;
+  options.model.hidden = 64;
+  options.model.context = 32;
+  options.model.vocab = 64;
+  options.model.experts = {8};
+  options.model.ranks = {12};
+  options.trainer.batch = 8;
+  return options;
+}
+
+std::filesystem::path only_file(const std::filesystem::path& cache) {
+  std::filesystem::path found;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(cache / "measured")) {
+    EXPECT_TRUE(found.empty());
+    found = entry.path();
+  }
+  return found;
+}
+
+struct Chosen {
+  Options options = small_options();
+  std::vector<std::string> reasons;
+
+  bool says(const std::string& part) const {
+    return std::ranges::any_of(reasons, [&](const auto& reason) {
+      return reason.find(part) != std::string::npos;
+    });
+  }
+};
+Chosen choose() {
   const auto self = dist::make_self_communicator(at::kCPU);
-  Options options = options_with(DeviceKind::cpu, kAutoBackend);
-  options.parallel.link = "50,10";
-  EXPECT_TRUE(choose_device(options, *self, gpus(1, 0)).device.is_cpu());
-  options.device = kAuto;
-  options.parallel.backend = kAutoBackend;
-  testing::expect_input_error(
-      [&] { choose_device(options, *self, gpus(1, 0)); },
-      {"parallel.link = 50,10",
-       "expected parallel.backend = mpi, or train.device = cpu"});
+  Chosen chosen;
+  chosen.reasons = choose_compute(chosen.options, *self, at::kCPU).reasons;
+  return chosen;
 }
 
-// One rank of a large mesh asks for no more GPUs than its own.
-TEST(Device, OneRankAloneHasAGpuOfItsOwn) {
+TEST(Choice, IsAFunctionOfWhatTheMachineRemembers) {
+  const ScratchFolder cache;
+  const SetVariable variable("MUMOE_CACHE", cache.path());
+  const Chosen first = choose();
+  EXPECT_TRUE(first.says("gemm auto: "));
+  EXPECT_TRUE(first.says("GFLOP/s"));
+  const auto file = only_file(cache.path());
+  auto json = nlohmann::json::parse(read_file(file));
+  ASSERT_EQ(json.at("figures").at("products").size(), 6u);
+  EXPECT_GT(json["figures"]["products"][2].get<double>(), 0);
+
+  // As if this machine had been seen to be so; nothing is measured again.
+  for (const auto& [values, precision, gemm] :
+       {std::tuple(std::vector<double>{9e9, 9e9, 2e9, 2e9, 1e9, 1e9},
+                   Precision::bf16,
+                   GemmChoice::mkl),
+        std::tuple(std::vector<double>{1e9, 1e9, 1e9, 1e9, 2e9, 2e9},
+                   Precision::fp32,
+                   GemmChoice::onednn)}) {
+    json["figures"]["products"] = values;
+    write_file_atomically(file, json.dump());
+    const Chosen again = choose();
+    EXPECT_EQ(again.options.precision, precision);
+    EXPECT_EQ(again.options.gemm, gemm);
+    EXPECT_EQ(read_file(file), json.dump());
+    EXPECT_FALSE(again.says("measured anew"));
+  }
+}
+
+TEST(Choice, ThatChangesWithALibraryIsSaid) {
+  const ScratchFolder cache;
+  const SetVariable variable("MUMOE_CACHE", cache.path());
+  const Chosen first = choose();
+  const auto file = only_file(cache.path());
+  auto json = nlohmann::json::parse(read_file(file));
+  // What would have been chosen then is the other library.
+  const bool mkl = first.options.gemm == GemmChoice::mkl;
+  json["basis"] = "an older LibTorch";
+  json["figures"]["products"] =
+      {0.0, 0.0, mkl ? 1e9 : 9e9, 9e9, mkl ? 9e9 : 1e9, 9e9};
+  write_file_atomically(file, json.dump());
+  const Chosen now = choose();
+  EXPECT_TRUE(now.says("measured anew"));
+  EXPECT_TRUE(now.says(mkl ? "train.gemm was onednn" : "train.gemm was mkl"));
+  // Once.
+  EXPECT_FALSE(choose().says("measured anew"));
+}
+
+TEST(Choice, NeedsNoGoodFile) {
+  const ScratchFolder cache;
+  const SetVariable variable("MUMOE_CACHE", cache.path());
+  choose();
+  const auto file = only_file(cache.path());
+  const auto json = nlohmann::json::parse(read_file(file));
+  auto shorter = json, text = json, other = json;
+  shorter["figures"]["products"] = {1.0};
+  text["figures"]["products"] = "fast";
+  other["kind"] = "another machine with this hash";
+  for (const std::string& bytes : {std::string("{"),
+                                   std::string(),
+                                   shorter.dump(),
+                                   text.dump(),
+                                   other.dump(),
+                                   std::string("[1]")}) {
+    write_file_atomically(file, bytes);
+    EXPECT_FALSE(choose().reasons.empty());
+    EXPECT_EQ(nlohmann::json::parse(read_file(file)).at("kind"), json["kind"])
+        << bytes;
+  }
+}
+
+TEST(Choice, IsMadeWhereNothingCanBeRemembered) {
+  const ScratchFolder cache;
+  const auto in_the_way = cache.write("file", "");
+  const SetVariable variable("MUMOE_CACHE", in_the_way);
+  EXPECT_TRUE(choose().says("not remembered: " + in_the_way.string()));
+}
+
+TEST(Choice, LeavesAloneWhatIsGiven) {
+  const ScratchFolder cache;
+  const SetVariable variable("MUMOE_CACHE", cache.path());
   const auto self = dist::make_self_communicator(at::kCPU);
-  Options options = options_with(kAuto, BackendChoice::null);
-  options.parallel.dp = 64;
-  options.parallel.tp = 8;
-  const at::Device device = choose_device(options, *self, gpus(1, 0)).device;
-  EXPECT_TRUE(device.is_cuda());
-  const auto world = dist::make_null_communicator({.dp = 64, .tp = 8});
-  const auto carrier = make_data_communicator(options, *world, device);
-  ASSERT_NE(carrier.group, nullptr);
-  const dist::ProcessMesh mesh(*world, 64, 8, carrier.group.get());
-  EXPECT_EQ(mesh.tp().size(), 8);
-  EXPECT_EQ(mesh.dp().size(), 64);
+  Options options = small_options();
+  options.precision = Precision::fp64;
+  EXPECT_TRUE(choose_compute(options, *self, at::kCPU).reasons.empty());
+  EXPECT_EQ(options.precision, Precision::fp64);
+  EXPECT_NE(options.gemm, GemmChoice::automatic);
+  options = small_options();
+  options.precision = Precision::fp32;
+  options.gemm = GemmChoice::mkl;
+  EXPECT_TRUE(choose_compute(options, *self, at::kCPU).reasons.empty());
+  EXPECT_EQ(options.gemm, GemmChoice::mkl);
+  EXPECT_FALSE(std::filesystem::exists(cache.path() / "measured"));
 }
 
-TEST(Device, ARankWithoutAGpuIsNamedOnAllRanks) {
-  ThreadWorld::run(3, [](Communicator& world) {
-    Options options = options_with(DeviceKind::cuda, kAutoBackend);
-    const int visible = world.rank() == 1 ? 0 : 4;
-    testing::expect_input_error(
-        [&] { choose_device(options, world, gpus(visible, world.rank())); },
-        {"train.device = cuda: rank 1 on host node has no GPU 1: 0 visible, "
-         "expected one for each rank of a host"});
-    options = options_with(kAuto, BackendChoice::nccl);
-    testing::expect_input_error(
-        [&] { choose_device(options, world, gpus(visible, world.rank())); },
-        {"parallel.backend = nccl: rank 1 on host node has no GPU 1"});
-  });
+TEST(Figures, AreMeasuredByAllRanksAndThoseOfRankZero) {
+  const ScratchFolder cache;
+  const SetVariable variable("MUMOE_CACHE", cache.path());
+  std::atomic<int> measured = 0;
+  const auto get = [&] {
+    dist::ThreadWorld::run(3, [&](Communicator& world) {
+      Figures figures("a machine", "a library", world);
+      const auto values = figures.get("rate", 2, [&] {
+        ++measured;
+        return Figures::Values{world.rank() + 0.5, 7};
+      });
+      EXPECT_EQ(values, (Figures::Values{0.5, 7}));
+    });
+  };
+  get();
+  EXPECT_EQ(measured, 3);
+  get();
+  EXPECT_EQ(measured, 3);
 }
 
-TEST(Device, ABuildWithoutCudaSaysSo) {
+TEST(Peak, IsTheMostThatWasSeen) {
+  const ScratchFolder cache;
+  const SetVariable variable("MUMOE_CACHE", cache.path());
   const auto self = dist::make_self_communicator(at::kCPU);
-  Options options = options_with(DeviceKind::cuda, kAutoBackend);
-  testing::expect_input_error([&] { choose_device(options, *self, {}); },
-                              {"train.device = cuda: this build has no CUDA"});
-  options = options_with(kAuto, kAutoBackend);
-  EXPECT_TRUE(choose_device(options, *self, {}).device.is_cpu());
-}
-
-TEST(Device, TheNullBackendIsLeftAlone) {
-  const auto self = dist::make_self_communicator(at::kCPU);
-  Options options = options_with(DeviceKind::cpu, BackendChoice::null);
-  EXPECT_TRUE(choose_device(options, *self, gpus(1, 0)).device.is_cpu());
-  EXPECT_EQ(options.parallel.backend, BackendChoice::null);
+  Options options = small_options();
+  options.precision = Precision::fp32;
+  const Compute compute = choose_compute(options, *self, at::kCPU);
+  const double first = measure_peak_flops(options, compute, *self);
+  EXPECT_GT(first, 0);
+  const auto file = only_file(cache.path());
+  auto json = nlohmann::json::parse(read_file(file));
+  for (auto& [name, values] : json["figures"].items()) {
+    if (name.starts_with("peak")) values = {1e18};
+  }
+  write_file_atomically(file, json.dump());
+  EXPECT_EQ(measure_peak_flops(options, compute, *self), 1e18);
+  for (auto& [name, values] : json["figures"].items()) {
+    if (name.starts_with("peak")) values = {1.0};
+  }
+  write_file_atomically(file, json.dump());
+  EXPECT_GT(measure_peak_flops(options, compute, *self), 1e6);
+  EXPECT_EQ(read_file(file).find("[1.0]"), std::string::npos);
 }
 
 }  // namespace

@@ -56,6 +56,8 @@ struct SmallRun {
   bool resume = false;
   int zero = 0;
   dist::Wire wire = dist::Wire::fp32;
+  double checkpoint_minutes = 0;
+  double peak_flops = 0;
 };
 
 inline model::Gpt2Config small_model(model::MlpKind mlp,
@@ -135,6 +137,8 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   config.out = run.out;
   config.wire = run.wire;
   config.eval_windows = 7;
+  config.checkpoint_minutes = run.checkpoint_minutes;
+  config.peak_flops = run.peak_flops;
   config.log_every = 1 << 20;
   train::ScheduleConfig schedule;
   schedule.lr = 3e-3;

@@ -213,6 +213,51 @@ TEST(Stop, ARequestToOneRankStopsAllAfterTheStep) {
             "step_00000003");
 }
 
+/// Steps whose checkpoints are there after 4 steps, when one is due after
+/// `minutes`.
+std::vector<std::int64_t> checkpoints_by_time(double minutes) {
+  std::vector<std::int64_t> steps;
+  const auto self = dist::make_self_communicator(at::kCPU);
+  const ScratchFolder folder;
+  SmallRun run;
+  run.out = folder.path();
+  run.steps = 4;
+  run.checkpoint_minutes = minutes;
+  train_small(*self, run);
+  for (const auto& file :
+       train::list_checkpoints(folder.path() / "checkpoints")) {
+    steps.push_back(file.step);
+  }
+  return steps;
+}
+
+TEST(Trainer, SavesByTime) {
+  EXPECT_EQ(checkpoints_by_time(1e-9), (std::vector<std::int64_t>{3, 4}));
+  EXPECT_EQ(checkpoints_by_time(1000), (std::vector<std::int64_t>{4}));
+  EXPECT_EQ(checkpoints_by_time(0), (std::vector<std::int64_t>{4}));
+}
+
+// A step that beats the rate that was measured raises it.
+TEST(Trainer, UtilisationIsNeverAboveOne) {
+  const auto self = dist::make_self_communicator(at::kCPU);
+  const ScratchFolder folder;
+  SmallRun run;
+  run.out = folder.path();
+  run.steps = 6;
+  run.peak_flops = 1;
+  train_small(*self, run);
+  std::ifstream in(folder.path() / "metrics.jsonl");
+  int steps = 0;
+  double best = 0;
+  for (std::string line; std::getline(in, line); ++steps) {
+    const auto entry = nlohmann::json::parse(line);
+    const double mfu = entry["mfu"], rate = entry["tokens_per_s"];
+    best = std::max(best, rate);
+    EXPECT_NEAR(mfu, rate / best, 1e-12);
+  }
+  EXPECT_EQ(steps, 6);
+}
+
 TEST(BatchPlan, DealsSamplesEvenlyOrRefuses) {
   using train::BatchPlan;
   const auto plan = BatchPlan::make(24, 3, 2);

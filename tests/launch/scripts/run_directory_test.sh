@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# run_directory_test.sh MUMOE: run directories as people treat them: things of their own beside checkpoints, the same
+# command twice, other settings in between, runs that crashed, places where nothing can be written.
+set -euo pipefail
+
+mumoe=$(realpath "$1")
+mpirun=$(realpath "$(dirname "$0")/../../../launch/mpirun")
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "$(realpath "$0")")/tiny_model.sh" 1 16
+failures=0 child=''
+trap '[[ -z $child ]] || kill -9 "$child" 2>/dev/null; rm -rf "$folder"' EXIT
+wrong() { echo "$*"; failures=$((failures + 1)); }
+
+cat >>tiny.cfg <<'CONFIG'
+[train]
+steps = 4
+batch = 4
+eval_windows = 4
+precision = fp32
+gemm = mkl
+[checkpoint]
+every = 4
+CONFIG
+train=("$mumoe" train --config tiny.cfg --train.out run)
+quiet() { timeout -k 5 60 "$@" >stdout 2>stderr </dev/null || wrong "code $?: $*: $(<stderr)"; }
+refused() {  # refused NAME TEXT COMMAND...: exit code 2 and one line with the text
+  local code=0
+  timeout -k 5 60 "${@:3}" >stdout 2>stderr </dev/null || code=$?
+  [[ $code == 2 && $(wc -l <stderr) == 1 ]] || wrong "$1: exit code $code: $(<stderr)"
+  grep -qF -- "$2" stderr || wrong "$1: expected '$2' in: $(<stderr)"
+}
+in_background() {  # in_background COMMAND...: until its first step is in run/metrics.jsonl
+  rm -f run/metrics.jsonl
+  "$@" >background 2>&1 </dev/null &
+  child=$!
+  for ((i = 0; i < 300; i++)); do [[ ! -s run/metrics.jsonl ]] || return 0; sleep 0.1; done
+  wrong "no step after 30 s: $(<background)"
+}
+killed() { kill -9 "$child"; wait "$child" 2>/dev/null || true; child=''; }
+sums() { find "$1" -type f ! -name .lock -exec cksum {} + | sort -k 3; }
+
+# Names of people's own are no checkpoints, and stay.
+quiet "${train[@]}"
+cp -r run/checkpoints/step_00000004 run/checkpoints/step_best
+cp -r run/checkpoints/step_00000004 run/checkpoints/step_2_good
+cp -r run/checkpoints/step_00000004 run/checkpoints/step_00000004.bak
+mkdir run/checkpoints/plots.tmp
+echo mine | tee run/checkpoints/plots.tmp/plot run/checkpoints/notes.tmp >/dev/null
+before=$(sums run/checkpoints)
+for steps in 8 12 16; do
+  quiet "${train[@]}" --train.steps $steps --schedule.steps 4 --train.resume
+  grep -q "^resumed after step $((steps - 4)) from run/checkpoints/step_000000" stdout || wrong "step $steps: $(<stdout)"
+done
+[[ -d run/checkpoints/step_00000012 && -d run/checkpoints/step_00000016 ]] || wrong "newest: $(ls run/checkpoints)"
+[[ ! -e run/checkpoints/step_00000004 ]] || wrong "not pruned: $(ls run/checkpoints)"
+mkdir run/checkpoints/step_00000004
+cp run/checkpoints/step_best/state.safetensors run/checkpoints/step_00000004
+rm -r run/checkpoints/step_0000001[26]
+[[ $(sums run/checkpoints) == "$before" ]] || wrong "changed: $(ls run/checkpoints)"
+
+# A second run in the folder of one that goes on is refused at once, whatever it says, and touches nothing.
+rm -rf run
+in_background "${train[@]}" --train.steps 1000000 --schedule.steps 4 --checkpoint.every 1000000
+grep -v '"step"' run/config.cfg >config.before
+for again in "" "--train.resume" "--model.gate softmax"; do
+  # shellcheck disable=SC2086  # words
+  refused "in use $again" "train.out = run: process $child on host $(hostname) trains there" "${train[@]}" $again
+done
+refused "in use, two ranks" " trains there" "$mpirun" -n 2 "${train[@]}"
+cmp -s run/config.cfg config.before || wrong "config.cfg changed"
+kill -0 "$child" || wrong "the first run has ended: $(<background)"
+
+# What a killed run leaves holds nothing up; its metrics, which no checkpoint covers, are kept.
+killed
+lines=$(wc -l <run/metrics.jsonl)
+quiet "${train[@]}"
+grep -q "ended before its first checkpoint; its files are kept as metrics.1.jsonl" stdout || wrong "no line: $(<stdout)"
+[[ $(wc -l <run/metrics.1.jsonl) == "$lines" && $(wc -l <run/metrics.jsonl) == 4 ]] || wrong "metrics: $(wc -l run/*)"
+cmp -s run/config.1.cfg config.before || wrong "config.1.cfg is not that of the first run"
+
+# The settings of the checkpoint are those of its weights, whatever config.cfg says.
+quiet "$mumoe" sample --run run --prompt "Speech" --tokens 20 --seed 3
+cp stdout sampled
+[[ ! -s stderr ]] || wrong "a note without need: $(<stderr)"
+sed -i 's/^gate = entmax15/gate = softmax/; s/^heads = 2/heads = 4/' run/config.cfg
+quiet "$mumoe" sample --run run --prompt "Speech" --tokens 20 --seed 3
+cmp stdout sampled || wrong "sampled with another gate"
+grep -q "model.gate = softmax in run/config.cfg, entmax15 in the checkpoint" stderr || wrong "no note: $(<stderr)"
+[[ $(wc -l <stderr) == 2 ]] || wrong "expected a line a key: $(<stderr)"
+
+# Places where no checkpoint can be written are found before the first step.
+rm -rf run
+mkdir run
+touch run/checkpoints
+refused "checkpoints is a file" "run/checkpoints: checkpoints cannot be written here" "${train[@]}"
+rm run/checkpoints
+ln -s nowhere/at/all run/checkpoints
+refused "checkpoints leads nowhere" "run/checkpoints: checkpoints cannot be written here" "${train[@]}"
+rm run/checkpoints
+mkdir -p run/checkpoints/step_00000004
+touch run/checkpoints/step_00000004/mine
+refused "a name in the way" "step_00000004: is in the place of a checkpoint to come" "${train[@]}"
+[[ ! -e run/config.cfg && ! -e run/metrics.jsonl ]] || wrong "a refused run wrote: $(ls run)"
+
+# What is not kept is said.
+quiet "$mumoe" train --config tiny.cfg
+grep -q "^out      train.out is empty: nothing of this run will be kept$" stdout || wrong "no line: $(<stdout)"
+quiet "$mumoe" train --config tiny.cfg --train.out kept --checkpoint.every 0
+grep -q "^out      kept: checkpoints every 15 minutes, at the end" stdout || wrong "no line: $(<stdout)"
+
+((failures == 0)) || { echo "$failures failed"; exit 1; }
