@@ -14,6 +14,8 @@ cat >>tiny.cfg <<'CONFIG'
 steps = 4
 batch = 8
 eval_windows = 4
+precision = fp32
+gemm = mkl
 CONFIG
 train=("$mumoe" train --config tiny.cfg)
 run() { timeout -k 5 120 "$@" >out 2>err </dev/null || wrong "exit code $?: $*: $(<err)"; }

@@ -95,9 +95,9 @@ unlike=("$mpirun" -n 2 bash -c
 refused "unlike CPUs in a tp group" "parallel.plan = bottleneck: ranks of a tp group compute the same and must round alike" \
   "${unlike[@]}" "${nothing[@]}" --parallel.tp 2 --parallel.plan bottleneck
 
-# The same bytes, whether stopped at step 7 or not, on two ranks.
+# The same bytes, whether stopped at step 7 or not, on two ranks. Every choice is named: runs of their own choose anew.
 quiet() { timeout -k 5 120 "$@" >stdout 2>stderr </dev/null || wrong "code $?: $*: $(<stderr)"; }
-two=("$mpirun" -n 2 "$mumoe" train --config tiny.cfg)
+two=("$mpirun" -n 2 "$mumoe" train --config tiny.cfg --train.precision fp32 --train.gemm mkl)
 quiet "${two[@]}" --train.out whole
 quiet "${two[@]}" --train.out parts --train.steps 7
 quiet "${two[@]}" --train.out parts --train.resume
@@ -110,12 +110,20 @@ cmp whole.metrics parts.metrics || wrong "the resumed run reports other numbers"
 [[ $(wc -l <whole/metrics.jsonl) == 12 ]] || wrong "expected 12 steps in whole/metrics.jsonl"
 [[ -s whole/provenance.json && -s whole/config.cfg ]] || wrong "whole/ lacks provenance.json or config.cfg"
 
+# What is chosen automatically is settled, said with the figures it rests on, and taken over by a resumed run.
+quiet "$mumoe" train --config tiny.cfg --train.out chosen --train.steps 2
+gemm=$(sed -n 's/^gemm = //p' chosen/config.cfg) precision=$(sed -n 's/^precision = //p' chosen/config.cfg)
+[[ $gemm == mkl || $gemm == onednn ]] || wrong "chosen/config.cfg has gemm = $gemm"
+[[ $precision == bf16 || $precision == fp32 ]] || wrong "chosen/config.cfg has precision = $precision"
+grep -qE "^         gemm auto: $gemm, [0-9]+ GFLOP/s a rank in fp32, [0-9]+ by (mkl|onednn)" stdout || wrong "gemm: $(<stdout)"
+grep -qE "^         precision auto: $precision, (at this model's products bf16 makes [0-9]+ GFLOP/s a rank, fp32 [0-9]+|since this CPU)" stdout ||
+  wrong "precision: $(<stdout)"
+quiet "$mumoe" train --config tiny.cfg --train.out chosen --train.steps 4 --train.resume
+grep -q "^         precision auto: $precision, as the checkpoint has it$" stdout || wrong "precision, resumed: $(<stdout)"
+grep -q "^         gemm auto: $gemm, as the checkpoint has it$" stdout || wrong "gemm, resumed: $(<stdout)"
+
 before=$(cksum whole/config.cfg whole/metrics.jsonl)
-gemm=$(sed -n 's/^gemm = //p' whole/config.cfg)
-[[ $gemm == mkl || $gemm == onednn ]] || wrong "whole/config.cfg has gemm = $gemm"
-other=mkl
-[[ $gemm == onednn ]] || other=onednn
-for change in "--train.gemm $other" "--train.mixing sparse" "--model.level_noise 0.1" \
+for change in "--train.gemm onednn" "--train.precision bf16" "--train.mixing sparse" "--model.level_noise 0.1" \
   "--train.batch 8" "--model.rank 4" "--optimizer.lr 2e-3" "--train.seed 5" "--schedule.steps 20"; do
   # shellcheck disable=SC2086  # two words
   refused "resume with $change" "$(cut -c 3- <<<"${change%% *}")" \
@@ -127,7 +135,7 @@ refused "a second run in the same folder" "holds a run" "$mumoe" train --config 
 # Every form of layer and gate takes a few steps; what is printed is what was run.
 losses() { sed 's/.*"loss":\([^,]*\),.*/\1/' "$1/metrics.jsonl"; }
 run() {  # run NAME OPTIONS...
-  quiet "$mumoe" train --config tiny.cfg --train.steps 3 --train.precision fp32 --train.out "$@"
+  quiet "$mumoe" train --config tiny.cfg --train.steps 3 --train.precision fp32 --train.gemm mkl --train.out "$@"
   cp stdout "$1.log"
   [[ $(wc -l <"$1/metrics.jsonl") == 3 ]] || wrong "$1: expected 3 steps"
   grep -q '"active_share":[01]' "$1/metrics.jsonl" || wrong "$1: no active_share in $(head -n 1 "$1/metrics.jsonl")"

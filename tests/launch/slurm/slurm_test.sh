@@ -103,7 +103,7 @@ ln -s "$mumoe" build/release/mumoe
 ln -s "$root/launch" "$root/configs" .
 steps=8
 # The library of products is named: each run would choose the faster one anew.
-options=(--train.gemm mkl --train.eval_windows 2 --train.batch 4 --train.steps "$steps" --schedule.warmup 2)
+options=(--train.precision fp32 --train.gemm mkl --train.eval_windows 2 --train.batch 4 --train.steps "$steps" --schedule.warmup 2)
 make_hosts "$folder"
 start_slurm || exit 1
 
