@@ -123,7 +123,7 @@ TEST(Peak, OfANullWorldCountsAllRanks) {
   const auto self = dist::make_self_communicator(at::kCPU);
   const auto null = dist::make_null_communicator({.dp = 32, .tp = 8});
   Options options = small_options();
-  options.trainer.batch = 64;
+  options.trainer.batch = 512;
   options.trainer.micro_batch = 2;  // the same products in both worlds
   const double one = measure_peak_flops(options, compute, *self);
   const double all = measure_peak_flops(options, compute, *null);

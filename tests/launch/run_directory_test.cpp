@@ -15,8 +15,8 @@ namespace fs = std::filesystem;
 using testing::ScratchFolder;
 
 /// A run of one rank in `out`.
-struct Run {
-  explicit Run(const fs::path& out) {
+struct OneRun {
+  explicit OneRun(const fs::path& out) {
     options.trainer.out = out;
     options.trainer.steps = 20;
     data.train.hash = "a";
@@ -44,7 +44,7 @@ bool says(const std::vector<std::string>& lines, const std::string& part) {
 TEST(RunDirectory, BelongsToOneRunAtATime) {
   const ScratchFolder folder;
   const fs::path out = folder.path() / "run";
-  Run run(out);
+  OneRun run(out);
   auto first = std::make_unique<RunDirectory>(out);
   run.prepare(*first);
   testing::expect_input_error([&] { RunDirectory second(out); },
@@ -59,10 +59,10 @@ TEST(RunDirectory, TheSecondOfTwoThatBeginAtOnceIsRefused) {
   const ScratchFolder folder;
   const fs::path out = folder.path() / "run";
   RunDirectory first(out), second(out);
-  Run run(out);
+  OneRun run(out);
   run.prepare(first);
   const std::string config = read_file(out / "config.cfg");
-  Run other(out);
+  OneRun other(out);
   other.options.trainer.batch = 2;
   testing::expect_input_error([&] { other.prepare(second); },
                               {" trains there"});
@@ -72,7 +72,7 @@ TEST(RunDirectory, TheSecondOfTwoThatBeginAtOnceIsRefused) {
 TEST(RunDirectory, SaysHowMuchOfARunIsKept) {
   const ScratchFolder folder;
   const auto lines = [&](auto change, const fs::path& out) {
-    Run run(out);
+    OneRun run(out);
     change(run.options.trainer);
     RunDirectory directory(out);
     return run.prepare(directory);
@@ -92,7 +92,7 @@ TEST(RunDirectory, SaysHowMuchOfARunIsKept) {
 TEST(RunDirectory, WithoutRoomForACheckpointNothingIsWritten) {
   const ScratchFolder folder;
   const fs::path out = folder.path() / "new" / "run";
-  Run run(out);
+  OneRun run(out);
   run.bytes = 1e18;
   RunDirectory directory(out);
   testing::expect_input_error([&] { run.prepare(directory); },
@@ -106,7 +106,7 @@ TEST(RunDirectory, WithoutRoomForACheckpointNothingIsWritten) {
 TEST(RunDirectory, WhatWouldStopASaveIsFoundAtTheStart) {
   const ScratchFolder folder;
   const auto refused = [&](const fs::path& out, const std::string& part) {
-    Run run(out);
+    OneRun run(out);
     run.step = 4;
     run.options.resume = true;
     RunDirectory directory(out);
@@ -123,7 +123,7 @@ TEST(RunDirectory, WhatWouldStopASaveIsFoundAtTheStart) {
 TEST(RunDirectory, KeepsWhatARunLeftThatNeverSaved) {
   const ScratchFolder folder;
   const fs::path out = folder.path();
-  Run run(out);
+  OneRun run(out);
   for (const char* number : {"1", "2"}) {
     write_file_atomically(out / "metrics.jsonl", number);
     write_file_atomically(out / "config.cfg", concat("config ", number));

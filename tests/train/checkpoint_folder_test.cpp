@@ -77,7 +77,7 @@ TEST(CheckpointFolder, WhatTheProgramDidNotMakeStays) {
                                          "step_3"};
   for (const auto& name : foreign) make_checkpoint(folder, name);
   folder.write("notes.tmp", "thoughts");
-  folder.write(".step_00000005.tmp/thoughts", "of a person");
+  folder.write(".step_00000042.tmp/thoughts", "of a person");
   for (int step = 1; step <= 8; ++step) {
     make_checkpoint(folder, concat("step_0000000", step));
   }
@@ -92,7 +92,7 @@ TEST(CheckpointFolder, WhatTheProgramDidNotMakeStays) {
   remove_old_checkpoints(folder.path(), 8, 2);
   auto expected = foreign;
   expected.insert({"notes.tmp",
-                   ".step_00000005.tmp",
+                   ".step_00000042.tmp",
                    "elsewhere",
                    "step_00000001",
                    "step_00000002",
