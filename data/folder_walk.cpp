@@ -1,0 +1,183 @@
+#include "data/folder_walk.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <deque>
+#include <set>
+#include <utility>
+
+#include "base/error.h"
+#include "data/forms.h"
+
+namespace mumoe::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kNamedOfAKind = 3;
+constexpr std::size_t kLongestName = 60;
+
+std::string shortened(std::string name) {
+  if (name.size() <= kLongestName) return name;
+  return "..." + printable(name.substr(name.size() - kLongestName));
+}
+
+/// What is skipped, by reason, in the order in which reasons turned up.
+class Skipped {
+ public:
+  void add(const std::string& reason, std::string name) {
+    auto kind = std::ranges::find(kinds_, reason, &Kind::reason);
+    if (kind == kinds_.end()) {
+      kind = kinds_.insert(kinds_.end(), Kind{reason, 0, {}});
+    }
+    if (kind->count++ < kNamedOfAKind) {
+      kind->names += (kind->names.empty() ? "" : ", ") + std::move(name);
+    }
+  }
+
+  std::string line() const {
+    std::size_t count = 0;
+    std::string parts;
+    for (const Kind& kind : kinds_) {
+      count += kind.count;
+      parts += concat(parts.empty() ? "" : ", ",
+                      kind.count,
+                      " ",
+                      kind.reason,
+                      " (",
+                      kind.names,
+                      kind.count > kNamedOfAKind ? ", ..." : "",
+                      ")");
+    }
+    return count == 0 ? "" : concat("skipped ", count, ": ", parts);
+  }
+
+ private:
+  struct Kind {
+    std::string reason;
+    std::size_t count;
+    std::string names;
+  };
+  std::vector<Kind> kinds_;
+};
+
+/// A walk that reads what lies in the folder itself first, and what links lead
+/// to after it, so that a name without links is the one that counts.
+class Walk {
+ public:
+  explicit Walk(const fs::path& root) : root_(root) {
+    // What holds the folder is around it, not in it.
+    std::error_code error;
+    fs::path above = fs::canonical(root, error);
+    require(!error, printable(root.string()), ": ", error.message());
+    while (above != above.root_path()) {
+      above = above.parent_path();
+      around_.insert(identity(status_of(above)));
+    }
+    seen_.insert(identity(status_of(root)));
+    list(root);
+    for (; !links_.empty(); links_.pop_front()) {
+      visit(fs::path(links_.front()), true);
+    }
+  }
+
+  FoundTexts found() && { return {std::move(texts_), skipped_.line()}; }
+
+ private:
+  using Identity = std::pair<dev_t, ino_t>;
+  static Identity identity(const struct stat& status) {
+    return {status.st_dev, status.st_ino};
+  }
+  static struct stat status_of(const fs::path& path) {
+    struct stat status {};
+    require(::stat(path.c_str(), &status) == 0,
+            printable(path.string()),
+            ": cannot look at it: ",
+            std::strerror(errno));
+    return status;
+  }
+
+  void skip(const char* reason, const fs::path& path) {
+    skipped_.add(
+        reason,
+        shortened(printable(path.lexically_relative(root_).generic_string())));
+  }
+
+  void list(const fs::path& folder) {
+    std::error_code error;
+    std::vector<fs::directory_entry> entries;
+    fs::directory_iterator entry(folder, error), end;
+    for (; !error && entry != end; entry.increment(error)) {
+      entries.push_back(*entry);
+    }
+    require(!error,
+            printable(folder.string()),
+            ": cannot list: ",
+            error.message());
+    std::ranges::sort(entries, {}, [](const auto& e) { return e.path(); });
+    for (const auto& e : entries) {
+      if (e.path().filename().native().starts_with('.')) {
+        skip("hidden", e.path());
+      } else if (e.is_symlink(error)) {
+        links_.push_back(e.path());
+      } else {
+        visit(e.path(), false);
+      }
+    }
+  }
+
+  void visit(const fs::path& path, bool by_link) {
+    struct stat status {};
+    if (by_link && ::stat(path.c_str(), &status) != 0) {
+      if (errno == ENOENT || errno == ENOTDIR) {
+        return skip("dangling link", path);
+      }
+      if (errno == ELOOP) return skip("link in a circle", path);
+    }
+    status = status_of(path);
+    if (S_ISDIR(status.st_mode)) {
+      if (around_.contains(identity(status))) {
+        return skip("link in a circle", path);
+      }
+      if (!seen_.insert(identity(status)).second) {
+        return skip("reached twice", path);
+      }
+      return list(path);
+    }
+    take_file(path, status, by_link);
+  }
+
+  void take_file(const fs::path& path, const struct stat& status, bool link) {
+    std::string extension = path.extension().string();
+    std::ranges::transform(extension, extension.begin(), [](char c) {
+      return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    });
+    if (extension != ".txt") return skip("not .txt", path);
+    if (!S_ISREG(status.st_mode)) return skip("not a file", path);
+    if (status.st_size == 0) return skip("empty", path);
+    // Numbers of files are looked at only where one may have two names: some
+    // file systems give them to several files.
+    const bool fresh = seen_.insert(identity(status)).second;
+    if (!fresh && (link || status.st_nlink > 1)) {
+      return skip("reached twice", path);
+    }
+    texts_.push_back(path);
+  }
+
+  fs::path root_;
+  std::set<Identity> around_, seen_;
+  std::deque<fs::path> links_;
+  std::vector<fs::path> texts_;
+  Skipped skipped_;
+};
+
+}  // namespace
+
+FoundTexts find_texts(const fs::path& folder) {
+  return Walk(folder).found();
+}
+
+}  // namespace mumoe::data
