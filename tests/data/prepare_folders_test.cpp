@@ -134,6 +134,31 @@ TEST(PrepareAtOnce, ACrashAtAnyPointLeavesNothingThatBlocksOrPasses) {
   }
 }
 
+TEST(PrepareAtOnce, AKillAtAnyMomentIsMadeGood) {
+  const ScratchFolder folder;
+  const std::string in = write_texts(folder, "in");
+  folder.write("in/large.txt", std::string(4'000'000, 'x'));
+  const fs::path whole = folder.path() / "whole";
+  const fs::path out = folder.path() / "out";
+  prepare(in, ByteTokenizer(), whole);
+  for (int milliseconds = 0; milliseconds < 60; milliseconds += 4) {
+    fs::remove_all(out);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      prepare(in, ByteTokenizer(), out);
+      ::_exit(0);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+    ::kill(child, SIGKILL);
+    ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+    prepare(in, ByteTokenizer(), out);
+    for (const char* file : {"train.bin", "val.bin", "dataset.json"}) {
+      ASSERT_EQ(read_file(out / file), read_file(whole / file));
+    }
+    ASSERT_EQ(std::distance(fs::directory_iterator(out), {}), 4);
+  }
+}
+
 TEST(PrepareAtOnce, AFolderInPreparationIsWaitedFor) {
   const ScratchFolder folder;
   const std::string in = write_texts(folder, "in");

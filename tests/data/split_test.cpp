@@ -86,7 +86,8 @@ TEST(Split, UnlikeDocumentsGiveATenthOfTheBytes) {
   }
   const std::string note = plan_of({99000, 1000}).note;
   EXPECT_NE(note.find("99.0 %"), std::string::npos) << note;
-  EXPECT_NE(note.find("10000 bytes or so of text_0"), std::string::npos) << note;
+  EXPECT_NE(note.find("10000 bytes or so of text_0"), std::string::npos)
+      << note;
 }
 
 TEST(Split, RandomSizesGiveATenthOfTheBytes) {
