@@ -75,6 +75,7 @@ Corpus read_corpus(const std::filesystem::path& folder) {
   corpus.name =
       (whole.has_filename() ? whole : whole.parent_path()).filename().string();
   FoundTexts found = find_texts(folder);
+  require(found.unreadable.empty(), found.unreadable);
   require(!found.paths.empty(),
           printable(folder.string()),
           ": no text in it",

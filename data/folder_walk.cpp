@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <deque>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -72,32 +73,36 @@ class Walk {
     // What holds the folder is around it, not in it.
     std::error_code error;
     fs::path above = fs::canonical(root, error);
-    require(!error, printable(root.string()), ": ", error.message());
-    while (above != above.root_path()) {
+    while (above.has_relative_path()) {
       above = above.parent_path();
-      around_.insert(identity(status_of(above)));
+      if (const auto status = look_at(above)) around_.insert(id_of(*status));
     }
-    seen_.insert(identity(status_of(root)));
+    if (const auto status = look_at(root)) seen_.insert(id_of(*status));
     list(root);
     for (; !links_.empty(); links_.pop_front()) {
       visit(fs::path(links_.front()), true);
     }
   }
 
-  FoundTexts found() && { return {std::move(texts_), skipped_.line()}; }
+  FoundTexts found() && {
+    return {std::move(texts_), skipped_.line(), std::move(unreadable_)};
+  }
 
  private:
   using Identity = std::pair<dev_t, ino_t>;
-  static Identity identity(const struct stat& status) {
+  static Identity id_of(const struct stat& status) {
     return {status.st_dev, status.st_ino};
   }
-  static struct stat status_of(const fs::path& path) {
+  /// What `path` leads to; nothing, and errno, when that cannot be told.
+  static std::optional<struct stat> look_at(const fs::path& path) {
     struct stat status {};
-    require(::stat(path.c_str(), &status) == 0,
-            printable(path.string()),
-            ": cannot look at it: ",
-            std::strerror(errno));
+    if (::stat(path.c_str(), &status) != 0) return std::nullopt;
     return status;
+  }
+
+  void cannot(const char* what, const fs::path& path, const std::string& why) {
+    if (!unreadable_.empty()) return;
+    unreadable_ = concat(printable(path.string()), ": cannot ", what, why);
   }
 
   void skip(const char* reason, const fs::path& path) {
@@ -113,10 +118,7 @@ class Walk {
     for (; !error && entry != end; entry.increment(error)) {
       entries.push_back(*entry);
     }
-    require(!error,
-            printable(folder.string()),
-            ": cannot list: ",
-            error.message());
+    if (error) cannot("list: ", folder, error.message());
     std::ranges::sort(entries, {}, [](const auto& e) { return e.path(); });
     for (const auto& e : entries) {
       if (e.path().filename().native().starts_with('.')) {
@@ -130,19 +132,21 @@ class Walk {
   }
 
   void visit(const fs::path& path, bool by_link) {
-    struct stat status {};
-    if (by_link && ::stat(path.c_str(), &status) != 0) {
-      if (errno == ENOENT || errno == ENOTDIR) {
+    const auto found = look_at(path);
+    if (!found) {
+      const int error = errno;
+      if (by_link && (error == ENOENT || error == ENOTDIR)) {
         return skip("dangling link", path);
       }
-      if (errno == ELOOP) return skip("link in a circle", path);
+      if (by_link && error == ELOOP) return skip("link in a circle", path);
+      return cannot("look at it: ", path, std::strerror(error));
     }
-    status = status_of(path);
+    const struct stat& status = *found;
     if (S_ISDIR(status.st_mode)) {
-      if (around_.contains(identity(status))) {
+      if (around_.contains(id_of(status))) {
         return skip("link in a circle", path);
       }
-      if (!seen_.insert(identity(status)).second) {
+      if (!seen_.insert(id_of(status)).second) {
         return skip("reached twice", path);
       }
       return list(path);
@@ -160,7 +164,7 @@ class Walk {
     if (status.st_size == 0) return skip("empty", path);
     // Numbers of files are looked at only where one may have two names: some
     // file systems give them to several files.
-    const bool fresh = seen_.insert(identity(status)).second;
+    const bool fresh = seen_.insert(id_of(status)).second;
     if (!fresh && (link || status.st_nlink > 1)) {
       return skip("reached twice", path);
     }
@@ -172,6 +176,7 @@ class Walk {
   std::deque<fs::path> links_;
   std::vector<fs::path> texts_;
   Skipped skipped_;
+  std::string unreadable_;
 };
 
 }  // namespace

@@ -100,6 +100,14 @@ TEST(CorpusFolder, PipesSocketsAndFoldersNamedTxtDoNotHang) {
       "skipped 3: 2 not a file (pipe.txt, zeros.txt), 1 not .txt (train)");
 }
 
+TEST(CorpusFolder, WhatCannotBeLookedAtIsRefused) {
+  const ScratchFolder folder;
+  folder.write("a.txt", "a");
+  fs::create_symlink(std::string(300, 'x'), folder.path() / "b.txt");
+  expect_input_error([&] { read_corpus(folder.path()); },
+                     {(folder.path() / "b.txt").string(), "too long"});
+}
+
 TEST(CorpusFolder, WithoutTextSaysWhatIsThereInstead) {
   const ScratchFolder folder;
   folder.write("train.npy", "x");

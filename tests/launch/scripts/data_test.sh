@@ -99,7 +99,8 @@ for file in train val; do
   python3 -c 'import array, sys
 sys.stdout.buffer.write(array.array("I", (32 + i % 900 for i in range(600))).tobytes())' >tokens/$file.bin
 done
-refused "tokens of 32 bits" "tokens/train.bin: is tokens of 32 bits" "${data[@]}" --data.source tokens --data.tokenizer gpt2
+refused "tokens of 32 bits" "tokens/train.bin: is tokens of 32 bits" \
+  "${data[@]}" --data.source tokens --data.tokenizer gpt2
 for file in train val; do
   printf 'x\0%.0s' {1..140} >tokens/$file.bin
 done
