@@ -3,12 +3,15 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <utility>
 
 #include "base/error.h"
+#include "base/file_lock.h"
 
 namespace mumoe {
 namespace {
@@ -41,15 +44,56 @@ void sync_to_disk(const std::filesystem::path& path) {
   require(flushed, path.string(), ": cannot flush: ", std::strerror(error));
 }
 
-AtomicFile::AtomicFile(std::filesystem::path path)
-    : path_(std::move(path)),
-      temporary_(std::filesystem::path(path_) += ".tmp"),
-      fd_(open_or_throw(temporary_, O_WRONLY | O_CREAT | O_TRUNC)) {}
+AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+  for (int slot = 0; fd_ < 0; ++slot) {
+    temporary_ = path_;
+    temporary_ += concat(".mumoe-", slot, ".tmp");
+    const int fd =
+        ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    const int error = errno;
+    if (fd < 0) {
+      std::error_code ignored;  // there, but not ours to write: the next
+      require(std::filesystem::exists(temporary_, ignored),
+              path_.string(),
+              ": cannot open ",
+              temporary_.filename().string(),
+              " beside it: ",
+              std::strerror(error));
+      continue;
+    }
+    const LockAttempt attempt = try_lock_descriptor(fd);
+    if (attempt == LockAttempt::taken && names(temporary_, fd)) {
+      fd_ = fd;
+      continue;
+    }
+    ::close(fd);  // another's, or one that was renamed meanwhile
+    if (attempt == LockAttempt::unsupported) open_unlocked();
+  }
+  require(::ftruncate(fd_, 0) == 0,
+          path_.string(),
+          ": cannot write: ",
+          std::strerror(errno));
+}
+
+void AtomicFile::open_unlocked() {
+  const std::string beside = path_.string();
+  do {
+    static std::atomic<int> next{0};
+    temporary_ = concat(beside, ".mumoe-", ::getpid(), "-", next++, ".tmp");
+    fd_ = ::open(temporary_.c_str(),
+                 O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+                 0644);
+  } while (fd_ < 0 && errno == EEXIST);
+  require(fd_ >= 0,
+          temporary_.string(),
+          ": cannot open: ",
+          std::strerror(errno));
+}
 
 AtomicFile::~AtomicFile() {
   if (fd_ < 0) return;
+  ::unlink(temporary_.c_str());  // first: closed, it may be another's
   ::close(fd_);
-  ::unlink(temporary_.c_str());
 }
 
 void AtomicFile::write(std::string_view bytes) {
@@ -73,8 +117,7 @@ void AtomicFile::commit() {
           path_.string(),
           ": cannot rename: ",
           std::strerror(errno));
-  ::close(fd_);
-  fd_ = -1;
+  ::close(std::exchange(fd_, -1));
   sync_to_disk(path_.has_parent_path() ? path_.parent_path() : ".");
 }
 

@@ -11,8 +11,14 @@ std::string read_file(const std::filesystem::path& path);
 
 /// A file that appears whole or not at all: bytes go to a temporary file beside
 /// `path`, which replaces it in `commit`. A crash before that, or destruction,
-/// leaves the old content. All functions throw `InputError` naming path and
-/// reason (no space, no right).
+/// leaves the old content. Several, also of several processes, may write one
+/// `path` at once; the last commit stays. All functions throw `InputError`
+/// naming path and reason (no space, no right).
+///
+/// The temporary file is the first of `path`.mumoe-0.tmp, .mumoe-1.tmp, ... on
+/// which nobody holds a lock: what a crash leaves is written over by the next
+/// that writes `path`, so that it does not pile up. Without locks in the file
+/// system, the name has the process in it, and what a crash leaves stays.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);
@@ -25,9 +31,11 @@ class AtomicFile {
   void commit();
 
  private:
+  void open_unlocked();
+
   std::filesystem::path path_;
   std::filesystem::path temporary_;
-  int fd_;
+  int fd_ = -1;
 };
 
 /// Writes `bytes` so that at any instant `path` holds the old content or the

@@ -19,15 +19,6 @@ namespace {
 
 constexpr std::chrono::milliseconds kPoll{50};
 
-/// Whether `path` still names the file that `fd` is: it may have been removed
-/// between opening and locking.
-bool names(const std::filesystem::path& path, int fd) {
-  struct stat held {};
-  struct stat named {};
-  return ::fstat(fd, &held) == 0 && ::stat(path.c_str(), &named) == 0 &&
-         held.st_dev == named.st_dev && held.st_ino == named.st_ino;
-}
-
 /// Says in the file who holds it. Best effort: only messages need it.
 void sign(int fd) {
   const std::string who = this_process();
@@ -37,6 +28,13 @@ void sign(int fd) {
 }
 
 }  // namespace
+
+bool names(const std::filesystem::path& path, int fd) {
+  struct stat held {};
+  struct stat named {};
+  return ::fstat(fd, &held) == 0 && ::stat(path.c_str(), &named) == 0 &&
+         held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+}
 
 LockAttempt try_lock_descriptor(int fd) {
   while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {

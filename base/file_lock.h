@@ -16,6 +16,10 @@ enum class LockAttempt { taken, held, unsupported };
 /// so also when the process dies.
 LockAttempt try_lock_descriptor(int fd);
 
+/// Whether `path` still names the open file `fd`: it may have been removed or
+/// renamed between opening and locking.
+bool names(const std::filesystem::path& path, int fd);
+
 /// The right to do what `path`, a lock file, stands for. One holder at a time,
 /// among processes and among threads of one process; the kernel releases it
 /// when its holder dies, and a child process started by exec does not inherit

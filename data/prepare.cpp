@@ -7,20 +7,19 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "data/dataset_json.h"
+#include "data/forms.h"
+#include "data/split.h"
 #include "data/token_file.h"
-#include "data/words.h"
+#include "data/token_folder.h"
+#include "data/waiting.h"
 
 namespace mumoe::data {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// Whether there is such a file or folder; a path that cannot be looked at has
-/// none.
-bool is_there(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
-}
+/// A mean over fewer is more chance than measure.
+constexpr std::uint64_t kFewTokens = 1000;
 
 /// A split being built in memory.
 struct Builder {
@@ -35,7 +34,7 @@ struct Builder {
       const auto ids = tokenizer.encode(text);
       tokens.insert(tokens.end(), ids.begin(), ids.end());
     } catch (const InputError& error) {
-      fail<InputError>(name, ": ", error.what());
+      fail<InputError>(printable(name), ": ", error.what());
     }
     tokens.push_back(static_cast<std::uint16_t>(tokenizer.end_of_document()));
     ++documents;
@@ -48,38 +47,22 @@ struct Builder {
   }
 };
 
-/// Where the last tenth of `text` begins: after the line, else the character,
-/// that holds the cut.
-std::size_t last_tenth(const fs::path& path, std::string_view text) {
-  std::size_t cut = text.size() - text.size() / 10;
-  const auto line = text.find('\n', cut);
-  if (line != std::string_view::npos && line + 1 < text.size()) return line + 1;
-  while (cut < text.size() && (text[cut] & 0xC0) == 0x80) ++cut;
-  require(cut < text.size(),
-          path.string(),
-          ": the only text, of ",
-          text.size(),
-          " bytes; expected several, or one long enough to cut in ten");
-  return cut;
-}
-
 void build(const Corpus& corpus,
+           const SplitPlan& plan,
            const Tokenizer& tokenizer,
            Builder& train,
            Builder& val) {
-  if (corpus.documents.size() == 1) {
-    const Document& only = corpus.documents.front();
-    const std::string text = read_file(only.path);
-    const std::size_t cut = last_tenth(only.path, text);
-    const std::string_view whole(text);
-    train.add(only.path.string(), whole.substr(0, cut), tokenizer);
-    val.add(only.path.string(), whole.substr(cut), tokenizer);
-    return;
-  }
   for (std::size_t i = 0; i < corpus.documents.size(); ++i) {
-    const fs::path& path = corpus.documents[i].path;
-    Builder& split = i % 10 == 0 ? val : train;
-    split.add(path.string(), read_file(path), tokenizer);
+    const std::string name = corpus.documents[i].path.string();
+    const std::string text = read_file(corpus.documents[i].path);
+    if (plan.cut && plan.cut->document == i) {
+      const std::string_view whole(text);
+      const std::size_t cut = cut_near(text, plan.cut->at, plan.cut->tolerance);
+      train.add(name, whole.substr(0, cut), tokenizer);
+      val.add(name, whole.substr(cut), tokenizer);
+    } else {
+      (plan.validation[i] ? val : train).add(name, text, tokenizer);
+    }
   }
 }
 
@@ -94,75 +77,27 @@ void check_length(const Split& split) {
           " that dataset.json counts");
 }
 
-/// What `folder` holds if it was made of this corpus in this encoding and is
-/// intact; nothing if it has to be made anew.
-std::optional<PreparedData> reusable(const fs::path& folder,
-                                     const std::string& fingerprint,
+/// `wanted` with its token files if its folder was made of this corpus in this
+/// encoding and is intact; nothing if it has to be made anew.
+std::optional<PreparedData> reusable(const PreparedData& wanted,
                                      const Tokenizer& tokenizer) {
-  if (!is_there(folder / "dataset.json")) return std::nullopt;
+  if (!is_there(wanted.folder / "dataset.json")) return std::nullopt;
   try {
-    PreparedData data = open_prepared(folder);
-    if (data.fingerprint == fingerprint && data.tokenizer == tokenizer.name() &&
-        data.vocabulary == tokenizer.vocabulary() &&
-        TokenFile(data.train.path).hash() == data.train.hash &&
-        TokenFile(data.val.path).hash() == data.val.hash) {
+    const PreparedData made = open_prepared(wanted.folder);
+    if (made.fingerprint == wanted.fingerprint &&
+        made.tokenizer == tokenizer.name() &&
+        made.vocabulary == tokenizer.vocabulary() &&
+        TokenFile(made.train.path).hash() == made.train.hash &&
+        TokenFile(made.val.path).hash() == made.val.hash) {
+      PreparedData data = wanted;
+      data.train = made.train;
+      data.val = made.val;
       return data;
     }
   } catch (const InputError&) {
     // Damaged: made anew.
   }
   return std::nullopt;
-}
-
-/// A split of token files that come without dataset.json.
-Split inspect(const fs::path& path, const Tokenizer& tokenizer) {
-  const TokenFile file(path);
-  file.check_vocabulary(tokenizer.vocabulary());
-  std::vector<std::uint64_t> bytes_of_id(tokenizer.vocabulary());
-  for (std::int32_t id = 0; id < tokenizer.vocabulary(); ++id) {
-    bytes_of_id[id] = tokenizer.decode({&id, 1}).size();
-  }
-  const auto end = static_cast<std::uint16_t>(tokenizer.end_of_document());
-  bytes_of_id[end] = 0;
-  Split split{path, file.size(), 0, 0, file.hash()};
-  for (const std::uint16_t token : file.tokens()) {
-    split.bytes += bytes_of_id[token];
-    split.documents += token == end;
-  }
-  return split;
-}
-
-PreparedData use_as_it_is(const fs::path& folder, const Tokenizer& tokenizer) {
-  if (!is_there(folder / "dataset.json")) {
-    PreparedData data;
-    data.folder = folder;
-    data.source = folder.string();
-    data.tokenizer = tokenizer.name();
-    data.vocabulary = tokenizer.vocabulary();
-    data.train = inspect(folder / "train.bin", tokenizer);
-    data.val = inspect(folder / "val.bin", tokenizer);
-    return data;
-  }
-  PreparedData data = open_prepared(folder);
-  require(data.tokenizer == tokenizer.name() &&
-              data.vocabulary == tokenizer.vocabulary(),
-          folder.string(),
-          ": encoded with the tokenizer ",
-          data.tokenizer,
-          "; expected ",
-          tokenizer.name());
-  for (const Split* split : {&data.train, &data.val}) {
-    const TokenFile file(split->path);
-    file.check_vocabulary(data.vocabulary);
-    require(file.hash() == split->hash,
-            split->path.string(),
-            ": is not the file that dataset.json beside it describes (hash ",
-            file.hash(),
-            ", expected ",
-            split->hash,
-            ")");
-  }
-  return data;
 }
 
 fs::path default_folder(const std::string& source,
@@ -176,6 +111,89 @@ fs::path default_folder(const std::string& source,
          concat(corpus.name, which, "-", tokenizer.name());
 }
 
+/// Whether two paths name one folder; false when one is not there.
+bool same_folder(const fs::path& a, const fs::path& b) {
+  std::error_code ignored;
+  return fs::equivalent(a, b, ignored);
+}
+
+/// The fingerprint of a corpus and its split. How a split that is not by whole
+/// documents is made has changed: the number changes when it does again.
+std::string fingerprint_of(const Survey& survey, const SplitPlan& plan) {
+  return plan.every_tenth ? survey.fingerprint
+                          : hash_hex(survey.fingerprint + " split 2\n");
+}
+
+void note_small_splits(PreparedData& data) {
+  for (const Split* split : {&data.train, &data.val}) {
+    if (split->tokens >= kFewTokens) continue;
+    data.notes.push_back(
+        concat("only ",
+               split->tokens,
+               split == &data.val ? " validation tokens" : " training tokens",
+               ": a loss on fewer than ",
+               kFewTokens,
+               " says little"));
+  }
+}
+
+/// Makes the token files of `data.folder`, alone, unless another has meanwhile.
+PreparedData make(PreparedData data,
+                  const Corpus& corpus,
+                  const SplitPlan& plan,
+                  const Tokenizer& tokenizer,
+                  bool chosen_folder) {
+  const fs::path& folder = data.folder;
+  if (chosen_folder) require_own_folder(folder, data);
+  std::error_code error;
+  fs::create_directories(folder, error);
+  require(!error,
+          printable(folder.string()),
+          ": cannot create: ",
+          error.message());
+  const FileLock lock =
+      wait_aloud(folder / kLockFile, "prepares " + printable(folder.string()));
+  if (!lock.excludes()) {
+    data.notes.push_back(printable(folder.string()) +
+                         ": its file system has no locks; two processes that "
+                         "prepare it both do the work");
+  }
+  if (auto made = reusable(data, tokenizer)) return *made;
+  if (chosen_folder) require_own_folder(folder, data);
+  // Who reads a new folder meanwhile waits; an old one is good till the end.
+  if (!is_there(folder / "dataset.json")) write_unfinished(data);
+  Builder train, val;
+  build(corpus, plan, tokenizer, train, val);
+  write_unfinished(data);
+  data.train = train.write(folder / "train.bin");
+  data.val = val.write(folder / "val.bin");
+  write_dataset_json(data);
+  return data;
+}
+
+PreparedData prepare_corpus(const std::string& source,
+                            const Corpus& corpus,
+                            const Tokenizer& tokenizer,
+                            const fs::path& out_folder) {
+  const Survey survey = corpus.survey();
+  const SplitPlan plan = plan_split(corpus, survey.sizes);
+  PreparedData data;
+  data.source = source;
+  data.fingerprint = fingerprint_of(survey, plan);
+  data.tokenizer = tokenizer.name();
+  data.vocabulary = tokenizer.vocabulary();
+  data.folder =
+      out_folder.empty()
+          ? default_folder(source, corpus, data.fingerprint, tokenizer)
+          : out_folder;
+  for (const std::string& note : {corpus.skipped, plan.note}) {
+    if (!note.empty()) data.notes.push_back(note);
+  }
+  data.notes.insert(data.notes.end(), survey.notes.begin(), survey.notes.end());
+  if (auto made = reusable(data, tokenizer)) return *made;
+  return make(data, corpus, plan, tokenizer, !out_folder.empty());
+}
+
 }  // namespace
 
 PreparedData prepare(const std::string& source,
@@ -185,36 +203,27 @@ PreparedData prepare(const std::string& source,
   std::error_code error;
   require(named || fs::is_directory(source, error),
           "data source ",
-          source,
+          printable(source),
           ": expected speeches, a folder of .txt files, or a folder with "
           "train.bin and val.bin");
-  if (!named && (is_there(fs::path(source) / "train.bin") ||
-                 is_there(fs::path(source) / "val.bin"))) {
-    return use_as_it_is(source, tokenizer);
-  }
-  const Corpus corpus = named ? speeches() : read_corpus(source);
-  const std::string fingerprint = corpus.fingerprint();
-  const fs::path folder =
-      out_folder.empty()
-          ? default_folder(source, corpus, fingerprint, tokenizer)
-          : out_folder;
-  if (auto made = reusable(folder, fingerprint, tokenizer)) return *made;
-
-  Builder train, val;
-  build(corpus, tokenizer, train, val);
-  fs::create_directories(folder, error);
-  require(!error, folder.string(), ": cannot create: ", error.message());
-  // Until the new dataset.json is there, the folder counts as not made.
-  fs::remove(folder / "dataset.json", error);
   PreparedData data;
-  data.folder = folder;
-  data.source = source;
-  data.fingerprint = fingerprint;
-  data.tokenizer = tokenizer.name();
-  data.vocabulary = tokenizer.vocabulary();
-  data.train = train.write(folder / "train.bin");
-  data.val = val.write(folder / "val.bin");
-  write_dataset_json(data);
+  if (!named && holds_token_files(source)) {
+    require(out_folder.empty() || same_folder(source, out_folder),
+            "data source ",
+            printable(source),
+            ": holds token files, which are used where they are, and nothing "
+            "would be written to ",
+            printable(out_folder.string()),
+            "; expected texts, or no folder to write to");
+    data = use_token_folder(source, tokenizer);
+  } else {
+    require(named || out_folder.empty() || !same_folder(source, out_folder),
+            printable(out_folder.string()),
+            ": holds the texts; expected another folder to write to");
+    const Corpus corpus = named ? speeches() : read_corpus(source);
+    data = prepare_corpus(source, corpus, tokenizer, out_folder);
+  }
+  note_small_splits(data);
   return data;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "data/forms.h"
 
 namespace mumoe::data {
 namespace {
@@ -18,20 +19,36 @@ std::uint64_t square_root_up(std::uint64_t size) {
   return root;
 }
 
-std::uint64_t whole_windows(std::uint64_t tokens, std::int64_t context) {
-  require(context > 0, "context ", context, ": expected at least 1");
-  const auto length = static_cast<std::uint64_t>(context);
-  require(tokens > length,
-          tokens,
-          " tokens with context ",
-          context,
-          ": expected at least ",
-          length + 1,
-          " tokens, one window");
-  return (tokens - 1) / length;
+std::uint64_t whole_windows(std::uint64_t tokens,
+                            std::int64_t context,
+                            const std::string& what) {
+  require_window(tokens, context, what);
+  return (tokens - 1) / static_cast<std::uint64_t>(context);
 }
 
 }  // namespace
+
+void require_window(std::uint64_t tokens,
+                    std::int64_t context,
+                    const std::string& what) {
+  const std::string subject = what.empty() ? "" : printable(what) + ": ";
+  require(context > 0,
+          subject,
+          "context ",
+          context,
+          ": expected model.context to be at least 1");
+  const auto length = static_cast<std::uint64_t>(context);
+  require(
+      tokens > length,
+      subject,
+      tokens,
+      " tokens with context ",
+      context,
+      ": expected at least ",
+      length + 1,
+      " tokens, one window: prepare more text",
+      tokens > 1 ? concat(", or choose a model.context below ", tokens) : "");
+}
 
 std::uint64_t permute(std::uint64_t seed,
                       std::uint64_t epoch,
@@ -65,11 +82,17 @@ std::uint64_t Sampler::item(std::uint64_t sample) const {
 
 WindowSampler::WindowSampler(std::uint64_t seed,
                              std::uint64_t tokens,
-                             std::int64_t context)
+                             std::int64_t context,
+                             const std::string& what)
     : seed_(seed),
       context_(static_cast<std::uint64_t>(context)),
-      shifted_(whole_windows(tokens, context) > 1),
-      order_(seed, whole_windows(tokens, context) - (shifted_ ? 1 : 0)) {}
+      shifted_(whole_windows(tokens, context, what) > 1),
+      order_(seed, whole_windows(tokens, context, what) - (shifted_ ? 1 : 0)) {}
+
+WindowSampler::WindowSampler(std::uint64_t seed,
+                             const TokenFile& file,
+                             std::int64_t context)
+    : WindowSampler(seed, file.size(), context, file.path().string()) {}
 
 std::uint64_t WindowSampler::first_token(std::uint64_t sample) const {
   const CounterRandom random(seed_, Purpose::window_offset);

@@ -1,8 +1,18 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+
+#include "data/token_file.h"
 
 namespace mumoe::data {
+
+/// Throws `InputError` unless `tokens` tokens hold one window of `context` + 1:
+/// a line with `what` (the file they are of; empty: none), both numbers, and
+/// what to do.
+void require_window(std::uint64_t tokens,
+                    std::int64_t context,
+                    const std::string& what = {});
 
 /// Where `i` goes in a permutation of [0, size) chosen by (seed, epoch). O(1)
 /// memory and time: a Feistel network on the digits of `i` to a base near
@@ -42,8 +52,15 @@ class Sampler {
 /// long; a stream of a single window is not shifted.
 class WindowSampler {
  public:
-  /// Throws `InputError` stating tokens and context unless one window fits.
-  WindowSampler(std::uint64_t seed, std::uint64_t tokens, std::int64_t context);
+  /// Throws `InputError` as `require_window` unless one window fits.
+  WindowSampler(std::uint64_t seed,
+                std::uint64_t tokens,
+                std::int64_t context,
+                const std::string& what = {});
+  /// Over the tokens of `file`, which the error names.
+  WindowSampler(std::uint64_t seed,
+                const TokenFile& file,
+                std::int64_t context);
 
   /// Windows an epoch.
   std::uint64_t windows() const { return order_.size(); }

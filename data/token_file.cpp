@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "data/forms.h"
 
 namespace mumoe::data {
 namespace {
@@ -27,7 +28,7 @@ constexpr std::int32_t kVersion = 1;
 using Header = std::array<std::int32_t, 256>;
 
 std::span<const std::byte> map_file(const std::filesystem::path& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   require(fd >= 0, path.string(), ": cannot open: ", std::strerror(errno));
   struct stat status {};
   const bool regular = ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
@@ -87,6 +88,8 @@ void TokenFile::read_header() {
             " bytes after the header; expected 2 for each of the ",
             count,
             " tokens counted at byte 8");
+  } else {
+    check_token_form(path_, mapped_);
   }
   require(mapped_.size() % 2 == 0,
           path_.string(),

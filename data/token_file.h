@@ -15,7 +15,8 @@ namespace mumoe::data {
 class TokenFile {
  public:
   /// Throws `InputError` naming the path, what was found and what was expected:
-  /// a missing, empty, truncated or odd-sized file, another version.
+  /// a missing, empty, truncated or odd-sized file, another version, another
+  /// form of file (`check_token_form`).
   explicit TokenFile(const std::filesystem::path& path);
   ~TokenFile();
   TokenFile(TokenFile&& other) noexcept;

@@ -10,10 +10,11 @@ namespace mumoe::launch {
 namespace {
 
 void print_split(const char* name, const data::Split& split) {
-  std::printf("  %-5s %12llu tokens  %8.2f MB of text  %s\n",
+  std::printf("  %-5s %12llu tokens  %8.2f MB in %llu documents  %s\n",
               name,
               static_cast<unsigned long long>(split.tokens),
               static_cast<double>(split.bytes) / 1e6,
+              static_cast<unsigned long long>(split.documents),
               split.path.filename().c_str());
 }
 
@@ -37,6 +38,9 @@ ExitCode data_command(const Invocation& invocation) {
               prepared.folder.c_str());
   print_split("train", prepared.train);
   print_split("val", prepared.val);
+  for (const std::string& note : prepared.notes) {
+    std::printf("  note: %s\n", note.c_str());
+  }
   return ExitCode::done;
 }
 

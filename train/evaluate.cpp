@@ -19,7 +19,7 @@ double evaluate(const model::Gpt2& model,
                 at::Device device) {
   at::NoGradGuard no_grad;
   const std::int64_t context = model.config().context;
-  const auto all = data::evaluation_windows(file.size(), context, windows);
+  const auto all = data::evaluation_windows(file, context, windows);
   std::vector<std::uint64_t> mine;
   for (std::size_t i = mesh.dp().rank(); i < all.size();
        i += mesh.dp().size()) {

@@ -73,13 +73,13 @@ Trainer::Trainer(const TrainerConfig& config,
       plan_(BatchPlan::make(config.batch,
                             config.micro_batch,
                             parts.mesh.dp().size())),
-      sampler_(config.seed, parts.train.size(), parts.model.config().context),
+      sampler_(config.seed, parts.train, parts.model.config().context),
       optimizer_(optimizer, parts.buckets),
       reducer_(parts.buckets, {.wire = config.wire}) {
   config_.validate();
   schedule_.validate();
   // Now, not after the last step: the validation tokens must suffice.
-  data::evaluation_windows(parts.val.size(),
+  data::evaluation_windows(parts.val,
                            parts.model.config().context,
                            config.eval_windows);
 }

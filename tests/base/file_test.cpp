@@ -1,9 +1,15 @@
 #include "base/file.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <thread>
+#include <vector>
+
 #include "base/error.h"
+#include "tests/support/scratch.h"
 
 namespace mumoe {
 namespace {
@@ -18,6 +24,57 @@ TEST(File, AtomicWriteReplacesAndLeavesNoTemporary) {
   EXPECT_EQ(read_file(path), "second");
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 1);
   std::filesystem::remove_all(folder);
+}
+
+TEST(File, WritersOfOnePathDoNotMeet) {
+  const testing::ScratchFolder folder;
+  const auto path = folder.path() / "value";
+  {
+    // Both are open at once, and either may be committed first.
+    AtomicFile first(path), second(path);
+    first.write("first");
+    second.write("second, longer");
+    second.commit();
+    EXPECT_EQ(read_file(path), "second, longer");
+    first.commit();
+    EXPECT_EQ(read_file(path), "first");
+  }
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&, i] {
+      for (int n = 0; n < 50; ++n) {
+        write_file_atomically(path, std::string(1000, 'a' + i));
+      }
+    });
+  }
+  threads.clear();
+  const std::string text = read_file(path);
+  EXPECT_EQ(text, std::string(1000, text.at(0)));
+  EXPECT_EQ(
+      std::distance(std::filesystem::directory_iterator(folder.path()), {}),
+      1);
+}
+
+TEST(File, WhatACrashLeavesIsWrittenOverAndOthersFilesAreNot) {
+  const testing::ScratchFolder folder;
+  const auto path = folder.path() / "value";
+  const auto mine = folder.write("value.tmp", "the user's");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    AtomicFile file(path);
+    file.write("a part");
+    ::kill(::getpid(), SIGKILL);
+  }
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  const auto files = [&] {
+    return std::distance(std::filesystem::directory_iterator(folder.path()),
+                         {});
+  };
+  EXPECT_EQ(files(), 2);
+  write_file_atomically(path, "x");
+  EXPECT_EQ(read_file(path), "x");
+  EXPECT_EQ(files(), 2);
+  EXPECT_EQ(read_file(mine), "the user's");
 }
 
 TEST(File, ErrorsNameThePath) {

@@ -7,7 +7,10 @@
 #include <set>
 #include <vector>
 
+#include "data/batch.h"
+#include "data/token_file.h"
 #include "tests/support/errors.h"
+#include "tests/support/scratch.h"
 
 namespace mumoe::data {
 namespace {
@@ -147,6 +150,28 @@ TEST(WindowSampler, ASingleWindowIsNotShifted) {
 TEST(WindowSampler, TooFewTokensAreAnErrorThatStatesBoth) {
   expect_input_error([] { WindowSampler(1, 64, 64); },
                      {"64 tokens", "context 64", "65"});
+  // The numbers: the file, the key, and advice that helps.
+  const testing::ScratchFolder folder;
+  const auto path = folder.path() / "val.bin";
+  write_token_file(path, std::vector<std::uint16_t>(140, 97));
+  const TokenFile file(path);
+  const auto line = {path.string() +
+                     ": 140 tokens with context 256: expected "
+                     "at least 257 tokens, one window: prepare more text, or "
+                     "choose a model.context below 140"};
+  expect_input_error([&] { WindowSampler(1, file, 256); }, line);
+  expect_input_error([&] { evaluation_windows(file, 256, 4); }, line);
+  EXPECT_NO_THROW(WindowSampler(1, file, 139));
+  EXPECT_EQ(evaluation_windows(file, 139, 4).size(), 1u);
+  write_token_file(path, std::vector<std::uint16_t>(1, 97));
+  const TokenFile single(path);
+  expect_input_error([&] { evaluation_windows(single, 256, 4); },
+                     {"val.bin", "1 tokens", "prepare more text"});
+  try {
+    evaluation_windows(single, 256, 4);
+  } catch (const InputError& error) {
+    EXPECT_EQ(std::string(error.what()).find("below"), std::string::npos);
+  }
   expect_input_error([] { WindowSampler(1, 64, 0); }, {"context 0"});
 }
 

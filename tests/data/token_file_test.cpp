@@ -1,5 +1,7 @@
 #include "data/token_file.h"
 
+#include <sys/stat.h>
+
 #include <cstring>
 #include <numeric>
 #include <vector>
@@ -133,6 +135,62 @@ TEST(TokenFile, MovesItsMapping) {
   EXPECT_EQ(read(moved), (Tokens{1, 2}));
   moved = TokenFile(folder.path() / "b.bin");
   EXPECT_EQ(read(moved), Tokens{3});
+}
+
+/// `values` as the integers `Int`, little-endian.
+template <class Int>
+std::string integers(const Tokens& values) {
+  std::string bytes;
+  for (const Int value : values) {
+    bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
+  return bytes;
+}
+
+TEST(TokenFile, OtherFormsAreRecognisedAndNamed) {
+  const ScratchFolder folder;
+  const auto refuse = [&](std::string_view bytes, const std::string& form) {
+    const auto path = folder.write("train.bin", bytes);
+    expect_input_error([&] { TokenFile{path}; },
+                       {path.string(), form, "expected tokens of 16 bits"});
+  };
+  Tokens tokens(1000);
+  for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = i * 7919 % 50257;
+  refuse(integers<std::uint32_t>(tokens), "32 bits");
+  refuse(integers<std::int64_t>(tokens), "64 bits");
+  std::string wide = integers<std::uint32_t>(tokens);
+  for (std::size_t i = 2; i < wide.size(); i += 12) wide[i] = 1;  // up to 128k
+  refuse(wide, "32 bits");
+  const std::string bare = integers<std::uint16_t>(tokens);
+  refuse("\x93NUMPY\x01" + bare, ".npy");
+  refuse("\x1f\x8b\x08" + bare, "gzip");
+  refuse("It was the best of times, it was the worst of times. Na\xc3\xafve.",
+         "a text");
+  std::string llama = llmc_bytes(7, 4, {1, 0, 2, 0, 3, 0, 4, 0});
+  const std::int32_t magic = 20240801;
+  std::memcpy(llama.data(), &magic, sizeof magic);
+  refuse(llama, "Llama 3");
+  EXPECT_EQ(TokenFile(folder.write("good.bin", bare)).size(), 1000u);
+}
+
+TEST(TokenFile, TokensOf16BitsAreNotTakenForAnotherForm) {
+  const ScratchFolder folder;
+  const auto accept = [&](const Tokens& tokens) {
+    const auto path = folder.write("t.bin", integers<std::uint16_t>(tokens));
+    EXPECT_EQ(read(TokenFile(path)), tokens);
+  };
+  Tokens bytes, digits, nothing(64, 0), wide(2000);
+  for (int i = 0; i < 500; ++i) bytes.push_back(i % 5 ? 'a' + i % 26 : 0);
+  for (int i = 0; i < 500; ++i) digits.push_back(i % 3);
+  for (int i = 0; i < 2000; ++i) wide[i] = i * 7919 % 50257;
+  for (const Tokens& tokens : {bytes, digits, nothing, wide}) accept(tokens);
+}
+
+TEST(TokenFile, APipeDoesNotHang) {
+  const ScratchFolder folder;
+  const auto path = folder.path() / "train.bin";
+  ASSERT_EQ(::mkfifo(path.c_str(), 0644), 0);
+  expect_input_error([&] { TokenFile{path}; }, {path.string(), "not a file"});
 }
 
 }  // namespace

@@ -1,0 +1,301 @@
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
+
+#include "base/file.h"
+#include "base/file_lock.h"
+#include "data/prepare.h"
+#include "data/token_file.h"
+#include "tests/support/errors.h"
+#include "tests/support/scratch.h"
+
+namespace mumoe::data {
+namespace {
+
+using testing::expect_input_error;
+using testing::ScratchFolder;
+
+namespace fs = std::filesystem;
+
+/// Twenty texts in FOLDER/`name`; their path.
+std::string write_texts(const ScratchFolder& folder, const std::string& name) {
+  for (int i = 10; i < 30; ++i) {
+    folder.write(concat(name, "/", i, ".txt"),
+                 concat("Text ", i, " of some, and no more.\n"));
+  }
+  return (folder.path() / name).string();
+}
+
+/// Whether `prepare` writes train.bin anew.
+bool remade(const std::string& in, const fs::path& out) {
+  const auto before = read_file(out / "train.bin");
+  const auto long_ago =
+      fs::last_write_time(out / "train.bin") - std::chrono::hours(1);
+  fs::last_write_time(out / "train.bin", long_ago);
+  prepare(in, ByteTokenizer(), out);
+  EXPECT_EQ(read_file(out / "train.bin").size(), before.size());
+  return fs::last_write_time(out / "train.bin") != long_ago;
+}
+
+TEST(PrepareAtOnce, ManyThreadsAndProcessesMakeItOnce) {
+  const ScratchFolder folder;
+  const std::string in = write_texts(folder, "in");
+  const fs::path out = folder.path() / "out";
+  std::vector<pid_t> children;
+  for (int i = 0; i < 6; ++i) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      try {
+        ::_exit(prepare(in, ByteTokenizer(), out).val.documents == 2 ? 0 : 1);
+      } catch (...) {
+        ::_exit(2);
+      }
+    }
+    children.push_back(child);
+  }
+  std::atomic<int> done{0};
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 6; ++i) {
+      threads.emplace_back([&] {
+        done += prepare(in, ByteTokenizer(), out).val.documents == 2;
+      });
+    }
+  }
+  EXPECT_EQ(done, 6);
+  for (const pid_t child : children) {
+    int status = -1;
+    EXPECT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+  }
+  EXPECT_FALSE(remade(in, out));
+  // dataset.json, train.bin, val.bin and the lock.
+  EXPECT_EQ(std::distance(fs::directory_iterator(out), {}), 4);
+}
+
+TEST(PrepareAtOnce, TheSecondWaitsAndUsesWhatTheFirstMade) {
+  const ScratchFolder folder;
+  const std::string in = write_texts(folder, "in");
+  const fs::path out = folder.path() / "out";
+  const fs::path elsewhere = folder.path() / "elsewhere";
+  prepare(in, ByteTokenizer(), elsewhere);
+  fs::create_directories(out);
+  auto lock = FileLock::try_lock(out / "prepare.lock");
+  std::atomic<bool> ended{false};
+  std::thread second([&] {
+    prepare(in, ByteTokenizer(), out);
+    ended = true;
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  EXPECT_FALSE(ended);
+  for (const char* file : {"train.bin", "val.bin", "dataset.json"}) {
+    fs::copy_file(elsewhere / file, out / file);
+  }
+  const auto written = fs::last_write_time(out / "train.bin");
+  lock.reset();
+  second.join();
+  EXPECT_EQ(fs::last_write_time(out / "train.bin"), written);
+}
+
+TEST(PrepareAtOnce, WhatIsIntactNeedsNoLockAndNoRightToWrite) {
+  const ScratchFolder folder;
+  const std::string in = write_texts(folder, "in");
+  const fs::path out = folder.path() / "out";
+  prepare(in, ByteTokenizer(), out);
+  fs::remove(out / "prepare.lock");
+  EXPECT_FALSE(remade(in, out));
+  EXPECT_FALSE(fs::exists(out / "prepare.lock"));
+  const auto lock = FileLock::try_lock(out / "prepare.lock");
+  EXPECT_FALSE(remade(in, out)) << "waits for a lock that it does not need";
+}
+
+TEST(PrepareAtOnce, ACrashAtAnyPointLeavesNothingThatBlocksOrPasses) {
+  const ScratchFolder folder;
+  const std::string in = write_texts(folder, "in");
+  const fs::path out = folder.path() / "out";
+  prepare(in, ByteTokenizer(), out);
+  const std::string good = read_file(out / "dataset.json");
+  // As it is between train.bin and val.bin, and before both.
+  for (const bool train_is_there : {true, false}) {
+    folder.write("out/dataset.json",
+                 R"({"format": 1, "unfinished": "process 1 on host h"})");
+    fs::remove(out / "val.bin");
+    if (!train_is_there) fs::remove(out / "train.bin");
+    folder.write("out/train.bin.mumoe-0.tmp", "part of");
+    expect_input_error([&] { prepare(out.string(), ByteTokenizer()); },
+                       {"dataset.json", "process 1 on host h", "again"});
+    prepare(in, ByteTokenizer(), out);
+    EXPECT_EQ(read_file(out / "dataset.json"), good);
+    EXPECT_EQ(std::distance(fs::directory_iterator(out), {}), 4);
+    EXPECT_NO_THROW(prepare(out.string(), ByteTokenizer()));
+  }
+}
+
+TEST(PrepareAtOnce, AKillAtAnyMomentIsMadeGood) {
+  const ScratchFolder folder;
+  const std::string in = write_texts(folder, "in");
+  folder.write("in/large.txt", std::string(4'000'000, 'x'));
+  const fs::path whole = folder.path() / "whole";
+  const fs::path out = folder.path() / "out";
+  prepare(in, ByteTokenizer(), whole);
+  for (int milliseconds = 0; milliseconds < 60; milliseconds += 4) {
+    fs::remove_all(out);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      prepare(in, ByteTokenizer(), out);
+      ::_exit(0);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+    ::kill(child, SIGKILL);
+    ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+    prepare(in, ByteTokenizer(), out);
+    for (const char* file : {"train.bin", "val.bin", "dataset.json"}) {
+      ASSERT_EQ(read_file(out / file), read_file(whole / file));
+    }
+    ASSERT_EQ(std::distance(fs::directory_iterator(out), {}), 4);
+  }
+}
+
+TEST(PrepareAtOnce, AFolderInPreparationIsWaitedFor) {
+  const ScratchFolder folder;
+  const std::string in = write_texts(folder, "in");
+  const fs::path out = folder.path() / "out";
+  prepare(in, ByteTokenizer(), out);
+  const std::string good = read_file(out / "dataset.json");
+  auto lock = FileLock::try_lock(out / "prepare.lock");
+  folder.write("out/dataset.json",
+               R"({"format": 1, "unfinished": "process 1 on host h"})");
+  std::thread reader([&] {
+    EXPECT_EQ(prepare(out.string(), ByteTokenizer()).val.documents, 2u);
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  write_file_atomically(out / "dataset.json", good);
+  lock.reset();
+  reader.join();
+}
+
+TEST(PrepareInto, TokenFilesOfOthersAreNotOverwritten) {
+  const ScratchFolder folder;
+  const std::string in = write_texts(folder, "in");
+  const std::string other = write_texts(folder, "other");
+  folder.write("other/30.txt", "One more.\n");
+  const fs::path out = folder.path() / "out";
+  prepare(in, ByteTokenizer(), out);
+  const std::string before = read_file(out / "train.bin");
+  expect_input_error([&] { prepare(other, ByteTokenizer(), out); },
+                     {out.string(), in, other, "another folder"});
+  expect_input_error([&] { prepare(in, *make_tokenizer("gpt2"), out); },
+                     {out.string(), "bytes", "gpt2", "another folder"});
+  EXPECT_EQ(read_file(out / "train.bin"), before);
+  // The same source by another spelling.
+  EXPECT_NO_THROW(prepare(in + "/../in/", ByteTokenizer(), out));
+  // What another program wrote.
+  folder.write("foreign/train.bin", std::string("a\0b\0", 4));
+  expect_input_error(
+      [&] { prepare(in, ByteTokenizer(), folder.path() / "foreign"); },
+      {"foreign", "did not make"});
+  EXPECT_FALSE(fs::exists(folder.path() / "foreign/prepare.lock"));
+}
+
+TEST(PrepareInto, AFolderOfTokensIsNotWrittenElsewhere) {
+  const ScratchFolder folder;
+  const std::string in = write_texts(folder, "in");
+  const fs::path out = folder.path() / "out";
+  const fs::path third = folder.path() / "third";
+  prepare(in, ByteTokenizer(), out);
+  expect_input_error([&] { prepare(out.string(), ByteTokenizer(), third); },
+                     {out.string(), "token files", third.string()});
+  EXPECT_FALSE(fs::exists(third));
+  EXPECT_NO_THROW(prepare(out.string(), ByteTokenizer(), out));
+  expect_input_error([&] { prepare(in, ByteTokenizer(), in); },
+                     {in, "holds the texts"});
+}
+
+TEST(PrepareInto, ASourceThatIsNotUtf8IsKnownAgain) {
+  const ScratchFolder folder;
+  const std::string in = write_texts(folder, "n\xff");
+  const fs::path out = folder.path() / "out";
+  EXPECT_EQ(prepare(in, ByteTokenizer(), out).source, in);
+  EXPECT_EQ(prepare(in, ByteTokenizer(), out).source, in);
+  folder.write("n\xff/10.txt", "Changed since, to another length.\n");
+  EXPECT_NO_THROW(prepare(in, ByteTokenizer(), out));
+}
+
+TEST(TokenFolder, TextsBesideTheTokensAreRefusedAndTextsBelowAreTold) {
+  const ScratchFolder folder;
+  const std::string in = write_texts(folder, "in");
+  const fs::path out = folder.path() / "out";
+  prepare(in, ByteTokenizer(), out);
+  folder.write("out/raw/a.txt", "a");
+  const auto notes = prepare(out.string(), ByteTokenizer()).notes;
+  ASSERT_FALSE(notes.empty());
+  EXPECT_EQ(notes[0], "1 text below the token files, not read (raw/a.txt)");
+  folder.write("out/added.txt", "more");
+  expect_input_error([&] { prepare(out.string(), ByteTokenizer()); },
+                     {out.string(), "added.txt and 1 more", "expected one"});
+  fs::remove(out / "dataset.json");
+  expect_input_error([&] { prepare(out.string(), ByteTokenizer()); },
+                     {out.string(), "added.txt"});
+}
+
+/// A bare file of uint16: `count` tokens, i % `below`.
+std::string bare_tokens(int count, int below) {
+  std::string bytes;
+  for (int i = 0; i < count; ++i) {
+    bytes += static_cast<char>(i % below & 255);
+    bytes += static_cast<char>(i % below >> 8);
+  }
+  return bytes;
+}
+
+TEST(TokenFolder, VocabulariesOfTheirOwnAreNamed) {
+  const ScratchFolder folder;
+  const auto use = [&](std::string_view tokenizer) {
+    prepare(folder.path().string(), *make_tokenizer(tokenizer));
+  };
+  for (const char* file : {"train.bin", "val.bin"}) {
+    folder.write(file, bare_tokens(3000, 65));
+  }
+  expect_input_error([&] { use("gpt2"); },
+                     {"train.bin", "3000 tokens", "below 65", "gpt2"});
+  // Bytes of letters would be fine, ids 1 to 31 are not.
+  for (const char* file : {"train.bin", "val.bin"}) {
+    folder.write(file, bare_tokens(3000, 40));
+  }
+  expect_input_error([&] { use("bytes"); },
+                     {"train.bin", "control characters"});
+  folder.write("meta.pkl", "x");
+  expect_input_error([&] { use("bytes"); },
+                     {"meta.pkl", "character-level", ".txt"});
+  for (const char* file : {"train.bin", "val.bin"}) {
+    folder.write(file, bare_tokens(3000, 2000));
+  }
+  fs::remove(folder.path() / "meta.pkl");
+  EXPECT_NO_THROW(use("gpt2"));
+  expect_input_error([&] { use("bytes"); }, {"train.bin", "token 256"});
+}
+
+TEST(TokenFolder, DamagedDatasetJsonIsToldWithoutTheLibrarysName) {
+  const ScratchFolder folder;
+  const std::string in = write_texts(folder, "in");
+  const fs::path out = folder.path() / "out";
+  prepare(in, ByteTokenizer(), out);
+  for (const char* text : {"{}", "{", "[1]", "\xff\n", "{\"format\": \"x\"}"}) {
+    folder.write("out/dataset.json", text);
+    try {
+      prepare(out.string(), ByteTokenizer());
+      ADD_FAILURE() << text;
+    } catch (const InputError& error) {
+      const std::string line = error.what();
+      EXPECT_NE(line.find("dataset.json"), std::string::npos) << line;
+      EXPECT_EQ(line.find("json.exception"), std::string::npos) << line;
+      EXPECT_EQ(line.find('\n'), std::string::npos) << line;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mumoe::data
