@@ -9,9 +9,11 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "dist/nccl_version.h"
 #include "launch/version.h"
 #include "train/checkpoint.h"
+#include "train/metrics.h"
 
 namespace mumoe::launch {
 namespace {
@@ -73,9 +75,11 @@ void prepare_run_directory(const Options& options,
           out.string(),
           ": holds a run with checkpoints; resume it with --train.resume or "
           "choose another folder");
+  if (options.resume) train::require_metrics(out);
   write_file_atomically(out / "config.cfg", to_config_text(options));
-  write_file_atomically(out / "provenance.json",
-                        provenance(options, data, mesh, hosts).dump(2) + "\n");
+  write_file_atomically(
+      out / "provenance.json",
+      to_text(provenance(options, data, mesh, hosts), 2) + "\n");
 }
 
 std::map<std::string, std::string> settings_that_matter(

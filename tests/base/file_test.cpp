@@ -1,9 +1,12 @@
 #include "base/file.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "tests/support/errors.h"
+#include "tests/support/scratch.h"
 
 namespace mumoe {
 namespace {
@@ -33,6 +36,19 @@ TEST(File, ErrorsNameThePath) {
                 std::string::npos);
     }
   }
+}
+
+TEST(File, WhatIsNoRegularFileIsRefusedAtOnce) {
+  const testing::ScratchFolder folder;
+  const auto pipe = folder.path() / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  testing::expect_input_error([&] { read_file(pipe); },
+                              {pipe.string(), "Not a regular file"});
+  testing::expect_input_error([] { read_file("/dev/zero"); }, {"/dev/zero"});
+  testing::expect_input_error([&] { read_file(folder.path()); },
+                              {"Is a directory"});
+  testing::expect_input_error([] { read_file(std::string(5000, 'x')); },
+                              {"cannot read: File name too long"});
 }
 
 }  // namespace
