@@ -3,6 +3,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace mumoe {
 
@@ -29,11 +30,16 @@ class Error : public std::runtime_error {
   ExitCode code_;
 };
 
+/// `text` as one line of at most 2000 bytes, whatever a user's file or option
+/// put into it: control characters are spelled out (\n, \x1b), of a longer text
+/// the middle is left out.
+std::string one_line(std::string_view text);
+
 /// A user's option, config, file, shape or layout is unusable. The text is one
 /// line: what, where, what was expected.
 struct InputError : Error {
   explicit InputError(const std::string& what)
-      : Error(ExitCode::bad_input, what) {}
+      : Error(ExitCode::bad_input, one_line(what)) {}
 };
 
 /// A collective failed, timed out or was aborted. The text names rank, axis

@@ -25,11 +25,18 @@ int open_or_throw(const std::filesystem::path& path, int flags) {
 }  // namespace
 
 std::string read_file(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  require(in.good() && !std::filesystem::is_directory(path),
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::file_type type = fs::status(path, error).type();
+  require(!error, path.string(), ": cannot read: ", error.message());
+  // A pipe would be waited for, a device may have no end.
+  require(type == fs::file_type::regular,
           path.string(),
           ": cannot read: ",
-          std::strerror(errno ? errno : EISDIR));
+          type == fs::file_type::directory ? std::strerror(EISDIR)
+                                           : "Not a regular file");
+  std::ifstream in(path, std::ios::binary);
+  require(in.good(), path.string(), ": cannot read: ", std::strerror(errno));
   std::ostringstream bytes;
   bytes << in.rdbuf();
   require(!in.bad(), path.string(), ": reading failed");

@@ -6,7 +6,8 @@
 
 namespace mumoe {
 
-/// The whole file as bytes. Throws `InputError` naming path and reason.
+/// The whole file as bytes; a regular file, so that nothing is waited for.
+/// Throws `InputError` naming path and reason.
 std::string read_file(const std::filesystem::path& path);
 
 /// A file that appears whole or not at all: bytes go to a temporary file beside

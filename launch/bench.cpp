@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -12,6 +11,7 @@
 #include <sstream>
 
 #include "base/cpu.h"
+#include "base/json.h"
 #include "launch/bench_comm.h"
 #include "launch/bench_layer.h"
 #include "launch/commands.h"
@@ -20,6 +20,8 @@
 
 namespace mumoe::launch {
 namespace {
+
+constexpr int kMostRounds = 100000;
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -48,7 +50,7 @@ ExitCode serve() {
                                    {"gemm_ms", timing.gemm_ms},
                                    {"held_bytes", timing.held_bytes},
                                    {"mixing", found->mixing()}};
-    std::cout << answer.dump() << std::endl;  // the other side waits
+    std::cout << to_text(answer) << std::endl;  // the other side waits
   }
   return ExitCode::done;
 }
@@ -128,20 +130,8 @@ ExitCode bench_layer(const std::vector<std::string>& arguments) {
                         {{"case", "one case alone"},
                          {"precision", "fp32 or bf16 alone"},
                          {"rounds", "timed passes, the median is taken"}});
-  const auto own = [&](const char* name, const std::string& otherwise) {
-    const auto found = line.own.find(name);
-    return found == line.own.end() ? otherwise : found->second;
-  };
-  const std::string text = own("rounds", "7");
-  int rounds = 0;
-  const auto [stop, error] =
-      std::from_chars(text.data(), text.data() + text.size(), rounds);
-  require(
-      error == std::errc() && stop == text.data() + text.size() && rounds > 0,
-      "--rounds ",
-      text,
-      ": expected a whole number, 1 or more");
-  const std::string only = own("case", "");
+  const int rounds = line.number("rounds", 7, 1, kMostRounds);
+  const std::string only = line.text("case", "");
   const auto names =
       only.empty() ? layer_case_names() : std::vector<std::string>{only};
   require(std::ranges::find(layer_case_names(), names.front()) !=
@@ -150,7 +140,7 @@ ExitCode bench_layer(const std::vector<std::string>& arguments) {
           only,
           ": expected one of ",
           fmt::format("{}", fmt::join(layer_case_names(), ", ")));
-  const std::string chosen = own("precision", "");
+  const std::string chosen = line.text("precision", "");
   require(chosen.empty() || chosen == "fp32" || chosen == "bf16",
           "--precision ",
           chosen,

@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
+#include <limits>
 #include <utility>
 
 #include "dist/bandwidth.h"
@@ -22,6 +22,8 @@ namespace {
 using dist::Communicator;
 using dist::Op;
 using dist::ReduceOp;
+
+constexpr int kMostRounds = 100000;
 
 /// What the command line asks for.
 struct Request {
@@ -45,21 +47,18 @@ std::vector<std::string> split(const std::string& text, char separator) {
   return words;
 }
 
-std::int64_t whole_number(const std::string& option,
-                          const std::string& text,
-                          std::string_view digits) {
-  std::int64_t value = 0;
-  const auto [stop, error] =
-      std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  require(error == std::errc() && stop == digits.data() + digits.size() &&
-              value > 0,
-          option,
-          " ",
-          text,
-          ": expected ",
-          option == "--sizes" ? "min:max:factor, such as 1K:16M:4"
-                              : "a whole number, 1 or more");
-  return value;
+/// A number of --sizes.
+std::int64_t count_of_sizes(const std::string& text,
+                            std::string_view digits,
+                            std::int64_t most) {
+  try {
+    return parse_number<std::int64_t>(digits, 1, most);
+  } catch (const InputError&) {
+    fail<InputError>("--sizes ",
+                     text,
+                     ": expected min:max:factor, such as 1K:16M:4, at most "
+                     "1024G");
+  }
 }
 
 /// "16M" in bytes.
@@ -69,12 +68,8 @@ std::int64_t size_in_bytes(const std::string& text, std::string_view word) {
   if (word.ends_with('M')) shift = 20;
   if (word.ends_with('G')) shift = 30;
   if (shift > 0) word.remove_suffix(1);
-  const auto value = whole_number("--sizes", text, word);
-  require(value <= (std::int64_t{1} << 40 >> shift),
-          "--sizes ",
-          text,
-          ": expected at most 1024G");
-  return value << shift;
+  constexpr std::int64_t kMost = std::int64_t{1} << 40;
+  return count_of_sizes(text, word, kMost >> shift) << shift;
 }
 
 std::vector<std::int64_t> parse_sizes(const std::string& text) {
@@ -86,7 +81,8 @@ std::vector<std::int64_t> parse_sizes(const std::string& text) {
           text,
           ": expected min:max:factor, such as 1K:16M:4");
   const auto largest = size_in_bytes(text, words[1]);
-  const auto factor = whole_number("--sizes", text, words[2]);
+  const auto factor =
+      count_of_sizes(text, words[2], std::numeric_limits<std::int64_t>::max());
   require(factor > 1 && largest >= smallest,
           "--sizes ",
           text,
@@ -127,20 +123,14 @@ constexpr std::pair<std::string_view, at::ScalarType> kTypes[] = {
     {"fp64", at::kDouble},
     {"int64", at::kLong}};
 
-Request read_request(const std::map<std::string, std::string>& own) {
-  const auto text = [&](const char* name, const std::string& otherwise) {
-    const auto found = own.find(name);
-    return found == own.end() ? otherwise : found->second;
-  };
+Request read_request(const CommandLine& line) {
   Request request;
-  request.type = text("type", "fp32");
+  request.type = line.text("type", "fp32");
   request.dtype = choose("--type", request.type, kTypes);
-  request.reduce = choose("--redop", text("redop", "sum"), kReductions);
-  request.sizes = parse_sizes(text("sizes", "1K:16M:4"));
-  const auto rounds = text("rounds", "7");
-  request.rounds = static_cast<int>(
-      std::min<std::int64_t>(whole_number("--rounds", rounds, rounds), 100000));
-  const auto ops = text("ops", "");
+  request.reduce = choose("--redop", line.text("redop", "sum"), kReductions);
+  request.sizes = parse_sizes(line.text("sizes", "1K:16M:4"));
+  request.rounds = line.number("rounds", 7, 1, kMostRounds);
+  const auto ops = line.text("ops", "");
   for (const auto& [name, op] : kOps) {
     if (ops.empty()) request.ops.push_back(op);
   }
@@ -149,7 +139,7 @@ Request read_request(const std::map<std::string, std::string>& own) {
       request.ops.push_back(choose("--ops", word, kOps));
     }
   }
-  const auto axes = text("axes", "");
+  const auto axes = line.text("axes", "");
   if (!axes.empty()) request.axes = split(axes, ',');
   for (const auto& axis : request.axes) {
     require(axis == "dp" || axis == "tp" || axis == "all",
@@ -294,7 +284,7 @@ ExitCode bench_comm(const std::vector<std::string>& arguments,
        {"redop", "sum, min or max"},
        {"rounds", "timed rounds, of which the median is taken"}});
   const ParallelOptions& parallel = line.options.parallel;
-  Request request = read_request(line.own);
+  Request request = read_request(line);
   require(parallel.backend != BackendChoice::null,
           "bench comm: parallel.backend = null moves nothing; expected auto, "
           "mpi or nccl");

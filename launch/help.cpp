@@ -29,6 +29,9 @@ config.cfg, metrics.jsonl, provenance.json and checkpoints/. The same command
 with --train.resume goes on from the newest checkpoint. --print-config shows
 every value and where it came from, and stops.
 
+FILE has lines `[section]`, `key = value` and `# comment`. A value with ` #`, or
+with blanks at its ends, stands in quotes: source = "/data/set #2".
+
 )";
 
 constexpr const char* kSample =
@@ -39,7 +42,7 @@ constexpr const char* kSample =
   --tokens N          tokens to add [256]
   --temperature X     0 takes the most likely token each time [0.8]
   --top-k N           draw from the N most likely tokens; 0: all [50]
-  --seed N            of the draws [0]
+  --seed N            of the draws, 0 to 2^64 - 1 [0]
 )";
 
 constexpr const char* kData =

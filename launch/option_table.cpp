@@ -4,30 +4,18 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <numeric>
 #include <type_traits>
 #include <utility>
 
 #include "base/error.h"
+#include "base/number.h"
 
 namespace mumoe::launch {
 namespace {
 
 template <class Enum>
 using Names = std::vector<std::pair<Enum, const char*>>;
-
-template <class Number>
-Number parse_number(const std::string& text, const char* expected) {
-  Number value{};
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
-  require(error == std::errc() && stop == end && !text.empty(),
-          "expected ",
-          expected);
-  return value;
-}
 
 bool parse_switch(const std::string& text) {
   if (text == "yes" || text == "true" || text == "1") return true;
@@ -50,16 +38,9 @@ Key key(std::string name, std::string help, Field field) {
       field(o) = parse_switch(text);
     };
     k.get = [read](const Options& o) { return read(o) ? "yes" : "no"; };
-  } else if constexpr (std::is_integral_v<Value>) {
+  } else if constexpr (std::is_arithmetic_v<Value>) {
     k.set = [field](Options& o, const std::string& text) {
-      field(o) = parse_number<Value>(text, "a whole number");
-    };
-    k.get = [read](const Options& o) { return fmt::format("{}", read(o)); };
-  } else if constexpr (std::is_floating_point_v<Value>) {
-    k.set = [field](Options& o, const std::string& text) {
-      const auto value = parse_number<Value>(text, "a number");
-      require(std::isfinite(value), "expected a finite number");
-      field(o) = value;
+      field(o) = parse_number<Value>(text);
     };
     // The shortest text that reads back as the same number.
     k.get = [read](const Options& o) { return fmt::format("{}", read(o)); };
@@ -71,7 +52,11 @@ Key key(std::string name, std::string help, Field field) {
       return fmt::format("{}", fmt::join(read(o), ","));
     };
   } else {
-    k.set = [field](Options& o, const std::string& text) { field(o) = text; };
+    k.is_text = true;
+    k.set = [field](Options& o, const std::string& text) {
+      require(text.find('\0') == text.npos, "expected no zero byte");
+      field(o) = text;
+    };
     k.get = [read](const Options& o) { return std::string(read(o)); };
   }
   return k;
@@ -82,7 +67,11 @@ template <class Field>
 Key automatic(std::string name, std::string help, Field field) {
   Key k = key(std::move(name), std::move(help), field);
   k.set = [plain = k.set](Options& o, const std::string& text) {
-    plain(o, text == "auto" ? "0" : text);
+    try {
+      plain(o, text == "auto" ? "0" : text);
+    } catch (const InputError& error) {
+      fail<InputError>(error.what(), ", or auto");
+    }
   };
   k.get = [plain = k.get](const Options& o) {
     const std::string text = plain(o);
@@ -319,11 +308,9 @@ std::vector<Key> make_table() {
           "effect under the plan rank)",
           MUMOE_FIELD(model.recompute)),
       key("train.seed", "of all random numbers", MUMOE_FIELD(trainer.seed)),
-      Key{.name = "train.out",
-          .help = "run directory (empty: write nothing)",
-          .set = [](Options& o,
-                    const std::string& text) { o.trainer.out = text; },
-          .get = [](const Options& o) { return o.trainer.out.string(); }},
+      key("train.out",
+          "run directory (empty: write nothing)",
+          MUMOE_FIELD(trainer.out)),
       key("train.resume",
           "go on from the newest checkpoint of train.out",
           MUMOE_FIELD(resume)),
@@ -346,10 +333,9 @@ std::vector<Key> make_table() {
       key("log.every",
           "steps between lines of progress",
           MUMOE_FIELD(trainer.log_every)),
-      Key{.name = "log.trace",
-          .help = "file of a Chrome trace (empty: none)",
-          .set = [](Options& o, const std::string& text) { o.trace = text; },
-          .get = [](const Options& o) { return o.trace.string(); }},
+      key("log.trace",
+          "file of a Chrome trace (empty: none)",
+          MUMOE_FIELD(trace)),
   };
 }
 
@@ -378,8 +364,12 @@ std::vector<std::int64_t> parse_list(const std::string& text,
   std::size_t begin = 0;
   while (begin <= text.size()) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
-    values.push_back(
-        parse_number<std::int64_t>(text.substr(begin, end - begin), expected));
+    try {
+      values.push_back(
+          parse_number<std::int64_t>(text.substr(begin, end - begin)));
+    } catch (const InputError&) {
+      fail<InputError>("expected ", expected);
+    }
     begin = end + 1;
   }
   return values;

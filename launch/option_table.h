@@ -13,6 +13,7 @@ struct Key {
   std::string name;  ///< section.key
   std::string help;
   bool is_switch = false;  ///< May stand without a value: `--train.resume`.
+  bool is_text = false;    ///< Any bytes but zero, such as the name of a file.
   /// Throws `InputError` that says what was expected.
   std::function<void(Options&, const std::string&)> set;
   std::function<std::string(const Options&)> get;

@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <boost/program_options.hpp>
-#include <fstream>
 
 #include "base/error.h"
+#include "launch/config_file.h"
 #include "launch/option_table.h"
 #include "mumoe/rank_matching.h"
 
@@ -14,6 +14,8 @@ namespace mumoe::launch {
 namespace {
 
 namespace po = boost::program_options;
+
+constexpr std::size_t kColumnOfOrigins = 32;
 
 /// What a subcommand's command line may hold, beside its own options.
 bool takes(const std::string& section, const Key& key) {
@@ -32,6 +34,16 @@ bool takes(const std::string& section, const Key& key) {
                    "?");
 }
 
+/// The key whose own name, without its section, looks most like `name`.
+std::string nearest_in_any_section(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Key& key : option_table()) {
+    names.push_back(key.name.substr(key.name.find('.') + 1));
+  }
+  const std::string& found = nearest(names, name);
+  return option_table()[&found - names.data()].name;
+}
+
 std::vector<std::string> key_names(const std::string& section) {
   std::vector<std::string> names;
   for (const Key& key : option_table()) {
@@ -40,45 +52,59 @@ std::vector<std::string> key_names(const std::string& section) {
   return names;
 }
 
+/// `where` is what a mistake is reported of, `origin` what is kept.
 void assign(Options& options,
             Origins& origins,
             const std::string& name,
             const std::string& value,
+            const std::string& where,
             const std::string& origin) {
   const Key* key = find_key(name);
-  if (key == nullptr) refuse_unknown(name, origin, key_names("*"));
+  if (key == nullptr) refuse_unknown(name, where, key_names("*"));
   try {
     key->set(options, value);
   } catch (const InputError& error) {
-    fail<InputError>(origin, ": ", name, " = ", value, ": ", error.what());
+    fail<InputError>(where, ": ", name, " = ", value, ": ", error.what());
   }
   origins[name] = origin;
 }
 
-void read_file_into(const std::filesystem::path& file,
-                    Options& options,
-                    Origins& origins) {
-  std::ifstream in(file);
-  require(in.good() && !std::filesystem::is_directory(file),
-          file.string(),
-          ": cannot read this configuration");
-  try {
-    const auto parsed = po::parse_config_file(in,
-                                              po::options_description(),
-                                              /*allow_unregistered=*/true);
-    for (const auto& option : parsed.options) {
-      assign(options,
-             origins,
-             option.string_key,
-             option.value.empty() ? "" : option.value.front(),
-             file.string());
-    }
-  } catch (const po::error& error) {
-    fail<InputError>(file.string(),
-                     ": ",
-                     error.what(),
-                     "; expected [section] and key = value lines");
+/// A name of a folder may hold ` #`: whoever wrote it has to say what it is.
+void require_clear(const ConfigEntry& entry, const std::string& where) {
+  const Key* key = find_key(entry.name);
+  require(entry.doubtful.empty() || key == nullptr || !key->is_text,
+          where,
+          ": ",
+          entry.name,
+          " = ",
+          entry.value,
+          " ",
+          entry.doubtful,
+          ": is ",
+          entry.doubtful,
+          " a comment? expected ",
+          to_config_value(entry.value + " " + entry.doubtful),
+          " if it belongs to the value, else a blank after the #");
+}
+
+/// Returns how many settings the file has.
+std::size_t read_file_into(const std::filesystem::path& file,
+                           Options& options,
+                           Origins& origins) {
+  const auto entries = read_config_file(file);
+  for (const ConfigEntry& entry : entries) {
+    const std::string where = concat(file.string(), ":", entry.line);
+    require(entry.name.find('.') != entry.name.npos,
+            where,
+            ": ",
+            entry.name,
+            " stands in no section; expected a line [section] above it, such "
+            "as that of ",
+            nearest_in_any_section(entry.name));
+    require_clear(entry, where);
+    assign(options, origins, entry.name, entry.value, where, file.string());
   }
+  return entries.size();
 }
 
 /// Turns model.rank into ranks.
@@ -163,28 +189,51 @@ po::options_description describe(const std::string& section,
   return description;
 }
 
-/// Boost takes the value of a switch only from `--key=value`.
-std::vector<std::string> join_switches(std::vector<std::string> arguments) {
-  for (std::size_t i = 0; i + 1 < arguments.size(); ++i) {
-    if (!arguments[i].starts_with("--")) continue;
-    const Key* key = find_key(arguments[i].substr(2));
-    if (key != nullptr && key->is_switch &&
-        !arguments[i + 1].starts_with("--")) {
-      arguments[i] += "=" + arguments[i + 1];
-      arguments.erase(arguments.begin() + static_cast<std::ptrdiff_t>(i) + 1);
-    }
+/// Splits off one option at the front of `words`: `--name=value`, also where
+/// the value is empty, or `--name value`, whatever the value looks like but
+/// another option of this command line. Boost's own rules refuse the first and
+/// take the value of a switch only from `--switch=value`. What is no option is
+/// left to Boost.
+std::vector<po::option> take_option(const po::options_description& known,
+                                    std::vector<std::string>& words) {
+  const auto find = [&](const std::string& word) {
+    return word.starts_with("--")
+               ? known.find_nothrow(word.substr(2, word.find('=') - 2),
+                                    /*approx=*/false)
+               : nullptr;
+  };
+  const std::string word = words.front();
+  const auto* description = find(word);
+  if (description == nullptr) return {};
+  po::option option;
+  option.string_key = description->long_name();
+  option.original_tokens = {word};
+  const auto equals = word.find('=');
+  const bool may_stand_alone = description->semantic()->min_tokens() == 0;
+  words.erase(words.begin());
+  if (equals != word.npos) {
+    option.value = {word.substr(equals + 1)};
+  } else if (!words.empty() && description->semantic()->max_tokens() > 0 &&
+             find(words.front()) == nullptr &&
+             !(may_stand_alone && words.front().starts_with("--"))) {
+    option.value = {words.front()};
+    words.erase(words.begin());
   }
-  return arguments;
+  return {option};
 }
 
 po::variables_map parse(const std::vector<std::string>& arguments,
                         const std::string& section,
                         const std::vector<OwnOption>& own) {
   using Style = po::command_line_style::style_t;
+  const po::options_description known = describe(section, own);
   po::variables_map values;
   try {
-    po::store(po::command_line_parser(join_switches(arguments))
-                  .options(describe(section, own))
+    po::store(po::command_line_parser(arguments)
+                  .options(known)
+                  .extra_style_parser([&](std::vector<std::string>& words) {
+                    return take_option(known, words);
+                  })
                   .positional({})
                   .style(Style(po::command_line_style::unix_style &
                                ~po::command_line_style::allow_guessing))
@@ -193,9 +242,9 @@ po::variables_map parse(const std::vector<std::string>& arguments,
   } catch (const po::unknown_option& error) {
     std::string name = error.get_option_name();
     name.erase(0, name.find_first_not_of('-'));
-    std::vector<std::string> known = key_names(section);
-    for (const OwnOption& option : own) known.push_back(option.name);
-    refuse_unknown(name, "command line", known);
+    std::vector<std::string> names = key_names(section);
+    for (const OwnOption& option : own) names.push_back(option.name);
+    refuse_unknown(name, "command line", names);
   } catch (const po::too_many_positional_options_error&) {
     fail<InputError>(
         "command line: a word without its --key; expected "
@@ -207,6 +256,12 @@ po::variables_map parse(const std::vector<std::string>& arguments,
 }
 
 }  // namespace
+
+std::string CommandLine::text(const std::string& name,
+                              std::string otherwise) const {
+  const auto found = own.find(name);
+  return found == own.end() ? std::move(otherwise) : found->second;
+}
 
 CommandLine read_command_line(const std::vector<std::string>& arguments,
                               const std::string& section,
@@ -224,7 +279,8 @@ CommandLine read_command_line(const std::vector<std::string>& arguments,
     if (name == "config" || name == "print-config") continue;
     const auto text = value.as<std::string>();
     if (find_key(name) != nullptr) {
-      assign(line.options, line.origins, name, text, "command line");
+      constexpr const char* kOrigin = "command line";
+      assign(line.options, line.origins, name, text, kOrigin, kOrigin);
     } else {
       line.own[name] = text;
     }
@@ -247,7 +303,10 @@ Options options_from(const std::map<std::string, std::string>& values,
 Options read_config(const std::filesystem::path& file) {
   Options options = unresolved_defaults();
   Origins origins;
-  read_file_into(file, options, origins);
+  const auto settings = read_file_into(file, options, origins);
+  require(settings > 0,
+          file.string(),
+          ": holds no settings; expected those of a run");
   resolve(options);
   return options;
 }
@@ -260,19 +319,16 @@ std::string to_config_text(const Options& options, const Origins* origins) {
       section = key.name.substr(0, dot);
       text += fmt::format("{}[{}]\n", text.empty() ? "" : "\n", section);
     }
-    const std::string value = key.get(options);
-    const std::string line = fmt::format("{} ={}{}",
-                                         key.name.substr(dot + 1),
-                                         value.empty() ? "" : " ",
-                                         value);
-    if (origins == nullptr) {
-      text += line + "\n";
-    } else {
+    const std::string value = to_config_value(key.get(options));
+    std::string line = key.name.substr(dot + 1) + " =";
+    if (!value.empty()) line += " " + value;
+    if (origins != nullptr) {
       const auto found = origins->find(key.name);
-      text += fmt::format("{:<32} # {}\n",
-                          line,
-                          found == origins->end() ? "default" : found->second);
+      line.resize(std::max(line.size(), kColumnOfOrigins), ' ');
+      line += " # ";
+      line += found == origins->end() ? "default" : one_line(found->second);
     }
+    text += line + "\n";
   }
   return text;
 }

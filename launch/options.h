@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
+#include "base/number.h"
 #include "model/gpt2.h"
 #include "mumoe/sharding.h"
 #include "train/optimizer.h"
@@ -76,6 +78,16 @@ struct CommandLine {
   bool print_config = false;
   /// `--NAME VALUE` of the subcommand's own, e.g. --prompt.
   std::map<std::string, std::string> own;
+
+  /// The value of one of those.
+  std::string text(const std::string& name, std::string otherwise) const;
+  /// The same as a number from `least` to `most`. Throws `InputError`: option,
+  /// value, what was expected.
+  template <class Number>
+  Number number(const std::string& name,
+                Number otherwise,
+                Number least = std::numeric_limits<Number>::lowest(),
+                Number most = std::numeric_limits<Number>::max()) const;
 };
 
 /// An option that one subcommand has on top of the keys of a run.
@@ -84,8 +96,9 @@ struct OwnOption {
   std::string help;
 };
 
-/// Reads `--config FILE` (INI) and then `--section.key value`; the command line
-/// wins. A subcommand takes the keys of `section` alone on its command line
+/// Reads `--config FILE` (INI, launch/config_file.h) and then `--section.key
+/// value`; the command line wins. A subcommand takes the keys of `section`
+/// alone on its command line
 /// ("*": of all; "": of none, and no --config), and its own options. Values
 /// that depend on others (hidden width, vocabulary, length of the schedule) are
 /// resolved. Throws `InputError`: an unknown key (with the nearest known one),
@@ -99,7 +112,8 @@ CommandLine read_command_line(const std::vector<std::string>& arguments,
 Options options_from(const std::map<std::string, std::string>& values,
                      const std::string& origin);
 
-/// Reads a resolved configuration, such as a run directory's config.cfg.
+/// Reads a resolved configuration, such as a run directory's config.cfg. Throws
+/// `InputError` naming the file and line.
 Options read_config(const std::filesystem::path& file);
 
 /// The options as a .cfg file; with `origins`, each value's origin beside it.
@@ -111,5 +125,19 @@ std::map<std::string, std::string> to_map(const Options& options);
 
 /// One line a key: name, default, meaning.
 std::string describe_keys();
+
+template <class Number>
+Number CommandLine::number(const std::string& name,
+                           Number otherwise,
+                           Number least,
+                           Number most) const {
+  const auto found = own.find(name);
+  if (found == own.end()) return otherwise;
+  try {
+    return parse_number(found->second, least, most);
+  } catch (const InputError& error) {
+    fail<InputError>("--", name, " ", found->second, ": ", error.what());
+  }
+}
 
 }  // namespace mumoe::launch

@@ -12,9 +12,11 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "dist/nccl_version.h"
 #include "launch/version.h"
 #include "train/checkpoint.h"
+#include "train/metrics.h"
 
 namespace mumoe::launch {
 namespace {
@@ -196,11 +198,13 @@ std::vector<std::string> RunDirectory::prepare(const Start& start) {
           error.message());
   if (!lock_) claim();
   train::probe_checkpoint_folder(checkpoints);
+  if (options.resume) train::require_metrics(out_);
   const auto aside = options.resume ? "" : set_aside(out_);
   write_file_atomically(out_ / "config.cfg", to_config_text(options));
   write_file_atomically(
       out_ / "provenance.json",
-      provenance(options, start.data, start.mesh, start.hosts).dump(2) + "\n");
+      to_text(provenance(options, start.data, start.mesh, start.hosts), 2) +
+          "\n");
   std::vector<std::string> lines = {describe_checkpoints(config)};
   if (!lock_->excludes()) {
     lines.emplace_back(

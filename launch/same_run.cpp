@@ -11,14 +11,14 @@
 namespace mumoe::launch {
 namespace {
 
-constexpr char kBetween = '\x1f';  // of a name and its value; in no path
+constexpr char kEnd = '\0';  // of a word; values may hold all else
 
-std::string to_lines(const Facts& facts) {
-  std::string lines;
+std::string to_words(const std::string& host, const Facts& facts) {
+  std::string words = host + kEnd;
   for (const auto& [name, value] : facts) {
-    lines += name + kBetween + value + "\n";
+    words += name + kEnd + value + kEnd;
   }
-  return lines;
+  return words;
 }
 
 // A host, then its facts.
@@ -28,12 +28,11 @@ struct RankFacts {
 };
 
 RankFacts parse(const std::string& text) {
-  std::istringstream lines(text);
+  std::istringstream words(text);
   RankFacts parsed;
-  std::getline(lines, parsed.host);
-  for (std::string line; std::getline(lines, line);) {
-    const auto between = line.find(kBetween);
-    parsed.facts[line.substr(0, between)] = line.substr(between + 1);
+  std::getline(words, parsed.host, kEnd);
+  for (std::string name; std::getline(words, name, kEnd);) {
+    std::getline(words, parsed.facts[name], kEnd);
   }
   return parsed;
 }
@@ -57,7 +56,7 @@ std::string first_difference(const Facts& a, const Facts& b) {
 
 void require_same_run(dist::Communicator& world, const Facts& facts) {
   const auto texts =
-      dist::gather_text(world, dist::this_host().name + "\n" + to_lines(facts));
+      dist::gather_text(world, to_words(dist::this_host().name, facts));
   const RankFacts first = parse(texts.front());
   for (std::size_t rank = 1; rank < texts.size(); ++rank) {
     const RankFacts other = parse(texts[rank]);

@@ -16,39 +16,13 @@
 namespace mumoe::launch {
 namespace {
 
-double number(const CommandLine& line,
-              const std::string& name,
-              double otherwise) {
-  const auto found = line.own.find(name);
-  if (found == line.own.end()) return otherwise;
-  std::size_t used = 0;
-  double value = 0;
-  try {
-    value = std::stod(found->second, &used);
-  } catch (const std::exception&) {
-    used = 0;
-  }
-  require(used == found->second.size() && used > 0,
-          "--",
-          name,
-          " ",
-          found->second,
-          ": expected a number");
-  return value;
-}
-
-std::int64_t whole_number(const CommandLine& line,
-                          const std::string& name,
-                          std::int64_t otherwise) {
-  const double value = number(line, name, static_cast<double>(otherwise));
-  const auto whole = static_cast<std::int64_t>(value);
-  require(static_cast<double>(whole) == value,
-          "--",
-          name,
-          " ",
-          value,
-          ": expected a whole number");
-  return whole;
+model::GenerateConfig read_generation(const CommandLine& line) {
+  model::GenerateConfig config;
+  config.tokens = line.number("tokens", config.tokens, std::int64_t{0});
+  config.temperature = line.number("temperature", config.temperature, 0.0);
+  config.top_k = line.number("top-k", config.top_k, std::int64_t{0});
+  config.seed = line.number("seed", config.seed);
+  return config;
 }
 
 }  // namespace
@@ -63,11 +37,12 @@ ExitCode sample_command(const Invocation& invocation) {
                          {"temperature", "0 takes the most likely token"},
                          {"top-k", "draw from the so many most likely tokens"},
                          {"seed", "of the draws"}});
-  const auto run = line.own.find("run");
-  require(run != line.own.end(), "mumoe sample: --run FOLDER is missing");
-  RunOnDisk opened = open_run(run->second);
-  for (const auto& line : opened.notes) {
-    std::fprintf(stderr, "mumoe sample: %s\n", line.c_str());
+  const std::filesystem::path folder = line.text("run", "");
+  require(!folder.empty(), "mumoe sample: --run FOLDER is missing");
+  model::GenerateConfig config = read_generation(line);
+  RunOnDisk opened = open_run(folder);
+  for (const auto& note : opened.notes) {
+    std::fprintf(stderr, "mumoe sample: %s\n", note.c_str());
   }
   Options& options = opened.options;
 
@@ -85,15 +60,9 @@ ExitCode sample_command(const Invocation& invocation) {
   train::load_weights(opened.checkpoint, buckets);
 
   const auto tokenizer = data::make_tokenizer(options.tokenizer);
-  model::GenerateConfig config;
-  config.tokens = whole_number(line, "tokens", config.tokens);
-  config.temperature = number(line, "temperature", config.temperature);
-  config.top_k = whole_number(line, "top-k", config.top_k);
-  config.seed = static_cast<std::uint64_t>(whole_number(line, "seed", 0));
   config.vocabulary = tokenizer->vocabulary();
 
-  const auto given = line.own.find("prompt");
-  const std::string prompt = given == line.own.end() ? "" : given->second;
+  const std::string prompt = line.text("prompt", "");
   std::vector<std::int64_t> ids{tokenizer->end_of_document()};
   for (const auto id : tokenizer->encode(prompt)) ids.push_back(id);
   std::fputs(prompt.c_str(), stdout);

@@ -2,12 +2,17 @@
 
 #include <ATen/ATen.h>
 
-#include <cstring>
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 
 namespace mumoe::model {
 namespace {
@@ -48,68 +53,176 @@ const char* name_of(at::ScalarType type) {
   fail<InternalError>("safetensors has no name for dtype ", type);
 }
 
-at::Tensor read_tensor(std::ifstream& in,
-                       const json& entry,
-                       std::uint64_t data_begin,
-                       std::uint64_t file_size,
-                       const std::string& where) {
-  const auto shape = entry.at("shape").get<std::vector<std::int64_t>>();
-  const auto begin = entry.at("data_offsets").at(0).get<std::uint64_t>();
-  const auto end = entry.at("data_offsets").at(1).get<std::uint64_t>();
-  const auto type = type_of(entry.at("dtype").get<std::string>(), where);
-  for (const auto extent : shape) {
-    require(extent >= 0, where, ": negative extent ", extent);
-  }
-  require(begin <= end && end <= file_size - data_begin,
+/// What the header says of one tensor; bytes count from the end of the header.
+struct Entry {
+  at::ScalarType type;
+  std::vector<std::int64_t> shape;
+  std::int64_t begin = 0, end = 0;
+};
+
+/// The value called `name` of a tensor as whole numbers from 0.
+std::vector<std::int64_t> counts(const json& tensor,
+                                 const char* name,
+                                 const std::string& where) {
+  const auto found = tensor.find(name);
+  require(found != tensor.end() && found->is_array(),
           where,
-          ": bytes ",
-          begin,
-          " to ",
-          end,
-          " lie outside the file, which holds ",
-          file_size - data_begin,
-          " (truncated?)");
-  at::Tensor tensor = at::empty(shape, type);
-  require(tensor.nbytes() == end - begin,
+          ": expected a list called ",
+          name);
+  std::vector<std::int64_t> values;
+  for (const json& value : *found) {
+    const auto count = as_count(value);
+    require(count.has_value(),
+            where,
+            ": ",
+            name,
+            " has ",
+            value.is_structured() ? value.type_name() : to_text(value),
+            "; expected whole numbers, 0 or more");
+    values.push_back(*count);
+  }
+  return values;
+}
+
+/// `shape` · `type` in bytes; none where strides or bytes overflow.
+std::optional<std::int64_t> bytes_of(const Entry& entry) {
+  auto bytes = static_cast<std::int64_t>(c10::elementSize(entry.type));
+  bool empty = false;
+  for (const auto extent : entry.shape) {
+    empty = empty || extent == 0;
+    const auto factor = std::max<std::int64_t>(extent, 1);
+    if (__builtin_mul_overflow(bytes, factor, &bytes)) return std::nullopt;
+  }
+  return empty ? 0 : bytes;
+}
+
+Entry read_entry(const json& tensor, const std::string& where) {
+  require(tensor.is_object(), where, ": expected an object");
+  const auto dtype = tensor.find("dtype");
+  require(dtype != tensor.end() && dtype->is_string(),
+          where,
+          ": expected text called dtype");
+  Entry entry{type_of(dtype->get<std::string>(), where),
+              counts(tensor, "shape", where)};
+  const auto offsets = counts(tensor, "data_offsets", where);
+  require(offsets.size() == 2 && offsets[0] <= offsets[1],
+          where,
+          ": expected data_offsets of two growing numbers");
+  entry.begin = offsets[0];
+  entry.end = offsets[1];
+  require(bytes_of(entry) == entry.end - entry.begin,
           where,
           ": ",
-          end - begin,
+          entry.end - entry.begin,
           " bytes, expected ",
-          tensor.nbytes(),
+          bytes_of(entry) ? concat(*bytes_of(entry)) : "more than there can be",
           " for its shape");
-  in.seekg(static_cast<std::streamoff>(data_begin + begin));
-  in.read(static_cast<char*>(tensor.data_ptr()),
-          static_cast<std::streamsize>(tensor.nbytes()));
-  require(in.good() || tensor.nbytes() == 0, where, ": cannot be read");
-  return tensor;
+  return entry;
 }
 
 struct Header {
-  json entries;
+  std::map<std::string, std::string> metadata;
+  std::map<std::string, Entry> entries;
   std::uint64_t data_begin = 0;
-  std::uint64_t file_size = 0;
 };
 
-Header open_file(const std::filesystem::path& path, std::ifstream& in) {
-  std::error_code error;
-  Header header;
-  header.file_size = std::filesystem::file_size(path, error);
-  require(!error, path.string(), ": ", error.message());
-  in.open(path, std::ios::binary);
+std::map<std::string, std::string> read_metadata(const json& object,
+                                                 const std::string& where) {
+  require(object.is_object(), where, ": expected an object");
+  std::map<std::string, std::string> metadata;
+  for (const auto& [name, value] : object.items()) {
+    require(value.is_string(), where, ": ", name, ": expected text");
+    metadata[name] = value.get<std::string>();
+  }
+  return metadata;
+}
+
+/// The format wants tensors to share out all `size` bytes behind the header.
+void require_tiling(const Header& header,
+                    std::int64_t size,
+                    const std::string& file) {
+  std::vector<std::tuple<std::int64_t, std::int64_t, std::string>> spans;
+  for (const auto& [name, entry] : header.entries) {
+    require(entry.end <= size,
+            file,
+            ": tensor ",
+            name,
+            ": bytes ",
+            entry.begin,
+            " to ",
+            entry.end,
+            " lie outside the file, which holds ",
+            size,
+            " (truncated?)");
+    spans.emplace_back(entry.begin, entry.end, name);
+  }
+  std::ranges::sort(spans);
+  std::int64_t reached = 0;
+  for (const auto& [begin, end, name] : spans) {
+    require(begin == reached,
+            file,
+            ": tensor ",
+            name,
+            ": begins at byte ",
+            begin,
+            "; expected ",
+            reached,
+            ", where the one before it ends");
+    reached = end;
+  }
+  require(reached == size,
+          file,
+          ": ",
+          size - reached,
+          " bytes behind the last tensor; expected none");
+}
+
+std::string header_text(std::ifstream& in,
+                        std::uint64_t size,
+                        const std::string& file) {
+  constexpr std::uint64_t kLargest = 100'000'000;  // the format's own limit
   std::uint64_t length = 0;
   in.read(reinterpret_cast<char*>(&length), sizeof(length));
-  require(in.good() && length <= header.file_size - sizeof(length),
-          path.string(),
+  require(in.good() && length <= size - sizeof(length),
+          file,
           ": not a safetensors file, or truncated: ",
-          header.file_size,
+          size,
           " bytes are too few for its header");
+  require(length <= kLargest,
+          file,
+          ": not a safetensors file: a header of ",
+          length,
+          " bytes; expected at most ",
+          kLargest);
   std::string text(length, '\0');
   in.read(text.data(), static_cast<std::streamsize>(length));
-  header.entries = json::parse(text, nullptr, /*allow_exceptions=*/false);
-  require(header.entries.is_object(),
-          path.string(),
-          ": the safetensors header is not JSON");
-  header.data_begin = sizeof(length) + length;
+  require(in.good(), file, ": cannot be read");
+  return text;
+}
+
+Header open_file(const std::filesystem::path& path, std::ifstream& in) {
+  const std::string file = path.string();
+  std::error_code error;
+  const std::uint64_t size = std::filesystem::file_size(path, error);
+  require(!error, file, ": ", error.message());
+  in.open(path, std::ios::binary);
+  const std::string text = header_text(in, size, file);
+  const json all = parse_json(text, file + ": the safetensors header");
+  require(all.is_object(), file, ": the safetensors header is no object");
+  Header header;
+  header.data_begin = sizeof(std::uint64_t) + text.size();
+  for (const auto& [name, value] : all.items()) {
+    if (name == kMetadata) {
+      header.metadata = read_metadata(value, concat(file, ": ", kMetadata));
+    } else {
+      header.entries.emplace(
+          name,
+          read_entry(value, concat(file, ": tensor ", name)));
+    }
+  }
+  require_tiling(header,
+                 static_cast<std::int64_t>(size - header.data_begin),
+                 file);
   return header;
 }
 
@@ -123,25 +236,15 @@ const at::Tensor& NamedTensors::at(const std::string& name) const {
 
 NamedTensors read_safetensors(const std::filesystem::path& path) {
   std::ifstream in;
-  const Header header = open_file(path, in);
-  NamedTensors named;
-  try {
-    for (const auto& [name, entry] : header.entries.items()) {
-      if (name == kMetadata) {
-        named.metadata = entry.get<std::map<std::string, std::string>>();
-      } else {
-        named.tensors[name] =
-            read_tensor(in,
-                        entry,
-                        header.data_begin,
-                        header.file_size,
-                        concat(path.string(), ": tensor ", name));
-      }
-    }
-  } catch (const json::exception& broken) {
-    fail<InputError>(path.string(),
-                     ": broken safetensors header: ",
-                     broken.what());
+  Header header = open_file(path, in);
+  NamedTensors named{.tensors = {}, .metadata = std::move(header.metadata)};
+  for (const auto& [name, entry] : header.entries) {
+    const at::Tensor tensor = at::empty(entry.shape, entry.type);
+    in.seekg(static_cast<std::streamoff>(header.data_begin + entry.begin));
+    in.read(static_cast<char*>(tensor.data_ptr()),
+            static_cast<std::streamsize>(tensor.nbytes()));
+    require(in.good(), path.string(), ": tensor ", name, ": cannot be read");
+    named.tensors[name] = tensor;
   }
   return named;
 }
@@ -149,15 +252,7 @@ NamedTensors read_safetensors(const std::filesystem::path& path) {
 std::map<std::string, std::string> read_safetensors_metadata(
     const std::filesystem::path& path) {
   std::ifstream in;
-  const Header header = open_file(path, in);
-  try {
-    return header.entries.value(kMetadata,
-                                std::map<std::string, std::string>{});
-  } catch (const json::exception& broken) {
-    fail<InputError>(path.string(),
-                     ": broken safetensors header: ",
-                     broken.what());
-  }
+  return open_file(path, in).metadata;
 }
 
 void write_safetensors(const std::filesystem::path& path,
@@ -172,7 +267,7 @@ void write_safetensors(const std::filesystem::path& path,
                     {"data_offsets", {offset, end}}};
     offset = end;
   }
-  std::string text = header.dump();
+  std::string text = to_text(header);
   // The format wants the data aligned to eight bytes.
   text.resize((text.size() + 7) / 8 * 8, ' ');
   const std::uint64_t header_size = text.size();

@@ -18,8 +18,8 @@ struct NamedTensors {
 };
 
 /// Reads a whole file into CPU tensors. Throws `InputError` naming the file and
-/// what is wrong with it: missing, truncated, a header that is not JSON,
-/// offsets outside the file, an unknown dtype.
+/// what is wrong with it: missing, truncated, a header that is not JSON or does
+/// not describe tensors that share out the file's bytes, an unknown dtype.
 NamedTensors read_safetensors(const std::filesystem::path& path);
 
 /// The metadata alone. Throws `InputError` as `read_safetensors` does.

@@ -8,6 +8,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
+#include "base/number.h"
 #include "model/safetensors.h"
 
 namespace mumoe::train {
@@ -47,7 +49,7 @@ NamedTensors collect(const RunState& state,
   named.metadata = {{"format", kFormat},
                     {"step", std::to_string(state.step)},
                     {"samples", std::to_string(state.samples)},
-                    {"settings", nlohmann::json(state.settings).dump()}};
+                    {"settings", to_text(state.settings)}};
   buckets.await();
   for (std::size_t b = 0; b < buckets.buckets().size(); ++b) {
     const Bucket& bucket = buckets.buckets()[b];
@@ -96,16 +98,28 @@ RunState parse_state(const NamedTensors& named, const fs::path& file) {
           text("format"),
           ", expected ",
           kFormat);
-  try {
-    return {std::stoll(text("step")),
-            std::stoll(text("samples")),
-            nlohmann::json::parse(text("settings"))
-                .get<std::map<std::string, std::string>>()};
-  } catch (const std::logic_error&) {
-    fail<InputError>(file.string(), ": step or samples are no numbers");
-  } catch (const nlohmann::json::exception&) {
-    fail<InputError>(file.string(), ": its settings are not JSON");
+  const auto count = [&](const char* key) {
+    try {
+      return parse_number<std::int64_t>(text(key), 0);
+    } catch (const InputError& error) {
+      fail<InputError>(file.string(),
+                       ": ",
+                       key,
+                       " = ",
+                       text(key),
+                       " in its header: ",
+                       error.what());
+    }
+  };
+  RunState state{count("step"), count("samples"), {}};
+  const std::string where = file.string() + ": settings in its header";
+  const auto settings = parse_json(text("settings"), where);
+  require(settings.is_object(), where, ": expected an object");
+  for (const auto& [name, value] : settings.items()) {
+    require(value.is_string(), where, ": ", name, ": expected text");
+    state.settings[name] = value.get<std::string>();
   }
+  return state;
 }
 
 /// The tensor called `name`, which must have the shape of `parameter`.

@@ -4,10 +4,12 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 
 namespace mumoe::train {
 namespace {
@@ -17,17 +19,41 @@ std::string number(double value) {
   return std::isfinite(value) ? fmt::format("{:.17g}", value) : "null";
 }
 
+std::filesystem::path file_in(const std::filesystem::path& folder) {
+  return folder / "metrics.jsonl";
+}
+
+/// The step of one line. Throws `InputError` that begins with `where`.
+std::int64_t step_of(std::string_view line, const std::string& where) {
+  const auto entry = parse_json(line, where);
+  const auto found = entry.is_object() ? entry.find("step") : entry.end();
+  const auto step = found == entry.end() ? std::nullopt : as_count(*found);
+  require(step && *step > 0,
+          where,
+          ": ",
+          line,
+          ": expected an object whose step is a whole number, 1 or more; mend "
+          "or remove this line");
+  return *step;
+}
+
 /// The lines of the file that belong to steps up to `last`.
 std::string lines_up_to(const std::filesystem::path& path, std::int64_t last) {
-  if (last == 0 || !std::filesystem::exists(path)) return {};
-  std::istringstream in(read_file(path));
+  std::error_code error;
+  if (last == 0 || !(std::filesystem::exists(path, error) || error)) return {};
+  const std::string text = read_file(path);
   std::string kept;
-  for (std::string line; std::getline(in, line);) {
-    const auto entry =
-        nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    // A line cut short by a crash is no JSON; its step is repeated.
-    if (entry.is_object() && entry.value("step", last + 1) <= last) {
-      kept += line + "\n";
+  int number = 0;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const auto end = text.find('\n', begin);
+    // Cut short by a crash; its step is repeated.
+    if (end == text.npos) break;
+    const auto line = std::string_view(text).substr(begin, end - begin);
+    begin = end + 1;
+    ++number;
+    if (line.find_first_not_of(" \t\r") == line.npos) continue;
+    if (step_of(line, concat(path.string(), ":", number)) <= last) {
+      kept.append(line) += '\n';
     }
   }
   return kept;
@@ -57,9 +83,13 @@ std::string to_json(const StepReport& r) {
   return line + "}";
 }
 
+void require_metrics(const std::filesystem::path& folder) {
+  lines_up_to(file_in(folder), std::numeric_limits<std::int64_t>::max());
+}
+
 MetricsFile::MetricsFile(const std::filesystem::path& folder,
                          std::int64_t resumed_step)
-    : path_(folder / "metrics.jsonl") {
+    : path_(file_in(folder)) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   require(!error, folder.string(), ": cannot create: ", error.message());

@@ -35,6 +35,10 @@ struct StepReport {
 /// One line of JSON, numbers with 17 digits.
 std::string to_json(const StepReport& report);
 
+/// Throws `InputError` naming file and line unless a resumed run can go on with
+/// `folder`/metrics.jsonl, which need not be there.
+void require_metrics(const std::filesystem::path& folder);
+
 /// Appends reports to `folder`/metrics.jsonl; makes the folder if need be.
 class MetricsFile {
  public:

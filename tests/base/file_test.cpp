@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "tests/support/errors.h"
 #include "tests/support/scratch.h"
 
 namespace mumoe {
@@ -90,6 +92,19 @@ TEST(File, ErrorsNameThePath) {
                 std::string::npos);
     }
   }
+}
+
+TEST(File, WhatIsNoRegularFileIsRefusedAtOnce) {
+  const testing::ScratchFolder folder;
+  const auto pipe = folder.path() / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  testing::expect_input_error([&] { read_file(pipe); },
+                              {pipe.string(), "Not a regular file"});
+  testing::expect_input_error([] { read_file("/dev/zero"); }, {"/dev/zero"});
+  testing::expect_input_error([&] { read_file(folder.path()); },
+                              {"Is a directory"});
+  testing::expect_input_error([] { read_file(std::string(5000, 'x')); },
+                              {"cannot read: File name too long"});
 }
 
 }  // namespace

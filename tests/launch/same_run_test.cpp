@@ -47,5 +47,16 @@ TEST(SameRun, WhatARankLacksOrHasMoreIsNamed) {
   }
 }
 
+TEST(SameRun, ValuesMayHoldAnyText) {
+  ThreadWorld::run(2, [&](Communicator& world) {
+    Facts facts = {{"data.source", "a\nb\x1f!\n"}, {"train.out", "\n"}};
+    EXPECT_NO_THROW(require_same_run(world, facts));
+    if (world.rank() == 1) facts["data.source"] += "c";
+    testing::expect_input_error([&] { require_same_run(world, facts); },
+                                {"data.source = a\\nb\\x1f!\\nc on rank 1",
+                                 "a\\nb\\x1f!\\n on rank 0"});
+  });
+}
+
 }  // namespace
 }  // namespace mumoe::launch

@@ -1,0 +1,57 @@
+#include "base/number.h"
+
+#include <charconv>
+#include <cmath>
+#include <string>
+#include <type_traits>
+
+#include "base/error.h"
+
+namespace mumoe {
+namespace {
+
+/// "a whole number, 1 or more"; the ends of the type itself only where they
+/// tell something: it has no signs, or `beyond` them was asked for.
+template <class Number>
+std::string describe(Number least, Number most, bool beyond) {
+  using Limits = std::numeric_limits<Number>;
+  const std::string kind =
+      std::is_integral_v<Number> ? "a whole number" : "a finite number";
+  const bool low = least > Limits::lowest(), high = most < Limits::max();
+  if (low && !high && !beyond) return concat(kind, ", ", least, " or more");
+  if (!low && !high && !beyond && Limits::is_signed) return kind;
+  if (!low && !high && !Limits::is_integer) {
+    return concat(kind, ", ", Limits::min(), " to ", most, " in size");
+  }
+  return concat(kind, ", ", least, " to ", most);
+}
+
+}  // namespace
+
+template <class Number>
+requires std::integral<Number> || std::floating_point<Number> Number
+parse_number(std::string_view text, Number least, Number most) {
+  Number value{};
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  const bool whole = stop == end && !text.empty();
+  if constexpr (std::is_floating_point_v<Number>) {
+    require(std::isfinite(value), "expected ", describe(least, most, false));
+  }
+  require(
+      whole && error == std::errc() && value >= least && value <= most,
+      "expected ",
+      describe(least, most, whole && error == std::errc::result_out_of_range));
+  return value;
+}
+
+template int parse_number(std::string_view, int, int);
+template std::int64_t parse_number(std::string_view,
+                                   std::int64_t,
+                                   std::int64_t);
+template std::uint64_t parse_number(std::string_view,
+                                    std::uint64_t,
+                                    std::uint64_t);
+template double parse_number(std::string_view, double, double);
+
+}  // namespace mumoe

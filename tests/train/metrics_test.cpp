@@ -1,0 +1,108 @@
+#include "train/metrics.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include "base/file.h"
+#include "tests/support/errors.h"
+#include "tests/support/scratch.h"
+
+namespace mumoe::train {
+namespace {
+
+using testing::expect_input_error;
+using testing::ScratchFolder;
+
+std::string three_steps() {
+  std::string text;
+  for (const std::int64_t step : {1, 2, 3}) {
+    StepReport report;
+    report.step = step;
+    report.loss = 1.0 / static_cast<double>(step);
+    text += to_json(report) + "\n";
+  }
+  return text;
+}
+
+TEST(Metrics, KeepWhatTheResumedRunDoesNotWriteAgain) {
+  const ScratchFolder folder;
+  const std::string text = three_steps();
+  const auto two = text.substr(0, text.find("{\"step\":3"));
+  // A crash cuts the last line, or leaves zeros where it was to be.
+  for (const std::string end : {"", "{\"step\":3,\"lo", "{", "\r\n\n"}) {
+    const auto file = folder.write("metrics.jsonl", text + end);
+    require_metrics(folder.path());
+    EXPECT_EQ(read_file(file), text + end) << "looking changed the file";
+    MetricsFile(folder.path(), 2);
+    EXPECT_EQ(read_file(file), two);
+  }
+  const auto file =
+      folder.write("metrics.jsonl", text + std::string(100, '\0'));
+  MetricsFile(folder.path(), 3);
+  EXPECT_EQ(read_file(file), text);
+  MetricsFile(folder.path(), 0);
+  EXPECT_EQ(read_file(file), "");
+}
+
+TEST(Metrics, LinesOfAnotherKindAreNamedAndNothingIsLost) {
+  const ScratchFolder folder;
+  for (const std::string& line :
+       {std::string(R"({"step":"7"})"),
+        std::string(R"({"step":1.5})"),
+        std::string(R"({"step":null})"),
+        std::string(R"({"step":1e300})"),
+        std::string(R"({"step":99999999999999999999})"),
+        std::string(R"({"step":-1})"),
+        std::string(R"({"step":0})"),
+        std::string(R"({"step":[1]})"),
+        std::string(R"({"step":true})"),
+        std::string(R"({"step":2,"step":2})"),
+        std::string("{}"),
+        std::string("[]"),
+        std::string("7"),
+        std::string("\"step\""),
+        std::string("null"),
+        std::string("step 7"),
+        std::string("{\"step\":2"),
+        std::string("\0", 1),
+        std::string("{\"step\":2}\0", 11),
+        std::string("\xff\xfe"),
+        std::string(R"({"step":2,"host":")"
+                    "\xe9\"}"),
+        std::string(200'000, '['),
+        R"({"step":)" + std::string(99'999, '7')}) {
+    SCOPED_TRACE(line.substr(0, 40));
+    const std::string text = three_steps() + line + "\n";
+    const auto file = folder.write("metrics.jsonl", text);
+    expect_input_error([&] { MetricsFile(folder.path(), 2); },
+                       {file.string() + ":4"});
+    expect_input_error([&] { require_metrics(folder.path()); },
+                       {file.string() + ":4"});
+    EXPECT_EQ(read_file(file), text);
+  }
+  std::filesystem::remove(folder.path() / "metrics.jsonl");
+  EXPECT_NO_THROW(require_metrics(folder.path()));
+  std::filesystem::create_directory(folder.path() / "metrics.jsonl");
+  expect_input_error([&] { require_metrics(folder.path()); },
+                     {"metrics.jsonl", "Is a directory"});
+}
+
+RC_GTEST_PROP(MetricsProperty, DamageIsDroppedOrNamed, ()) {
+  const ScratchFolder folder;
+  std::string text = three_steps();
+  const int changes = *rc::gen::inRange(1, 5);
+  for (int i = 0; i < changes; ++i) {
+    const auto at = *rc::gen::inRange<std::size_t>(0, text.size());
+    text[at] = static_cast<char>(*rc::gen::inRange(0, 256));
+  }
+  text.resize(*rc::gen::inRange<std::size_t>(0, text.size()));
+  const auto file = folder.write("metrics.jsonl", text);
+  try {
+    MetricsFile(folder.path(), 2);
+  } catch (const InputError&) {
+    RC_ASSERT(read_file(file) == text);
+  }
+}
+
+}  // namespace
+}  // namespace mumoe::train
