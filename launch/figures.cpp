@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/random.h"
 
 namespace mumoe::launch {
@@ -47,13 +48,15 @@ Figures::Figures(std::string kind, std::string basis, dist::Communicator& world)
 void Figures::read() {
   std::error_code error;
   if (!std::filesystem::exists(path_, error)) return;
-  const auto json = nlohmann::json::parse(read_file(path_), nullptr, false);
   try {
+    const auto json = parse_json(read_file(path_), path_.string());
     if (json.at("kind") != kind_) return;
     Table table = json.at("figures").get<Table>();
     (json.at("basis") == basis_ ? now_ : before_) = std::move(table);
   } catch (const nlohmann::json::exception&) {
     // Damaged: as if it were not there.
+  } catch (const InputError&) {
+    // The same.
   }
 }
 
@@ -61,11 +64,10 @@ void Figures::write() {
   const nlohmann::json json = {{"kind", kind_},
                                {"basis", basis_},
                                {"figures", now_}};
-  const auto replace = nlohmann::json::error_handler_t::replace;
   try {
     std::error_code error;
     std::filesystem::create_directories(path_.parent_path(), error);
-    write_file_atomically(path_, json.dump(2, ' ', false, replace) + "\n");
+    write_file_atomically(path_, to_text(json, 2) + "\n");
   } catch (const InputError& error) {
     problem_ = error.what();
   }

@@ -129,6 +129,13 @@ std::string describe_mlp(const Options& options) {
                            fmt::join(m.ranks, ", "));
 }
 
+/// Lines that belong to the one above.
+std::string below(const std::vector<std::string>& lines) {
+  std::string text;
+  for (const auto& line : lines) text += "         " + line + "\n";
+  return text;
+}
+
 /// What a rank that was not given as a number rests on.
 std::string describe_matching(const Options& options) {
   const auto& m = options.model;
@@ -193,12 +200,10 @@ std::string start_table(const Options& options,
                         const std::string& drawn) {
   const auto& m = options.model;
   const auto values = to_map(options);
-  std::string why;
-  for (const auto& reason : reasons) why += "         " + reason + "\n";
   return fmt::format(
       "model    GPT-2, {} blocks of width {}, {} heads, context {}, {}\n"
       "         {} parameters, {:.1f} MFLOP a token, forward and backward\n{}"
-      "data     {} as {}: {} training tokens, {} for validation\n"
+      "data     {} as {}: {} training tokens, {} for validation\n{}"
       "compute  {} on {}, {}, fp32 by {}\n"
       "{}{}",
       m.depth,
@@ -213,11 +218,12 @@ std::string start_table(const Options& options,
       prepared.tokenizer,
       prepared.train.tokens,
       prepared.val.tokens,
+      below(prepared.notes),
       values.at("train.precision"),
       values.at("train.device"),
       to_string(best_isa()),
       values.at("train.gemm"),
-      why,
+      below(reasons),
       drawn);
 }
 
