@@ -48,6 +48,9 @@ struct Deadlines {
 /// all others make up a step, which begins with a "load" that does not follow a
 /// "backward".
 ///
+/// When another rank ends the job and says why (`Options::ending`), this one
+/// prints nothing and waits to be ended, for `kEnded` at most.
+///
 /// Time is what this process has run: a process that was stopped (SIGSTOP, a
 /// debugger) and goes on has lost nothing, and has two seconds before the
 /// watchdog looks again. While it is stopped, those of the other ranks end the
@@ -72,6 +75,9 @@ class Watchdog final : public Observer {
     /// Asked five times a second whether something has failed that nobody waits
     /// for; a text ends the job as an expiry does.
     std::vector<std::function<std::string()>> polls;
+    /// Whether another rank ends the job and says why; asked twenty times a
+    /// second, on the watchdog's own thread.
+    std::function<bool()> ending;
     /// What to add to the line of an expiry, e.g. which rank is stopped.
     std::function<std::string()> note;
     /// Called before `end`, in turn, on a thread of their own, for at most 5 s
@@ -82,6 +88,9 @@ class Watchdog final : public Observer {
     /// Ends all ranks; does not return, but in tests.
     std::function<void()> end;
   };
+
+  /// How long the launcher may take to end a rank when another ends the job.
+  static constexpr std::chrono::milliseconds kEnded{10'000};
 
   /// In the phase "start". `mesh` gives the rank its name; `mesh.observe` is
   /// the caller's.

@@ -10,12 +10,12 @@ namespace mumoe::train {
 /// is something to save (`saving`): a launcher that ends a job which has failed
 /// at its start sends them too. A SIGINT two seconds or more after the first
 /// signal ends the process. A SIGHUP that was ignored stays so (nohup). From
-/// `saving` on, output that nobody reads any more (SIGPIPE) does not end the
-/// process either. At most one at a time.
+/// `saving` on, output that nobody reads any more (SIGPIPE) never ends the
+/// process, not even at its exit. At most one at a time.
 class StopSignals {
  public:
   StopSignals();
-  /// Signals do again what they did before.
+  /// The four do again what they did before.
   ~StopSignals();
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
@@ -26,11 +26,7 @@ class StopSignals {
   bool requested() const;
 
  private:
-  static constexpr std::array kTaken = {SIGUSR1,
-                                        SIGTERM,
-                                        SIGINT,
-                                        SIGHUP,
-                                        SIGPIPE};
+  static constexpr std::array kTaken = {SIGUSR1, SIGTERM, SIGINT, SIGHUP};
   std::array<struct sigaction, kTaken.size()> before_;
 };
 
