@@ -237,7 +237,7 @@ void Watchdog::loop() {
     if (stop_) return;
     tick();
     if (options_.ending && options_.ending()) {
-      changed_.wait_for(lock, kEnded, [this] { return stop_; });
+      changed_.wait_for(lock, options_.ended, [this] { return stop_; });
       if (stop_) return;  // who stops it knows as well
       return options_.end();
     }

@@ -49,7 +49,7 @@ struct Deadlines {
 /// "backward".
 ///
 /// When another rank ends the job and says why (`Options::ending`), this one
-/// prints nothing and waits to be ended, for `kEnded` at most.
+/// prints nothing and waits to be ended.
 ///
 /// Time is what this process has run: a process that was stopped (SIGSTOP, a
 /// debugger) and goes on has lost nothing, and has two seconds before the
@@ -66,6 +66,9 @@ struct Deadlines {
 /// `Options` must not use this object.
 class Watchdog final : public Observer {
  public:
+  /// How long the launcher may take to end a rank when another ends the job.
+  static constexpr std::chrono::milliseconds kEnded{10'000};
+
   struct Options {
     Deadlines deadlines;
     std::chrono::milliseconds grace{2'000};
@@ -78,6 +81,8 @@ class Watchdog final : public Observer {
     /// Whether another rank ends the job and says why; asked twenty times a
     /// second, on the watchdog's own thread.
     std::function<bool()> ending;
+    /// For how long this rank then waits to be ended, before it calls `end`.
+    std::chrono::milliseconds ended = kEnded;
     /// What to add to the line of an expiry, e.g. which rank is stopped.
     std::function<std::string()> note;
     /// Called before `end`, in turn, on a thread of their own, for at most 5 s
@@ -88,9 +93,6 @@ class Watchdog final : public Observer {
     /// Ends all ranks; does not return, but in tests.
     std::function<void()> end;
   };
-
-  /// How long the launcher may take to end a rank when another ends the job.
-  static constexpr std::chrono::milliseconds kEnded{10'000};
 
   /// In the phase "start". `mesh` gives the rank its name; `mesh.observe` is
   /// the caller's.

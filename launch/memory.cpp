@@ -71,8 +71,8 @@ std::optional<std::string> memory_asked_for(const std::exception& error) {
 }
 
 void MemoryUse::phase(std::string_view name) {
+  if (phase_ == "report") ++steps_;
   phase_ = name;
-  if (name == "report") ++steps_;
 }
 
 void MemoryUse::settled(const Options& options,
