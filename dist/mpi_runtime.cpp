@@ -21,6 +21,7 @@ struct MpiRuntime::State {
   int local_rank = 0;
   int local_size = 1;
   std::unique_ptr<Communicator> world;
+  std::shared_ptr<const LocalPeers> peers;
   int exceptions = std::uncaught_exceptions();
 
   void setup();  // on the MPI thread
@@ -83,6 +84,10 @@ MpiRuntime::MpiRuntime(Limits limits) : state_(std::make_unique<State>()) {
                                       state.size,
                                       "world",
                                       kMpiMaxCount);
+  // Of the start: no operation of the world's users.
+  const auto start = duplicate_world("start");
+  start->set_deadline(limits.start);
+  state.peers = std::make_shared<const LocalPeers>(*start);
 }
 
 MpiRuntime::~MpiRuntime() {
@@ -114,6 +119,10 @@ std::unique_ptr<Communicator> MpiRuntime::duplicate_world(
   return duplicate(*state_->world, std::move(axis), max_count);
 }
 
+std::shared_ptr<const LocalPeers> MpiRuntime::peers() const {
+  return state_->peers;
+}
+
 int MpiRuntime::local_rank() const {
   return state_->local_rank;
 }
@@ -122,6 +131,7 @@ int MpiRuntime::local_size() const {
 }
 
 void MpiRuntime::abort(ExitCode code) const {
+  state_->peers->tell(code);
   state_->context->thread->abort(static_cast<int>(code), state_->limits.abort);
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "dist/communicator.h"
+#include "dist/local_peers.h"
 
 namespace mumoe::dist {
 
@@ -70,13 +71,17 @@ class MpiRuntime {
       std::string axis,
       std::int64_t max_count = std::int64_t{1} << 30) const;
 
+  /// The other ranks on this host. May outlive the runtime.
+  std::shared_ptr<const LocalPeers> peers() const;
+
   /// This rank's place among the ranks on this host, and their number.
   int local_rank() const;
   int local_size() const;
 
-  /// Ends all ranks of the job with `code`: MPI_Abort on the MPI thread or,
-  /// when MPI does not get to it in time, this process alone (the launcher
-  /// then ends the others).
+  /// Ends all ranks of the job with `code`, of which the caller has said why:
+  /// the others on this host are told so (`LocalPeers::tell`). MPI_Abort on the
+  /// MPI thread or, when MPI does not get to it in time, this process alone
+  /// (the launcher then ends the others).
   [[noreturn]] void abort(ExitCode code) const;
 
  private:

@@ -236,6 +236,11 @@ void Watchdog::loop() {
     changed_.wait_for(lock, kTick, [this] { return stop_; });
     if (stop_) return;
     tick();
+    if (options_.ending && options_.ending()) {
+      changed_.wait_for(lock, options_.ended, [this] { return stop_; });
+      if (stop_) return;  // who stops it knows as well
+      return options_.end();
+    }
     if (ran_ < settled_) continue;
     const bool expired =
         limit() > Duration(0) && ran_ - stage_begun_ >= limit();

@@ -48,6 +48,9 @@ struct Deadlines {
 /// all others make up a step, which begins with a "load" that does not follow a
 /// "backward".
 ///
+/// When another rank ends the job and says why (`Options::ending`), this one
+/// prints nothing and waits to be ended.
+///
 /// Time is what this process has run: a process that was stopped (SIGSTOP, a
 /// debugger) and goes on has lost nothing, and has two seconds before the
 /// watchdog looks again. While it is stopped, those of the other ranks end the
@@ -63,6 +66,9 @@ struct Deadlines {
 /// `Options` must not use this object.
 class Watchdog final : public Observer {
  public:
+  /// How long the launcher may take to end a rank when another ends the job.
+  static constexpr std::chrono::milliseconds kEnded{10'000};
+
   struct Options {
     Deadlines deadlines;
     std::chrono::milliseconds grace{2'000};
@@ -72,6 +78,11 @@ class Watchdog final : public Observer {
     /// Asked five times a second whether something has failed that nobody waits
     /// for; a text ends the job as an expiry does.
     std::vector<std::function<std::string()>> polls;
+    /// Whether another rank ends the job and says why; asked twenty times a
+    /// second, on the watchdog's own thread.
+    std::function<bool()> ending;
+    /// For how long this rank then waits to be ended, before it calls `end`.
+    std::chrono::milliseconds ended = kEnded;
     /// What to add to the line of an expiry, e.g. which rank is stopped.
     std::function<std::string()> note;
     /// Called before `end`, in turn, on a thread of their own, for at most 5 s

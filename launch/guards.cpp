@@ -26,12 +26,15 @@ dist::Watchdog::Options watchdog_options(const ParallelOptions& options,
                                          Guards::Backend backend,
                                          dist::Communicator& world) {
   // Owned by what asks it, which may be left behind.
-  const auto peers = std::make_shared<const dist::LocalPeers>(world);
+  const auto peers = invocation.mpi
+                         ? invocation.mpi->peers()
+                         : std::make_shared<const dist::LocalPeers>(world);
   backend.polls.emplace_back([peers] { return peers->gone(); });
   const bool one_host = hosts.hosts().size() == 1;
   return {.deadlines = dist::Deadlines::of(deadline_of(options)),
           .least = one_host ? 0s : kDaemonsMiss,
           .polls = std::move(backend.polls),
+          .ending = [peers] { return peers->ending().has_value(); },
           .note = [peers] { return peers->stopped(); },
           .aborts = std::move(backend.aborts),
           .print =
@@ -39,10 +42,12 @@ dist::Watchdog::Options watchdog_options(const ParallelOptions& options,
                 std::fprintf(stderr, "mumoe: %s\n", line.c_str());
               },
           .end =
-              [&mpi = invocation.mpi] {
-                if (mpi) mpi->abort(ExitCode::communication);
+              [&mpi = invocation.mpi, peers] {
+                const auto other = peers->ending();
+                const auto code = other ? other->code : ExitCode::communication;
+                if (mpi) mpi->abort(code);
                 std::fflush(nullptr);
-                std::_Exit(static_cast<int>(ExitCode::communication));
+                std::_Exit(static_cast<int>(code));
               }};
 }
 

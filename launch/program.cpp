@@ -1,5 +1,7 @@
 #include "launch/program.h"
 
+#include <c10/util/Exception.h>
+
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -9,7 +11,9 @@
 #include <thread>
 #include <utility>
 
+#include "dist/watchdog.h"
 #include "launch/commands.h"
+#include "launch/memory.h"
 #include "launch/pinning.h"
 #include "launch/whole_job.h"
 
@@ -19,6 +23,8 @@ namespace {
 // For the first words between ranks, until a command sets a deadline of its
 // own; longer than a slow file system takes to start the last rank.
 constexpr std::chrono::minutes kStartDeadline{10};
+// What a higher rank gives the lower ones to find the same fault.
+constexpr std::chrono::seconds kFoundByAll{3};
 
 using Command = ExitCode (*)(const Invocation&);
 
@@ -54,11 +60,52 @@ ExitCode dispatch(int argc,
   return found->second(invocation);
 }
 
+void print(const std::string& line) {
+  std::fprintf(stderr, "mumoe: %s\n", line.c_str());
+}
+
+/// Without LibTorch's stack frames.
+std::string first_line(const std::exception& error) {
+  const auto* torch = dynamic_cast<const c10::Error*>(&error);
+  const std::string text =
+      torch ? torch->what_without_backtrace() : error.what();
+  return text.substr(0, text.find('\n'));
+}
+
+/// Ends all ranks with `code`, and says why, unless another rank does.
+[[noreturn]] void end_job(const dist::MpiRuntime& mpi,
+                          ExitCode code,
+                          const std::string& line) {
+  const int rank = mpi.world().rank();
+  const auto peers = mpi.peers();
+  auto other = peers->ending();
+  // What fails since another rank has ended is that rank's affair.
+  const bool consequence = code == ExitCode::communication && other &&
+                           other->code != ExitCode::communication;
+  // All ranks find the same fault in what the user gives, as a rule, and the
+  // same number not finite: the lowest rank says so and ends them. What a rank
+  // alone finds, it says itself.
+  const bool found_by_all =
+      code == ExitCode::bad_input || code == ExitCode::non_finite;
+  if (!consequence) peers->tell(code);
+  if (found_by_all && rank != 0) {
+    std::this_thread::sleep_for(kFoundByAll);
+    other = peers->ending();
+  }
+  if (consequence || (found_by_all && other && other->rank < rank)) {
+    std::this_thread::sleep_for(dist::Watchdog::kEnded);
+    mpi.abort(other->code);
+  }
+  print(line);
+  mpi.abort(code);
+}
+
 }  // namespace
 
 int run_program(int argc, char** argv, std::vector<dist::Observer*> observers) {
   std::optional<dist::MpiRuntime> mpi;
   ExitCode code = ExitCode::internal;
+  std::string line;
   try {
     if (dist::MpiRuntime::launched_by_mpi()) {
       mpi.emplace(dist::MpiRuntime::Limits{.start = kStartDeadline});
@@ -71,19 +118,15 @@ int run_program(int argc, char** argv, std::vector<dist::Observer*> observers) {
     return static_cast<int>(done);
   } catch (const Error& error) {
     code = error.exit_code();
-    // All ranks find the same fault in what the user gives, as a rule, and the
-    // same number not finite: rank 0 says so and ends them. What another rank
-    // alone finds, it says itself.
-    const bool found_by_all =
-        code == ExitCode::bad_input || code == ExitCode::non_finite;
-    if (mpi && found_by_all && mpi->world().rank() != 0) {
-      std::this_thread::sleep_for(std::chrono::seconds(3));
-    }
-    std::fprintf(stderr, "mumoe: %s\n", error.what());
+    line = error.what();
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "mumoe: internal error: %s\n", error.what());
+    const auto asked = memory_asked_for(error);
+    if (asked) code = ExitCode::bad_input;
+    line = asked ? "out of memory: " + *asked
+                 : "internal error: " + first_line(error);
   }
-  if (mpi) mpi->abort(code);
+  if (mpi) end_job(*mpi, code, line);
+  print(line);
   return static_cast<int>(code);
 }
 

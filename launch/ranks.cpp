@@ -1,8 +1,7 @@
 #include "launch/ranks.h"
 
-#include <fmt/format.h>
-
 #include <chrono>
+#include <cstdio>
 
 #include "base/error.h"
 #include "dist/self_communicator.h"
@@ -62,7 +61,9 @@ Ranks::Ranks(Options& options,
 }
 
 void Ranks::say(const std::string& line) const {
-  if (mesh.world().rank() == 0 && !line.empty()) fmt::print("{}\n", line);
+  if (mesh.world().rank() != 0 || line.empty()) return;
+  // Not a stream that throws: the terminal may have been closed.
+  std::fputs((line + "\n").c_str(), stdout);
 }
 
 }  // namespace mumoe::launch

@@ -14,6 +14,7 @@
 #include "launch/commands.h"
 #include "launch/compute.h"
 #include "launch/equal_cpus.h"
+#include "launch/memory.h"
 #include "launch/null_run.h"
 #include "launch/options.h"
 #include "launch/plan_choice.h"
@@ -242,7 +243,8 @@ std::string stopped_line(const train::Trainer& trainer,
 
 ExitCode train(Options options,
                Communicator& world,
-               const Invocation& invocation) {
+               const Invocation& invocation,
+               MemoryUse& memory) {
   best_isa();  // refuses a bad MUMOE_ISA before anything is written
   train::StopSignals signals;
   world.set_deadline(deadline_of(options.parallel));
@@ -250,6 +252,7 @@ ExitCode train(Options options,
   Ranks ranks(options, world, invocation);
   ranks.say(ranks.chosen.note);
   dist::ProcessMesh& mesh = ranks.mesh;
+  mesh.observe(memory);
   std::optional<RunDirectory> directory;
   if (world.rank() == 0) directory.emplace(options.trainer.out);
   const auto resumed = find_resume_point(options, world);
@@ -258,6 +261,14 @@ ExitCode train(Options options,
           ? find_unequal_cpus(mesh.world(), ranks.hosts.places())
           : "";
   require_layout(options, mesh, unequal_cpus);
+  const auto micro_batch = train::BatchPlan::make(options.trainer.batch,
+                                                  options.trainer.micro_batch,
+                                                  mesh.dp().size())
+                               .micro_batch;
+  if (ranks.chosen.device.is_cpu()) {
+    require_room(options, micro_batch, mesh.tp().size());
+  }
+  memory.settled(options, micro_batch, resumed ? resumed->state.step : 0);
 
   const data::PreparedData prepared = open_data(options, mesh);
   const data::TokenFile train_tokens(prepared.train.path);
@@ -332,7 +343,15 @@ ExitCode train_command(const Invocation& invocation) {
   const CommandLine line = read_command_line(invocation.arguments);
   const auto local = make_local_world(line.options, invocation);
   Communicator& world = local ? *local : invocation.mpi->world();
-  if (!line.print_config) return train(line.options, world, invocation);
+  if (!line.print_config) {
+    MemoryUse memory;
+    try {
+      return train(line.options, world, invocation, memory);
+    } catch (const std::exception& error) {
+      memory.explain(error);
+      throw;
+    }
+  }
   if (world.rank() == 0) {
     fmt::print("{}", to_config_text(line.options, &line.origins));
   }

@@ -30,28 +30,39 @@ void request_stop(int signal) {
   }
 }
 
-void take(int signal) {
+void set_handler(int signal, void (*handler)(int)) {
   struct sigaction action = {};
-  action.sa_handler = request_stop;
+  action.sa_handler = handler;
   action.sa_flags = SA_RESTART;
   sigaction(signal, &action, nullptr);
+}
+
+bool is_ignored(int signal) {
+  struct sigaction action = {};
+  sigaction(signal, nullptr, &action);
+  return action.sa_handler == SIG_IGN;
 }
 
 }  // namespace
 
 StopSignals::StopSignals() {
+  for (std::size_t i = 0; i < kTaken.size(); ++i) {
+    sigaction(kTaken[i], nullptr, &before_[i]);
+  }
   stop_requested = 0;
-  take(SIGUSR1);
+  set_handler(SIGUSR1, request_stop);
 }
 
 StopSignals::~StopSignals() {
-  for (const int signal : {SIGUSR1, SIGTERM, SIGINT}) {
-    std::signal(signal, SIG_DFL);
+  for (std::size_t i = 0; i < kTaken.size(); ++i) {
+    sigaction(kTaken[i], &before_[i], nullptr);
   }
 }
 
 void StopSignals::saving() {
-  for (const int signal : {SIGTERM, SIGINT}) take(signal);
+  for (const int signal : {SIGTERM, SIGINT}) set_handler(signal, request_stop);
+  if (!is_ignored(SIGHUP)) set_handler(SIGHUP, request_stop);
+  set_handler(SIGPIPE, SIG_IGN);
 }
 
 bool StopSignals::requested() const {

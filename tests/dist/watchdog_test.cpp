@@ -304,6 +304,35 @@ TEST_F(WatchdogTest, AnExpiryEndsTheJobWhenItsStageHasLastedTheLeastTime) {
   EXPECT_GE(job_.grace(), 500ms);
 }
 
+TEST_F(WatchdogTest, SaysNothingWhenAnotherRankEndsTheJob) {
+  auto options = job_.options({.start = 200ms});
+  std::atomic<bool> printed = false;
+  options.print = [&](const std::string&) { printed = true; };
+  options.polls.emplace_back([] { return "rank 1 is gone"; });
+  options.ending = [] { return true; };
+  options.ended = 1s;
+  const auto start = Clock::now();
+  std::promise<void> ended;
+  options.end = [&] { ended.set_value(); };
+  const Watchdog watchdog(mesh_, options);
+  ASSERT_EQ(ended.get_future().wait_for(60s), std::future_status::ready)
+      << "where the launcher does not end this rank, it ends itself";
+  EXPECT_GE(Clock::now() - start, 1s);
+  EXPECT_FALSE(printed);
+}
+
+TEST_F(WatchdogTest, DoesNotHoldUpARankThatKnowsThatAnotherEndsTheJob) {
+  auto options = job_.options({.start = 60s});
+  options.ending = [] { return true; };
+  options.ended = 60s;
+  const auto start = Clock::now();
+  {
+    const Watchdog watchdog(mesh_, options);
+    std::this_thread::sleep_for(200ms);
+  }
+  EXPECT_LT(Clock::now() - start, 30s);
+}
+
 TEST_F(WatchdogTest, AbortsComeBeforeTheEndAndMayFailOrHang) {
   std::atomic<int> called = 0;
   std::atomic<bool> let_go = false, gone = false;

@@ -4,6 +4,8 @@
 // (so that it fails with the collective under way):
 //     kill  the process kills itself      stop  it stops itself, until SIGCONT
 //     loop  it computes for ever                  ask   it is asked to stop
+//     refuse  it finds an error of its own (bad input)
+//     memory  it gets no memory
 // failures_test.sh starts this and checks how the job ends.
 
 #include <signal.h>
@@ -11,9 +13,11 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <string>
 #include <string_view>
 
+#include "base/error.h"
 #include "dist/communicator.h"
 #include "launch/program.h"
 
@@ -44,6 +48,8 @@ class FailAt final : public dist::Observer {
     if (how_ == "kill") raise(SIGKILL);
     if (how_ == "stop") raise(SIGSTOP);
     if (how_ == "ask") raise(SIGUSR1);
+    if (how_ == "refuse") fail<InputError>(where_, ": refused");
+    if (how_ == "memory") throw std::bad_alloc();
     volatile bool for_ever = how_ == "loop";
     while (for_ever) {
     }

@@ -10,7 +10,7 @@ namespace mumoe::train {
 namespace {
 
 TEST(StopSignals, AskToStopAndAnEchoDoesNoHarm) {
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP}) {
     StopSignals signals;
     signals.saving();
     EXPECT_FALSE(signals.requested());
@@ -28,8 +28,30 @@ TEST(StopSignals, BeforeThereIsAnythingToSaveOnlyARequestIsOne) {
   EXPECT_TRUE(signals.requested());
 }
 
+TEST(StopSignals, AClosedTerminalIsNoRequestUnderNohup) {
+  std::signal(SIGHUP, SIG_IGN);
+  {
+    StopSignals signals;
+    signals.saving();
+    std::raise(SIGHUP);
+    EXPECT_FALSE(signals.requested());
+  }
+  EXPECT_EQ(std::signal(SIGHUP, SIG_DFL), SIG_IGN) << "it must stay ignored";
+}
+
+TEST(StopSignals, OutputThatNobodyReadsDoesNotEndARunThatCanSave) {
+  {
+    StopSignals signals;
+    signals.saving();
+    std::raise(SIGPIPE);
+    EXPECT_FALSE(signals.requested());
+  }
+  // What is buffered is written once more when the process exits.
+  EXPECT_EQ(std::signal(SIGPIPE, SIG_DFL), SIG_IGN);
+}
+
 TEST(StopSignalsDeathTest, BeforeThereIsAnythingToSaveOthersEndTheProcess) {
-  for (const int signal : {SIGTERM, SIGINT}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
     EXPECT_EXIT(
         {
           const StopSignals signals;

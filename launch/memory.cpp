@@ -1,0 +1,151 @@
+#include "launch/memory.h"
+
+#include <c10/util/Exception.h>
+#include <fmt/format.h>
+#include <sys/sysinfo.h>
+
+#include <array>
+#include <cstdlib>
+#include <new>
+#include <regex>
+#include <stdexcept>
+
+#include "base/error.h"
+
+namespace mumoe::launch {
+namespace {
+
+constexpr const char* kNoNumber = "more was asked for than there is";
+
+/// The number in what LibTorch's allocators say.
+std::string asked_for(const std::string& text) {
+  std::smatch found;
+  if (std::regex_search(text,
+                        found,
+                        std::regex("tried to allocate ([0-9]+) bytes"))) {
+    return size_text(std::strtod(found.str(1).c_str(), nullptr)) +
+           " more were asked for";
+  }
+  if (std::regex_search(text,
+                        found,
+                        std::regex("Tried to allocate ([0-9.]+ [A-Za-z]+)"))) {
+    return found.str(1) + " more were asked for";
+  }
+  return kNoNumber;
+}
+
+bool contains(const std::string& text, const char* part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+std::string size_text(double bytes) {
+  constexpr std::array kUnits = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
+  std::size_t unit = 0;
+  for (; bytes >= 1024 && unit + 1 < kUnits.size(); ++unit) bytes /= 1024;
+  return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 1, kUnits[unit]);
+}
+
+std::optional<std::string> memory_asked_for(const std::exception& error) {
+  if (const auto* torch = dynamic_cast<const c10::Error*>(&error)) {
+    const std::string text = torch->what_without_backtrace();
+    if (dynamic_cast<const c10::OutOfMemoryError*>(torch) ||
+        contains(text, "can't allocate memory") ||
+        contains(text, "not enough memory")) {
+      return asked_for(text);
+    }
+    // The number of bytes, or of elements, has more than 64 bits.
+    if (contains(text, "size calculation overflowed") ||
+        contains(text, "multiplication overflow")) {
+      return "more than 8192 PiB were asked for";
+    }
+    return std::nullopt;
+  }
+  // Of containers; what they say has no number.
+  if (dynamic_cast<const std::bad_alloc*>(&error) ||
+      dynamic_cast<const std::length_error*>(&error)) {
+    return kNoNumber;
+  }
+  return std::nullopt;
+}
+
+void MemoryUse::phase(std::string_view name) {
+  if (phase_ == "report") ++steps_;
+  phase_ = name;
+}
+
+void MemoryUse::settled(const Options& options,
+                        std::int64_t micro_batch,
+                        std::int64_t steps) {
+  options_ = options;
+  micro_batch_ = micro_batch;
+  steps_ = steps;
+}
+
+std::string MemoryUse::place() const {
+  if (phase_ == "data") return "for the training data";
+  if (!options_) return "at the start";
+  const auto& m = options_->model;
+  const auto values = to_map(*options_);
+  if (phase_ == "start") {
+    return fmt::format(
+        "at the start, for weights, gradients and optimizer state (model.depth "
+        "= {}, model.width = {}, model.vocab = {}, model.context = {}, "
+        "model.experts = {}, model.rank = {}); expected a smaller model, or "
+        "more ranks to cut it over (parallel.tp)",
+        m.depth,
+        m.width,
+        m.vocab,
+        m.context,
+        values.at("model.experts"),
+        values.at("model.rank"));
+  }
+  if (phase_ == "checkpoint") {
+    return fmt::format("for the checkpoint after step {}", steps_);
+  }
+  const std::string where =
+      phase_ == "evaluation"
+          ? fmt::format("in the evaluation after step {}", steps_)
+          : fmt::format("in step {}, phase {}", steps_ + 1, phase_);
+  return fmt::format(
+      "{}, for the activations of a micro-batch of {} sample{} of {} tokens; "
+      "expected {}{}",
+      where,
+      micro_batch_,
+      micro_batch_ == 1 ? "" : "s",
+      m.context,
+      micro_batch_ == 1
+          ? "a shorter model.context, or a smaller model"
+          : fmt::format("train.micro_batch below {}", micro_batch_),
+      m.recompute ? "" : ", or train.recompute = yes");
+}
+
+void MemoryUse::explain(const std::exception& error) const {
+  if (const auto asked = memory_asked_for(error)) {
+    fail<InputError>("out of memory: ", *asked, " ", place());
+  }
+}
+
+void require_room(const Options& options, std::int64_t micro_batch, int tp) {
+  struct sysinfo machine {};
+  if (sysinfo(&machine) != 0) return;
+  const double room =
+      (static_cast<double>(machine.totalram) + machine.totalswap) *
+      machine.mem_unit;
+  const auto context = static_cast<double>(options.model.context);
+  const double tokens = static_cast<double>(micro_batch) * (context + 1);
+  const double bytes =
+      tokens * sizeof(std::int64_t) +
+      tokens * static_cast<double>(options.model.width) * sizeof(float) / tp;
+  require(bytes < room,
+          "train.micro_batch = ",
+          micro_batch,
+          ": its tokens and their residual stream alone take ",
+          size_text(bytes),
+          ", and this machine has ",
+          size_text(room),
+          "; expected less, or a smaller model.context or model.width");
+}
+
+}  // namespace mumoe::launch
