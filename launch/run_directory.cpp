@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "dist/nccl_version.h"
+#include "launch/memory.h"
 #include "launch/version.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
@@ -70,10 +71,6 @@ fs::path existing_part_of(fs::path path) {
   return path;
 }
 
-std::string gib(double bytes) {
-  return fmt::format("{:.2f} GiB", bytes / (1 << 30));
-}
-
 /// What there is against checkpoints of `bytes` by the free space of the disk:
 /// throws where there is no room for one, returns a line where there is none
 /// for as many as are kept and one in the making.
@@ -86,15 +83,15 @@ std::string check_space(const fs::path& out, double bytes, int keep) {
           "train.out = ",
           out.string(),
           ": ",
-          gib(free),
+          size_text(free),
           " free; expected room for a checkpoint, ",
-          gib(bytes));
+          size_text(bytes));
   if (free >= bytes * (keep + 1)) return {};
   return fmt::format(
       "checkpoints of {} each, {} kept and one in the making: {} free",
-      gib(bytes),
+      size_text(bytes),
       keep,
-      gib(free));
+      size_text(free));
 }
 
 void require_free_names(const fs::path& folder,
