@@ -136,7 +136,11 @@ void resolve_ranks(Options& o) {
 
 /// Settles what depends on other settings.
 void resolve(Options& o) {
-  if (o.model.hidden == 0) o.model.hidden = 4 * o.model.width;
+  if (o.model.hidden == 0) {
+    // Unsigned: a width beyond all bounds is refused below.
+    o.model.hidden = static_cast<std::int64_t>(
+        4 * static_cast<std::uint64_t>(o.model.width));
+  }
   if (o.model.vocab == 0) o.model.vocab = o.tokenizer == "gpt2" ? 50304 : 256;
   if (o.schedule.steps == 0) o.schedule.steps = o.trainer.steps;
   o.model.validate_but_ranks();

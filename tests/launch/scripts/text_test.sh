@@ -112,6 +112,8 @@ for value in nan -1; do
   refused "temperature $value" "--temperature $value: expected a finite number, 0" \
     "$mumoe" sample --run whole --temperature $value
 done
+refused "batch" "train.batch = 9223372036854775807: expected at most 2147483647" \
+  "${train[@]}" --train.batch 9223372036854775807
 refused "rounds" "--rounds 1e3: expected a whole number, 1 to" "$mumoe" bench layer --rounds 1e3
 refused "rounds of collectives" "--rounds 99999999999: expected a whole number, 1 to" "$mumoe" bench comm --rounds 99999999999
 
