@@ -34,14 +34,16 @@ bool takes(const std::string& section, const Key& key) {
                    "?");
 }
 
-/// The key whose own name, without its section, looks most like `name`.
-std::string nearest_in_any_section(const std::string& name) {
+/// The keys that are called `name` in some section, or the one most like it.
+std::string in_any_section(const std::string& name) {
   std::vector<std::string> names;
+  std::string same;
   for (const Key& key : option_table()) {
     names.push_back(key.name.substr(key.name.find('.') + 1));
+    if (names.back() == name) same += (same.empty() ? "" : " or ") + key.name;
   }
   const std::string& found = nearest(names, name);
-  return option_table()[&found - names.data()].name;
+  return same.empty() ? option_table()[&found - names.data()].name : same;
 }
 
 std::vector<std::string> key_names(const std::string& section) {
@@ -72,18 +74,18 @@ void assign(Options& options,
 /// A name of a folder may hold ` #`: whoever wrote it has to say what it is.
 void require_clear(const ConfigEntry& entry, const std::string& where) {
   const Key* key = find_key(entry.name);
+  const std::string whole =
+      entry.value + (entry.value.empty() ? "" : " ") + entry.doubtful;
   require(entry.doubtful.empty() || key == nullptr || !key->is_text,
           where,
           ": ",
           entry.name,
           " = ",
-          entry.value,
-          " ",
-          entry.doubtful,
+          whole,
           ": is ",
           entry.doubtful,
           " a comment? expected ",
-          to_config_value(entry.value + " " + entry.doubtful),
+          to_config_value(whole),
           " if it belongs to the value, else a blank after the #");
 }
 
@@ -100,7 +102,7 @@ std::size_t read_file_into(const std::filesystem::path& file,
             entry.name,
             " stands in no section; expected a line [section] above it, such "
             "as that of ",
-            nearest_in_any_section(entry.name));
+            in_any_section(entry.name));
     require_clear(entry, where);
     assign(options, origins, entry.name, entry.value, where, file.string());
   }
@@ -134,7 +136,11 @@ void resolve_ranks(Options& o) {
 
 /// Settles what depends on other settings.
 void resolve(Options& o) {
-  if (o.model.hidden == 0) o.model.hidden = 4 * o.model.width;
+  if (o.model.hidden == 0) {
+    // Unsigned: a width beyond all bounds is refused below.
+    o.model.hidden = static_cast<std::int64_t>(
+        4 * static_cast<std::uint64_t>(o.model.width));
+  }
   if (o.model.vocab == 0) o.model.vocab = o.tokenizer == "gpt2" ? 50304 : 256;
   if (o.schedule.steps == 0) o.schedule.steps = o.trainer.steps;
   o.model.validate_but_ranks();
@@ -197,10 +203,10 @@ po::options_description describe(const std::string& section,
 std::vector<po::option> take_option(const po::options_description& known,
                                     std::vector<std::string>& words) {
   const auto find = [&](const std::string& word) {
-    return word.starts_with("--")
-               ? known.find_nothrow(word.substr(2, word.find('=') - 2),
-                                    /*approx=*/false)
-               : nullptr;
+    const bool named = word.starts_with("--") && word.size() > 2;
+    const auto name = named ? word.substr(2, word.find('=') - 2) : "";
+    // Boost finds all options by an empty name.
+    return name.empty() ? nullptr : known.find_nothrow(name, /*approx=*/false);
   };
   const std::string word = words.front();
   const auto* description = find(word);
@@ -209,13 +215,21 @@ std::vector<po::option> take_option(const po::options_description& known,
   option.string_key = description->long_name();
   option.original_tokens = {word};
   const auto equals = word.find('=');
-  const bool may_stand_alone = description->semantic()->min_tokens() == 0;
   words.erase(words.begin());
   if (equals != word.npos) {
     option.value = {word.substr(equals + 1)};
-  } else if (!words.empty() && description->semantic()->max_tokens() > 0 &&
-             find(words.front()) == nullptr &&
-             !(may_stand_alone && words.front().starts_with("--"))) {
+    return {option};
+  }
+  const auto& semantic = *description->semantic();
+  const bool stands_alone = semantic.min_tokens() == 0;
+  const bool followed = !words.empty() && find(words.front()) == nullptr &&
+                        !(stands_alone && words.front().starts_with("--"));
+  require(followed || stands_alone,
+          "command line: ",
+          word,
+          ": expected a value behind it",
+          words.empty() ? "" : ", not " + words.front());
+  if (followed && semantic.max_tokens() > 0) {
     option.value = {words.front()};
     words.erase(words.begin());
   }

@@ -35,15 +35,24 @@ void named(const char* key,
 }  // namespace
 
 void Gpt2Config::validate_but_ranks() const {
-  const auto positive = [](const char* key, std::int64_t value) {
+  // So far no size of a tensor overflows, nor any sum of them.
+  static constexpr std::int64_t kLargest = 1 << 24;
+  const auto extent = [](const char* key, std::int64_t value) {
     require(value > 0, "model.", key, " = ", value, ": expected at least 1");
+    require(value <= kLargest,
+            "model.",
+            key,
+            " = ",
+            value,
+            ": expected at most ",
+            kLargest);
   };
-  positive("depth", depth);
-  positive("heads", heads);
-  positive("width", width);
-  positive("context", context);
-  positive("vocab", vocab);
-  positive("hidden", hidden);
+  extent("depth", depth);
+  extent("heads", heads);
+  extent("width", width);
+  extent("context", context);
+  extent("vocab", vocab);
+  extent("hidden", hidden);
   require(width % heads == 0,
           "model.heads = ",
           heads,

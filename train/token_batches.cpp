@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -13,6 +14,13 @@ BatchPlan BatchPlan::make(std::int64_t batch,
                           std::int64_t micro_batch,
                           std::int64_t dp_size) {
   require(batch > 0, "train.batch = ", batch, ": expected at least 1");
+  // Times any context, so many tokens can be counted.
+  constexpr std::int64_t kLargest = std::numeric_limits<std::int32_t>::max();
+  require(batch <= kLargest,
+          "train.batch = ",
+          batch,
+          ": expected at most ",
+          kLargest);
   require(micro_batch >= 0,
           "train.micro_batch = ",
           micro_batch,

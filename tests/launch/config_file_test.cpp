@@ -300,5 +300,19 @@ TEST(Keys, NumbersAreExactAndErrorsSayWhatFits) {
   }
 }
 
+TEST(Keys, SizesBeyondAllBoundsAreRefusedByName) {
+  for (const std::string key :
+       {"depth", "heads", "width", "hidden", "context", "vocab"}) {
+    for (const char* value :
+         {"16777217", "4611686018427387904", "9223372036854775807"}) {
+      expect_input_error(
+          [&] {
+            read_command_line({"--model." + key, value});
+          },
+          {concat("model.", key, " = ", value), "expected at most 16777216"});
+    }
+  }
+}
+
 }  // namespace
 }  // namespace mumoe::launch

@@ -33,8 +33,7 @@ refused() {
 
 # Folders of any name, for everything that has one; each run goes on by its own config.cfg.
 number=0
-for name in 'set#2' 'set #2' ' blanks ' 'quote"s' "'single'" 'back\slash' '[x] = y;' $'caf\xc3\xa9' $'latin \xe9' \
-  $'two\nlines' $'tab\tCR\r\x1b' '-x' '--x'; do
+for name in 'set#2' 'set #2' ' [x] = "y"; \ ' "'single'" $'latin \xe9 caf\xc3\xa9' $'two\nlines\t\r\x1b' '--x'; do
   number=$((number + 1))
   mv corpus "./$name"
   out=run$number-$name
@@ -87,8 +86,8 @@ for change in 's/"step":"2"/"step":"x"/' 's/"step":"2"/"step":2  /' 's/"samples"
   LC_ALL=C sed -i "1$change" "$spoils"
   if cmp -s whole/$state "$spoils"; then wrong "$change: changed nothing"; fi
   refused "state $change" "state.safetensors" "${resumed[@]}"
-  refused "state $change, sample" "state.safetensors" "$mumoe" sample --run out
 done
+refused "state, sample" "state.safetensors" "$mumoe" sample --run out
 for text in '' '[model' $'[model]\ndepth = 1\ndepth = 1' $'\xff\xfe[\x01' '{"model": 1}'; do
   spoilt config.cfg
   printf '%s' "$text" >"$spoils"
@@ -102,18 +101,19 @@ refused "a program as config.cfg" "out/config.cfg:1: a zero byte" "$mumoe" sampl
 drawn() { "$mumoe" sample --run whole --tokens 40 --temperature 9 --seed "$1" | cksum; }
 [[ $(drawn 9007199254740992) != "$(drawn 9007199254740993)" ]] || wrong "2^53 and 2^53 + 1 are one seed"
 [[ $(drawn 18446744073709551614) != "$(drawn 18446744073709551615)" ]] || wrong "2^64 - 2 and 2^64 - 1 are one seed"
-for value in -1 1e3 0x1f +1 ' 1' nan 18446744073709551616 ''; do
+for value in -1 1e3 18446744073709551616 ''; do
   refused "seed $value" "--seed $value: expected a whole number, 0 to 18446744073709551615" \
     "$mumoe" sample --run whole --seed "$value"
-  refused "train.seed $value" "train.seed = $value: expected a whole number, 0 to 18446744073709551615" \
-    "${train[@]}" --train.seed "$value"
 done
+refused "train.seed" "train.seed = -1: expected a whole number, 0 to 18446744073709551615" "${train[@]}" --train.seed -1
 refused "tokens" "--tokens -1: expected a whole number, 0 or more" "$mumoe" sample --run whole --tokens -1
 refused "top-k" "--top-k 1.5: expected a whole number, 0 or more" "$mumoe" sample --run whole --top-k 1.5
-for value in nan inf -1 1e999; do
+for value in nan -1; do
   refused "temperature $value" "--temperature $value: expected a finite number, 0" \
     "$mumoe" sample --run whole --temperature $value
 done
+refused "batch" "train.batch = 9223372036854775807: expected at most 2147483647" \
+  "${train[@]}" --train.batch 9223372036854775807
 refused "rounds" "--rounds 1e3: expected a whole number, 1 to" "$mumoe" bench layer --rounds 1e3
 refused "rounds of collectives" "--rounds 99999999999: expected a whole number, 1 to" "$mumoe" bench comm --rounds 99999999999
 
