@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <exception>
 #include <future>
+#include <system_error>
+#include <type_traits>
 #include <utility>
 
 #include "base/error.h"
@@ -81,15 +83,20 @@ std::string text_of(const std::function<std::string()>& ask) {
   }
 }
 
-// Runs `work` on a thread of its own, which may be left behind.
+// Runs `work` on a thread of its own, which may be left behind. An invalid
+// future where there is no memory for a thread.
 template <class Work>
-auto start(Work work) {
+std::future<std::invoke_result_t<Work>> start(Work work) {
   std::packaged_task<decltype(work())()> task(std::move(work));
   auto result = task.get_future();
-  std::thread([task = std::move(task)]() mutable {
-    block_signals();
-    task();
-  }).detach();
+  try {
+    std::thread([task = std::move(task)]() mutable {
+      block_signals();
+      task();
+    }).detach();
+  } catch (const std::system_error&) {
+    return {};
+  }
   return result;
 }
 
@@ -97,7 +104,10 @@ auto start(Work work) {
 template <class Work>
 auto answer_of(Work work, decltype(work()) otherwise) {
   auto result = start(std::move(work));
-  if (result.wait_for(kAnswer) != std::future_status::ready) return otherwise;
+  if (!result.valid() ||
+      result.wait_for(kAnswer) != std::future_status::ready) {
+    return otherwise;
+  }
   return result.get();
 }
 
@@ -344,7 +354,7 @@ void Watchdog::end_job(const std::string& line, Duration grace) const {
       }
     }
   });
-  aborted.wait_for(kAbort);
+  if (aborted.valid()) aborted.wait_for(kAbort);
   options_.end();
 }
 

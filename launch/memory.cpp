@@ -9,6 +9,7 @@
 #include <new>
 #include <regex>
 #include <stdexcept>
+#include <system_error>
 
 #include "base/error.h"
 
@@ -61,6 +62,11 @@ std::optional<std::string> memory_asked_for(const std::exception& error) {
       return "more than 8192 PiB were asked for";
     }
     return std::nullopt;
+  }
+  // Of std::thread: its stack, or one more thread than this user may have.
+  if (const auto* system = dynamic_cast<const std::system_error*>(&error);
+      system && system->code() == std::errc::resource_unavailable_try_again) {
+    return "a further thread was asked for";
   }
   // Of containers; what they say has no number.
   if (dynamic_cast<const std::bad_alloc*>(&error) ||

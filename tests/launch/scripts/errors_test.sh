@@ -63,7 +63,7 @@ memory() {  # memory NAME WHAT COMMAND...
   local name=$1 what=$2
   shift 2
   # Of every process, so that nothing fills the machine, whatever its kernel grants.
-  (failures=0; ulimit -v 3000000; one_line "$name" "mumoe: $what" "$@"; ((failures == 0))) || failures=$((failures + 1))
+  (failures=0; ulimit -v 4000000; one_line "$name" "mumoe: $what" "$@"; ((failures == 0))) || failures=$((failures + 1))
 }
 asked='out of memory: [0-9.]+ ([KMGTP]iB|bytes) more were asked for'
 start="at the start, for weights, gradients and optimizer state \(model.depth = 1, model.width = 16, .*"
@@ -78,9 +78,10 @@ memory "a micro-batch beyond all memory" \
   "$mumoe" "${options[@]}" --train.batch 1000000000 --train.micro_batch 500000000
 step='phase [a-z]+, for the activations of a micro-batch of'
 memory "activations" \
-  "$asked in step 1, $step 20000 samples of 16 tokens; expected train.micro_batch below 20000, or train.recompute = yes" \
-  "$mumoe" "${options[@]}" --train.batch 20000 --model.width 256
-memory "one rank's activations" "out of memory: more was asked for than there is in step 2, $step 2 samples .*" \
+  "$asked in step 1, $step 40000 samples of 16 tokens; expected train.micro_batch below 40000, or train.recompute = yes" \
+  "$mumoe" "${options[@]}" --train.batch 40000 --model.width 256
+one_line "one rank's activations" \
+  "mumoe: out of memory: more was asked for than there is in step 2, $step 2 samples of 16 tokens; .*" \
   "$mpirun" -n 2 "$failing" 1 memory forward 2 "${options[@]}"
 
 ((failures == 0)) || { echo "$failures failed"; exit 1; }
