@@ -11,6 +11,7 @@
 #include "launch/compute.h"
 #include "launch/option_table.h"
 #include "launch/run_directory.h"
+#include "tests/support/source_folder.h"
 
 namespace mumoe::launch {
 namespace {
@@ -163,7 +164,7 @@ TEST(CommandLine, SubcommandsTakeWhatIsTheirs) {
 
 // The head of each recipe promises its number of parameters.
 TEST(Recipes, AreReadAndHoldTheParametersTheyPromise) {
-  const auto folder = std::filesystem::path(MUMOE_SOURCE_DIR) / "configs";
+  const auto folder = std::filesystem::path(testing::source_folder()) / "configs";
   const std::map<std::string, std::int64_t> promised = {
       {"gpt2_cp_small.cfg", 3'389'752},
       {"gpt2_dense_small.cfg", 3'393'792},
