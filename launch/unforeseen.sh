@@ -2,7 +2,7 @@
 # . unforeseen.sh NAME
 # To be sourced at the head of the script NAME: a command that fails where the script does not reckon with it ends the
 # script with a line that says which, and where its output is: above, and in $log where the script has set it.
-set -Eeuo pipefail
+set -E  # in functions as well
 
 unforeseen_in=$1
 unforeseen() {  # unforeseen CODE LINE COMMAND
