@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests that no script ends without a word: launch/unforeseen.sh where commands fail in pipelines, functions and subshells;
-# launch/run, launch/test, launch/slurm.sbatch and .ci/run in a scratch clone, with commands that fail. (launch/setup and
+# launch/run, launch/test, launch/trace, launch/slurm.sbatch and .ci/run in a scratch clone, with commands that fail. (launch/setup and
 # launch/build: setup_test.sh, build_test.sh.)
 # shellcheck disable=SC2016  # other scripts expand them
 set -euo pipefail
@@ -84,6 +84,12 @@ ends "test: a good fresh root" 0 "3 passed, 0 failed" launch/test --fresh
 program tests/launch/fresh/fresh_test.sh 'echo "no sums"; exit 7'
 ends "test: a fresh root that ended early" 1 "0 passed, 1 failed" launch/test --fresh
 grep -q "fresh: ended (code 7) without its sums: build/fresh/all.log" said || wrong "test: no reason: $(<said)"
+
+# ---- launch/trace
+echo '[{"ph": "M"}]' >events
+ends "trace: events of something else" 2 "launch/trace: events: expected a trace of mumoe train" "$root/launch/trace" events
+echo '[]' >events
+ends "trace: no place for all ranks" 2 "launch/trace: --merge /nowhere/all: No such file" "$root/launch/trace" events --merge /nowhere/all
 
 # ---- launch/slurm.sbatch and .ci/run
 ends "slurm: not under Slurm" 2 "not under Slurm" env -u SLURM_JOB_ID launch/slurm.sbatch
