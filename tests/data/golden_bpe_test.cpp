@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "data/bpe.h"
 #include "data/fetch.h"
+#include "tests/support/source_folder.h"
 
 namespace mumoe::data {
 namespace {
@@ -13,7 +14,8 @@ namespace {
 /// `MUMOE_GOLDEN_DIR` names another set of reference files.
 std::filesystem::path golden_folder() {
   const char* other = std::getenv("MUMOE_GOLDEN_DIR");
-  return other && *other ? other : MUMOE_SOURCE_DIR "/tests/golden";
+  if (other != nullptr && *other != '\0') return other;
+  return std::filesystem::path(testing::source_folder()) / "tests" / "golden";
 }
 
 TEST(GoldenBpe, IdsEqualTheReference) {

@@ -13,6 +13,7 @@
 #include "launch/run_directory.h"
 #include "tests/support/environment.h"
 #include "tests/support/scratch.h"
+#include "tests/support/source_folder.h"
 
 namespace mumoe::launch {
 namespace {
@@ -165,7 +166,7 @@ TEST(CommandLine, SubcommandsTakeWhatIsTheirs) {
 
 // The head of each recipe promises its number of parameters.
 TEST(Recipes, AreReadAndHoldTheParametersTheyPromise) {
-  const auto folder = std::filesystem::path(MUMOE_SOURCE_DIR) / "configs";
+  const auto folder = std::filesystem::path(testing::source_folder()) / "configs";
   const std::map<std::string, std::int64_t> promised = {
       {"gpt2_cp_small.cfg", 3'389'752},
       {"gpt2_dense_small.cfg", 3'393'792},

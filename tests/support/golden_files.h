@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "tests/support/source_folder.h"
 
 // Reference tensors of the tests: tests/golden/README.md says what they are.
 
@@ -18,7 +19,7 @@ namespace mumoe::testing {
 inline std::filesystem::path golden_folder() {
   const char* folder = std::getenv("MUMOE_GOLDEN_DIR");
   if (folder != nullptr && *folder != '\0') return folder;
-  return std::filesystem::path(MUMOE_SOURCE_DIR) / "tests" / "golden";
+  return std::filesystem::path(source_folder()) / "tests" / "golden";
 }
 
 /// The golden files whose name starts with `prefix`, sorted; at least one.

@@ -82,4 +82,6 @@ bench ours twin --cases cp-gpt3
 failed 2 "cp-gpt3"
 bench ours twin --json "$folder/none/json"
 failed 2 "$folder/none/json"
+bench ours twin --cases tr-gpt2 --precisions fp32 --json "$folder"
+failed 1 "--json $folder: Is a directory"
 "$root/launch/bench" --help | grep -q "PyTorch twin" || wrong "--help does not say what it does"

@@ -12,7 +12,7 @@ wrong() { echo "$*"; exit 1; }
 cd "$folder"
 git init -q .
 mkdir launch
-cp "$root/launch/test" launch/test
+cp "$root/launch/test" "$root/launch/unforeseen.sh" launch
 cp "$root/.clang-format" .
 printf '#!/bin/sh\nexit 0\n' >launch/setup
 printf '#!/bin/sh\nexit 1\n' >launch/build
@@ -36,7 +36,7 @@ cmake_minimum_required(VERSION 3.25)
 project(labels LANGUAGES NONE)
 set(NCCL_LIBRARY /usr/lib/libnccl.so CACHE FILEPATH "")
 enable_testing()
-foreach(label fast golden threads mpi slow gpu)
+foreach(label fast golden threads mpi slow long root gpu)
   add_test(NAME ${label} COMMAND true)
   set_tests_properties(${label} PROPERTIES LABELS ${label})
 endforeach()
@@ -48,8 +48,21 @@ BUILD
 code=0
 launch/test >out 2>&1 </dev/null || code=$?
 [[ $code == 0 ]] || wrong "exit code $code, expected 0: $(<out)"
-for count in "release: 5" "no-cuda: 3" "tsan: 1" "asan: 4"; do
-  grep -q "^test: $count passed, 0 failed" out || wrong "expected '$count passed' in: $(<out)"
-done
+expect_counts() {
+  local count
+  for count; do grep -q "^test: $count passed, 0 failed" out || wrong "expected '$count passed' in: $(<out)"; done
+}
+expect_counts "release: 7" "no-cuda: 5" "tsan: 1" "asan: 6"
+launch/test --quick >out 2>&1 </dev/null || true
+expect_counts "quick: 5"
+# Who is not root is told what is left out; without launch/test such tests fail.
+mkdir bin
+printf '#!/bin/sh\necho 1000\n' >bin/id
+chmod +x bin/id
+PATH=$PWD/bin:$PATH launch/test --full >out 2>&1 </dev/null || true
+expect_counts "release: 6" "asan: 6"
+grep -q "^test: release: not root: the tests that need it (label root) are left out$" out || wrong "expected a line in: $(<out)"
+PATH=$PWD/bin:$PATH launch/test --quick >out 2>&1 </dev/null || true
+expect_counts "quick: 4"
 launch/test --gpu >out 2>&1 </dev/null || true
 grep -q "^test: gpu: 1 passed, 0 failed" out || wrong "--gpu: expected one test in: $(<out)"
