@@ -252,7 +252,16 @@ std::vector<std::string> replay_choices(
     const Key* key = find_key(name);
     const auto stored = settings.find(name);
     if (key->get(options) == "auto" && stored != settings.end()) {
-      key->set(options, stored->second);
+      try {
+        key->set(options, stored->second);
+      } catch (const InputError& error) {
+        fail<InputError>("--train.resume: the checkpoint has ",
+                         name,
+                         " = ",
+                         stored->second,
+                         ": ",
+                         error.what());
+      }
       reasons.push_back(fmt::format("{} auto: {}, as the checkpoint has it",
                                     key->name.substr(key->name.find('.') + 1),
                                     stored->second));

@@ -39,8 +39,9 @@ std::string name_of(std::int64_t step) {
 std::vector<fs::path> entries_of(const fs::path& folder) {
   std::vector<fs::path> found;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    found.push_back(entry.path());
+  fs::directory_iterator entry(folder, error);
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    found.push_back(entry->path());
   }
   std::ranges::sort(found);
   return found;
