@@ -10,6 +10,8 @@ set -euo pipefail
 # shellcheck source=tests/launch/fresh/host_settings.sh
 . "$(dirname "$0")/host_settings.sh"
 
+# It ends all processes that it sees, and mounts.
+if (($$ != 1)); then echo "fresh_root.sh: expected to be started by fresh_test.sh, in namespaces of its own" >&2; exit 2; fi
 folder=$1 root=$1/root release=bookworm
 ccache=${CCACHE_DIR:-${MUMOE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mumoe}/ccache}
 passed=0 failed=0 begin=$SECONDS
