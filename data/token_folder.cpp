@@ -124,8 +124,10 @@ PreparedData open_described(const fs::path& folder,
   return data;
 }
 
-/// Texts beside token files are refused, since they would not be read; those in
-/// folders below are told, one line.
+/// Texts beside token files that were prepared here are refused, since they
+/// would not be read: somebody has added them. Where the token files are of
+/// another program (nanoGPT's stand beside their input.txt), and for those in
+/// folders below, a line tells.
 std::string check_texts(const fs::path& folder) {
   std::vector<fs::path> texts = find_texts(folder).paths;
   if (texts.empty()) return {};
@@ -133,7 +135,7 @@ std::string check_texts(const fs::path& folder) {
   const auto beside = std::ranges::find_if(texts, [&](const fs::path& path) {
     return !path.lexically_relative(folder).has_parent_path();
   });
-  require(beside == texts.end(),
+  require(beside == texts.end() || !is_there(folder / "dataset.json"),
           printable(folder.string()),
           ": holds token files and also texts, which would not be read (",
           beside == texts.end() ? "" : printable(beside->filename().string()),
@@ -142,7 +144,8 @@ std::string check_texts(const fs::path& folder) {
           "own and prepare that, or remove the token files");
   return concat(texts.size(),
                 texts.size() > 1 ? " texts" : " text",
-                " below the token files, not read (",
+                beside == texts.end() ? " below" : " beside",
+                " the token files, not read (",
                 printable(texts[0].lexically_relative(folder).string()),
                 texts.size() > 1 ? ", ..." : "",
                 ")");
