@@ -308,7 +308,7 @@ Options options_from(const std::map<std::string, std::string>& values,
   Options options = unresolved_defaults();
   Origins origins;
   for (const auto& [name, value] : values) {
-    assign(options, origins, name, value, origin);
+    assign(options, origins, name, value, origin, origin);
   }
   resolve(options);
   return options;

@@ -166,7 +166,8 @@ TEST(CommandLine, SubcommandsTakeWhatIsTheirs) {
 
 // The head of each recipe promises its number of parameters.
 TEST(Recipes, AreReadAndHoldTheParametersTheyPromise) {
-  const auto folder = std::filesystem::path(testing::source_folder()) / "configs";
+  const auto folder =
+      std::filesystem::path(testing::source_folder()) / "configs";
   const std::map<std::string, std::int64_t> promised = {
       {"gpt2_cp_small.cfg", 3'389'752},
       {"gpt2_dense_small.cfg", 3'393'792},
