@@ -80,7 +80,7 @@ class Watchdog final : public Observer {
     std::vector<std::function<std::string()>> polls;
     /// Whether another rank ends the job and says why; asked twenty times a
     /// second, on the watchdog's own thread.
-    std::function<bool()> ending;
+    std::function<bool()> ending = {};
     /// For how long this rank then waits to be ended, before it calls `end`.
     std::chrono::milliseconds ended = kEnded;
     /// What to add to the line of an expiry, e.g. which rank is stopped.
