@@ -48,5 +48,8 @@ endif()
 
 find_program(MUMOE_MOLD mold)
 if(MUMOE_MOLD AND NOT MUMOE_SANITIZE)
-  add_link_options($<$<LINK_LANGUAGE:CXX>:-fuse-ld=mold>)
+  # Some layouts get a RELRO segment from mold 1.10 (Debian 12's) that begins
+  # before the first page of its data, and the loader refuses the program:
+  # "cannot apply additional memory protection after relocation".
+  add_link_options($<$<LINK_LANGUAGE:CXX>:-fuse-ld=mold> $<$<LINK_LANGUAGE:CXX>:LINKER:-z,norelro>)
 endif()
