@@ -54,6 +54,7 @@ said() { sed -E 's/^ *[0-9]+ s  //' "$log"; }
 # ---- The root
 mount_all() {  # what a running system has mounted
   local name i=0
+  mount --bind "$root" "$root"  # what is / there must be a mount, so that a test can make a namespace of mounts
   mount -t proc proc "$root/proc"
   mount --rbind /sys "$root/sys"
   mount -t tmpfs -o mode=755 dev "$root/dev"
