@@ -44,6 +44,11 @@ fails "an empty root" "fresh_root.sh: line " "${fresh[@]}"
 program df 'echo Avail; echo 3'
 fails "a full disk" "has 3 GB free: expected 12" "${fresh[@]}"
 rm bin/df
+mkdir -p work
+flock work/lock sleep 5 &
+sleep 0.5
+fails "another at work" "another one is at work in $folder/work" "${fresh[@]}"
+wait
 fails "not root" "expected to be root" setpriv --reuid=65534 --regid=65534 --clear-groups "${fresh[@]}"
 
 for signal in TERM INT KILL; do
