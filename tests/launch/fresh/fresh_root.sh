@@ -56,7 +56,8 @@ said() { sed -E 's/^ *[0-9]+ s  //' "$log"; }
 # ---- The root
 mount_all() {  # what a running system has mounted
   local name i=0
-  mount --rbind "$root" "$root"  # a root of namespaces has to be a mount
+  mount --bind "$root" "$root"
+  mkdir "$root/.host"
   mount -t proc proc "$root/proc"
   mount --rbind /sys "$root/sys"
   mount -t tmpfs -o mode=755 dev "$root/dev"
@@ -91,17 +92,16 @@ give_clone() {  # give_clone USER HOME: the clone, and the compiler cache as wri
   mount --bind "$ccache" "$root$2/.cache/mumoe/ccache"
 }
 
-# inside USER COMMAND...: there. The root becomes that of namespaces: tests make their own, and join them, which a root that
-# is only changed to would not follow.
+# The root of a namespace of mounts, not but of processes: tests there make namespaces, and enter them.
 # shellcheck disable=SC2016  # the inner shell expands them
-inside=(unshare --mount -- bash -c
-  'cd "$0" && pivot_root . . && umount -l . && exec chroot --userspec="$1:" / "${@:2}"' "$root")
+in_root=(unshare --mount -- bash -euc 'cd "$1"; pivot_root . .host; umount -l /.host; shift; exec "$@"' bash "$root")
+path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 # ---- The two commands
 both_commands() {  # both_commands USER HOME VARIABLE=VALUE...
   local user=$1 home=$2 sums
-  local within=("${inside[@]}" "$user" env -i HOME="$home" USER="$user" TERM=dumb
-    PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "${variables[@]}" "${@:3}" env -C "$home/mumoe")
+  local within=(env PATH="$path" "${in_root[@]}" chroot --userspec="$user:" / env -i HOME="$home" USER="$user" TERM=dumb
+    PATH="$path" "${variables[@]}" "${@:3}" env -C "$home/mumoe")
   if stage "$user run" 1200 "${within[@]}" launch/run --train.steps 8 --schedule.warmup 2 --train.eval_windows 2; then
     pass "$user: launch/run done in $took: $(times)"
   fi

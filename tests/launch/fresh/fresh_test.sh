@@ -27,9 +27,11 @@ leave() {
 
 (($(id -u) == 0)) || fail "expected to be root, to make a root and to change to it"
 command -v debootstrap >/dev/null || fail "no debootstrap: run launch/setup --tests"
+mkdir -p "$folder"
+exec 9>"$folder/lock"
+flock -n 9 || fail "another one is at work in $folder"
 trap leave EXIT
 trap 'exit 130' INT TERM HUP
-mkdir -p "$folder"
 rm -rf --one-file-system "$folder/root" "$folder/clone"  # of one that was killed
 rm -f "$folder"/*.log
 free=$(df --output=avail -B 1G "$folder" | tail -n 1)
