@@ -7,8 +7,8 @@
 #include <array>
 #include <cstdlib>
 #include <new>
-#include <regex>
 #include <stdexcept>
+#include <string_view>
 #include <system_error>
 
 #include "base/error.h"
@@ -18,19 +18,27 @@ namespace {
 
 constexpr const char* kNoNumber = "more was asked for than there is";
 
+/// What stands in `text` between `before` and `after`, if both do.
+std::optional<std::string> between(const std::string& text,
+                                   std::string_view before,
+                                   std::string_view after) {
+  const auto found = text.find(before);
+  if (found == std::string::npos) return std::nullopt;
+  const auto begin = found + before.size();
+  const auto end = text.find(after, begin);
+  if (end == std::string::npos) return std::nullopt;
+  return text.substr(begin, end - begin);
+}
+
 /// The number in what LibTorch's allocators say.
 std::string asked_for(const std::string& text) {
-  std::smatch found;
-  if (std::regex_search(text,
-                        found,
-                        std::regex("tried to allocate ([0-9]+) bytes"))) {
-    return size_text(std::strtod(found.str(1).c_str(), nullptr)) +
+  if (const auto bytes = between(text, "tried to allocate ", " bytes")) {
+    return size_text(std::strtod(bytes->c_str(), nullptr)) +
            " more were asked for";
   }
-  if (std::regex_search(text,
-                        found,
-                        std::regex("Tried to allocate ([0-9.]+ [A-Za-z]+)"))) {
-    return found.str(1) + " more were asked for";
+  // Of CUDA's: "Tried to allocate 20.00 GiB. GPU 0 has ..."
+  if (const auto size = between(text, "Tried to allocate ", ". ")) {
+    return *size + " more were asked for";
   }
   return kNoNumber;
 }
