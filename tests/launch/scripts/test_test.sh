@@ -45,6 +45,10 @@ cat >launch/build <<'BUILD'
 #!/bin/sh
 exec cmake --preset "$1" >/dev/null 2>&1
 BUILD
+mkdir bin
+be() { printf '#!/bin/sh\necho %d\n' "$1" >bin/id; chmod +x bin/id; }  # be USER_ID
+export PATH=$PWD/bin:$PATH
+be 0
 code=0
 launch/test >out 2>&1 </dev/null || code=$?
 [[ $code == 0 ]] || wrong "exit code $code, expected 0: $(<out)"
@@ -56,13 +60,11 @@ expect_counts "release: 7" "no-cuda: 5" "tsan: 1" "asan: 6"
 launch/test --quick >out 2>&1 </dev/null || true
 expect_counts "quick: 5"
 # Who is not root is told what is left out; without launch/test such tests fail.
-mkdir bin
-printf '#!/bin/sh\necho 1000\n' >bin/id
-chmod +x bin/id
-PATH=$PWD/bin:$PATH launch/test --full >out 2>&1 </dev/null || true
+be 1000
+launch/test --full >out 2>&1 </dev/null || true
 expect_counts "release: 6" "asan: 6"
 grep -q "^test: release: not root: the tests that need it (label root) are left out$" out || wrong "expected a line in: $(<out)"
-PATH=$PWD/bin:$PATH launch/test --quick >out 2>&1 </dev/null || true
+launch/test --quick >out 2>&1 </dev/null || true
 expect_counts "quick: 4"
 launch/test --gpu >out 2>&1 </dev/null || true
 grep -q "^test: gpu: 1 passed, 0 failed" out || wrong "--gpu: expected one test in: $(<out)"
