@@ -36,6 +36,10 @@ std::string_view format_of(std::string_view bytes) {
       Format{"%PDF-"sv, "a PDF document"sv},
       Format{"SQLite format 3\0"sv, "an SQLite database"sv},
       Format{"\x80\x04\x95"sv, "a Python pickle"sv},
+      Format{"\x89HDF\r\n\x1a\n"sv, "an HDF5 file"sv},
+      Format{"PAR1"sv, "a Parquet file"sv},
+      Format{"ARROW1\0\0"sv, "an Arrow file"sv},
+      Format{"MMIDIDX\0\0"sv, "Megatron's index of token files (.idx)"sv},
   };
   for (const Format& format : kFormats) {
     if (bytes.starts_with(format.magic)) return format.name;
@@ -108,6 +112,30 @@ bool tokens_of_words(std::span<const std::uint16_t> all, std::size_t words) {
   return low > kHighestHighHalf && high <= kHighestHighHalf && highest == 0;
 }
 
+/// Whole numbers from 1 to 65535 as 32-bit floats: the upper word, which has
+/// sign and exponent, lies in a narrow range that tokens do not keep to.
+bool floats_of_tokens(std::span<const std::uint16_t> words) {
+  if (words.size() < kLeastTokens * 2) return false;
+  std::size_t fitting = 0, zeros = 0;
+  for (std::size_t i = 1; i < words.size(); i += 2) {
+    fitting += words[i] >= 0x3f80 && words[i] < 0x4780;
+    zeros += words[i] == 0;
+  }
+  return fitting > zeros && 100 * (fitting + zeros) >= 99 * (words.size() / 2);
+}
+
+/// Frequent tokens have small numbers, so that the upper byte is 0 or 1 far
+/// more often than the lower one: here it is the first that is.
+bool big_endian_tokens(std::span<const std::uint16_t> words) {
+  if (words.size() < kLeastTokens * 8) return false;
+  std::size_t first = 0, second = 0;
+  for (const std::uint16_t word : words) {
+    first += (word & 0xff) < 2;
+    second += word >> 8 < 2;
+  }
+  return first > words.size() / 8 && first > 4 * second;
+}
+
 /// What llm.c's other files say at their front; null: none of them.
 const char* other_file_of_llmc(std::int32_t magic) {
   static const std::map<std::int32_t, const char*> kFiles = {
@@ -134,6 +162,8 @@ std::string token_form(std::span<const std::byte> bytes) {
                         text.size() / 2);
   if (tokens_of_words(words, 4)) return "tokens of 64 bits (int64)";
   if (tokens_of_words(words, 2)) return "tokens of 32 bits (int32, uint32)";
+  if (floats_of_tokens(words)) return "32-bit floats (float32)";
+  if (big_endian_tokens(words)) return "big-endian tokens of 16 bits";
   const bool long_enough = text.size() >= 2 * kLeastTokens;
   return long_enough && reads_as_text(text) ? "a text" : "";
 }

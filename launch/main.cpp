@@ -1,5 +1,7 @@
 #include <malloc.h>
 
+#include <csignal>
+
 #include "launch/program.h"
 
 namespace {
@@ -17,5 +19,8 @@ void keep_freed_memory() {
 
 int main(int argc, char** argv) {
   keep_freed_memory();
+  // A file beyond the limit of the process is an error of writing, as a full
+  // disk is.
+  std::signal(SIGXFSZ, SIG_IGN);
   return mumoe::launch::run_program(argc, argv);
 }

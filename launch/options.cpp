@@ -258,6 +258,8 @@ po::variables_map parse(const std::vector<std::string>& arguments,
     name.erase(0, name.find_first_not_of('-'));
     std::vector<std::string> names = key_names(section);
     for (const OwnOption& option : own) names.push_back(option.name);
+    if (!section.empty()) names.emplace_back("config");
+    if (section == "*") names.emplace_back("print-config");
     refuse_unknown(name, "command line", names);
   } catch (const po::too_many_positional_options_error&) {
     fail<InputError>(

@@ -6,6 +6,7 @@
 #include <torch/headeronly/version.h>
 
 #include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -15,6 +16,7 @@
 #include "base/json.h"
 #include "dist/nccl_version.h"
 #include "launch/memory.h"
+#include "launch/option_table.h"
 #include "launch/version.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
@@ -111,10 +113,37 @@ constexpr std::pair<const char*, const char*> kLeft[] = {
     {"config", "cfg"},
     {"provenance", "json"}};
 
-/// "metrics.1.jsonl" and so on: the first number that none of them has.
-std::string set_aside(const fs::path& out) {
+fs::path left_file(const fs::path& out, std::size_t which) {
+  return out / fmt::format("{}.{}", kLeft[which].first, kLeft[which].second);
+}
+
+/// Throws where something that is no file has the name of a file of the run.
+void require_files(const fs::path& out) {
+  for (std::size_t i = 0; i < std::size(kLeft); ++i) {
+    const fs::path path = left_file(out, i);
+    std::error_code error;
+    const auto type = fs::status(path, error).type();
+    require(type == fs::file_type::not_found || type == fs::file_type::regular,
+            path.string(),
+            ": is in the place of a file of the run; expected it to be moved "
+            "away");
+  }
+}
+
+/// Whether `out` holds more than what this run would write anew: metrics, or
+/// another configuration.
+bool left_by_another(const fs::path& out, const std::string& config) {
   std::error_code error;
-  if (fs::file_size(out / "metrics.jsonl", error) == 0 || error) return {};
+  const auto size = fs::file_size(out / "metrics.jsonl", error);
+  if (!error && size > 0) return true;
+  return fs::exists(out / "config.cfg", error) &&
+         read_file(out / "config.cfg") != config;
+}
+
+/// "metrics.1.jsonl" and so on: the first number that none of them has.
+std::string set_aside(const fs::path& out, const std::string& config) {
+  std::error_code error;
+  if (!left_by_another(out, config)) return {};
   const auto numbered = [&](const auto& name, int number) {
     return out / fmt::format("{}.{}.{}", name.first, number, name.second);
   };
@@ -124,16 +153,17 @@ std::string set_aside(const fs::path& out) {
   })) {
     ++number;
   }
-  for (const auto& name : kLeft) {
-    const fs::path old = out / fmt::format("{}.{}", name.first, name.second);
+  for (std::size_t i = 0; i < std::size(kLeft); ++i) {
+    const fs::path old = left_file(out, i);
     if (!fs::exists(old, error)) continue;
-    fs::rename(old, numbered(name, number), error);
+    fs::rename(old, numbered(kLeft[i], number), error);
     require(!error, old.string(), ": cannot rename: ", error.message());
   }
   return fmt::format(
       "train.out = {}: an earlier run ended before its first checkpoint; its "
-      "files are kept as metrics.{}.jsonl and so on",
+      "files are kept as metrics.{}.jsonl, config.{}.cfg and so on",
       out.string(),
+      number,
       number);
 }
 
@@ -183,6 +213,7 @@ std::vector<std::string> RunDirectory::prepare(const Start& start) {
           out_.string(),
           ": holds a run with checkpoints; resume it with --train.resume or "
           "choose another folder");
+  require_files(out_);
   require_free_names(checkpoints, start.step, config.steps);
   const auto space =
       check_space(out_, start.checkpoint_bytes, config.checkpoint_keep);
@@ -196,8 +227,9 @@ std::vector<std::string> RunDirectory::prepare(const Start& start) {
   if (!lock_) claim();
   train::probe_checkpoint_folder(checkpoints);
   if (options.resume) train::require_metrics(out_);
-  const auto aside = options.resume ? "" : set_aside(out_);
-  write_file_atomically(out_ / "config.cfg", to_config_text(options));
+  const std::string config_text = to_config_text(options);
+  const auto aside = options.resume ? "" : set_aside(out_, config_text);
+  write_file_atomically(out_ / "config.cfg", config_text);
   write_file_atomically(
       out_ / "provenance.json",
       to_text(provenance(options, start.data, start.mesh, start.hosts), 2) +
@@ -217,12 +249,21 @@ RunOnDisk open_run(const fs::path& folder) {
   const auto checkpoint = train::latest_checkpoint(folder / "checkpoints");
   require(checkpoint.has_value(), folder.string(), ": holds no checkpoint");
   const fs::path config = folder / "config.cfg";
-  auto values = to_map(read_config(config));
   RunOnDisk run{*checkpoint, {}, {}};
+  std::map<std::string, std::string> values;
+  try {
+    values = to_map(read_config(config));
+  } catch (const InputError& error) {
+    // The checkpoint has all settings that its weights depend on.
+    run.notes.push_back(concat(error.what(), "; those of the checkpoint do"));
+  }
   for (const auto& [key, value] : train::read_run_state(*checkpoint).settings) {
     const auto found = values.find(key);
-    if (found == values.end() || found->second == value) continue;
     if (key.starts_with("parallel.")) continue;  // free to change
+    if (found == values.end() && find_key(key) != nullptr) {
+      values[key] = value;
+    }
+    if (found == values.end() || found->second == value) continue;
     run.notes.push_back(fmt::format(
         "{} = {} in {}, {} in the checkpoint, which is what was trained: {}",
         key,

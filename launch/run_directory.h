@@ -54,7 +54,8 @@ struct RunOnDisk {
   /// Where config.cfg says otherwise than the checkpoint, which wins: lines.
   std::vector<std::string> notes;
 };
-/// Throws `InputError` when `folder` holds no checkpoint or no config.cfg.
+/// Throws `InputError` when `folder` holds no checkpoint. A config.cfg that
+/// cannot be read is a note: the checkpoint has what its weights depend on.
 RunOnDisk open_run(const std::filesystem::path& folder);
 
 /// The settings that a resumed run must share with the run it resumes.

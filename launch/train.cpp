@@ -73,6 +73,8 @@ struct ResumePoint {
 std::optional<ResumePoint> find_resume_point(Options& options,
                                              Communicator& world) {
   if (!options.resume) return std::nullopt;
+  require(!options.trainer.out.empty(),
+          "--train.resume: train.out is empty; expected the folder of the run");
   const auto folder = options.trainer.out / "checkpoints";
   const auto checkpoint = train::latest_checkpoint(folder);
   require_same_run(world,
@@ -324,9 +326,15 @@ ExitCode train(Options options,
                chosen,
                trainer.state().step);
   if (resumed) {
-    ranks.say(fmt::format("resumed after step {} from {}",
-                          trainer.state().step,
-                          resumed->checkpoint.string()));
+    const auto step = trainer.state().step;
+    ranks.say(
+        fmt::format("resumed after step {} from {}{}",
+                    step,
+                    resumed->checkpoint.string(),
+                    step < options.trainer.steps
+                        ? ""
+                        : fmt::format(": no step is left of train.steps = {}",
+                                      options.trainer.steps)));
   }
 
   const bool preempted = trainer.run() == train::Outcome::preempted;

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -206,6 +208,7 @@ Header open_file(const std::filesystem::path& path, std::ifstream& in) {
   const std::uint64_t size = std::filesystem::file_size(path, error);
   require(!error, file, ": ", error.message());
   in.open(path, std::ios::binary);
+  require(in.good(), file, ": cannot open: ", std::strerror(errno));
   const std::string text = header_text(in, size, file);
   const json all = parse_json(text, file + ": the safetensors header");
   require(all.is_object(), file, ": the safetensors header is no object");

@@ -201,7 +201,17 @@ RunState read_run_state(const fs::path& checkpoint) {
   const fs::path file = checkpoint / kStateFile;
   NamedTensors header;
   header.metadata = model::read_safetensors_metadata(file);
-  return parse_state(header, file);
+  const RunState state = parse_state(header, file);
+  // A copy under another name would be taken for what it is not.
+  const auto named = step_in_name(checkpoint);
+  require(!named || *named == state.step,
+          checkpoint.string(),
+          ": holds the state after step ",
+          state.step,
+          "; expected it under the name ",
+          checkpoint_path({}, state.step).string(),
+          ", or moved away");
+  return state;
 }
 
 RunState load_checkpoint(const fs::path& checkpoint,

@@ -35,15 +35,27 @@ std::string name_of(std::int64_t step) {
   return fmt::format("{}{:08}", kPrefix, step);
 }
 
-/// Entries of a folder; none of one that is not there.
-std::vector<fs::path> entries_of(const fs::path& folder) {
+/// Entries of a folder, in order; none of what is no folder.
+std::vector<fs::path> entries_of(const fs::path& folder,
+                                 std::error_code& error) {
   std::vector<fs::path> found;
-  std::error_code error;
   fs::directory_iterator entry(folder, error);
   for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
     found.push_back(entry->path());
   }
+  if (error == std::errc::no_such_file_or_directory ||
+      error == std::errc::not_a_directory) {
+    error.clear();
+  }
   std::ranges::sort(found);
+  return found;
+}
+
+/// The same. What cannot be listed is not empty: checkpoints may be there.
+std::vector<fs::path> entries_of(const fs::path& folder) {
+  std::error_code error;
+  auto found = entries_of(folder, error);
+  require(!error, folder.string(), ": cannot list: ", error.message());
   return found;
 }
 
@@ -59,13 +71,18 @@ bool is_temporary(std::string_view name) {
 /// or under the name that it is first written by.
 bool is_ours(const fs::path& checkpoint) {
   std::error_code error;
-  return fs::is_directory(fs::symlink_status(checkpoint, error)) &&
-         std::ranges::all_of(entries_of(checkpoint), [](const fs::path& file) {
-           return file.filename().native().starts_with(kStateFile);
-         });
+  if (!fs::is_directory(fs::symlink_status(checkpoint, error))) return false;
+  const auto files = entries_of(checkpoint, error);
+  return !error && std::ranges::all_of(files, [](const fs::path& file) {
+    return file.filename().native().starts_with(kStateFile);
+  });
 }
 
 }  // namespace
+
+std::optional<std::int64_t> step_in_name(const fs::path& checkpoint) {
+  return step_of(checkpoint.filename().native());
+}
 
 fs::path checkpoint_path(const fs::path& folder, std::int64_t step) {
   return folder / name_of(step);

@@ -25,13 +25,18 @@ struct CheckpointFile {
 std::filesystem::path checkpoint_path(const std::filesystem::path& folder,
                                       std::int64_t step);
 
+/// The step in the name of a checkpoint, if it is `step_` and digits.
+std::optional<std::int64_t> step_in_name(
+    const std::filesystem::path& checkpoint);
+
 /// Where it is written first. Only this program makes such names, so what a
 /// crash leaves there may be removed.
 std::filesystem::path temporary_path(const std::filesystem::path& folder,
                                      std::int64_t step);
 
 /// The checkpoints below `folder`, by step: folders whose name is `step_` and
-/// digits and that hold a state file. None if there is no such folder.
+/// digits and that hold a state file. None if there is no such folder. Throws
+/// `InputError` where it cannot be listed.
 std::vector<CheckpointFile> list_checkpoints(
     const std::filesystem::path& folder);
 

@@ -161,7 +161,15 @@ TEST(TokenFile, OtherFormsAreRecognisedAndNamed) {
   std::string wide = integers<std::uint32_t>(tokens);
   for (std::size_t i = 2; i < wide.size(); i += 12) wide[i] = 1;  // up to 128k
   refuse(wide, "32 bits");
+  refuse(integers<float>(tokens), "float32");
+  std::string swapped;  // frequent tokens are small ones
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const std::uint16_t token = tokens[i] % (i % 3 ? 500 : 50257);
+    swapped += {static_cast<char>(token >> 8), static_cast<char>(token)};
+  }
+  refuse(swapped, "big-endian");
   const std::string bare = integers<std::uint16_t>(tokens);
+  refuse("PAR1" + bare, "Parquet");
   refuse("\x93NUMPY\x01" + bare, ".npy");
   refuse("\x1f\x8b\x08" + bare, "gzip");
   refuse("It was the best of times, it was the worst of times. Na\xc3\xafve.",

@@ -129,6 +129,16 @@ TEST(CheckpointFolder, NamesInThePlaceOfCheckpointsToComeAreFound) {
   EXPECT_TRUE(names_in_the_way(folder.path(), 7, 8).empty());
 }
 
+// Checkpoints may be there: a run must not begin over them.
+TEST(CheckpointFolder, ThatCannotBeListedIsNotEmpty) {
+  const ScratchFolder folder;
+  fs::create_symlink("loop", folder.path() / "loop");
+  testing::expect_input_error(
+      [&] { latest_checkpoint(folder.path() / "loop"); },
+      {(folder.path() / "loop").string() + ": cannot list: "});
+  EXPECT_EQ(latest_checkpoint(folder.write("file", "")), std::nullopt);
+}
+
 TEST(CheckpointFolder, IsTriedWithoutLeavingATrace) {
   const ScratchFolder folder;
   const auto checkpoints = folder.path() / "new" / "checkpoints";

@@ -88,6 +88,34 @@ cmp stdout sampled || wrong "sampled with another gate"
 grep -q "model.gate = softmax in run/config.cfg, entmax15 in the checkpoint" stderr || wrong "no note: $(<stderr)"
 [[ $(wc -l <stderr) == 2 ]] || wrong "expected a line a key: $(<stderr)"
 
+rm run/config.cfg
+quiet "$mumoe" sample --run run --prompt "Speech" --tokens 20 --seed 3
+cmp stdout sampled || wrong "sampled with another configuration"
+grep -q "run/config.cfg: .*; those of the checkpoint do$" stderr || wrong "no note: $(<stderr)"
+
+# A copy under another number is not the newest checkpoint.
+cp -r run/checkpoints/step_00000004 run/checkpoints/step_00000012
+refused "a copy" "step_00000012: holds the state after step 4; expected it under the name step_00000004" \
+  "${train[@]}" --train.resume --train.steps 20 --schedule.steps 4
+rm -r run/checkpoints/step_00000012
+quiet "${train[@]}" --train.resume
+grep -q "^resumed after step 4 .*: no step is left of train.steps = 4$" stdout || wrong "nothing left: $(<stdout)"
+(cd run; refused "resuming nothing" "train.out is empty; expected the folder of the run" "$mumoe" train --config ../tiny.cfg --train.resume)
+
+# A person's configuration in the folder of a new run is kept; what is no file of the run stops it before it writes.
+mkdir own
+{ echo "# mine"; cat tiny.cfg; } >own/config.cfg
+cp own/config.cfg own.before
+quiet "$mumoe" train --config own/config.cfg --train.out own
+cmp own/config.1.cfg own.before || wrong "a person's config.cfg is not kept: $(ls own)"
+mkdir -p odd/metrics.jsonl
+refused "a folder for a file" "odd/metrics.jsonl: is in the place of a file of the run" "$mumoe" train --config tiny.cfg --train.out odd
+[[ ! -e odd/config.cfg && ! -e odd/checkpoints ]] || wrong "a refused run wrote: $(ls odd)"
+# The limit of a file's size is an error of writing.
+code=0
+(ulimit -f 40; timeout 60 "$mumoe" train --config tiny.cfg --train.out limited >stdout 2>stderr </dev/null) || code=$?
+[[ $code == 2 && $(wc -l <stderr) == 1 ]] || wrong "a file too large: code $code: $(<stderr)"
+
 # Places where no checkpoint can be written are found before the first step.
 rm -rf run
 mkdir run
