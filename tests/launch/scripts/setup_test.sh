@@ -70,6 +70,8 @@ machine nothing_installed
 works nothing_installed "installing g++ cmake"
 [[ $(<asked) == *" python3 python3-pip "* ]] || wrong "nothing installed: python3 was not asked for: $(<asked)"
 
+[[ $(find "$torch/torch/include" -type f -printf '%TY\n' | sort -u) == 2000 ]] || wrong "headers have times of their own"
+
 machine half_installed
 printf '%s\n' g++ cmake ninja-build python3 python3-pip >>installed
 provide python3 c++ cmake
