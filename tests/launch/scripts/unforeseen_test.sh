@@ -83,7 +83,7 @@ program tests/launch/fresh/fresh_test.sh 'echo "fresh: 3 passed, 0 failed"'
 ends "test: a good fresh root" 0 "3 passed, 0 failed" launch/test --fresh
 program tests/launch/fresh/fresh_test.sh 'echo "no sums"; exit 7'
 ends "test: a fresh root that ended early" 1 "0 passed, 1 failed" launch/test --fresh
-grep -q "fresh: ended (code 7) without its sums: build/fresh/all.log" said || wrong "test: no reason: $(<said)"
+grep -q "fresh: ended (code 7) without its sums: build/fresh.log" said || wrong "test: no reason: $(<said)"
 
 # ---- launch/trace
 echo '[{"ph": "M"}]' >events
