@@ -251,11 +251,13 @@ RunOnDisk open_run(const fs::path& folder) {
   const fs::path config = folder / "config.cfg";
   RunOnDisk run{*checkpoint, {}, {}};
   std::map<std::string, std::string> values;
-  try {
+  std::error_code error;
+  if (fs::exists(fs::symlink_status(config, error))) {
     values = to_map(read_config(config));
-  } catch (const InputError& error) {
+  } else {
     // The checkpoint has all settings that its weights depend on.
-    run.notes.push_back(concat(error.what(), "; those of the checkpoint do"));
+    run.notes.push_back(config.string() +
+                        ": is not there; the checkpoint's settings are taken");
   }
   for (const auto& [key, value] : train::read_run_state(*checkpoint).settings) {
     const auto found = values.find(key);

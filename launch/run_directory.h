@@ -55,7 +55,7 @@ struct RunOnDisk {
   std::vector<std::string> notes;
 };
 /// Throws `InputError` when `folder` holds no checkpoint. A config.cfg that
-/// cannot be read is a note: the checkpoint has what its weights depend on.
+/// is gone is a note: the checkpoint has what its weights depend on.
 RunOnDisk open_run(const std::filesystem::path& folder);
 
 /// The settings that a resumed run must share with the run it resumes.
