@@ -44,6 +44,10 @@ GemmLibrary library_of(GemmChoice choice) {
   return choice == GemmChoice::mkl ? GemmLibrary::mkl : GemmLibrary::onednn;
 }
 
+GemmChoice choice_of(GemmLibrary library) {
+  return library == GemmLibrary::mkl ? GemmChoice::mkl : GemmChoice::onednn;
+}
+
 GemmLibrary other_than(GemmLibrary library) {
   return library == GemmLibrary::mkl ? GemmLibrary::onednn : GemmLibrary::mkl;
 }
@@ -154,8 +158,7 @@ std::vector<std::string> settle_by(const ComputeFigures& figures,
   std::vector<std::string> reasons;
   if (options.gemm == GemmChoice::automatic) {
     const auto chosen = choose_gemm(figures, preferred_gemm_library());
-    options.gemm =
-        chosen == GemmLibrary::mkl ? GemmChoice::mkl : GemmChoice::onednn;
+    options.gemm = choice_of(chosen);
     reasons.push_back(gemm_reason(figures, chosen));
   }
   if (options.precision == Precision::automatic) {
@@ -230,9 +233,7 @@ Compute choose_compute(Options& options,
                             options.precision != Precision::bf16 &&
                             options.precision != Precision::fp64;
   if (options.gemm == GemmChoice::automatic && !gemm_matters) {
-    options.gemm = preferred_gemm_library() == GemmLibrary::mkl
-                       ? GemmChoice::mkl
-                       : GemmChoice::onednn;
+    options.gemm = choice_of(preferred_gemm_library());
   }
   if (options.precision == Precision::automatic ||
       options.gemm == GemmChoice::automatic) {
