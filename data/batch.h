@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "data/sampler.h"
-#include "data/token_file.h"
+#include "data/text/token_file.h"
 
 namespace mumoe::data {
 

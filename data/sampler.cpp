@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
-#include "data/forms.h"
+#include "data/text/forms.h"
 
 namespace mumoe::data {
 namespace {

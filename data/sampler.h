@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-#include "data/token_file.h"
+#include "data/text/token_file.h"
 
 namespace mumoe::data {
 

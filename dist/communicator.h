@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include "dist/observer.h"
 #include "dist/op.h"
+#include "dist/watch/observer.h"
 #include "dist/work.h"
 
 namespace mumoe::dist {

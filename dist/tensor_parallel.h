@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "dist/communicator.h"
-#include "dist/placement.h"
+#include "dist/params/placement.h"
 
 namespace mumoe::dist {
 

@@ -8,9 +8,9 @@
 #include <limits>
 #include <utility>
 
-#include "dist/bandwidth.h"
 #include "dist/process_mesh.h"
 #include "dist/self_communicator.h"
+#include "dist/watch/bandwidth.h"
 #include "launch/comm_case.h"
 #include "launch/options.h"
 #include "launch/ranks.h"

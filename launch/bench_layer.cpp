@@ -10,7 +10,7 @@
 #include <memory>
 
 #include "base/error.h"
-#include "dist/flat_buckets.h"
+#include "dist/params/flat_buckets.h"
 #include "dist/self_communicator.h"
 #include "model/dense_mlp.h"
 #include "mumoe/block.h"

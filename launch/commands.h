@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "base/error.h"
-#include "dist/mpi_runtime.h"
-#include "dist/observer.h"
+#include "dist/mpi/mpi_runtime.h"
+#include "dist/watch/observer.h"
 
 namespace mumoe::launch {
 

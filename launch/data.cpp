@@ -1,8 +1,8 @@
-#include "data/prepare.h"
+#include "data/text/prepare.h"
 
 #include <cstdio>
 
-#include "data/tokenizer.h"
+#include "data/text/tokenizer.h"
 #include "launch/commands.h"
 #include "launch/options.h"
 

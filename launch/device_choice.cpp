@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "base/error.h"
-#include "dist/nccl_communicator.h"
+#include "dist/nccl/nccl_communicator.h"
 #include "dist/null_communicator.h"
 
 namespace mumoe::launch {

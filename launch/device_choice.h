@@ -8,7 +8,7 @@
 #include <string>
 
 #include "dist/communicator.h"
-#include "dist/device_places.h"
+#include "dist/nccl/device_places.h"
 #include "launch/options.h"
 
 namespace mumoe::launch {

@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <memory>
 
-#include "dist/local_peers.h"
+#include "dist/watch/local_peers.h"
 
 namespace mumoe::launch {
 namespace {

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "dist/fingerprint.h"
 #include "dist/host_map.h"
 #include "dist/process_mesh.h"
-#include "dist/watchdog.h"
+#include "dist/watch/fingerprint.h"
+#include "dist/watch/watchdog.h"
 #include "launch/commands.h"
 #include "launch/options.h"
 

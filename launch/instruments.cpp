@@ -5,7 +5,7 @@
 #include <cstdio>
 
 #include "base/error.h"
-#include "dist/replica_check.h"
+#include "dist/params/replica_check.h"
 
 namespace mumoe::launch {
 

@@ -5,10 +5,10 @@
 #include <optional>
 #include <string>
 
-#include "dist/flat_buckets.h"
-#include "dist/link_model.h"
+#include "dist/params/flat_buckets.h"
 #include "dist/process_mesh.h"
-#include "dist/trace.h"
+#include "dist/watch/link_model.h"
+#include "dist/watch/trace.h"
 #include "launch/options.h"
 
 namespace mumoe::launch {

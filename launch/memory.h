@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "dist/observer.h"
+#include "dist/watch/observer.h"
 #include "launch/options.h"
 
 namespace mumoe::launch {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "dist/communicator.h"
-#include "dist/flat_buckets.h"
+#include "dist/params/flat_buckets.h"
 #include "launch/options.h"
 
 namespace mumoe::launch {

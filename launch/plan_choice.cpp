@@ -9,7 +9,7 @@
 
 #include "base/cpu.h"
 #include "base/error.h"
-#include "dist/bandwidth.h"
+#include "dist/watch/bandwidth.h"
 #include "launch/figures.h"
 #include "mumoe/plan_cost.h"
 #include "train/token_batches.h"

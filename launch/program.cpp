@@ -11,7 +11,7 @@
 #include <thread>
 #include <utility>
 
-#include "dist/watchdog.h"
+#include "dist/watch/watchdog.h"
 #include "launch/commands.h"
 #include "launch/memory.h"
 #include "launch/pinning.h"

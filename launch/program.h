@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "dist/observer.h"
+#include "dist/watch/observer.h"
 
 namespace mumoe::launch {
 

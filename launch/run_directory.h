@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/file_lock.h"
-#include "data/prepare.h"
+#include "data/text/prepare.h"
 #include "dist/host_map.h"
 #include "dist/process_mesh.h"
 #include "launch/options.h"

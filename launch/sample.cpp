@@ -2,8 +2,8 @@
 
 #include <cstdio>
 
-#include "data/tokenizer.h"
-#include "dist/flat_buckets.h"
+#include "data/text/tokenizer.h"
+#include "dist/params/flat_buckets.h"
 #include "dist/self_communicator.h"
 #include "launch/commands.h"
 #include "launch/compute.h"

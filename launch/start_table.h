@@ -3,9 +3,9 @@
 #include <string>
 #include <vector>
 
-#include "data/prepare.h"
+#include "data/text/prepare.h"
 #include "dist/host_map.h"
-#include "dist/parameter_registry.h"
+#include "dist/params/parameter_registry.h"
 #include "dist/process_mesh.h"
 #include "launch/options.h"
 

@@ -6,9 +6,9 @@
 #include <numbers>
 
 #include "base/cpu.h"
-#include "data/prepare.h"
-#include "data/tokenizer.h"
-#include "dist/flat_buckets.h"
+#include "data/text/prepare.h"
+#include "data/text/tokenizer.h"
+#include "dist/params/flat_buckets.h"
 #include "dist/process_mesh.h"
 #include "dist/self_communicator.h"
 #include "launch/commands.h"

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "dist/parameter_registry.h"
+#include "dist/params/parameter_registry.h"
 #include "dist/tensor_parallel.h"
 #include "mumoe/gemm.h"
 

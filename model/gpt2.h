@@ -8,7 +8,7 @@
 #include <variant>
 #include <vector>
 
-#include "dist/parameter_registry.h"
+#include "dist/params/parameter_registry.h"
 #include "model/attention.h"
 #include "model/dense_mlp.h"
 #include "model/embedding.h"

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "dist/parameter_registry.h"
+#include "dist/params/parameter_registry.h"
 #include "model/safetensors.h"
 
 namespace mumoe::model {

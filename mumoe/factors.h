@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "dist/parameter_registry.h"
+#include "dist/params/parameter_registry.h"
 #include "mumoe/form.h"
 #include "mumoe/sharding.h"
 

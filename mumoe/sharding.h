@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "dist/placement.h"
+#include "dist/params/placement.h"
 #include "dist/tensor_parallel.h"
 #include "mumoe/form.h"
 

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "dist/flat_buckets.h"
+#include "dist/params/flat_buckets.h"
 #include "dist/process_mesh.h"
 #include "train/checkpoint_folder.h"
 #include "train/optimizer.h"

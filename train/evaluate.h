@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "data/token_file.h"
+#include "data/text/token_file.h"
 #include "dist/process_mesh.h"
 #include "model/gpt2.h"
 

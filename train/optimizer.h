@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "dist/flat_buckets.h"
+#include "dist/params/flat_buckets.h"
 
 namespace mumoe::train {
 

@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "dist/mpi_runtime.h"
+#include "dist/mpi/mpi_runtime.h"
 
 namespace mumoe::train {
 namespace {

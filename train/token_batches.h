@@ -8,7 +8,7 @@
 #include "data/batch.h"
 #include "data/prefetch.h"
 #include "data/sampler.h"
-#include "data/token_file.h"
+#include "data/text/token_file.h"
 #include "dist/process_mesh.h"
 
 namespace mumoe::train {

@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "data/batch.h"
-#include "dist/gradient_norm.h"
+#include "dist/params/gradient_norm.h"
 #include "train/evaluate.h"
 
 namespace mumoe::train {

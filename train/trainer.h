@@ -10,9 +10,9 @@
 #include <string>
 
 #include "data/sampler.h"
-#include "data/token_file.h"
-#include "dist/flat_buckets.h"
-#include "dist/gradient_reducer.h"
+#include "data/text/token_file.h"
+#include "dist/params/flat_buckets.h"
+#include "dist/params/gradient_reducer.h"
 #include "dist/process_mesh.h"
 #include "model/gpt2.h"
 #include "train/checkpoint.h"

@@ -7,7 +7,7 @@
 
 #include <cstdio>
 
-#include "dist/flat_buckets.h"
+#include "dist/params/flat_buckets.h"
 #include "dist/self_communicator.h"
 #include "mumoe/block.h"
 

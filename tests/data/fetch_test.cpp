@@ -1,7 +1,7 @@
-#include "data/fetch.h"
+#include "data/text/fetch.h"
 
 #include "base/file.h"
-#include "data/process.h"
+#include "data/text/process.h"
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
 

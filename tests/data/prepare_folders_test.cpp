@@ -7,8 +7,8 @@
 
 #include "base/file.h"
 #include "base/file_lock.h"
-#include "data/prepare.h"
-#include "data/token_file.h"
+#include "data/text/prepare.h"
+#include "data/text/token_file.h"
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
 

@@ -1,9 +1,9 @@
-#include "data/prepare.h"
+#include "data/text/prepare.h"
 
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
-#include "data/token_file.h"
+#include "data/text/token_file.h"
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
 

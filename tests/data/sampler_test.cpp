@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "data/batch.h"
-#include "data/token_file.h"
+#include "data/text/token_file.h"
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
 

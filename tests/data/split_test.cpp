@@ -1,10 +1,10 @@
-#include "data/split.h"
+#include "data/text/split.h"
 
 #include <numeric>
 
 #include "base/random.h"
-#include "data/prepare.h"
-#include "data/token_file.h"
+#include "data/text/prepare.h"
+#include "data/text/token_file.h"
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
 

@@ -1,11 +1,11 @@
-#include "data/tokenizer.h"
+#include "data/text/tokenizer.h"
 
 #include <string>
 
 #include "base/random.h"
-#include "data/bpe.h"
-#include "data/fetch.h"
-#include "data/words.h"
+#include "data/text/bpe.h"
+#include "data/text/fetch.h"
+#include "data/text/words.h"
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
 

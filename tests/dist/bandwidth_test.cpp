@@ -1,4 +1,4 @@
-#include "dist/bandwidth.h"
+#include "dist/watch/bandwidth.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -6,10 +6,10 @@
 #include <cmath>
 #include <vector>
 
-#include "dist/link_model.h"
 #include "dist/null_communicator.h"
 #include "dist/self_communicator.h"
-#include "dist/thread_communicator.h"
+#include "dist/watch/link_model.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe::dist {
 namespace {

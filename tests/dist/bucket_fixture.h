@@ -8,8 +8,8 @@
 
 #include "base/error.h"
 #include "base/random.h"
-#include "dist/flat_buckets.h"
-#include "dist/gradient_reducer.h"
+#include "dist/params/flat_buckets.h"
+#include "dist/params/gradient_reducer.h"
 #include "dist/process_mesh.h"
 
 // Parameters of every kind in sizes that divide by nothing, and gradients that

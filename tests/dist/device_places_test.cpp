@@ -1,9 +1,9 @@
-#include "dist/device_places.h"
+#include "dist/nccl/device_places.h"
 
 #include <gtest/gtest.h>
 
-#include "dist/thread_communicator.h"
 #include "tests/support/errors.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe::dist {
 namespace {

@@ -12,10 +12,10 @@
 #include <thread>
 
 #include "base/error.h"
-#include "dist/fingerprint.h"
-#include "dist/mpi_runtime.h"
+#include "dist/mpi/mpi_runtime.h"
 #include "dist/process_mesh.h"
-#include "dist/watchdog.h"
+#include "dist/watch/fingerprint.h"
+#include "dist/watch/watchdog.h"
 
 namespace {
 

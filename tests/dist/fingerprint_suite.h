@@ -7,8 +7,8 @@
 #include <string>
 
 #include "base/error.h"
-#include "dist/fingerprint.h"
 #include "dist/process_mesh.h"
+#include "dist/watch/fingerprint.h"
 
 // What the comparison of collectives must find, as functions of a world of at
 // least three ranks, of any backend.

@@ -1,9 +1,9 @@
-#include "dist/fingerprint.h"
+#include "dist/watch/fingerprint.h"
 
 #include <gtest/gtest.h>
 
-#include "dist/thread_communicator.h"
 #include "tests/dist/fingerprint_suite.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe::dist {
 namespace {

@@ -4,8 +4,8 @@
 
 #include "dist/gather_text.h"
 #include "dist/self_communicator.h"
-#include "dist/thread_communicator.h"
 #include "tests/support/errors.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe::dist {
 namespace {

@@ -1,4 +1,4 @@
-#include "dist/link_model.h"
+#include "dist/watch/link_model.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -9,8 +9,8 @@
 #include "base/error.h"
 #include "dist/null_communicator.h"
 #include "dist/process_mesh.h"
-#include "dist/thread_communicator.h"
 #include "tests/dist/communicator_suite.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe::dist {
 namespace {

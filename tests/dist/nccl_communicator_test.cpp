@@ -1,14 +1,14 @@
 // The backend over the fakes, with CPU tensors in place of a GPU's: the whole
 // suite, and what the adapter adds to the layer below.
 
-#include "dist/nccl_communicator.h"
+#include "dist/nccl/nccl_communicator.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <future>
 
-#include "dist/nccl_work.h"
+#include "dist/nccl/nccl_work.h"
 #include "dist/process_mesh.h"
 #include "tests/dist/communicator_suite.h"
 #include "tests/dist/nccl_rig.h"

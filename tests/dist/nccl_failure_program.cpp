@@ -11,10 +11,10 @@
 #include <thread>
 
 #include "base/error.h"
-#include "dist/mpi_runtime.h"
-#include "dist/nccl_communicator.h"
+#include "dist/mpi/mpi_runtime.h"
+#include "dist/nccl/nccl_communicator.h"
 #include "dist/process_mesh.h"
-#include "dist/watchdog.h"
+#include "dist/watch/watchdog.h"
 #include "tests/fakes/fake_nccl.h"
 
 namespace {

@@ -5,7 +5,7 @@
 
 #include <thread>
 
-#include "dist/nccl_communicator.h"
+#include "dist/nccl/nccl_communicator.h"
 #include "dist/process_mesh.h"
 #include "tests/dist/communicator_suite.h"
 #include "tests/dist/staged_communicator.h"

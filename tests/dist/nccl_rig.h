@@ -7,8 +7,8 @@
 #include <string>
 
 #include "base/error.h"
-#include "dist/nccl_comm.h"
-#include "dist/nccl_context.h"
+#include "dist/nccl/nccl_comm.h"
+#include "dist/nccl/nccl_context.h"
 #include "tests/fakes/fake_cuda_runtime.h"
 #include "tests/fakes/fake_nccl.h"
 #include "tests/support/mpi_main.h"

@@ -5,12 +5,12 @@
 #include <set>
 
 #include "base/error.h"
-#include "dist/flat_buckets.h"
-#include "dist/gradient_norm.h"
-#include "dist/gradient_reducer.h"
+#include "dist/params/flat_buckets.h"
+#include "dist/params/gradient_norm.h"
+#include "dist/params/gradient_reducer.h"
 #include "dist/process_mesh.h"
 #include "dist/self_communicator.h"
-#include "dist/thread_communicator.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe::dist {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "dist/self_communicator.h"
-#include "dist/thread_communicator.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe::dist {
 namespace {

@@ -1,4 +1,4 @@
-#include "dist/replica_check.h"
+#include "dist/params/replica_check.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "dist/thread_communicator.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe::dist {
 namespace {

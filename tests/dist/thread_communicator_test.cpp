@@ -1,4 +1,4 @@
-#include "dist/thread_communicator.h"
+#include "tests/support/thread_communicator.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "dist/trace.h"
+#include "dist/watch/trace.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -12,13 +12,13 @@
 #include <vector>
 
 #include "base/error.h"
-#include "dist/link_model.h"
 #include "dist/null_communicator.h"
 #include "dist/process_mesh.h"
 #include "dist/self_communicator.h"
-#include "dist/thread_communicator.h"
+#include "dist/watch/link_model.h"
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe::dist {
 namespace {

@@ -1,4 +1,4 @@
-#include "dist/watchdog.h"
+#include "dist/watch/watchdog.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "dist/process_mesh.h"
 #include "dist/self_communicator.h"
-#include "dist/thread_communicator.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe::dist {
 namespace {

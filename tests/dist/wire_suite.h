@@ -7,7 +7,7 @@
 #include <limits>
 #include <thread>
 
-#include "dist/observer.h"
+#include "dist/watch/observer.h"
 #include "tests/dist/bucket_fixture.h"
 
 // Gradients in bf16 on their way, as functions that all ranks call together.

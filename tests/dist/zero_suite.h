@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include "dist/gradient_norm.h"
-#include "dist/observer.h"
+#include "dist/params/gradient_norm.h"
 #include "dist/self_communicator.h"
+#include "dist/watch/observer.h"
 #include "tests/dist/bucket_fixture.h"
 #include "tests/support/parameters.h"
 

@@ -1,9 +1,9 @@
 // Sharded buckets and gradients in bf16 on the wire, over threads.
 #include <atomic>
 
-#include "dist/thread_communicator.h"
 #include "tests/dist/wire_suite.h"
 #include "tests/dist/zero_suite.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe {
 namespace {

@@ -1,8 +1,8 @@
-// dist/cuda_tensors.h for tests: "GPU" tensors lie on the CPU and LibTorch's
-// stream, unless a test sets another, is the host itself, on which a wait
-// blocks.
+// dist/nccl/cuda_tensors.h for tests: "GPU" tensors lie on the CPU and
+// LibTorch's stream, unless a test sets another, is the host itself, on which a
+// wait blocks.
 
-#include "dist/cuda_tensors.h"
+#include "dist/nccl/cuda_tensors.h"
 #include "tests/fakes/fake_cuda_runtime.h"
 
 namespace mumoe::fakes {

@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "dist/null_communicator.h"
-#include "dist/thread_communicator.h"
 #include "tests/support/errors.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe::launch {
 namespace {

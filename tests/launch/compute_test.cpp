@@ -10,11 +10,11 @@
 #include "base/cpu.h"
 #include "base/file.h"
 #include "dist/self_communicator.h"
-#include "dist/thread_communicator.h"
 #include "launch/figures.h"
 #include "tests/support/environment.h"
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe::launch {
 namespace {

@@ -5,8 +5,8 @@
 #include "dist/null_communicator.h"
 #include "dist/process_mesh.h"
 #include "dist/self_communicator.h"
-#include "dist/thread_communicator.h"
 #include "tests/support/errors.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe::launch {
 namespace {

@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "dist/thread_communicator.h"
 #include "launch/null_run.h"
 #include "tests/support/errors.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe::launch {
 namespace {

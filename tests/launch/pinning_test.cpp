@@ -8,8 +8,8 @@
 #include <cstdlib>
 #include <thread>
 
-#include "dist/thread_communicator.h"
 #include "tests/support/errors.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe::launch {
 namespace {

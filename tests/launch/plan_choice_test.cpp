@@ -4,10 +4,10 @@
 
 #include "dist/null_communicator.h"
 #include "dist/self_communicator.h"
-#include "dist/thread_communicator.h"
 #include "tests/support/environment.h"
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe::launch {
 namespace {

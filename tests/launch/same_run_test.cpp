@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "dist/host.h"
-#include "dist/thread_communicator.h"
 #include "tests/support/errors.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe::launch {
 namespace {

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "dist/flat_buckets.h"
+#include "dist/params/flat_buckets.h"
 #include "dist/self_communicator.h"
 
 namespace mumoe::model {

@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "base/error.h"
-#include "dist/flat_buckets.h"
+#include "dist/params/flat_buckets.h"
 #include "dist/self_communicator.h"
 #include "model/nanogpt_weights.h"
 #include "tests/support/parameters.h"

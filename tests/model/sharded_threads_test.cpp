@@ -2,9 +2,9 @@
 // gradients and logits, for every kind of MLP and every plan.
 #include <gtest/gtest.h>
 
-#include "dist/thread_communicator.h"
 #include "tests/support/errors.h"
 #include "tests/support/sharded_model.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe {
 namespace {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/random.h"
-#include "dist/flat_buckets.h"
+#include "dist/params/flat_buckets.h"
 #include "dist/self_communicator.h"
 #include "mumoe/block.h"
 #include "tests/mumoe/random_layers.h"

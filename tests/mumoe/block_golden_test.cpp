@@ -6,7 +6,7 @@
 #include <cctype>
 #include <map>
 
-#include "dist/gradient_reducer.h"
+#include "dist/params/gradient_reducer.h"
 #include "dist/self_communicator.h"
 #include "model/safetensors.h"
 #include "mumoe/block.h"

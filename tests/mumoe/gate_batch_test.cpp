@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "dist/thread_communicator.h"
 #include "mumoe/gate.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe {
 namespace {

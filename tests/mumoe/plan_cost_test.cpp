@@ -5,9 +5,9 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "dist/flat_buckets.h"
-#include "dist/thread_communicator.h"
+#include "dist/params/flat_buckets.h"
 #include "mumoe/block.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe {
 namespace {

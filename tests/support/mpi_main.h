@@ -1,6 +1,6 @@
 #pragma once
 
-#include "dist/mpi_runtime.h"
+#include "dist/mpi/mpi_runtime.h"
 
 namespace mumoe::testing {
 

@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "dist/flat_buckets.h"
+#include "dist/params/flat_buckets.h"
 #include "model/safetensors.h"
 
 // Whole tensors into and out of flat buckets, by global name.

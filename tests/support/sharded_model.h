@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
-#include "dist/flat_buckets.h"
+#include "dist/params/flat_buckets.h"
 #include "dist/self_communicator.h"
 #include "model/gpt2.h"
 #include "tests/support/parameters.h"

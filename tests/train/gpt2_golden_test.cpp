@@ -7,14 +7,14 @@
 #include <memory>
 
 #include "base/error.h"
-#include "dist/gradient_norm.h"
-#include "dist/gradient_reducer.h"
+#include "dist/params/gradient_norm.h"
+#include "dist/params/gradient_reducer.h"
 #include "dist/self_communicator.h"
-#include "dist/thread_communicator.h"
 #include "model/gpt2.h"
 #include "model/nanogpt_weights.h"
 #include "tests/support/golden_files.h"
 #include "tests/support/parameters.h"
+#include "tests/support/thread_communicator.h"
 #include "train/optimizer.h"
 
 namespace mumoe {

@@ -4,7 +4,7 @@
 
 #include <tuple>
 
-#include "dist/thread_communicator.h"
+#include "tests/support/thread_communicator.h"
 #include "tests/train/layouts.h"
 
 namespace mumoe {

@@ -13,8 +13,8 @@
 
 #include "base/error.h"
 #include "base/random.h"
-#include "data/token_file.h"
-#include "dist/flat_buckets.h"
+#include "data/text/token_file.h"
+#include "dist/params/flat_buckets.h"
 #include "dist/process_mesh.h"
 #include "model/gpt2.h"
 #include "tests/support/parameters.h"

@@ -6,8 +6,8 @@
 
 #include <cstdio>
 
-#include "dist/flat_buckets.h"
 #include "dist/null_communicator.h"
+#include "dist/params/flat_buckets.h"
 #include "model/gpt2.h"
 #include "tests/support/memory.h"
 

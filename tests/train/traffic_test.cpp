@@ -4,11 +4,11 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "dist/gradient_reducer.h"
-#include "dist/thread_communicator.h"
+#include "dist/params/gradient_reducer.h"
 #include "model/gpt2.h"
 #include "mumoe/plan_cost.h"
 #include "tests/support/sharded_model.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "base/file.h"
 #include "dist/self_communicator.h"
-#include "dist/thread_communicator.h"
+#include "tests/support/thread_communicator.h"
 #include "tests/train/small_run.h"
 
 namespace mumoe {

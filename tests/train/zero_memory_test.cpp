@@ -4,7 +4,7 @@
 
 #include <cstdio>
 
-#include "dist/flat_buckets.h"
+#include "dist/params/flat_buckets.h"
 #include "tests/support/memory.h"
 #include "tests/support/mpi_main.h"
 #include "train/optimizer.h"

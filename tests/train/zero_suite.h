@@ -6,10 +6,10 @@
 #include <filesystem>
 #include <thread>
 
-#include "dist/gradient_norm.h"
-#include "dist/observer.h"
-#include "dist/replica_check.h"
+#include "dist/params/gradient_norm.h"
+#include "dist/params/replica_check.h"
 #include "dist/self_communicator.h"
+#include "dist/watch/observer.h"
 #include "tests/dist/bucket_fixture.h"
 #include "tests/support/parameters.h"
 #include "tests/support/scratch.h"

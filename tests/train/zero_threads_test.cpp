@@ -1,5 +1,5 @@
 // Training with sharded optimizer state, over threads.
-#include "dist/thread_communicator.h"
+#include "tests/support/thread_communicator.h"
 #include "tests/train/zero_suite.h"
 
 namespace mumoe {

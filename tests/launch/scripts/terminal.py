@@ -20,7 +20,7 @@ import time
 
 MUMOE, MPIRUN, RUN = (os.path.abspath(path) for path in sys.argv[1:4])
 TOP = pathlib.Path.cwd()
-CTRL_C, CTRL_Z = b"\x03", b"\x1a"
+CTRL_C, CTRL_D, CTRL_Z = b"\x03", b"\x04", b"\x1a"
 LONG, SHORT = "1000000", "300"  # steps that no case waits for, and that some do
 TWO_RANKS = [MPIRUN, "-n", "2", MUMOE, "train"]
 
@@ -62,12 +62,14 @@ class Terminal:
 
     def train(self, start, steps, tail=""):
         """`start`: the command up to the options of training. The shell that
-        runs it outlives the terminal, to leave the exit code."""
+        runs it outlives the terminal, to leave the exit code: an interactive
+        shell that sees the end of its input before the hang-up ends stopped
+        jobs by SIGTERM."""
         options = ["--config", TOP / "tiny.cfg", "--data.source", TOP / "tokens", "--train.out", self.folder / "run",
                    "--train.steps", steps, "--schedule.steps", steps]
         command = shlex.join(map(str, [*start, *options])) + tail
         (self.folder / "job").write_text(
-            f"trap : HUP INT\n{command}\necho ${{PIPESTATUS[0]}} >code.new\nmv code.new code\n")
+            f"trap : HUP INT TERM\n{command}\necho ${{PIPESTATUS[0]}} >code.new\nmv code.new code\n")
         self.press(b"bash job\n")
         self.wait(lambda: self.steps() > 0, "a first step")
 
@@ -139,9 +141,10 @@ def closed_under_nohup(terminal, start):
     terminal.expect(terminal.steps() == int(SHORT), f"{terminal.steps()} steps, expected {SHORT}")
 
 
-def stopped(terminal, start, close=False):
+def stopped(terminal, start, then="fg"):
     """Ctrl-Z stops the ranks for longer than their deadline (tiny.cfg: 3 s),
-    fg lets them go on."""
+    fg lets them go on; where the terminal is closed then, or its shell left,
+    all that was trained is saved."""
     terminal.train(start, LONG)
     terminal.press(CTRL_Z)
     terminal.wait(lambda: set(terminal.processes(MUMOE).values()) == {"T"}, "stopped ranks", 20)
@@ -149,8 +152,12 @@ def stopped(terminal, start, close=False):
     before = terminal.steps()
     time.sleep(5)
     terminal.expect(terminal.steps() == before, "no step while stopped")
-    if close:
+    if then == "close":
         terminal.close()
+    elif then == "leave":
+        terminal.press(CTRL_D)
+        terminal.wait(lambda: b"stopped jobs" in terminal.output, "warning of stopped jobs", 10)
+        terminal.press(CTRL_D)
     else:
         terminal.press(b"fg\n")
         terminal.wait(lambda: terminal.steps() > before + 1, "step after fg")
@@ -172,7 +179,8 @@ CASES = {
     "closed, nohup, two ranks": lambda t: closed_under_nohup(t, TWO_RANKS),
     "stopped, two ranks": lambda t: stopped(t, TWO_RANKS),
     "stopped, launch-run": lambda t: stopped(t, [RUN, "--no-sample"]),
-    "stopped, closed": lambda t: stopped(t, TWO_RANKS, close=True),
+    "stopped, closed": lambda t: stopped(t, TWO_RANKS, "close"),
+    "stopped, left": lambda t: stopped(t, TWO_RANKS, "leave"),
     "unread": lambda t: unread(t, [MUMOE, "train"]),
 }
 

@@ -1,0 +1,109 @@
+#include "data/text/dataset_json.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/file_lock.h"
+#include "data/text/forms.h"
+
+namespace mumoe::data {
+namespace {
+
+/// Changes when the meaning of the files changes, so that caches are remade.
+constexpr int kFormat = 1;
+
+nlohmann::ordered_json split_json(const Split& split) {
+  return {{"file", split.path.filename().string()},
+          {"tokens", split.tokens},
+          {"documents", split.documents},
+          {"bytes", split.bytes},
+          {"bytes_per_token", split.bytes_per_token()},
+          {"xxhash", split.hash}};
+}
+
+Split read_split(const nlohmann::json& json,
+                 const std::filesystem::path& folder) {
+  Split split;
+  split.path = folder / json.at("file").get<std::string>();
+  json.at("tokens").get_to(split.tokens);
+  json.at("documents").get_to(split.documents);
+  json.at("bytes").get_to(split.bytes);
+  json.at("xxhash").get_to(split.hash);
+  return split;
+}
+
+// A source may be a path that is not UTF-8; JSON has to be.
+std::string dump(const nlohmann::ordered_json& json) {
+  const auto replace = nlohmann::ordered_json::error_handler_t::replace;
+  return json.dump(2, ' ', false, replace) + '\n';
+}
+
+/// What a JSON library's exception says, without its own name and number.
+std::string reason_of(const nlohmann::json::exception& error) {
+  const std::string text = error.what();
+  const auto end = text.find("] ");
+  return printable(end == std::string::npos ? text : text.substr(end + 2));
+}
+
+}  // namespace
+
+std::string as_recorded(const std::string& source) {
+  return nlohmann::json::parse(dump(source)).get<std::string>();
+}
+
+void write_dataset_json(const PreparedData& data) {
+  const nlohmann::ordered_json json = {{"format", kFormat},
+                                       {"source", data.source},
+                                       {"fingerprint", data.fingerprint},
+                                       {"tokenizer", data.tokenizer},
+                                       {"vocabulary", data.vocabulary},
+                                       {"train", split_json(data.train)},
+                                       {"val", split_json(data.val)}};
+  write_file_atomically(data.folder / "dataset.json", dump(json));
+}
+
+void write_unfinished(const PreparedData& data) {
+  const nlohmann::ordered_json json = {{"format", kFormat},
+                                       {"unfinished", this_process()},
+                                       {"source", data.source},
+                                       {"tokenizer", data.tokenizer}};
+  write_file_atomically(data.folder / "dataset.json", dump(json));
+}
+
+PreparedData read_dataset_json(const std::filesystem::path& folder) {
+  const auto path = folder / "dataset.json";
+  const std::string text = read_file(path);
+  try {
+    const auto json = nlohmann::json::parse(text);
+    const int format = json.at("format");
+    require(format == kFormat,
+            printable(path.string()),
+            ": format ",
+            format,
+            "; expected ",
+            kFormat);
+    if (json.contains("unfinished")) {
+      fail<Unfinished>(printable(path.string()),
+                       ": the token files beside it are not all there: ",
+                       printable(json.at("unfinished").get<std::string>()),
+                       " was preparing them; prepare them again");
+    }
+    PreparedData data;
+    data.folder = folder;
+    json.at("source").get_to(data.source);
+    json.at("fingerprint").get_to(data.fingerprint);
+    json.at("tokenizer").get_to(data.tokenizer);
+    json.at("vocabulary").get_to(data.vocabulary);
+    data.train = read_split(json.at("train"), folder);
+    data.val = read_split(json.at("val"), folder);
+    return data;
+  } catch (const nlohmann::json::exception& error) {
+    fail<InputError>(printable(path.string()),
+                     ": not as mumoe data writes it: ",
+                     reason_of(error),
+                     "; prepare the token files again");
+  }
+}
+
+}  // namespace mumoe::data

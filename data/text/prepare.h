@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "data/text/corpus.h"
+#include "data/text/tokenizer.h"
+
+namespace mumoe::data {
+
+/// One half of a prepared corpus: a token file and what is known of it.
+struct Split {
+  std::filesystem::path path;
+  std::uint64_t tokens = 0;
+  std::uint64_t documents = 0;  ///< 0: not known
+  std::uint64_t bytes = 0;      ///< Of text, separators not counted.
+  std::string hash;             ///< `TokenFile::hash`
+
+  /// Turns nats a token into nats a byte, by division.
+  double bytes_per_token() const {
+    return static_cast<double>(bytes) / static_cast<double>(tokens);
+  }
+};
+
+/// What a run trains on and is evaluated on.
+struct PreparedData {
+  std::filesystem::path folder;
+  std::string source;
+  std::string fingerprint;  ///< `Corpus::fingerprint`; empty: not known
+  std::string tokenizer;
+  std::int64_t vocabulary = 0;
+  Split train;
+  Split val;
+  /// What the user should know of it, a line each: what was skipped or is odd,
+  /// how it was split if not by every tenth document.
+  std::vector<std::string> notes;
+};
+
+/// Makes token files of `source`, or finds them made.
+///
+/// `source` is "speeches", a folder of .txt files (`read_corpus` says which
+/// count), or a folder that already holds train.bin and val.bin, which is used
+/// as it is. About a tenth of the bytes is for validation: the documents i with
+/// i % 10 == 0 in the corpus's order, so that no speech is on both sides, or
+/// what `plan_split` says where that is far from a tenth; the last tenth of a
+/// single document. Each document is followed by `end_of_document()`.
+///
+/// `out_folder` receives train.bin, val.bin (llm.c form) and, last,
+/// dataset.json; empty means a folder of its own below `cache_folder()`. A
+/// folder that already holds this corpus in this encoding is used again, with
+/// nothing written. Processes may prepare a folder at once: one does it, under
+/// the lock prepare.lock in it, the others say on stderr for whom they wait and
+/// use what it made. After a crash the next makes it anew.
+///
+/// Throws `InputError`: no such source, no text, text in another form than
+/// UTF-8 (`check_text`) or that the tokenizer refuses (naming the document),
+/// token files of another tokenizer or form or with tokens outside its
+/// vocabulary, texts beside token files, an `out_folder` that holds the texts
+/// or the token files of another source or tokenizer, or that would not be
+/// written since `source` holds token files.
+PreparedData prepare(const std::string& source,
+                     const Tokenizer& tokenizer,
+                     const std::filesystem::path& out_folder = {});
+
+/// Opens what `prepare` made: reads dataset.json and checks that the token
+/// files it speaks of are there and as long as it says. Throws `InputError`
+/// naming the file, what was found and what was expected.
+PreparedData open_prepared(const std::filesystem::path& folder);
+
+}  // namespace mumoe::data

@@ -1,0 +1,153 @@
+#include "data/text/split.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <numeric>
+
+#include "base/error.h"
+#include "data/text/forms.h"
+
+namespace mumoe::data {
+namespace {
+
+/// Parts that the validation set of `tenth` bytes is put together of.
+class Filling {
+ public:
+  Filling(std::span<const std::uint64_t> sizes, std::uint64_t total)
+      : sizes_(sizes), tenth_(total / 10), validation_(sizes.size()) {}
+
+  /// Takes the documents with i % 10 == `residue` that fit.
+  void add(std::size_t residue) {
+    for (std::size_t i = residue; i < sizes_.size(); i += 10) {
+      if (sizes_[i] > missing()) continue;
+      validation_[i] = true;
+      taken_ += sizes_[i];
+    }
+  }
+  bool enough() const { return taken_ >= (tenth_ + 1) / 2; }
+  std::uint64_t missing() const { return tenth_ - taken_; }
+  std::uint64_t taken() const { return taken_; }
+  std::vector<bool> validation() const { return validation_; }
+
+  /// The largest document that is not taken, the first of equals.
+  std::size_t largest() const {
+    std::size_t best = sizes_.size();
+    for (std::size_t i = 0; i < sizes_.size(); ++i) {
+      if (validation_[i]) continue;
+      if (best == sizes_.size() || sizes_[i] > sizes_[best]) best = i;
+    }
+    MUMOE_CHECK(best < sizes_.size());
+    return best;
+  }
+
+ private:
+  std::span<const std::uint64_t> sizes_;
+  std::uint64_t tenth_;
+  std::uint64_t taken_ = 0;
+  std::vector<bool> validation_;
+};
+
+std::string percent(std::uint64_t part, std::uint64_t total) {
+  char text[32];
+  std::snprintf(text,
+                sizeof text,
+                "%.1f %%",
+                100.0 * static_cast<double>(part) / static_cast<double>(total));
+  return text;
+}
+
+std::string describe(const Corpus& corpus,
+                     const SplitPlan& plan,
+                     std::uint64_t every_tenth,
+                     std::uint64_t missing,
+                     std::uint64_t total) {
+  const auto whole = std::ranges::count(plan.validation, true);
+  std::string parts;
+  if (whole > 0) parts = concat(whole, whole > 1 ? " texts" : " text");
+  if (plan.cut) {
+    const std::string& name = corpus.documents[plan.cut->document].name;
+    parts += concat(parts.empty() ? "" : " and ",
+                    "the last ",
+                    missing,
+                    " bytes or so of ",
+                    printable(name));
+  }
+  return concat("every tenth text would be ",
+                percent(every_tenth, total),
+                " of the bytes; for validation instead: ",
+                parts);
+}
+
+}  // namespace
+
+SplitPlan plan_split(const Corpus& corpus,
+                     std::span<const std::uint64_t> sizes) {
+  const auto total =
+      std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0});
+  std::uint64_t every_tenth = 0;
+  for (std::size_t i = 0; i < sizes.size(); i += 10) every_tenth += sizes[i];
+  SplitPlan plan;
+  plan.validation.resize(sizes.size());
+  if (sizes.size() > 1 &&
+      (total < 10 || (every_tenth * 20 >= total && every_tenth * 5 <= total))) {
+    for (std::size_t i = 0; i < sizes.size(); i += 10) {
+      plan.validation[i] = true;
+    }
+    plan.every_tenth = true;
+    return plan;
+  }
+  require(total >= 10,
+          printable(corpus.documents.front().path.string()),
+          ": the only text, of ",
+          total,
+          " bytes; expected several, or one long enough to cut in ten");
+  Filling filling(sizes, total);
+  filling.add(0);
+  for (std::size_t residue = 1; residue < 10 && !filling.enough(); ++residue) {
+    if (sizes[filling.largest()] / 2 >= filling.missing()) break;
+    filling.add(residue);
+  }
+  plan.validation = filling.validation();
+  if (!filling.enough()) {
+    const std::size_t largest = filling.largest();
+    plan.cut = {largest, sizes[largest] - filling.missing(), total / 100};
+  }
+  if (sizes.size() > 1) {
+    plan.note = describe(corpus, plan, every_tenth, filling.missing(), total);
+  }
+  return plan;
+}
+
+std::size_t cut_near(std::string_view text,
+                     std::uint64_t at,
+                     std::uint64_t tolerance) {
+  const std::size_t target = std::clamp<std::size_t>(at, 1, text.size() - 1);
+  const std::size_t first = target - std::min(tolerance, target - 1);
+  const std::size_t last = std::min(text.size() - 1, target + tolerance);
+  const auto line_ends = [&](std::size_t i) { return text[i - 1] == '\n'; };
+  const auto space = [&](std::size_t i) { return text[i] == ' '; };
+  const auto search = [&](auto fits) {
+    for (std::size_t i = target; i <= last; ++i) {
+      if (fits(i)) return i;
+    }
+    for (std::size_t i = target; i-- > first;) {
+      if (fits(i)) return i;
+    }
+    return std::size_t{0};
+  };
+  if (const auto found = search(line_ends)) return found;
+  if (const auto found = search(space)) return found;
+  // Three bytes at most continue a character.
+  const auto continues = [&](std::size_t i) {
+    return (text[i] & 0xC0) == 0x80;
+  };
+  for (std::size_t i = target; i < std::min(target + 4, text.size()); ++i) {
+    if (!continues(i)) return i;
+  }
+  for (std::size_t i = target; i > 1 && i + 4 > target; --i) {
+    if (!continues(i)) return i;
+  }
+  return target;
+}
+
+}  // namespace mumoe::data

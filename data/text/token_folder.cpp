@@ -1,0 +1,217 @@
+#include "data/text/token_folder.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/error.h"
+#include "data/text/dataset_json.h"
+#include "data/text/folder_walk.h"
+#include "data/text/forms.h"
+#include "data/text/token_file.h"
+#include "data/text/waiting.h"
+
+namespace mumoe::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Fewer tokens are no evidence of a vocabulary.
+constexpr std::uint64_t kEvidence = 1000;
+
+/// Refuses ids that are in the vocabulary, but cannot be of this tokenizer.
+/// `counts` says how often each token is there.
+void check_vocabulary_used(const TokenFile& file,
+                           const std::vector<std::uint64_t>& counts,
+                           const Tokenizer& tokenizer) {
+  if (file.size() < kEvidence) return;
+  std::size_t highest = counts.size() - 1;
+  while (counts[highest] == 0) --highest;
+  const std::string name = printable(file.path().string());
+  // GPT-2's first 256 tokens are single bytes; a text is spelt by others.
+  require(tokenizer.name() != "gpt2" || highest >= 256,
+          name,
+          ": all of its ",
+          file.size(),
+          " tokens are below ",
+          highest + 1,
+          ": bytes or characters; expected tokens of gpt2, up to ",
+          tokenizer.vocabulary() - 1);
+  if (tokenizer.name() != "bytes") return;
+  std::uint64_t control = 0;
+  for (std::size_t byte = 1; byte < 32; ++byte) {
+    if (byte != '\n' && byte != '\r' && byte != '\t') control += counts[byte];
+  }
+  require(control * 2 < file.size(),
+          name,
+          ": ",
+          control,
+          " of its ",
+          file.size(),
+          " tokens are control characters: ids of a vocabulary of its own; "
+          "expected the bytes of texts");
+}
+
+/// A split of token files that come without dataset.json.
+Split inspect(const fs::path& path, const Tokenizer& tokenizer) {
+  const TokenFile file(path);
+  file.check_vocabulary(tokenizer.vocabulary());
+  std::vector<std::uint64_t> counts(tokenizer.vocabulary());
+  for (const std::uint16_t token : file.tokens()) ++counts[token];
+  check_vocabulary_used(file, counts, tokenizer);
+  const std::int32_t end = tokenizer.end_of_document();
+  Split split{path, file.size(), counts[end], 0, file.hash()};
+  for (std::int32_t id = 0; id < tokenizer.vocabulary(); ++id) {
+    if (id == end || counts[id] == 0) continue;
+    split.bytes += counts[id] * tokenizer.decode({&id, 1}).size();
+  }
+  return split;
+}
+
+PreparedData inspect_folder(const fs::path& folder,
+                            const Tokenizer& tokenizer) {
+  require(!is_there(folder / "meta.pkl"),
+          printable((folder / "meta.pkl").string()),
+          ": the tokens beside it are of a vocabulary of their own, as those "
+          "of nanoGPT's character-level data; expected tokens of ",
+          tokenizer.name(),
+          ": give the texts themselves, a folder of .txt files");
+  PreparedData data;
+  data.folder = folder;
+  data.source = folder.string();
+  data.tokenizer = tokenizer.name();
+  data.vocabulary = tokenizer.vocabulary();
+  data.train = inspect(folder / "train.bin", tokenizer);
+  data.val = inspect(folder / "val.bin", tokenizer);
+  return data;
+}
+
+/// What dataset.json says, once whoever prepares the folder has finished.
+PreparedData open_finished(const fs::path& folder) {
+  try {
+    return open_prepared(folder);
+  } catch (const Unfinished&) {
+    // By somebody else, if that still runs.
+  }
+  try {
+    wait_aloud(folder / kLockFile, "prepares " + printable(folder.string()));
+  } catch (const InputError&) {
+    // Not ours to write.
+  }
+  return open_prepared(folder);
+}
+
+PreparedData open_described(const fs::path& folder,
+                            const Tokenizer& tokenizer) {
+  PreparedData data = open_finished(folder);
+  require(data.tokenizer == tokenizer.name() &&
+              data.vocabulary == tokenizer.vocabulary(),
+          printable(folder.string()),
+          ": encoded with the tokenizer ",
+          data.tokenizer,
+          "; expected ",
+          tokenizer.name());
+  for (const Split* split : {&data.train, &data.val}) {
+    const TokenFile file(split->path);
+    file.check_vocabulary(data.vocabulary);
+    require(file.hash() == split->hash,
+            printable(split->path.string()),
+            ": is not the file that dataset.json beside it describes (hash ",
+            file.hash(),
+            ", expected ",
+            split->hash,
+            ")");
+  }
+  return data;
+}
+
+/// Texts beside token files that were prepared here are refused, since they
+/// would not be read: somebody has added them. Where the token files are of
+/// another program (nanoGPT's stand beside their input.txt), and for those in
+/// folders below, a line tells.
+std::string check_texts(const fs::path& folder) {
+  std::vector<fs::path> texts = find_texts(folder).paths;
+  if (texts.empty()) return {};
+  std::ranges::sort(texts);
+  const auto beside = std::ranges::find_if(texts, [&](const fs::path& path) {
+    return !path.lexically_relative(folder).has_parent_path();
+  });
+  require(beside == texts.end() || !is_there(folder / "dataset.json"),
+          printable(folder.string()),
+          ": holds token files and also texts, which would not be read (",
+          beside == texts.end() ? "" : printable(beside->filename().string()),
+          texts.size() > 1 ? concat(" and ", texts.size() - 1, " more") : "",
+          "); expected one or the other: move the texts to a folder of their "
+          "own and prepare that, or remove the token files");
+  return concat(texts.size(),
+                texts.size() > 1 ? " texts" : " text",
+                beside == texts.end() ? " below" : " beside",
+                " the token files, not read (",
+                printable(texts[0].lexically_relative(folder).string()),
+                texts.size() > 1 ? ", ..." : "",
+                ")");
+}
+
+}  // namespace
+
+bool is_there(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(fs::symlink_status(path, ignored));
+}
+
+bool holds_token_files(const fs::path& folder) {
+  if (is_there(folder / "train.bin") || is_there(folder / "val.bin")) {
+    return true;
+  }
+  if (!is_there(folder / "dataset.json")) return false;
+  try {
+    read_dataset_json(folder);
+  } catch (const Unfinished&) {
+    return true;
+  } catch (const InputError&) {
+    // Not ours.
+  }
+  return false;
+}
+
+PreparedData use_token_folder(const fs::path& folder,
+                              const Tokenizer& tokenizer) {
+  const std::string below = check_texts(folder);
+  PreparedData data = is_there(folder / "dataset.json")
+                          ? open_described(folder, tokenizer)
+                          : inspect_folder(folder, tokenizer);
+  if (!below.empty()) data.notes.push_back(below);
+  return data;
+}
+
+void require_own_folder(const fs::path& folder, const PreparedData& wanted) {
+  const std::string name = printable(folder.string());
+  if (!is_there(folder / "dataset.json")) {
+    require(!holds_token_files(folder),
+            name,
+            ": holds token files that mumoe data did not make; expected "
+            "another folder to write to");
+    return;
+  }
+  PreparedData held;
+  try {
+    held = read_dataset_json(folder);
+  } catch (const InputError&) {
+    return;  // Interrupted or damaged: made anew.
+  }
+  std::error_code ignored;
+  const bool same = held.source == as_recorded(wanted.source) ||
+                    fs::equivalent(held.source, wanted.source, ignored);
+  require(same && held.tokenizer == wanted.tokenizer,
+          name,
+          ": holds the token files of ",
+          printable(held.source),
+          " as ",
+          printable(held.tokenizer),
+          ", which runs may be reading; expected another folder for those of ",
+          printable(wanted.source),
+          " as ",
+          wanted.tokenizer,
+          ", or remove it first");
+}
+
+}  // namespace mumoe::data

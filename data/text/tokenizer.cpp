@@ -1,0 +1,48 @@
+#include "data/text/tokenizer.h"
+
+#include "base/error.h"
+#include "data/text/bpe.h"
+#include "data/text/fetch.h"
+
+namespace mumoe::data {
+
+std::vector<std::int32_t> ByteTokenizer::encode(std::string_view text) const {
+  const auto zero = text.find('\0');
+  require(zero == std::string_view::npos,
+          "text: zero byte at offset ",
+          zero,
+          ": the tokenizer bytes expects text without it, since it separates "
+          "documents");
+  std::vector<std::int32_t> ids(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    ids[i] = static_cast<unsigned char>(text[i]);
+  }
+  return ids;
+}
+
+std::string ByteTokenizer::decode(std::span<const std::int32_t> ids) const {
+  std::string text(ids.size(), '\0');
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    require(ids[i] >= 0 && ids[i] < 256,
+            "token ",
+            ids[i],
+            " at position ",
+            i,
+            ": the tokenizer bytes expects 0 to 255");
+    text[i] = static_cast<char>(ids[i]);
+  }
+  return text;
+}
+
+std::unique_ptr<Tokenizer> make_tokenizer(
+    std::string_view name,
+    const std::filesystem::path& bpe_folder) {
+  if (name == "bytes") return std::make_unique<ByteTokenizer>();
+  if (name == "gpt2") {
+    return std::make_unique<BpeTokenizer>(
+        bpe_folder.empty() ? fetch_bpe_folder() : bpe_folder);
+  }
+  fail<InputError>("tokenizer ", name, ": expected bytes or gpt2");
+}
+
+}  // namespace mumoe::data

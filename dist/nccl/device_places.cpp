@@ -1,0 +1,87 @@
+#include "dist/nccl/device_places.h"
+
+#include <map>
+#include <sstream>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "dist/gather_text.h"
+
+namespace mumoe::dist {
+namespace {
+
+std::vector<DevicePlace> gather(Communicator& control,
+                                const DevicePlace& mine) {
+  // The address last: it may be empty.
+  const std::string text = concat(mine.host.name,
+                                  " ",
+                                  mine.host.machine,
+                                  " ",
+                                  mine.device,
+                                  " ",
+                                  mine.visible,
+                                  " ",
+                                  mine.address);
+  std::vector<DevicePlace> places;
+  for (const std::string& gathered : gather_text(control, text)) {
+    std::istringstream words(gathered);
+    DevicePlace& place = places.emplace_back();
+    words >> place.host.name >> place.host.machine >> place.device >>
+        place.visible >> place.address;
+  }
+  return places;
+}
+
+}  // namespace
+
+int device_of(int local_rank, int visible) {
+  return visible == 1 ? 0 : local_rank;
+}
+
+std::string find_device_fault(Communicator& control, const DevicePlace& mine) {
+  const std::vector<DevicePlace> places = gather(control, mine);
+  // By machine, whatever its containers are called.
+  std::map<std::pair<std::string, std::string>, int> owners;
+  for (int r = 0; r < control.size(); ++r) {
+    const DevicePlace& place = places[r];
+    if (place.address.empty()) {
+      return concat("rank ",
+                    r,
+                    " on host ",
+                    place.host.name,
+                    " has no GPU ",
+                    place.device,
+                    ": ",
+                    place.visible,
+                    " visible, expected one for each rank of a host (fewer "
+                    "ranks a host, or --train.device cpu)");
+    }
+    const auto [owner, first] =
+        owners.try_emplace({place.host.machine, place.address}, r);
+    if (!first) {
+      return concat("ranks ",
+                    owner->second,
+                    " and ",
+                    r,
+                    " on host ",
+                    place.host.name,
+                    " share the GPU at ",
+                    place.address,
+                    " (their devices ",
+                    places[owner->second].device,
+                    " and ",
+                    place.device,
+                    "): expected one for each rank; look at "
+                    "CUDA_VISIBLE_DEVICES");
+    }
+  }
+  return {};
+}
+
+void require_own_devices(Communicator& control, const DevicePlace& mine) {
+  const std::string fault = find_device_fault(control, mine);
+  require(fault.empty(), fault);
+}
+
+}  // namespace mumoe::dist

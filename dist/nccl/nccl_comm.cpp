@@ -1,0 +1,230 @@
+#include "dist/nccl/nccl_comm.h"
+
+#include <nccl.h>
+
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <utility>
+
+#include "base/error.h"
+#include "dist/nccl/nccl_context.h"
+
+// Runs `call` of NCCL as an operation of this group.
+#define MUMOE_NCCL_RUN(expression, call) \
+  context_->run(                         \
+      comm_,                             \
+      [&] { return expression; },        \
+      #expression,                       \
+      call)
+
+namespace mumoe::dist {
+namespace {
+
+ncclDataType_t nccl_type(NcclType type) {
+  switch (type) {
+    case NcclType::bf16:
+      return ncclBfloat16;
+    case NcclType::fp32:
+      return ncclFloat32;
+    case NcclType::fp64:
+      return ncclFloat64;
+    case NcclType::int64:
+      return ncclInt64;
+  }
+  fail<InternalError>("no such NcclType");
+}
+
+ncclRedOp_t nccl_op(ReduceOp op) {
+  switch (op) {
+    case ReduceOp::sum:
+      return ncclSum;
+    case ReduceOp::avg:
+      return ncclAvg;
+    case ReduceOp::min:
+      return ncclMin;
+    case ReduceOp::max:
+      return ncclMax;
+  }
+  fail<InternalError>("no such ReduceOp");
+}
+
+}  // namespace
+
+std::size_t size_of(NcclType type) {
+  switch (type) {
+    case NcclType::bf16:
+      return 2;
+    case NcclType::fp32:
+      return 4;
+    default:
+      return 8;
+  }
+}
+
+NcclComm::Id NcclComm::make_id(const NcclCall& call) {
+  static_assert(sizeof(Id) == sizeof(ncclUniqueId));
+  ncclUniqueId id;
+  const ncclResult_t result = ncclGetUniqueId(&id);
+  if (result != ncclSuccess) {
+    fail_nccl(result, nullptr, "ncclGetUniqueId", call);
+  }
+  Id bytes;
+  std::memcpy(bytes.data(), &id, sizeof(id));
+  return bytes;
+}
+
+NcclComm::NcclComm(std::shared_ptr<NcclContext> context,
+                   const Id& id,
+                   int rank,
+                   int size,
+                   std::string axis,
+                   const NcclCall& call)
+    : context_(std::move(context)),
+      stream_(context_->make_stream(call)),
+      rank_(rank),
+      size_(size),
+      axis_(std::move(axis)) {
+  ncclUniqueId unique;
+  std::memcpy(&unique, id.data(), sizeof(unique));
+  ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+  config.blocking = 0;
+  comm_ = context_->open(
+      nullptr,
+      [&](ncclComm_t* comm) {
+        return ncclCommInitRankConfig(comm, size, unique, rank, &config);
+      },
+      "ncclCommInitRankConfig",
+      axis_,
+      call);
+}
+
+NcclComm::NcclComm(std::shared_ptr<NcclContext> context,
+                   ncclComm* comm,
+                   std::string axis,
+                   const NcclCall& call)
+    : context_(std::move(context)),
+      stream_(context_->make_stream(call)),
+      comm_(comm),
+      axis_(std::move(axis)) {
+  MUMOE_NCCL_RUN(ncclCommUserRank(comm_, &rank_), call);
+  MUMOE_NCCL_RUN(ncclCommCount(comm_, &size_), call);
+}
+
+NcclComm::~NcclComm() {
+  const NcclCall call{
+      concat("rank ", rank_, " of ", size_, " (axis ", axis_, "), end of NCCL"),
+      context_->limits().close};
+  // The other ranks of a group do not come to its end when this one fails.
+  if (std::uncaught_exceptions() > 0) {
+    context_->abort(call.what + ": an error ends this rank",
+                    context_->limits().abort);
+    return;
+  }
+  try {
+    context_->close(comm_, call);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    context_->abort(error.what(), context_->limits().abort);
+  }
+}
+
+std::unique_ptr<NcclComm> NcclComm::split(int color,
+                                          int key,
+                                          std::string axis,
+                                          const NcclCall& call) {
+  ncclComm_t comm = context_->open(
+      comm_,
+      [&](ncclComm_t* child) {
+        return ncclCommSplit(comm_, color, key, child, nullptr);
+      },
+      "ncclCommSplit",
+      axis,
+      call);
+  if (comm == nullptr) return nullptr;
+  return std::unique_ptr<NcclComm>(
+      new NcclComm(context_, comm, std::move(axis), call));
+}
+
+void NcclComm::all_reduce(const void* in,
+                          void* out,
+                          std::size_t count,
+                          NcclType type,
+                          ReduceOp op,
+                          const NcclCall& call) {
+  MUMOE_NCCL_RUN(ncclAllReduce(in,
+                               out,
+                               count,
+                               nccl_type(type),
+                               nccl_op(op),
+                               comm_,
+                               stream_),
+                 call);
+}
+
+void NcclComm::all_gather(const void* in,
+                          void* out,
+                          std::size_t count,
+                          NcclType type,
+                          const NcclCall& call) {
+  MUMOE_NCCL_RUN(ncclAllGather(in, out, count, nccl_type(type), comm_, stream_),
+                 call);
+}
+
+void NcclComm::reduce_scatter(const void* in,
+                              void* out,
+                              std::size_t count,
+                              NcclType type,
+                              ReduceOp op,
+                              const NcclCall& call) {
+  MUMOE_NCCL_RUN(ncclReduceScatter(in,
+                                   out,
+                                   count,
+                                   nccl_type(type),
+                                   nccl_op(op),
+                                   comm_,
+                                   stream_),
+                 call);
+}
+
+void NcclComm::all_to_all(const void* in,
+                          void* out,
+                          std::size_t count,
+                          NcclType type,
+                          const NcclCall& call) {
+  const std::size_t bytes = count * size_of(type);
+  const auto* from = static_cast<const std::byte*>(in);
+  auto* to = static_cast<std::byte*>(out);
+  context_->group(
+      [&] {
+        for (int r = 0; r < size_; ++r, from += bytes, to += bytes) {
+          MUMOE_NCCL_RUN(
+              ncclSend(from, count, nccl_type(type), r, comm_, stream_),
+              call);
+          MUMOE_NCCL_RUN(
+              ncclRecv(to, count, nccl_type(type), r, comm_, stream_),
+              call);
+        }
+      },
+      call);
+}
+
+void NcclComm::broadcast(void* data,
+                         std::size_t count,
+                         NcclType type,
+                         int root,
+                         const NcclCall& call) {
+  MUMOE_NCCL_RUN(
+      ncclBroadcast(data, data, count, nccl_type(type), root, comm_, stream_),
+      call);
+}
+
+void NcclComm::barrier(void* word, const NcclCall& call) {
+  all_reduce(word, word, 1, NcclType::int64, ReduceOp::sum, call);
+}
+
+void NcclComm::check(const NcclCall& call) const {
+  context_->check(comm_, call);
+}
+
+}  // namespace mumoe::dist

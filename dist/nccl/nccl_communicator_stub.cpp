@@ -1,0 +1,19 @@
+#include "base/error.h"
+#include "dist/nccl/nccl_communicator.h"
+
+namespace mumoe::dist {
+
+bool has_nccl() {
+  return false;
+}
+
+DevicePlace device_place(int local_rank) {
+  return {.host = this_host(), .device = device_of(local_rank, 0)};
+}
+
+NcclWorld make_nccl_communicator(Communicator&, int, std::string) {
+  fail<InputError>(
+      "parallel.backend = nccl: this build has no CUDA, expected auto or mpi");
+}
+
+}  // namespace mumoe::dist

@@ -1,0 +1,125 @@
+#include "dist/params/gradient_reducer.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include "base/error.h"
+
+namespace mumoe::dist {
+namespace {
+
+// How many buckets start after one before its second half begins: enough for
+// the first half to have ended, so that backward does not wait, and few enough
+// that staging memory stays small.
+constexpr std::size_t kBehind = 2;
+
+}  // namespace
+
+/// Called by autograd when the gradient of one parameter is complete.
+struct GradientReducer::Watch final : torch::autograd::PostAccumulateGradHook {
+  Watch(GradientReducer& reducer, std::size_t parameter)
+      : reducer(reducer), parameter(parameter) {}
+  void operator()(const at::Tensor& value) override {
+    reducer.take(parameter, value);
+  }
+  GradientReducer& reducer;
+  std::size_t parameter;
+};
+
+GradientReducer::GradientReducer(FlatBuckets& buckets,
+                                 const ReducerOptions& options)
+    : buckets_(buckets),
+      options_(options),
+      places_(buckets.registry().parameters().size()),
+      states_(buckets.buckets().size()) {
+  for (std::size_t b = 0; b < states_.size(); ++b) {
+    for (const BucketEntry& entry : buckets.buckets()[b].entries) {
+      places_[entry.parameter] = {b, entry};
+      torch::autograd::impl::set_post_acc_grad_hooks(
+          buckets.parameter(entry).value,
+          std::make_unique<Watch>(*this, entry.parameter));
+    }
+  }
+}
+
+GradientReducer::~GradientReducer() {
+  for (const Parameter& parameter : buckets_.registry().parameters()) {
+    torch::autograd::impl::set_post_acc_grad_hooks(parameter.value, nullptr);
+  }
+}
+
+void GradientReducer::begin(bool last) {
+  last_ = last;
+  next_bucket_ = 0;
+  for (std::size_t b = 0; b < states_.size(); ++b) {
+    states_[b].waiting = buckets_.buckets()[b].entries.size();
+  }
+  for (Place& place : places_) {
+    place.arrived = false;
+    const at::Tensor& value = buckets_.parameter(place.entry).value;
+    const at::Tensor part = target(place);
+    if (part.scalar_type() != value.scalar_type()) continue;
+    if (!place.filled) part.zero_();
+    at::Tensor(value).mutable_grad() = part;
+  }
+}
+
+at::Tensor GradientReducer::target(const Place& place) const {
+  return buckets_.view(buckets_.buckets()[place.bucket].grad, place.entry);
+}
+
+void GradientReducer::take(std::size_t parameter, const at::Tensor& value) {
+  Place& place = places_[parameter];
+  // A gradient that was added in place came before; autograd calls once more,
+  // without one.
+  if (!value.grad().defined()) return;
+  MUMOE_CHECK(!place.arrived,
+              "a gradient of ",
+              buckets_.registry().parameters()[parameter].name,
+              " came twice in one backward pass");
+  const at::Tensor part = target(place);
+  if (value.grad().data_ptr() != part.data_ptr()) {
+    if (place.filled) {
+      part.add_(value.grad());
+    } else {
+      part.copy_(value.grad());
+    }
+  }
+  value.mutable_grad().reset();
+  place.filled = true;
+  place.arrived = true;
+  --states_[place.bucket].waiting;
+  if (last_) start_ready_buckets();
+}
+
+void GradientReducer::start_ready_buckets() {
+  for (; next_bucket_ < states_.size() && states_[next_bucket_].waiting == 0;
+       ++next_bucket_) {
+    states_[next_bucket_].reduction.start(buckets_.buckets()[next_bucket_],
+                                          options_.wire);
+    if (next_bucket_ >= kBehind) {
+      states_[next_bucket_ - kBehind].reduction.advance();
+    }
+  }
+}
+
+void GradientReducer::finish() {
+  MUMOE_CHECK(last_, "finish() before the last backward pass was announced");
+  for (Place& place : places_) {
+    if (!place.filled) {
+      buckets_.buckets()[place.bucket]
+          .grad.narrow(0, place.entry.offset, place.entry.numel)
+          .zero_();
+    }
+    place.filled = false;
+    at::Tensor(buckets_.parameter(place.entry).value).mutable_grad().reset();
+  }
+  for (BucketState& state : states_) state.waiting = 0;
+  start_ready_buckets();
+  for (BucketState& state : states_) state.reduction.advance();
+  for (BucketState& state : states_) state.reduction.finish();
+  last_ = false;
+}
+
+}  // namespace mumoe::dist

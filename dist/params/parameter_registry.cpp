@@ -1,0 +1,163 @@
+#include "dist/params/parameter_registry.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <numeric>
+
+#include "base/error.h"
+
+namespace mumoe::dist {
+namespace {
+
+std::int64_t product(at::IntArrayRef sizes) {
+  return std::accumulate(sizes.begin(),
+                         sizes.end(),
+                         std::int64_t{1},
+                         std::multiplies<>());
+}
+
+/// A slice seen as [outer, padded, inner] around the cut dim.
+struct SliceLayout {
+  std::int64_t outer = 1;
+  std::int64_t extent = 1;
+  std::int64_t inner = 1;
+};
+
+SliceLayout layout_of(const Parameter& parameter) {
+  const at::IntArrayRef shape = parameter.global_shape;
+  const int dim = std::max(parameter.placement.cut_dim, 0);
+  if (shape.empty()) return {};
+  return {product(shape.slice(0, dim)),
+          shape[dim],
+          product(shape.slice(dim + 1))};
+}
+
+template <class Scalar>
+void fill(const Parameter& parameter,
+          const Slice& slice,
+          std::uint64_t seed,
+          Scalar* out) {
+  const CounterRandom random(seed,
+                             Purpose::parameter_init,
+                             hash_name(parameter.name));
+  const SliceLayout layout = layout_of(parameter);
+  const std::int64_t rows = layout.outer * slice.padded;
+  const std::int64_t grain = std::max<std::int64_t>(1, 4096 / layout.inner);
+  at::parallel_for(0, rows, grain, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t row = first; row < last; ++row) {
+      const std::int64_t place = row % slice.padded;
+      Scalar* values = out + row * layout.inner;
+      if (place >= slice.count) {
+        std::fill(values, values + layout.inner, Scalar{0});
+        continue;
+      }
+      const std::int64_t global =
+          (row / slice.padded * layout.extent + slice.begin + place) *
+          layout.inner;
+      for (std::int64_t i = 0; i < layout.inner; ++i) {
+        values[i] = static_cast<Scalar>(parameter.init(random, global + i));
+      }
+    }
+  });
+}
+
+}  // namespace
+
+std::int64_t Parameter::global_numel() const {
+  return product(global_shape);
+}
+
+at::Tensor ParameterRegistry::add(Parameter parameter) {
+  for (const Parameter& known : parameters_) {
+    MUMOE_CHECK(known.name != parameter.name,
+                parameter.name,
+                " is registered twice");
+  }
+  parameter.decay = parameter.decay || decay_all_;
+  auto shape = parameter.global_shape;
+  if (parameter.placement.is_cut()) {
+    MUMOE_CHECK(parameter.placement.cut_dim < static_cast<int>(shape.size()),
+                parameter.name,
+                ": no dim ",
+                parameter.placement.cut_dim);
+    shape[parameter.placement.cut_dim] = slice(parameter).padded;
+  }
+  const auto dtype = parameter.full_precision ? master_dtype() : compute_;
+  parameter.value = at::empty(shape, at::TensorOptions(dtype).device(device_));
+  parameter.value.requires_grad_(true);
+  parameters_.push_back(std::move(parameter));
+  return parameters_.back().value;
+}
+
+at::ScalarType ParameterRegistry::master_dtype() const {
+  return compute_ == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+const Parameter& ParameterRegistry::at(const std::string& name) const {
+  const auto found =
+      std::find_if(parameters_.begin(),
+                   parameters_.end(),
+                   [&](const Parameter& p) { return p.name == name; });
+  MUMOE_CHECK(found != parameters_.end(), "no parameter is named ", name);
+  return *found;
+}
+
+std::int64_t ParameterRegistry::global_numel() const {
+  return std::accumulate(parameters_.begin(),
+                         parameters_.end(),
+                         std::int64_t{0},
+                         [](std::int64_t sum, const Parameter& p) {
+                           return sum + p.global_numel();
+                         });
+}
+
+Slice ParameterRegistry::slice(const Parameter& parameter) const {
+  const std::int64_t extent = layout_of(parameter).extent;
+  if (!parameter.placement.is_cut()) return {0, extent, extent};
+  return slice_of(extent, tp_.rank(), tp_.size());
+}
+
+at::Tensor ParameterRegistry::cut(const Parameter& parameter,
+                                  const at::Tensor& whole) const {
+  MUMOE_CHECK(whole.sizes() == at::IntArrayRef(parameter.global_shape),
+              parameter.name,
+              ": shape ",
+              whole.sizes(),
+              ", expected ",
+              at::IntArrayRef(parameter.global_shape));
+  if (!parameter.placement.is_cut()) return whole;
+  const Slice part = slice(parameter);
+  const int dim = parameter.placement.cut_dim;
+  auto padded = at::zeros(parameter.value.sizes(), whole.options());
+  padded.narrow(dim, 0, part.count)
+      .copy_(whole.narrow(dim, part.begin, part.count));
+  return padded;
+}
+
+at::Tensor ParameterRegistry::gather(const Parameter& parameter,
+                                     const at::Tensor& slice) const {
+  if (!parameter.placement.is_cut()) return slice;
+  auto parts = slice.sizes().vec();
+  parts.insert(parts.begin(), tp_.size());
+  const at::Tensor gathered = at::empty(parts, slice.options());
+  tp_.all_gather(slice.contiguous(), gathered);
+  const int dim = parameter.placement.cut_dim;
+  return at::cat(gathered.unbind(0), dim)
+      .narrow(dim, 0, parameter.global_shape[dim]);
+}
+
+void initialise_slice(const ParameterRegistry& registry,
+                      const Parameter& parameter,
+                      std::uint64_t seed,
+                      const at::Tensor& out) {
+  MUMOE_CHECK(out.is_contiguous() && out.numel() == parameter.value.numel());
+  const Slice slice = registry.slice(parameter);
+  if (out.scalar_type() == at::kDouble) {
+    fill(parameter, slice, seed, out.data_ptr<double>());
+  } else {
+    fill(parameter, slice, seed, out.data_ptr<float>());
+  }
+}
+
+}  // namespace mumoe::dist

@@ -1,0 +1,103 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "dist/communicator.h"
+#include "dist/params/initializer.h"
+#include "dist/params/placement.h"
+
+namespace mumoe::dist {
+
+/// One parameter of a model: its global identity and this rank's slice of it.
+struct Parameter {
+  /// Unique and independent of the layout, e.g. "h.0.mlp.layer1.output".
+  std::string name;
+  std::vector<std::int64_t> global_shape;
+  Placement placement;
+  /// Whether weight decay applies.
+  bool decay = true;
+  Initializer init;
+  /// Whether the model computes with the master itself instead of its rounded
+  /// copy: norms, whose weights near 1 bf16 would hardly let move.
+  bool full_precision = false;
+  /// This rank's slice: an autograd leaf in the compute dtype (the master's
+  /// with `full_precision`), shaped like `global_shape` but for a cut dim,
+  /// which is the padded part.
+  at::Tensor value = {};
+
+  std::int64_t global_numel() const;
+};
+
+/// All parameters of a model, in the order of the forward pass. Everything that
+/// concerns parameters (initialisation, gradient reduction and norm, optimizer,
+/// checkpoints, import and export) walks this one list.
+///
+/// Not thread-safe; tensors are on `device`.
+class ParameterRegistry {
+ public:
+  /// Slices are those of this rank of `tp`; values have dtype `compute`. With
+  /// `decay_all`, weight decay applies to every parameter, whatever it was
+  /// registered with.
+  /// `tp` must outlive the registry.
+  ParameterRegistry(Communicator& tp,
+                    at::ScalarType compute,
+                    at::Device device,
+                    bool decay_all = false)
+      : tp_(tp), compute_(compute), device_(device), decay_all_(decay_all) {}
+
+  /// Registers a parameter and returns its slice, still without values: they
+  /// come from `FlatBuckets`. Throws `InternalError` for a name given twice.
+  at::Tensor add(Parameter parameter);
+
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+  /// Throws `InternalError` for an unknown name.
+  const Parameter& at(const std::string& name) const;
+  /// fp64 for an fp64 run, else fp32.
+  at::ScalarType master_dtype() const;
+  at::Device device() const { return device_; }
+  /// Elements of all global tensors.
+  std::int64_t global_numel() const;
+
+  /// Waits until the values of parameters [first, last), as indices into
+  /// `parameters()`, may be read: an update of them may still be on its way. A
+  /// model calls it before it reads them, layer by layer. Cheap when they have
+  /// come.
+  void await(std::size_t first, std::size_t last) const {
+    if (await_) await_(first, last);
+  }
+  /// Who knows that: the storage of the values. Nobody: they may be read.
+  using Await = std::function<void(std::size_t first, std::size_t last)>;
+  void set_await(Await await) const { await_ = std::move(await); }
+
+  /// This rank's part of the cut dim of `parameter` (all of dim 0 when it is
+  /// not cut).
+  Slice slice(const Parameter& parameter) const;
+  /// This rank's zero-padded slice of a whole tensor of the global shape.
+  at::Tensor cut(const Parameter& parameter, const at::Tensor& whole) const;
+  /// The whole tensor of which every rank gives its `slice`, without padding,
+  /// on every rank. Collective over tp for a cut parameter.
+  at::Tensor gather(const Parameter& parameter, const at::Tensor& slice) const;
+
+ private:
+  Communicator& tp_;
+  at::ScalarType compute_;
+  at::Device device_;
+  bool decay_all_;
+  std::vector<Parameter> parameters_;
+  mutable Await await_;
+};
+
+/// Writes the initial values of this rank's slice of `parameter` to `out`, a
+/// contiguous CPU tensor (fp32 or fp64) of the slice's shape. Padding is zero.
+void initialise_slice(const ParameterRegistry& registry,
+                      const Parameter& parameter,
+                      std::uint64_t seed,
+                      const at::Tensor& out);
+
+}  // namespace mumoe::dist
