@@ -1,6 +1,7 @@
 #include "base/cpu.h"
 
 #include <cpuid.h>
+#include <fmt/format.h>
 
 #include <array>
 #include <cstdlib>
@@ -33,17 +34,15 @@ Isa choose_isa() {
        {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_bf16}) {
     if (to_string(isa) == asked) {
       require(isa <= hardware,
-              "MUMOE_ISA=",
+              "MUMOE_ISA={}: this CPU has {} at best",
               asked,
-              ": this CPU has ",
-              to_string(hardware),
-              " at best");
+              to_string(hardware));
       return isa;
     }
   }
-  fail<InputError>("MUMOE_ISA=",
-                   asked,
-                   ": expected portable, avx2, avx512 or avx512_bf16");
+  fail<InputError>(
+      "MUMOE_ISA={}: expected portable, avx2, avx512 or avx512_bf16",
+      asked);
 }
 
 }  // namespace
@@ -85,7 +84,7 @@ std::string cpu_name() {
   name.resize(std::strlen(name.c_str()));
   unsigned signature = 0, b = 0, c = 0, d = 0;
   __get_cpuid(1, &signature, &b, &c, &d);
-  return concat(cpu_vendor(), " ", signature, " ", name);
+  return fmt::format("{} {} {}", cpu_vendor(), signature, name);
 }
 
 std::string_view to_string(Isa isa) {

@@ -1,5 +1,7 @@
 #include "base/error.h"
 
+#include <fmt/format.h>
+
 namespace mumoe {
 
 std::string one_line(std::string_view text) {
@@ -22,6 +24,10 @@ std::string one_line(std::string_view text) {
   }
   if (line.size() <= kLongest) return line;
   return line.substr(0, kHead) + " ... " + line.substr(line.size() - kTail);
+}
+
+std::string format_message(fmt::string_view text, fmt::format_args arguments) {
+  return fmt::vformat(text, arguments);
 }
 
 }  // namespace mumoe

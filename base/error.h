@@ -1,9 +1,11 @@
 #pragma once
 
-#include <sstream>
+#include <fmt/base.h>
+
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace mumoe {
 
@@ -61,38 +63,46 @@ struct InternalError : Error {
       : Error(ExitCode::internal, what) {}
 };
 
-/// Joins streamable parts into one string.
-template <class... Parts>
-std::string concat(const Parts&... parts) {
-  std::ostringstream out;
-  (out << ... << parts);
-  return out.str();
-}
+/// A message with its arguments in place: `fmt::vformat`, out of line.
+std::string format_message(fmt::string_view text, fmt::format_args arguments);
 
-/// Throws `E` with the joined parts as its text.
-template <class E, class... Parts>
-[[noreturn]] void fail(const Parts&... parts) {
-  throw E(concat(parts...));
+/// Throws `E` with `text`, a format string of {fmt} that is checked where it is
+/// compiled.
+template <class E, class... Args>
+[[noreturn]] void fail(fmt::format_string<Args...> text, Args&&... arguments) {
+  throw E(format_message(text, fmt::make_format_args(arguments...)));
 }
 
 /// Throws `InputError` unless `condition` holds.
-template <class... Parts>
-void require(bool condition, const Parts&... parts) {
-  if (!condition) fail<InputError>(parts...);
+template <class... Args>
+void require(bool condition,
+             fmt::format_string<Args...> text,
+             Args&&... arguments) {
+  if (!condition) fail<InputError>(text, std::forward<Args>(arguments)...);
+}
+
+/// Throws `InternalError` that says where which invariant does not hold.
+template <class... Args>
+[[noreturn]] void fail_check(const char* where,
+                             fmt::format_string<Args...> text,
+                             Args&&... arguments) {
+  fail<InternalError>(
+      "{} does not hold. {}",
+      where,
+      format_message(text, fmt::make_format_args(arguments...)));
 }
 
 }  // namespace mumoe
 
 /// Checks an invariant of the project; the error carries the expression and
-/// where it stands.
-#define MUMOE_CHECK(condition, ...)                             \
-  do {                                                          \
-    if (!(condition)) {                                         \
-      ::mumoe::fail<::mumoe::InternalError>(__FILE__,           \
-                                            ":",                \
-                                            __LINE__,           \
-                                            ": " #condition     \
-                                            " does not hold. ", \
-                                            ##__VA_ARGS__);     \
-    }                                                           \
+/// where it stands. What may follow is a message, as of `fail`.
+#define MUMOE_CHECK(condition, ...)                                       \
+  do {                                                                    \
+    if (!(condition)) {                                                   \
+      ::mumoe::fail_check(__FILE__                                        \
+                          ":" MUMOE_CHECK_LINE(__LINE__) ": " #condition, \
+                          "" __VA_ARGS__);                                \
+    }                                                                     \
   } while (false)
+#define MUMOE_CHECK_LINE(line) MUMOE_CHECK_TEXT(line)
+#define MUMOE_CHECK_TEXT(line) #line

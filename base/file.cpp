@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -18,7 +19,7 @@ namespace {
 
 int open_or_throw(const std::filesystem::path& path, int flags) {
   const int fd = ::open(path.c_str(), flags, 0644);
-  require(fd >= 0, path.string(), ": cannot open: ", std::strerror(errno));
+  require(fd >= 0, "{}: cannot open: {}", path.string(), std::strerror(errno));
   return fd;
 }
 
@@ -28,18 +29,21 @@ std::string read_file(const std::filesystem::path& path) {
   namespace fs = std::filesystem;
   std::error_code error;
   const fs::file_type type = fs::status(path, error).type();
-  require(!error, path.string(), ": cannot read: ", error.message());
+  require(!error, "{}: cannot read: {}", path.string(), error.message());
   // A pipe would be waited for, a device may have no end.
   require(type == fs::file_type::regular,
+          "{}: cannot read: {}",
           path.string(),
-          ": cannot read: ",
           type == fs::file_type::directory ? std::strerror(EISDIR)
                                            : "Not a regular file");
   std::ifstream in(path, std::ios::binary);
-  require(in.good(), path.string(), ": cannot read: ", std::strerror(errno));
+  require(in.good(),
+          "{}: cannot read: {}",
+          path.string(),
+          std::strerror(errno));
   std::ostringstream bytes;
   bytes << in.rdbuf();
-  require(!in.bad(), path.string(), ": reading failed");
+  require(!in.bad(), "{}: reading failed", path.string());
   return std::move(bytes).str();
 }
 
@@ -48,23 +52,22 @@ void sync_to_disk(const std::filesystem::path& path) {
   const bool flushed = ::fsync(fd) == 0;
   const int error = errno;
   ::close(fd);
-  require(flushed, path.string(), ": cannot flush: ", std::strerror(error));
+  require(flushed, "{}: cannot flush: {}", path.string(), std::strerror(error));
 }
 
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
   for (int slot = 0; fd_ < 0; ++slot) {
     temporary_ = path_;
-    temporary_ += concat(".mumoe-", slot, ".tmp");
+    temporary_ += fmt::format(".mumoe-{}.tmp", slot);
     const int fd =
         ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     const int error = errno;
     if (fd < 0) {
       std::error_code ignored;  // there, but not ours to write: the next
       require(std::filesystem::exists(temporary_, ignored),
+              "{}: cannot open {} beside it: {}",
               path_.string(),
-              ": cannot open ",
               temporary_.filename().string(),
-              " beside it: ",
               std::strerror(error));
       continue;
     }
@@ -77,8 +80,8 @@ AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
     if (attempt == LockAttempt::unsupported) open_unlocked();
   }
   require(::ftruncate(fd_, 0) == 0,
+          "{}: cannot write: {}",
           path_.string(),
-          ": cannot write: ",
           std::strerror(errno));
 }
 
@@ -86,14 +89,14 @@ void AtomicFile::open_unlocked() {
   const std::string beside = path_.string();
   do {
     static std::atomic<int> next{0};
-    temporary_ = concat(beside, ".mumoe-", ::getpid(), "-", next++, ".tmp");
+    temporary_ = fmt::format("{}.mumoe-{}-{}.tmp", beside, ::getpid(), next++);
     fd_ = ::open(temporary_.c_str(),
                  O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
                  0644);
   } while (fd_ < 0 && errno == EEXIST);
   require(fd_ >= 0,
+          "{}: cannot open: {}",
           temporary_.string(),
-          ": cannot open: ",
           std::strerror(errno));
 }
 
@@ -108,8 +111,8 @@ void AtomicFile::write(std::string_view bytes) {
     const ssize_t written = ::write(fd_, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
     require(written > 0,
+            "{}: cannot write: {}",
             path_.string(),
-            ": cannot write: ",
             std::strerror(errno));
     bytes.remove_prefix(static_cast<std::size_t>(written));
   }
@@ -117,12 +120,12 @@ void AtomicFile::write(std::string_view bytes) {
 
 void AtomicFile::commit() {
   require(::fsync(fd_) == 0,
+          "{}: cannot flush: {}",
           path_.string(),
-          ": cannot flush: ",
           std::strerror(errno));
   require(::rename(temporary_.c_str(), path_.c_str()) == 0,
+          "{}: cannot rename: {}",
           path_.string(),
-          ": cannot rename: ",
           std::strerror(errno));
   ::close(std::exchange(fd_, -1));
   sync_to_disk(path_.has_parent_path() ? path_.parent_path() : ".");

@@ -1,6 +1,7 @@
 #include "base/file_lock.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,6 +19,8 @@ namespace mumoe {
 namespace {
 
 constexpr std::chrono::milliseconds kPoll{50};
+constexpr int kPollsForName = 20;
+constexpr const char* kUnknown = "another process";
 
 /// Says in the file who holds it. Best effort: only messages need it.
 void sign(int fd) {
@@ -51,8 +54,8 @@ std::optional<FileLock> FileLock::try_lock(const std::filesystem::path& path) {
     const int fd =
         ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
     require(fd >= 0,
+            "{}: cannot open the lock file: {}",
             path.string(),
-            ": cannot open the lock file: ",
             std::strerror(errno));
     const LockAttempt attempt = try_lock_descriptor(fd);
     FileLock lock(fd, attempt == LockAttempt::taken);  // closes on every path
@@ -71,9 +74,16 @@ FileLock FileLock::wait(
     const std::function<void(const std::string& holder)>& on_wait) {
   // Asked for again and again: a blocking lock cannot tell that the file was
   // replaced, and over NFS it is asked for again and again by the kernel.
-  for (bool told = false;; told = true) {
+  bool told = !on_wait;
+  for (int polls = 0;; ++polls) {
     if (auto lock = try_lock(path)) return *std::move(lock);
-    if (!told && on_wait) on_wait(holder(path));
+    if (!told) {
+      // Who has just taken it signs in a moment, who is just leaving has
+      // blotted out its name: neither is worth "another process".
+      const std::string who = holder(path);
+      told = who != kUnknown || polls >= kPollsForName;
+      if (told) on_wait(who);
+    }
     std::this_thread::sleep_for(kPoll);
   }
 }
@@ -89,7 +99,7 @@ std::string FileLock::holder(const std::filesystem::path& path) {
   const std::string who = text.data();
   const bool usable = who.starts_with("process ") &&
                       who.find_first_of("\n\r\t\033") == std::string::npos;
-  return usable ? who : "another process";
+  return usable ? who : kUnknown;
 }
 
 FileLock::FileLock(FileLock&& other) noexcept
@@ -112,7 +122,7 @@ FileLock::~FileLock() {
 std::string this_process() {
   std::array<char, 256> host{};
   if (::gethostname(host.data(), host.size() - 1) != 0) host[0] = '?';
-  return concat("process ", ::getpid(), " on host ", host.data());
+  return fmt::format("process {} on host {}", ::getpid(), host.data());
 }
 
 }  // namespace mumoe

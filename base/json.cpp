@@ -14,7 +14,7 @@ using nlohmann::json;
 json parse_json(std::string_view text, const std::string& what) {
   // The library would take it for the end.
   const auto zero = text.find('\0');
-  require(zero == text.npos, what, " is not JSON from byte ", zero + 1, " on");
+  require(zero == text.npos, "{} is not JSON from byte {} on", what, zero + 1);
   // Of the objects that are open; the library keeps the last entry of a name.
   std::vector<std::set<std::string>> names;
   const auto look = [&](int, json::parse_event_t event, json& value) {
@@ -23,8 +23,8 @@ json parse_json(std::string_view text, const std::string& what) {
     if (event == json::parse_event_t::key) {
       const auto& name = value.get_ref<const std::string&>();
       require(names.back().insert(name).second,
+              "{} has two entries named {}",
               what,
-              " has two entries named ",
               name);
     }
     return true;
@@ -32,9 +32,9 @@ json parse_json(std::string_view text, const std::string& what) {
   try {
     return json::parse(text, look);
   } catch (const json::parse_error& error) {
-    fail<InputError>(what, " is not JSON from byte ", error.byte, " on");
+    fail<InputError>("{} is not JSON from byte {} on", what, error.byte);
   } catch (const json::exception&) {
-    fail<InputError>(what, " is not JSON: it has a number beyond all bounds");
+    fail<InputError>("{} is not JSON: it has a number beyond all bounds", what);
   }
 }
 

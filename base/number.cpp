@@ -1,5 +1,6 @@
 #include "base/number.h"
 
+#include <fmt/format.h>
 #include <charconv>
 #include <cmath>
 #include <string>
@@ -18,12 +19,13 @@ std::string describe(Number least, Number most, bool beyond) {
   const std::string kind =
       std::is_integral_v<Number> ? "a whole number" : "a finite number";
   const bool low = least > Limits::lowest(), high = most < Limits::max();
-  if (low && !high && !beyond) return concat(kind, ", ", least, " or more");
+  if (low && !high && !beyond)
+    return fmt::format("{}, {} or more", kind, least);
   if (!low && !high && !beyond && Limits::is_signed) return kind;
   if (!low && !high && !Limits::is_integer) {
-    return concat(kind, ", ", Limits::min(), " to ", most, " in size");
+    return fmt::format("{}, {} to {} in size", kind, Limits::min(), most);
   }
-  return concat(kind, ", ", least, " to ", most);
+  return fmt::format("{}, {} to {}", kind, least, most);
 }
 
 }  // namespace
@@ -36,11 +38,11 @@ parse_number(std::string_view text, Number least, Number most) {
   const auto [stop, error] = std::from_chars(text.data(), end, value);
   const bool whole = stop == end && !text.empty();
   if constexpr (std::is_floating_point_v<Number>) {
-    require(std::isfinite(value), "expected ", describe(least, most, false));
+    require(std::isfinite(value), "expected {}", describe(least, most, false));
   }
   require(
       whole && error == std::errc() && value >= least && value <= most,
-      "expected ",
+      "expected {}",
       describe(least, most, whole && error == std::errc::result_out_of_range));
   return value;
 }

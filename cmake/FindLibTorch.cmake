@@ -42,12 +42,17 @@ if(LibTorch_FOUND)
   _libtorch_import(torch_cpu libtorch_cpu.so)
   # The wheel's own OpenMP run-time: a second one would double the threads.
   _libtorch_import(gomp libgomp.so.1)
+  # LibTorch's headers bring their own {fmt}, which hides the system's: all of mumoe uses it, libraries without
+  # tensors too.
+  if(NOT TARGET LibTorch::fmt)
+    add_library(LibTorch::fmt INTERFACE IMPORTED)
+    set_target_properties(LibTorch::fmt PROPERTIES INTERFACE_INCLUDE_DIRECTORIES ${LibTorch_ROOT_DIR}/include
+      INTERFACE_COMPILE_DEFINITIONS FMT_HEADER_ONLY)
+  endif()
   if(NOT TARGET LibTorch::cpu)
     add_library(LibTorch::cpu INTERFACE IMPORTED)
-    # LibTorch's headers bring their own {fmt}, which hides the system's.
     set_target_properties(LibTorch::cpu PROPERTIES
-      INTERFACE_LINK_LIBRARIES "LibTorch::torch_cpu;LibTorch::c10;LibTorch::gomp"
-      INTERFACE_COMPILE_DEFINITIONS FMT_HEADER_ONLY)
+      INTERFACE_LINK_LIBRARIES "LibTorch::torch_cpu;LibTorch::c10;LibTorch::gomp;LibTorch::fmt")
   endif()
   if(MUMOE_HAS_CUDA AND NOT TARGET LibTorch::cuda)
     _libtorch_import(c10_cuda libc10_cuda.so)

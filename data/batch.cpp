@@ -12,9 +12,9 @@ void fill(const TokenFile& file,
           std::span<const std::uint64_t> firsts,
           std::int64_t context,
           std::span<Int> out) {
-  MUMOE_CHECK(context > 0, "context ", context);
+  MUMOE_CHECK(context > 0, "context {}", context);
   const auto length = static_cast<std::size_t>(context) + 1;
-  MUMOE_CHECK(out.size() == firsts.size() * length, out.size());
+  MUMOE_CHECK(out.size() == firsts.size() * length, "{}", out.size());
   for (std::size_t row = 0; row < firsts.size(); ++row) {
     file.copy(firsts[row], out.subspan(row * length, length));
   }
@@ -68,7 +68,7 @@ std::vector<std::uint64_t> evaluation_windows(std::uint64_t tokens,
                                               std::int64_t context,
                                               std::int64_t count,
                                               const std::string& what) {
-  require(count > 0, count, " evaluation windows: expected at least 1");
+  require(count > 0, "{} evaluation windows: expected at least 1", count);
   require_window(tokens, context, what);
   const auto length = static_cast<std::uint64_t>(context);
   const std::uint64_t fitting = (tokens - 1) / length;

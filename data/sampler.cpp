@@ -1,5 +1,6 @@
 #include "data/sampler.h"
 
+#include <fmt/format.h>
 #include <cmath>
 
 #include "base/error.h"
@@ -33,21 +34,20 @@ void require_window(std::uint64_t tokens,
                     const std::string& what) {
   const std::string subject = what.empty() ? "" : printable(what) + ": ";
   require(context > 0,
+          "{}context {}: expected model.context to be at least 1",
           subject,
-          "context ",
-          context,
-          ": expected model.context to be at least 1");
+          context);
   const auto length = static_cast<std::uint64_t>(context);
-  require(
-      tokens > length,
-      subject,
-      tokens,
-      " tokens with context ",
-      context,
-      ": expected at least ",
-      length + 1,
-      " tokens, one window: prepare more text",
-      tokens > 1 ? concat(", or choose a model.context below ", tokens) : "");
+  require(tokens > length,
+          "{}{} tokens with context {}: expected at least {} tokens, one "
+          "window: prepare more text{}",
+          subject,
+          tokens,
+          context,
+          length + 1,
+          tokens > 1
+              ? fmt::format(", or choose a model.context below {}", tokens)
+              : "");
 }
 
 std::uint64_t permute(std::uint64_t seed,

@@ -1,8 +1,10 @@
 #include "dist/communicator.h"
 
+#include <fmt/format.h>
 #include <utility>
 
 #include "base/error.h"
+#include "dist/torch_text.h"
 
 namespace mumoe::dist {
 namespace {
@@ -61,12 +63,10 @@ Work Communicator::all_to_all_async(const at::Tensor& in,
                                     const at::Tensor& out) {
   check_pair(Op::all_to_all, in, out, 1);
   MUMOE_CHECK(in.numel() % size_ == 0,
+              "{}: {} elements do not divide by {} ranks",
               describe(Op::all_to_all),
-              ": ",
               in.numel(),
-              " elements do not divide by ",
-              size_,
-              " ranks");
+              size_);
   if (size_ == 1) {
     out.view_as(in).copy_(in);
     return {};
@@ -77,10 +77,9 @@ Work Communicator::all_to_all_async(const at::Tensor& in,
 Work Communicator::broadcast_async(const at::Tensor& tensor, int root) {
   check(Op::broadcast, tensor);
   MUMOE_CHECK(root >= 0 && root < size_,
+              "{}: root {} is no rank of this group",
               describe(Op::broadcast),
-              ": root ",
-              root,
-              " is no rank of this group");
+              root);
   if (size_ == 1) return {};
   Collective collective = count(Op::broadcast, tensor);
   collective.root = root;
@@ -118,35 +117,28 @@ std::int64_t Communicator::total_bytes() const {
 }
 
 std::string Communicator::describe(Op op) const {
-  return concat("rank ",
-                rank_,
-                " of ",
-                size_,
-                " (axis ",
-                axis_,
-                "), ",
-                to_string(op),
-                " #",
-                sequence_,
-                ", phase ",
-                phase_);
+  return fmt::format("rank {} of {} (axis {}), {} #{}, phase {}",
+                     rank_,
+                     size_,
+                     axis_,
+                     to_string(op),
+                     sequence_,
+                     phase_);
 }
 
 void Communicator::check(Op op, const at::Tensor& tensor) const {
-  MUMOE_CHECK(tensor.defined(), describe(op), ": the tensor is undefined");
+  MUMOE_CHECK(tensor.defined(), "{}: the tensor is undefined", describe(op));
   MUMOE_CHECK(tensor.is_contiguous(),
-              describe(op),
-              ": the tensor is not contiguous");
+              "{}: the tensor is not contiguous",
+              describe(op));
   MUMOE_CHECK(carries(tensor.scalar_type()),
+              "{}: dtype {}, expected bf16, fp32, fp64 or int64",
               describe(op),
-              ": dtype ",
-              tensor.scalar_type(),
-              ", expected bf16, fp32, fp64 or int64");
+              tensor.scalar_type());
   MUMOE_CHECK(tensor.device() == device(),
+              "{}: tensor on {}, this backend moves {}",
               describe(op),
-              ": tensor on ",
               tensor.device(),
-              ", this backend moves ",
               device());
 }
 
@@ -157,21 +149,16 @@ void Communicator::check_pair(Op op,
   check(op, part);
   check(op, whole);
   MUMOE_CHECK(part.scalar_type() == whole.scalar_type(),
+              "{}: dtypes {} and {} differ",
               describe(op),
-              ": dtypes ",
               part.scalar_type(),
-              " and ",
-              whole.scalar_type(),
-              " differ");
+              whole.scalar_type());
   MUMOE_CHECK(part.numel() * parts == whole.numel(),
+              "{}: {} elements a rank and {} in all, expected {} times as many",
               describe(op),
-              ": ",
               part.numel(),
-              " elements a rank and ",
               whole.numel(),
-              " in all, expected ",
-              parts,
-              " times as many");
+              parts);
 }
 
 Collective Communicator::count(Op op, const at::Tensor& payload) {

@@ -1,5 +1,6 @@
 #include "dist/host_map.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <map>
 #include <set>
@@ -29,13 +30,11 @@ std::string join(const std::vector<std::string>& words) {
 }  // namespace
 
 HostMap::HostMap(const ProcessMesh& mesh, const Host& mine) {
-  const std::string text = concat(mesh.dp().rank(),
-                                  " ",
-                                  mesh.tp().rank(),
-                                  " ",
-                                  mine.name,
-                                  " ",
-                                  mine.machine);
+  const std::string text = fmt::format("{} {} {} {}",
+                                       mesh.dp().rank(),
+                                       mesh.tp().rank(),
+                                       mine.name,
+                                       mine.machine);
   std::vector<std::string> machines;                         // by rank
   std::map<std::string, std::set<std::string>> of_one_name;  // machines
   for (const auto& gathered : gather_text(mesh.world(), text)) {
@@ -47,7 +46,7 @@ HostMap::HostMap(const ProcessMesh& mesh, const Host& mine) {
   for (std::size_t rank = 0; rank < places_.size(); ++rank) {
     std::string& host = places_[rank].host;
     if (of_one_name[host].size() == 1) continue;
-    host += concat(" (", machines[rank].substr(0, kShown), ")");
+    host += fmt::format(" ({})", machines[rank].substr(0, kShown));
   }
 }
 
@@ -78,16 +77,13 @@ void HostMap::require_tp_within_hosts() const {
   }
   for (const auto& [dp, group] : groups) {
     require(group.hosts.size() == 1,
-            "parallel.tp = ",
+            "parallel.tp = {}: the tp group of ranks {} (dp {}) spans the "
+            "hosts {}: expected one host; start a multiple of parallel.tp "
+            "ranks on each, or give --parallel.tp_across_hosts yes",
             group.ranks.size(),
-            ": the tp group of ranks ",
             join(group.ranks),
-            " (dp ",
             dp,
-            ") spans the hosts ",
-            join(group.hosts),
-            ": expected one host; start a multiple of parallel.tp ranks on "
-            "each, or give --parallel.tp_across_hosts yes");
+            join(group.hosts));
   }
 }
 

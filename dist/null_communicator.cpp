@@ -56,11 +56,10 @@ class NullCommunicator final : public Communicator {
                                          std::string axis) override {
     const int ranks = size_of(axis);
     MUMOE_CHECK(key >= 0 && key < ranks,
-                "axis ",
+                "axis {} of a null communicator: key {}, expected the rank in "
+                "a group of {}",
                 axis,
-                " of a null communicator: key ",
                 key,
-                ", expected the rank in a group of ",
                 ranks);
     return std::make_unique<NullCommunicator>(mesh_,
                                               key,
@@ -74,7 +73,7 @@ class NullCommunicator final : public Communicator {
     if (axis == "dp") return mesh_.dp;
     if (axis == "tp") return mesh_.tp;
     MUMOE_CHECK(axis == "all",
-                "a null communicator has the axes dp, tp and all, not ",
+                "a null communicator has the axes dp, tp and all, not {}",
                 axis);
     return mesh_.dp * mesh_.tp;
   }
@@ -90,11 +89,9 @@ std::unique_ptr<Communicator> make_null_communicator(const NullMesh& mesh,
   const int ranks = mesh.dp * mesh.tp;
   MUMOE_CHECK(
       mesh.dp >= 1 && mesh.tp >= 1 && mesh.rank >= 0 && mesh.rank < ranks,
-      "rank ",
+      "rank {} of a mesh of {} x {}",
       mesh.rank,
-      " of a mesh of ",
       mesh.dp,
-      " x ",
       mesh.tp);
   return std::make_unique<NullCommunicator>(mesh,
                                             mesh.rank,

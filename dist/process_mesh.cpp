@@ -1,5 +1,7 @@
 #include "dist/process_mesh.h"
 
+#include <fmt/format.h>
+
 #include "base/error.h"
 
 namespace mumoe::dist {
@@ -10,27 +12,21 @@ ProcessMesh::ProcessMesh(Communicator& world,
                          Communicator* data)
     : world_(world) {
   const int ranks = world.size();
-  require(tp >= 1, "parallel.tp = ", tp, ": expected at least 1");
-  require(dp >= 0, "parallel.dp = ", dp, ": expected auto or at least 1");
+  require(tp >= 1, "parallel.tp = {}: expected at least 1", tp);
+  require(dp >= 0, "parallel.dp = {}: expected auto or at least 1", dp);
   require(ranks % tp == 0,
-          "parallel.tp = ",
+          "parallel.tp = {}: {} ranks do not divide by it",
           tp,
-          ": ",
-          ranks,
-          " ranks do not divide by it");
+          ranks);
   if (dp == 0) dp = ranks / tp;
   require(dp * tp == ranks,
-          "parallel.dp = ",
+          "parallel.dp = {} and parallel.tp = {}: their product {} is not the "
+          "number of ranks, {} (start with mpirun -n {})",
           dp,
-          " and parallel.tp = ",
           tp,
-          ": their product ",
           dp * tp,
-          " is not the number of ranks, ",
           ranks,
-          " (start with mpirun -n ",
-          dp * tp,
-          ")");
+          dp * tp);
   const int dp_rank = world.rank() / tp;
   const int tp_rank = world.rank() % tp;
   if (data == nullptr) data = &world;
@@ -44,18 +40,13 @@ ProcessMesh::~ProcessMesh() {
 }
 
 std::string ProcessMesh::describe() const {
-  return concat("dp ",
-                dp_->rank(),
-                "/",
-                dp_->size(),
-                " tp ",
-                tp_->rank(),
-                "/",
-                tp_->size(),
-                " world ",
-                world_.rank(),
-                "/",
-                world_.size());
+  return fmt::format("dp {}/{} tp {}/{} world {}/{}",
+                     dp_->rank(),
+                     dp_->size(),
+                     tp_->rank(),
+                     tp_->size(),
+                     world_.rank(),
+                     world_.size());
 }
 
 void ProcessMesh::set_deadline(std::chrono::milliseconds deadline) {

@@ -55,11 +55,10 @@ struct Exchange : torch::autograd::Function<Exchange<kMove>> {
 Slice TensorParallel::rows(std::int64_t total) const {
   if (!tokens_cut()) return {0, total, total};
   require(total % size() == 0,
+          "{} tokens do not divide by {} tensor-parallel ranks: the plan "
+          "sequence cuts tokens (plan bottleneck does not)",
           total,
-          " tokens do not divide by ",
-          size(),
-          " tensor-parallel ranks: the plan sequence cuts tokens (plan "
-          "bottleneck does not)");
+          size());
   return slice_of(total, rank(), size());
 }
 

@@ -38,9 +38,8 @@ ExitCode serve() {
     std::string name, precision, option;
     words >> name >> precision >> option;
     require(option.empty() || option == "recompute",
-            "bench layer --serve: ",
-            line,
-            ": expected CASE PRECISION [recompute]");
+            "bench layer --serve: {}: expected CASE PRECISION [recompute]",
+            line);
     std::unique_ptr<LayerCase>& found = cases[line];
     if (!found) found = make_layer_case(name, precision, option == "recompute");
     const LayerTiming timing = found->run();
@@ -136,15 +135,13 @@ ExitCode bench_layer(const std::vector<std::string>& arguments) {
       only.empty() ? layer_case_names() : std::vector<std::string>{only};
   require(std::ranges::find(layer_case_names(), names.front()) !=
               layer_case_names().end(),
-          "--case ",
+          "--case {}: expected one of {}",
           only,
-          ": expected one of ",
           fmt::format("{}", fmt::join(layer_case_names(), ", ")));
   const std::string chosen = line.text("precision", "");
   require(chosen.empty() || chosen == "fp32" || chosen == "bf16",
-          "--precision ",
-          chosen,
-          ": expected fp32 or bf16");
+          "--precision {}: expected fp32 or bf16",
+          chosen);
   for (const std::string precision : {"fp32", "bf16"}) {
     if (!chosen.empty() && chosen != precision) continue;
     if (chosen.empty() && precision == "bf16" && !cpu_multiplies_bf16()) {

@@ -54,10 +54,9 @@ std::int64_t count_of_sizes(const std::string& text,
   try {
     return parse_number<std::int64_t>(digits, 1, most);
   } catch (const InputError&) {
-    fail<InputError>("--sizes ",
-                     text,
-                     ": expected min:max:factor, such as 1K:16M:4, at most "
-                     "1024G");
+    fail<InputError>(
+        "--sizes {}: expected min:max:factor, such as 1K:16M:4, at most 1024G",
+        text);
   }
 }
 
@@ -77,16 +76,14 @@ std::vector<std::int64_t> parse_sizes(const std::string& text) {
   const auto smallest = size_in_bytes(text, words[0]);
   if (words.size() == 1) return {smallest};
   require(words.size() == 3,
-          "--sizes ",
-          text,
-          ": expected min:max:factor, such as 1K:16M:4");
+          "--sizes {}: expected min:max:factor, such as 1K:16M:4",
+          text);
   const auto largest = size_in_bytes(text, words[1]);
   const auto factor =
       count_of_sizes(text, words[2], std::numeric_limits<std::int64_t>::max());
   require(factor > 1 && largest >= smallest,
-          "--sizes ",
-          text,
-          ": expected a growing row of sizes, such as 1K:16M:4");
+          "--sizes {}: expected a growing row of sizes, such as 1K:16M:4",
+          text);
   std::vector<std::int64_t> sizes;
   for (auto size = smallest;; size *= factor) {
     sizes.push_back(size);
@@ -104,7 +101,7 @@ auto choose(const std::string& option,
     if (word == name) return value;
     names += (names.empty() ? "" : ", ") + std::string(name);
   }
-  fail<InputError>(option, " ", word, ": expected one of ", names);
+  fail<InputError>("{} {}: expected one of {}", option, word, names);
 }
 
 constexpr std::pair<std::string_view, Op> kOps[] = {
@@ -143,9 +140,8 @@ Request read_request(const CommandLine& line) {
   if (!axes.empty()) request.axes = split(axes, ',');
   for (const auto& axis : request.axes) {
     require(axis == "dp" || axis == "tp" || axis == "all",
-            "--axes ",
-            axis,
-            ": expected one of dp, tp, all");
+            "--axes {}: expected one of dp, tp, all",
+            axis);
   }
   return request;
 }
@@ -258,15 +254,14 @@ std::vector<Communicator*> groups(const Request& request,
                                   request.axes.end();
     if (!wanted) continue;
     require(request.axes.empty() || group->size() > 1,
-            "--axes ",
-            group->axis(),
-            ": one rank, nothing to measure; start with mpirun -n RANKS and "
-            "set parallel.tp");
+            "--axes {}: one rank, nothing to measure; start with mpirun -n "
+            "RANKS and set parallel.tp",
+            group->axis());
     if (group->size() > 1) found.push_back(group);
   }
-  require(!found.empty(),
-          "bench comm: one rank, nothing to measure; start with mpirun -n "
-          "RANKS");
+  require(
+      !found.empty(),
+      "bench comm: one rank, nothing to measure; start with mpirun -n RANKS");
   return found;
 }
 
@@ -306,7 +301,7 @@ ExitCode bench_comm(const std::vector<std::string>& arguments,
     }
   }
   if (wrong > 0) {
-    fail<CommunicationError>("bench comm: ", wrong, " wrong elements in all");
+    fail<CommunicationError>("bench comm: {} wrong elements in all", wrong);
   }
   return ExitCode::done;
 }

@@ -307,9 +307,8 @@ std::unique_ptr<LayerCase> make_layer_case(const std::string& name,
                                            const std::string& precision,
                                            bool recompute) {
   require(precision == "fp32" || precision == "bf16",
-          "precision ",
-          precision,
-          ": expected fp32 or bf16");
+          "precision {}: expected fp32 or bf16",
+          precision);
   const auto dtype = precision == "bf16" ? at::kBFloat16 : at::kFloat;
   at::manual_seed(1);
   if (name == "entmax15") return std::make_unique<EntmaxCase>(dtype);
@@ -321,10 +320,9 @@ std::unique_ptr<LayerCase> make_layer_case(const std::string& name,
   }
   const auto found = blocks().find(name);
   require(found != blocks().end(),
-          "case ",
-          name,
-          ": expected one of dense-gpt2, cp-gpt2, tr-gpt2, tt-gpt2, "
-          "tucker-gpt2, dense-mixer, cp-mixer, tr-mixer, entmax15");
+          "case {}: expected one of dense-gpt2, cp-gpt2, tr-gpt2, tt-gpt2, "
+          "tucker-gpt2, dense-mixer, cp-mixer, tr-mixer, entmax15",
+          name);
   BlockConfig config = found->second;
   config.recompute = recompute;
   return std::make_unique<BlockCase>(config, dtype);

@@ -23,13 +23,11 @@ CommCase::CommCase(dist::Communicator& group,
       (shape.op == Op::all_reduce || shape.op == Op::reduce_scatter) &&
       shape.reduce == ReduceOp::sum;
   require(shape.dtype != at::kBFloat16 || !adds || group.size() <= kExactRanks,
-          "--type bf16: a sum over axis ",
+          "--type bf16: a sum over axis {}, {} ranks, is not exact beyond {} "
+          "and cannot be checked; expected fp32, or --redop max",
           group.axis(),
-          ", ",
           group.size(),
-          " ranks, is not exact beyond ",
-          kExactRanks,
-          " and cannot be checked; expected fp32, or --redop max");
+          kExactRanks);
   const auto options = at::TensorOptions(shape.dtype).device(device);
   const auto elements =
       shape.bytes / static_cast<std::int64_t>(c10::elementSize(shape.dtype));

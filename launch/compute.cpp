@@ -256,11 +256,9 @@ std::vector<std::string> replay_choices(
       try {
         key->set(options, stored->second);
       } catch (const InputError& error) {
-        fail<InputError>("--train.resume: the checkpoint has ",
+        fail<InputError>("--train.resume: the checkpoint has {} = {}: {}",
                          name,
-                         " = ",
                          stored->second,
-                         ": ",
                          error.what());
       }
       reasons.push_back(fmt::format("{} auto: {}, as the checkpoint has it",

@@ -1,5 +1,6 @@
 #include "launch/config_file.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <cctype>
 #include <map>
@@ -78,7 +79,7 @@ class Reader {
  private:
   template <class... Parts>
   void check(bool condition, const Parts&... parts) const {
-    require(condition, file_, ":", line_, ": ", parts...);
+    require(condition, "{}:{}: {}", file_, line_, parts...);
   }
 
   void read_section(std::string_view line) {
@@ -96,7 +97,7 @@ class Reader {
           line,
           ": expected [section], key = value or # comment");
     ConfigEntry entry;
-    entry.name = section_.empty() ? key : concat(section_, ".", key);
+    entry.name = section_.empty() ? key : fmt::format("{}.{}", section_, key);
     entry.line = line_;
     const auto [before, added] = lines_.emplace(entry.name, line_);
     check(added,
@@ -175,13 +176,11 @@ class Reader {
       }
     }
     fail<InputError>(
+        "{}:{}: {}: expected one of \\\\ \\\" \\n \\t \\r \\xHH (not \\x00) "
+        "after a backslash in quotes",
         file_,
-        ":",
         line_,
-        ": ",
-        text,
-        ": expected one of \\\\ \\\" \\n \\t \\r \\xHH (not \\x00) "
-        "after a backslash in quotes");
+        text);
   }
 
   /// Behind what is closed stands nothing or a comment.
@@ -222,10 +221,9 @@ std::vector<ConfigEntry> read_config_file(const std::filesystem::path& file) {
   std::error_code error;
   const auto size = std::filesystem::file_size(file, error);
   require(error || size <= kLargest,
+          "{}: {} bytes; expected a configuration, which has at most {}",
           file.string(),
-          ": ",
           size,
-          " bytes; expected a configuration, which has at most ",
           kLargest);
   return parse_config(read_file(file), file.string());
 }

@@ -18,8 +18,8 @@ void choose_backend(BackendChoice& backend, DeviceKind device) {
           "parallel.backend = mpi: it moves tensors of the CPU, and "
           "train.device is cuda; expected auto or nccl");
   require(backend != BackendChoice::nccl || gpu,
-          "parallel.backend = nccl: it moves tensors of GPUs, and "
-          "train.device is cpu; expected auto or mpi");
+          "parallel.backend = nccl: it moves tensors of GPUs, and train.device "
+          "is cpu; expected auto or mpi");
 }
 
 bool any_gpus(dist::Communicator& world, const dist::DevicePlace& place) {
@@ -50,18 +50,17 @@ DeviceChoice choose_device(Options& options,
                           ? "train.device = cuda: "
                           : "parallel.backend = nccl: ";
     require(gpus.compiled_in,
-            key,
-            "this build has no CUDA (launch/setup says what it lacks)");
-    fail<InputError>(key, fault);
+            "{}this build has no CUDA (launch/setup says what it lacks)",
+            key);
+    fail<InputError>("{}{}", key, fault);
   }
   const bool gpu = wanted && fault.empty();
   options.device = gpu ? DeviceKind::cuda : DeviceKind::cpu;
   choose_backend(backend, options.device);
   require(options.parallel.link.empty() || !gpu,
-          "parallel.link = ",
-          options.parallel.link,
-          ": the model of a link holds up the host, not a GPU; expected "
-          "parallel.backend = mpi, or train.device = cpu");
+          "parallel.link = {}: the model of a link holds up the host, not a "
+          "GPU; expected parallel.backend = mpi, or train.device = cpu",
+          options.parallel.link);
   if (gpu) {
     const auto index = static_cast<at::DeviceIndex>(gpus.place.device);
     return {at::Device(at::kCUDA, index)};

@@ -96,9 +96,8 @@ ExitCode help_command(const Invocation& invocation) {
     std::fputs(kData, stdout);
   } else {
     require(topic.empty() || topic == "--help" || topic == "help",
-            "mumoe help ",
-            topic,
-            ": no such subcommand");
+            "mumoe help {}: no such subcommand",
+            topic);
     std::fputs(kOverview, stdout);
   }
   return ExitCode::done;

@@ -137,7 +137,7 @@ std::string MemoryUse::place() const {
 
 void MemoryUse::explain(const std::exception& error) const {
   if (const auto asked = memory_asked_for(error)) {
-    fail<InputError>("out of memory: ", *asked, " ", place());
+    fail<InputError>("out of memory: {} {}", *asked, place());
   }
 }
 
@@ -153,13 +153,12 @@ void require_room(const Options& options, std::int64_t micro_batch, int tp) {
       tokens * sizeof(std::int64_t) +
       tokens * static_cast<double>(options.model.width) * sizeof(float) / tp;
   require(bytes < room,
-          "train.micro_batch = ",
+          "train.micro_batch = {}: its tokens and their residual stream alone "
+          "take {}, and this machine has {}; expected less, or a smaller "
+          "model.context or model.width",
           micro_batch,
-          ": its tokens and their residual stream alone take ",
           size_text(bytes),
-          ", and this machine has ",
-          size_text(room),
-          "; expected less, or a smaller model.context or model.width");
+          size_text(room));
 }
 
 }  // namespace mumoe::launch

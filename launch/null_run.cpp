@@ -41,10 +41,10 @@ std::unique_ptr<dist::Communicator> make_null_world(const Options& options,
   require(parallel.dp >= 1 && parallel.tp >= 1,
           "parallel.backend = null: expected parallel.dp and parallel.tp, the "
           "mesh of which one rank runs");
-  require(processes == 1,
-          "parallel.backend = null: ",
-          processes,
-          " ranks were started; expected one process");
+  require(
+      processes == 1,
+      "parallel.backend = null: {} ranks were started; expected one process",
+      processes);
   require(options.trainer.out.empty() && !options.resume,
           "parallel.backend = null: its weights mean nothing; expected an "
           "empty train.out and no train.resume");

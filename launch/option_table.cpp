@@ -70,7 +70,7 @@ Key automatic(std::string name, std::string help, Field field) {
     try {
       plain(o, text == "auto" ? "0" : text);
     } catch (const InputError& error) {
-      fail<InputError>(error.what(), ", or auto");
+      fail<InputError>("{}, or auto", error.what());
     }
   };
   k.get = [plain = k.get](const Options& o) {
@@ -110,7 +110,7 @@ Key choice(std::string name, std::string help, Names<Enum> names, Field field) {
       }
       allowed += (allowed.empty() ? "" : ", ") + std::string(word);
     }
-    fail<InputError>("expected one of: ", allowed);
+    fail<InputError>("expected one of: {}", allowed);
   };
   k.get = [names, field](const Options& o) {
     const auto found =
@@ -368,7 +368,7 @@ std::vector<std::int64_t> parse_list(const std::string& text,
       values.push_back(
           parse_number<std::int64_t>(text.substr(begin, end - begin)));
     } catch (const InputError&) {
-      fail<InputError>("expected ", expected);
+      fail<InputError>("expected {}", expected);
     }
     begin = end + 1;
   }

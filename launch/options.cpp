@@ -26,12 +26,10 @@ bool takes(const std::string& section, const Key& key) {
 [[noreturn]] void refuse_unknown(const std::string& name,
                                  const std::string& where,
                                  const std::vector<std::string>& known) {
-  fail<InputError>(where,
-                   ": unknown key ",
+  fail<InputError>("{}: unknown key {}; did you mean {}?",
+                   where,
                    name,
-                   "; did you mean ",
-                   nearest(known, name),
-                   "?");
+                   nearest(known, name));
 }
 
 /// The keys that are called `name` in some section, or the one most like it.
@@ -66,7 +64,7 @@ void assign(Options& options,
   try {
     key->set(options, value);
   } catch (const InputError& error) {
-    fail<InputError>(where, ": ", name, " = ", value, ": ", error.what());
+    fail<InputError>("{}: {} = {}: {}", where, name, value, error.what());
   }
   origins[name] = origin;
 }
@@ -77,16 +75,13 @@ void require_clear(const ConfigEntry& entry, const std::string& where) {
   const std::string whole =
       entry.value + (entry.value.empty() ? "" : " ") + entry.doubtful;
   require(entry.doubtful.empty() || key == nullptr || !key->is_text,
+          "{}: {} = {}: is {} a comment? expected {} if it belongs to the "
+          "value, else a blank after the #",
           where,
-          ": ",
           entry.name,
-          " = ",
           whole,
-          ": is ",
           entry.doubtful,
-          " a comment? expected ",
-          to_config_value(whole),
-          " if it belongs to the value, else a blank after the #");
+          to_config_value(whole));
 }
 
 /// Returns how many settings the file has.
@@ -95,13 +90,12 @@ std::size_t read_file_into(const std::filesystem::path& file,
                            Origins& origins) {
   const auto entries = read_config_file(file);
   for (const ConfigEntry& entry : entries) {
-    const std::string where = concat(file.string(), ":", entry.line);
+    const std::string where = fmt::format("{}:{}", file.string(), entry.line);
     require(entry.name.find('.') != entry.name.npos,
+            "{}: {} stands in no section; expected a line [section] above it, "
+            "such as that of {}",
             where,
-            ": ",
             entry.name,
-            " stands in no section; expected a line [section] above it, such "
-            "as that of ",
             in_any_section(entry.name));
     require_clear(entry, where);
     assign(options, origins, entry.name, entry.value, where, file.string());
@@ -128,7 +122,7 @@ void resolve_ranks(Options& o) {
       return;
     }
   } catch (const InputError& error) {
-    fail<InputError>("model.rank = ", o.rank, ": ", error.what());
+    fail<InputError>("model.rank = {}: {}", o.rank, error.what());
   }
   const auto given = parse_list(o.rank);
   m.ranks = given.size() == 1 ? ranks_from_free(block, given[0]) : given;
@@ -150,17 +144,14 @@ void resolve(Options& o) {
   o.schedule.validate();
   o.optimizer.validate();
   require(o.parallel.deadline >= 1 && o.parallel.deadline <= 1e6,
-          "parallel.deadline = ",
-          o.parallel.deadline,
-          ": expected 1 to 1000000 seconds");
+          "parallel.deadline = {}: expected 1 to 1000000 seconds",
+          o.parallel.deadline);
   require(o.parallel.zero == 0 || o.parallel.zero == 1,
-          "parallel.zero = ",
-          o.parallel.zero,
-          ": expected 0 or 1");
+          "parallel.zero = {}: expected 0 or 1",
+          o.parallel.zero);
   require(o.parallel.check_replicas >= 0,
-          "parallel.check_replicas = ",
-          o.parallel.check_replicas,
-          ": expected at least 0");
+          "parallel.check_replicas = {}: expected at least 0",
+          o.parallel.check_replicas);
 }
 
 /// The defaults of what is resolved are `auto`.
@@ -225,9 +216,8 @@ std::vector<po::option> take_option(const po::options_description& known,
   const bool followed = !words.empty() && find(words.front()) == nullptr &&
                         !(stands_alone && words.front().starts_with("--"));
   require(followed || stands_alone,
-          "command line: ",
+          "command line: {}: expected a value behind it{}",
           word,
-          ": expected a value behind it",
           words.empty() ? "" : ", not " + words.front());
   if (followed && semantic.max_tokens() > 0) {
     option.value = {words.front()};
@@ -263,10 +253,9 @@ po::variables_map parse(const std::vector<std::string>& arguments,
     refuse_unknown(name, "command line", names);
   } catch (const po::too_many_positional_options_error&) {
     fail<InputError>(
-        "command line: a word without its --key; expected "
-        "--section.key value");
+        "command line: a word without its --key; expected --section.key value");
   } catch (const po::error& error) {
-    fail<InputError>("command line: ", error.what());
+    fail<InputError>("command line: {}", error.what());
   }
   return values;
 }
@@ -321,8 +310,8 @@ Options read_config(const std::filesystem::path& file) {
   Origins origins;
   const auto settings = read_file_into(file, options, origins);
   require(settings > 0,
-          file.string(),
-          ": holds no settings; expected those of a run");
+          "{}: holds no settings; expected those of a run",
+          file.string());
   resolve(options);
   return options;
 }

@@ -136,7 +136,7 @@ Number CommandLine::number(const std::string& name,
   try {
     return parse_number(found->second, least, most);
   } catch (const InputError& error) {
-    fail<InputError>("--", name, " ", found->second, ": ", error.what());
+    fail<InputError>("--{} {}: {}", name, found->second, error.what());
   }
 }
 

@@ -1,6 +1,7 @@
 #include "launch/pinning.h"
 
 #include <ATen/Parallel.h>
+#include <fmt/format.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -80,9 +81,8 @@ bool must_bind(const std::vector<Cpu>& cpus) {
   const char* text = std::getenv("MUMOE_PIN");
   const std::string_view pin = text == nullptr ? "auto" : text;
   require(pin == "auto" || pin == "yes" || pin == "no",
-          "MUMOE_PIN=",
-          pin,
-          ": expected auto, yes or no");
+          "MUMOE_PIN={}: expected auto, yes or no",
+          pin);
   if (pin != "auto") return pin == "yes";
   return !cpus.empty() && cpus.front().node != cpus.back().node;
 }
@@ -161,7 +161,7 @@ void pin_to_cores(dist::Communicator& world) {
   const dist::Host host = dist::this_host();
   const auto allowed = dist::gather_text(
       world,
-      concat(host.name, " ", host.machine, " ", cpus_of_this_thread()));
+      fmt::format("{} {} {}", host.name, host.machine, cpus_of_this_thread()));
   const auto mine = allowed.begin() + world.rank();
   const auto part = std::count(allowed.begin(), mine, *mine);
   const auto parts = std::count(allowed.begin(), allowed.end(), *mine);

@@ -158,13 +158,12 @@ void require_plan(const Options& options,
   const bool found =
       plan ? std::ranges::count(possible, *plan) > 0 : !possible.empty();
   require(found,
-          "parallel.plan = ",
+          "parallel.plan = {}: ranks of a tp group compute the same and must "
+          "round alike, but {}; expected the plan sequence{}, or the same "
+          "MUMOE_ISA and OMP_NUM_THREADS on like CPUs",
           plan ? to_string(*plan) : "auto",
-          ": ranks of a tp group compute the same and must round alike, but ",
           unequal_cpus,
-          "; expected the plan sequence",
-          plan ? "" : " (tokens that divide by parallel.tp)",
-          ", or the same MUMOE_ISA and OMP_NUM_THREADS on like CPUs");
+          plan ? "" : " (tokens that divide by parallel.tp)");
 }
 
 }  // namespace

@@ -48,9 +48,8 @@ ExitCode dispatch(int argc,
   const std::string name = argc > 1 ? argv[1] : "help";
   const auto found = commands().find(name);
   require(found != commands().end(),
-          "mumoe ",
-          name,
-          ": no such subcommand; mumoe help lists them");
+          "mumoe {}: no such subcommand; mumoe help lists them",
+          name);
   Invocation invocation{{}, mpi, std::move(observers)};
   if (name.starts_with("--")) invocation.arguments.push_back(name);
   for (int i = 2; i < argc; ++i) invocation.arguments.emplace_back(argv[i]);

@@ -82,11 +82,9 @@ std::string check_space(const fs::path& out, double bytes, int keep) {
   if (error) return {};
   const auto free = static_cast<double>(space.available);
   require(free >= bytes,
-          "train.out = ",
+          "train.out = {}: {} free; expected room for a checkpoint, {}",
           out.string(),
-          ": ",
           size_text(free),
-          " free; expected room for a checkpoint, ",
           size_text(bytes));
   if (free >= bytes * (keep + 1)) return {};
   return fmt::format(
@@ -101,10 +99,10 @@ void require_free_names(const fs::path& folder,
                         std::int64_t last) {
   const auto names = train::names_in_the_way(folder, step, last);
   require(names.empty(),
+          "{}: is in the place of a checkpoint to come and holds no {}; "
+          "expected it to be moved away",
           (folder / (names.empty() ? "" : names.front())).string(),
-          ": is in the place of a checkpoint to come and holds no ",
-          train::kStateFile,
-          "; expected it to be moved away");
+          train::kStateFile);
 }
 
 /// Names of what a run leaves that ended before its first checkpoint.
@@ -124,9 +122,9 @@ void require_files(const fs::path& out) {
     std::error_code error;
     const auto type = fs::status(path, error).type();
     require(type == fs::file_type::not_found || type == fs::file_type::regular,
-            path.string(),
-            ": is in the place of a file of the run; expected it to be moved "
-            "away");
+            "{}: is in the place of a file of the run; expected it to be moved "
+            "away",
+            path.string());
   }
 }
 
@@ -157,7 +155,7 @@ std::string set_aside(const fs::path& out, const std::string& config) {
     const fs::path old = left_file(out, i);
     if (!fs::exists(old, error)) continue;
     fs::rename(old, numbered(kLeft[i], number), error);
-    require(!error, old.string(), ": cannot rename: ", error.message());
+    require(!error, "{}: cannot rename: {}", old.string(), error.message());
   }
   return fmt::format(
       "train.out = {}: an earlier run ended before its first checkpoint; its "
@@ -194,11 +192,10 @@ void RunDirectory::claim() {
   const fs::path file = out_ / ".lock";
   lock_ = FileLock::try_lock(file);
   require(lock_.has_value(),
-          "train.out = ",
+          "train.out = {}: {} trains there; wait for its end, or choose "
+          "another folder",
           out_.string(),
-          ": ",
-          FileLock::holder(file),
-          " trains there; wait for its end, or choose another folder");
+          FileLock::holder(file));
 }
 
 std::vector<std::string> RunDirectory::prepare(const Start& start) {
@@ -209,10 +206,9 @@ std::vector<std::string> RunDirectory::prepare(const Start& start) {
   }
   const fs::path checkpoints = out_ / "checkpoints";
   require(options.resume || !train::latest_checkpoint(checkpoints),
-          "train.out = ",
-          out_.string(),
-          ": holds a run with checkpoints; resume it with --train.resume or "
-          "choose another folder");
+          "train.out = {}: holds a run with checkpoints; resume it with "
+          "--train.resume or choose another folder",
+          out_.string());
   require_files(out_);
   require_free_names(checkpoints, start.step, config.steps);
   const auto space =
@@ -220,9 +216,8 @@ std::vector<std::string> RunDirectory::prepare(const Start& start) {
   std::error_code error;
   fs::create_directories(out_, error);
   require(!error,
-          "train.out = ",
+          "train.out = {}: cannot create: {}",
           out_.string(),
-          ": cannot create: ",
           error.message());
   if (!lock_) claim();
   train::probe_checkpoint_folder(checkpoints);
@@ -247,7 +242,7 @@ std::vector<std::string> RunDirectory::prepare(const Start& start) {
 
 RunOnDisk open_run(const fs::path& folder) {
   const auto checkpoint = train::latest_checkpoint(folder / "checkpoints");
-  require(checkpoint.has_value(), folder.string(), ": holds no checkpoint");
+  require(checkpoint.has_value(), "{}: holds no checkpoint", folder.string());
   const fs::path config = folder / "config.cfg";
   RunOnDisk run{*checkpoint, {}, {}};
   std::map<std::string, std::string> values;
@@ -302,15 +297,12 @@ void check_resumable(const std::map<std::string, std::string>& stored,
   for (const auto& [name, value] : now) {
     const auto found = stored.find(name);
     require(found != stored.end() && found->second == value,
-            "--train.resume: ",
+            "--train.resume: {} is {}, but the run in {} has {}; give the same "
+            "value, or start a new run",
             name,
-            " is ",
             value,
-            ", but the run in ",
             checkpoint.string(),
-            " has ",
-            found == stored.end() ? "none" : found->second,
-            "; give the same value, or start a new run");
+            found == stored.end() ? "none" : found->second);
   }
 }
 

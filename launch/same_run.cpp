@@ -62,18 +62,14 @@ void require_same_run(dist::Communicator& world, const Facts& facts) {
     const RankFacts other = parse(texts[rank]);
     const std::string name = first_difference(first.facts, other.facts);
     require(name.empty(),
+            "{} = {} on rank {} (host {}), {} on rank 0 (host {}): expected "
+            "the same on all; have the hosts the same files?",
             name,
-            " = ",
             value_of(other.facts, name),
-            " on rank ",
             rank,
-            " (host ",
             other.host,
-            "), ",
             value_of(first.facts, name),
-            " on rank 0 (host ",
-            first.host,
-            "): expected the same on all; have the hosts the same files?");
+            first.host);
   }
 }
 

@@ -49,13 +49,10 @@ data::PreparedData open_data(const Options& options, dist::ProcessMesh& mesh) {
   if (world.rank() == 0) world.barrier();
   mesh.set_phase("start");
   require(prepared.vocabulary <= options.model.vocab,
-          "model.vocab = ",
+          "model.vocab = {}: tokenizer {} has {} tokens",
           options.model.vocab,
-          ": tokenizer ",
           prepared.tokenizer,
-          " has ",
-          prepared.vocabulary,
-          " tokens");
+          prepared.vocabulary);
   return prepared;
 }
 
@@ -81,9 +78,8 @@ std::optional<ResumePoint> find_resume_point(Options& options,
                    {{"--train.resume: the newest checkpoint",
                      checkpoint ? checkpoint->string() : "none"}});
   require(checkpoint.has_value(),
-          "--train.resume: ",
-          folder.string(),
-          " holds no checkpoint");
+          "--train.resume: {} holds no checkpoint",
+          folder.string());
   ResumePoint point{*checkpoint, train::read_run_state(*checkpoint), {}};
   point.reasons = replay_choices(options, point.state.settings);
   return point;

@@ -13,11 +13,10 @@ void require_whole_job(int ranks) {
     return;
   }
   require(ranks > 1 || std::atoi(tasks) <= 1,
-          "srun started ",
-          tasks,
-          " processes, but MPI knows of one: expected srun --mpi=pmix (Open "
-          "MPI) or --mpi=pmi2 (MPICH), whichever `srun --mpi=list` has, or "
-          "launch/mpirun inside the allocation");
+          "srun started {} processes, but MPI knows of one: expected srun "
+          "--mpi=pmix (Open MPI) or --mpi=pmi2 (MPICH), whichever `srun "
+          "--mpi=list` has, or launch/mpirun inside the allocation",
+          tasks);
 }
 
 }  // namespace mumoe::launch

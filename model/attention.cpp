@@ -21,7 +21,7 @@ Attention::Attention(std::int64_t width,
                      GemmLibrary gemm,
                      const dist::TensorParallel& tp)
     : gemm_(gemm), tp_(tp) {
-  MUMOE_CHECK(heads % tp.size() == 0, heads, " heads on ", tp.size(), " ranks");
+  MUMOE_CHECK(heads % tp.size() == 0, "{} heads on {} ranks", heads, tp.size());
   const std::int64_t head_dim = width / heads;
   const auto add = [&](const std::string& name,
                        std::vector<std::int64_t> shape,

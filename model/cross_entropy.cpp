@@ -139,15 +139,13 @@ at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                 const Vocabulary& vocabulary) {
   MUMOE_CHECK(hidden.dim() == 2 && weight.dim() == 2 &&
                   hidden.size(1) == weight.size(1),
-              "hidden ",
+              "hidden {}, weight {}",
               hidden.sizes(),
-              ", weight ",
               weight.sizes());
   MUMOE_CHECK(targets.numel() == hidden.size(0),
+              "{} targets for {} tokens",
               targets.numel(),
-              " targets for ",
-              hidden.size(0),
-              " tokens");
+              hidden.size(0));
   const bool wants_gradient =
       at::GradMode::is_enabled() &&
       (hidden.requires_grad() || weight.requires_grad());

@@ -34,12 +34,11 @@ std::int32_t choose(const at::Tensor& logits,
 }  // namespace
 
 void GenerateConfig::validate() const {
-  require(tokens >= 0, "--tokens ", tokens, ": expected at least 0");
+  require(tokens >= 0, "--tokens {}: expected at least 0", tokens);
   require(temperature >= 0,
-          "--temperature ",
-          temperature,
-          ": expected at least 0");
-  require(top_k >= 0, "--top-k ", top_k, ": expected at least 0");
+          "--temperature {}: expected at least 0",
+          temperature);
+  require(top_k >= 0, "--top-k {}: expected at least 0", top_k);
 }
 
 void generate(const Gpt2& model,

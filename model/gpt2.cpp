@@ -2,6 +2,7 @@
 #include "model/gpt2.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 
@@ -26,9 +27,9 @@ void named(const char* key,
   } catch (const InputError& error) {
     std::string text;
     for (const auto value : values) {
-      text += concat(text.empty() ? "" : ",", value);
+      text += fmt::format("{}{}", text.empty() ? "" : ",", value);
     }
-    fail<InputError>("model.", key, " = ", text, ": ", error.what());
+    fail<InputError>("model.{} = {}: {}", key, text, error.what());
   }
 }
 
@@ -38,13 +39,11 @@ void Gpt2Config::validate_but_ranks() const {
   // So far no size of a tensor overflows, nor any sum of them.
   static constexpr std::int64_t kLargest = 1 << 24;
   const auto extent = [](const char* key, std::int64_t value) {
-    require(value > 0, "model.", key, " = ", value, ": expected at least 1");
+    require(value > 0, "model.{} = {}: expected at least 1", key, value);
     require(value <= kLargest,
-            "model.",
+            "model.{} = {}: expected at most {}",
             key,
-            " = ",
             value,
-            ": expected at most ",
             kLargest);
   };
   extent("depth", depth);
@@ -54,11 +53,9 @@ void Gpt2Config::validate_but_ranks() const {
   extent("vocab", vocab);
   extent("hidden", hidden);
   require(width % heads == 0,
-          "model.heads = ",
+          "model.heads = {}: model.width = {} does not divide by it",
           heads,
-          ": model.width = ",
-          width,
-          " does not divide by it");
+          width);
   if (mlp == MlpKind::dense) return;
   // Its running statistics would have to be part of checkpoints.
   require(gate.norm != GateNorm::batch,
@@ -75,17 +72,14 @@ void Gpt2Config::validate_but_ranks() const {
         .validate();
   });
   require(level_noise >= 0,
-          "model.level_noise = ",
-          level_noise,
-          ": expected at least 0");
+          "model.level_noise = {}: expected at least 0",
+          level_noise);
   if (gate.activation != GateActivation::top_k) return;
   const auto fewest = *std::min_element(experts.begin(), experts.end());
   require(gate.top_k >= 1 && gate.top_k <= fewest,
-          "model.gate_top_k = ",
+          "model.gate_top_k = {}: expected 1 to {}, the experts of a level",
           gate.top_k,
-          ": expected 1 to ",
-          fewest,
-          ", the experts of a level");
+          fewest);
 }
 
 void Gpt2Config::validate() const {
@@ -121,18 +115,16 @@ BlockConfig Gpt2Config::block() const {
 void Gpt2Config::validate_sharding(const Sharding& sharding) const {
   const auto tp = sharding.region();
   require(heads % tp.size() == 0,
-          "parallel.tp = ",
+          "parallel.tp = {}: model.heads = {} does not divide by it, and "
+          "attention is cut by heads",
           tp.size(),
-          ": model.heads = ",
-          heads,
-          " does not divide by it, and attention is cut by heads");
+          heads);
   require(!tp.tokens_cut() || context % tp.size() == 0,
           "parallel.plan = sequence: cuts the tokens of a window, and "
-          "model.context = ",
+          "model.context = {} does not divide by parallel.tp = {}; the plan "
+          "bottleneck does not cut tokens",
           context,
-          " does not divide by parallel.tp = ",
-          tp.size(),
-          "; the plan bottleneck does not cut tokens");
+          tp.size());
 }
 
 Gpt2::Gpt2(const Gpt2Config& config,
@@ -174,7 +166,7 @@ Gpt2::Gpt2(const Gpt2Config& config,
   BlockConfig block = config_.block();
   block.sharding = sharding;
   for (std::int64_t l = 0; l < config_.depth; ++l) {
-    const std::string prefix = concat("h.", l, ".");
+    const std::string prefix = fmt::format("h.{}.", l);
     const std::size_t first = registry.parameters().size();
     at::Tensor weight, bias;
     norm(prefix + "ln_1", weight, bias);
@@ -210,8 +202,8 @@ Gpt2::Gpt2(const Gpt2Config& config,
 at::Tensor Gpt2::hidden(const at::Tensor& tokens_BT) const {
   const std::int64_t length = tokens_BT.size(1);
   MUMOE_CHECK(length <= config_.context,
+              "{} tokens, the context is {}",
               length,
-              " tokens, the context is ",
               config_.context);
   const auto wide = norm_weight_.scalar_type();
   const auto norm = [&](const at::Tensor& x,

@@ -1,6 +1,7 @@
 #include "model/nanogpt_weights.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <numeric>
 #include <regex>
@@ -68,22 +69,21 @@ Location locate_factor(const ParameterRegistry& registry,
   const std::string block = match[1], layer = match[2], kind = match[3];
   const std::size_t levels =
       count_with_prefix(registry,
-                        concat(block, ".mlp.layer", layer, ".expert."));
-  const std::string factors = concat("transformer.",
-                                     block,
-                                     ".mlp.MuMoE_layer.MuMoE",
-                                     layer == "1" ? "" : layer,
-                                     ".factors.");
+                        fmt::format("{}.mlp.layer{}.expert.", block, layer));
+  const std::string factors =
+      fmt::format("transformer.{}.mlp.MuMoE_layer.MuMoE{}.factors.",
+                  block,
+                  layer == "1" ? "" : layer);
   if (kind == "input_bias") {
-    return {concat(factors, levels), Location::Part::last_row};
+    return {fmt::format("{}{}", factors, levels), Location::Part::last_row};
   }
-  if (kind == "output") return {concat(factors, levels + 1)};
+  if (kind == "output") return {fmt::format("{}{}", factors, levels + 1)};
   if (kind == "input") {
     const bool has_bias =
-        count_with_prefix(registry,
-                          concat(block, ".mlp.layer", layer, ".input_bias")) >
-        0;
-    return {concat(factors, levels),
+        count_with_prefix(
+            registry,
+            fmt::format("{}.mlp.layer{}.input_bias", block, layer)) > 0;
+    return {fmt::format("{}{}", factors, levels),
             has_bias ? Location::Part::all_but_last_row : Location::Part::all};
   }
   return {factors + kind.substr(kind.rfind('.') + 1)};
@@ -101,11 +101,10 @@ Location locate(const ParameterRegistry& registry, const std::string& name) {
       return {std::regex_replace(name, rule.ours, rule.theirs)};
     }
   }
-  require(
-      !name.ends_with(".core"),
-      "nanoGPT weights: no names for a Tucker block, expected dense, cp, tr "
-      "or tt");
-  fail<InternalError>("no nanoGPT name for parameter ", name);
+  require(!name.ends_with(".core"),
+          "nanoGPT weights: no names for a Tucker block, expected dense, cp, "
+          "tr or tt");
+  fail<InternalError>("no nanoGPT name for parameter {}", name);
 }
 
 /// How nanoGPT lays a parameter out: our dims in `order`, then `shape`.
@@ -180,12 +179,10 @@ NamedTensors from_nanogpt(const ParameterRegistry& registry,
     const auto expected = their_layout(p).shape;
     const auto expect = [&](bool fits) {
       require(fits,
+              "{}: shape {} does not hold the {} expected for {}",
               location.name,
-              ": shape ",
               nanogpt.at(location.name).sizes(),
-              " does not hold the ",
               at::IntArrayRef(expected),
-              " expected for ",
               p.name);
     };
     if (location.part != Location::Part::all) {

@@ -1,6 +1,7 @@
 #include "model/safetensors.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -15,6 +16,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "dist/torch_text.h"
 
 namespace mumoe::model {
 namespace {
@@ -45,14 +47,14 @@ at::ScalarType type_of(const std::string& name, const std::string& where) {
   for (const auto& [type, text] : kTypes) {
     if (name == text) return type;
   }
-  fail<InputError>(where, ": unknown dtype ", name);
+  fail<InputError>("{}: unknown dtype {}", where, name);
 }
 
 const char* name_of(at::ScalarType type) {
   for (const auto& [known, text] : kTypes) {
     if (known == type) return text;
   }
-  fail<InternalError>("safetensors has no name for dtype ", type);
+  fail<InternalError>("safetensors has no name for dtype {}", type);
 }
 
 /// What the header says of one tensor; bytes count from the end of the header.
@@ -68,19 +70,17 @@ std::vector<std::int64_t> counts(const json& tensor,
                                  const std::string& where) {
   const auto found = tensor.find(name);
   require(found != tensor.end() && found->is_array(),
+          "{}: expected a list called {}",
           where,
-          ": expected a list called ",
           name);
   std::vector<std::int64_t> values;
   for (const json& value : *found) {
     const auto count = as_count(value);
     require(count.has_value(),
+            "{}: {} has {}; expected whole numbers, 0 or more",
             where,
-            ": ",
             name,
-            " has ",
-            value.is_structured() ? value.type_name() : to_text(value),
-            "; expected whole numbers, 0 or more");
+            value.is_structured() ? value.type_name() : to_text(value));
     values.push_back(*count);
   }
   return values;
@@ -99,26 +99,25 @@ std::optional<std::int64_t> bytes_of(const Entry& entry) {
 }
 
 Entry read_entry(const json& tensor, const std::string& where) {
-  require(tensor.is_object(), where, ": expected an object");
+  require(tensor.is_object(), "{}: expected an object", where);
   const auto dtype = tensor.find("dtype");
   require(dtype != tensor.end() && dtype->is_string(),
-          where,
-          ": expected text called dtype");
+          "{}: expected text called dtype",
+          where);
   Entry entry{type_of(dtype->get<std::string>(), where),
               counts(tensor, "shape", where)};
   const auto offsets = counts(tensor, "data_offsets", where);
   require(offsets.size() == 2 && offsets[0] <= offsets[1],
-          where,
-          ": expected data_offsets of two growing numbers");
+          "{}: expected data_offsets of two growing numbers",
+          where);
   entry.begin = offsets[0];
   entry.end = offsets[1];
   require(bytes_of(entry) == entry.end - entry.begin,
+          "{}: {} bytes, expected {} for its shape",
           where,
-          ": ",
           entry.end - entry.begin,
-          " bytes, expected ",
-          bytes_of(entry) ? concat(*bytes_of(entry)) : "more than there can be",
-          " for its shape");
+          bytes_of(entry) ? fmt::format("{}", *bytes_of(entry))
+                          : "more than there can be");
   return entry;
 }
 
@@ -130,10 +129,10 @@ struct Header {
 
 std::map<std::string, std::string> read_metadata(const json& object,
                                                  const std::string& where) {
-  require(object.is_object(), where, ": expected an object");
+  require(object.is_object(), "{}: expected an object", where);
   std::map<std::string, std::string> metadata;
   for (const auto& [name, value] : object.items()) {
-    require(value.is_string(), where, ": ", name, ": expected text");
+    require(value.is_string(), "{}: {}: expected text", where, name);
     metadata[name] = value.get<std::string>();
   }
   return metadata;
@@ -146,37 +145,31 @@ void require_tiling(const Header& header,
   std::vector<std::tuple<std::int64_t, std::int64_t, std::string>> spans;
   for (const auto& [name, entry] : header.entries) {
     require(entry.end <= size,
+            "{}: tensor {}: bytes {} to {} lie outside the file, which holds "
+            "{} (truncated?)",
             file,
-            ": tensor ",
             name,
-            ": bytes ",
             entry.begin,
-            " to ",
             entry.end,
-            " lie outside the file, which holds ",
-            size,
-            " (truncated?)");
+            size);
     spans.emplace_back(entry.begin, entry.end, name);
   }
   std::ranges::sort(spans);
   std::int64_t reached = 0;
   for (const auto& [begin, end, name] : spans) {
     require(begin == reached,
+            "{}: tensor {}: begins at byte {}; expected {}, where the one "
+            "before it ends",
             file,
-            ": tensor ",
             name,
-            ": begins at byte ",
             begin,
-            "; expected ",
-            reached,
-            ", where the one before it ends");
+            reached);
     reached = end;
   }
   require(reached == size,
+          "{}: {} bytes behind the last tensor; expected none",
           file,
-          ": ",
-          size - reached,
-          " bytes behind the last tensor; expected none");
+          size - reached);
 }
 
 std::string header_text(std::ifstream& in,
@@ -186,19 +179,19 @@ std::string header_text(std::ifstream& in,
   std::uint64_t length = 0;
   in.read(reinterpret_cast<char*>(&length), sizeof(length));
   require(in.good() && length <= size - sizeof(length),
+          "{}: not a safetensors file, or truncated: {} bytes are too few for "
+          "its header",
           file,
-          ": not a safetensors file, or truncated: ",
-          size,
-          " bytes are too few for its header");
-  require(length <= kLargest,
-          file,
-          ": not a safetensors file: a header of ",
-          length,
-          " bytes; expected at most ",
-          kLargest);
+          size);
+  require(
+      length <= kLargest,
+      "{}: not a safetensors file: a header of {} bytes; expected at most {}",
+      file,
+      length,
+      kLargest);
   std::string text(length, '\0');
   in.read(text.data(), static_cast<std::streamsize>(length));
-  require(in.good(), file, ": cannot be read");
+  require(in.good(), "{}: cannot be read", file);
   return text;
 }
 
@@ -206,21 +199,22 @@ Header open_file(const std::filesystem::path& path, std::ifstream& in) {
   const std::string file = path.string();
   std::error_code error;
   const std::uint64_t size = std::filesystem::file_size(path, error);
-  require(!error, file, ": ", error.message());
+  require(!error, "{}: {}", file, error.message());
   in.open(path, std::ios::binary);
-  require(in.good(), file, ": cannot open: ", std::strerror(errno));
+  require(in.good(), "{}: cannot open: {}", file, std::strerror(errno));
   const std::string text = header_text(in, size, file);
   const json all = parse_json(text, file + ": the safetensors header");
-  require(all.is_object(), file, ": the safetensors header is no object");
+  require(all.is_object(), "{}: the safetensors header is no object", file);
   Header header;
   header.data_begin = sizeof(std::uint64_t) + text.size();
   for (const auto& [name, value] : all.items()) {
     if (name == kMetadata) {
-      header.metadata = read_metadata(value, concat(file, ": ", kMetadata));
+      header.metadata =
+          read_metadata(value, fmt::format("{}: {}", file, kMetadata));
     } else {
       header.entries.emplace(
           name,
-          read_entry(value, concat(file, ": tensor ", name)));
+          read_entry(value, fmt::format("{}: tensor {}", file, name)));
     }
   }
   require_tiling(header,
@@ -233,7 +227,7 @@ Header open_file(const std::filesystem::path& path, std::ifstream& in) {
 
 const at::Tensor& NamedTensors::at(const std::string& name) const {
   const auto found = tensors.find(name);
-  require(found != tensors.end(), "no tensor is named ", name);
+  require(found != tensors.end(), "no tensor is named {}", name);
   return found->second;
 }
 
@@ -246,7 +240,7 @@ NamedTensors read_safetensors(const std::filesystem::path& path) {
     in.seekg(static_cast<std::streamoff>(header.data_begin + entry.begin));
     in.read(static_cast<char*>(tensor.data_ptr()),
             static_cast<std::streamsize>(tensor.nbytes()));
-    require(in.good(), path.string(), ": tensor ", name, ": cannot be read");
+    require(in.good(), "{}: tensor {}: cannot be read", path.string(), name);
     named.tensors[name] = tensor;
   }
   return named;

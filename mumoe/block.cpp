@@ -1,6 +1,7 @@
 #include "mumoe/block.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <utility>
 
@@ -22,10 +23,7 @@ BlockShape BlockConfig::shape() const {
 
 void BlockConfig::validate() const {
   for (const LayerShape& layer : shape().layers(ranks)) layer.validate();
-  require(level_noise >= 0,
-          "level noise ",
-          level_noise,
-          ": expected 0 or more");
+  require(level_noise >= 0, "level noise {}: expected 0 or more", level_noise);
   for (const std::int64_t n : experts) gate.validate(n);
 }
 
@@ -39,7 +37,7 @@ MuMoEBlock::MuMoEBlock(BlockConfig config,
       at::TensorOptions(registry.master_dtype()).device(registry.device());
   for (std::size_t e = 0; e < config_.experts.size(); ++e) {
     gates_.push_back(
-        registry.add({.name = concat(prefix, "gate.", e),
+        registry.add({.name = fmt::format("{}gate.{}", prefix, e),
                       .global_shape = {config_.input_dim, config_.experts[e]},
                       .placement = {},
                       .decay = true,
@@ -66,7 +64,7 @@ MuMoEBlock::MuMoEBlock(BlockConfig config,
   for (std::size_t l = 0; l < shapes.size(); ++l) {
     layers_.push_back(add_factors(shapes[l],
                                   config_.level_noise,
-                                  concat(prefix, "layer", l + 1, "."),
+                                  fmt::format("{}layer{}.", prefix, l + 1),
                                   registry,
                                   cut_of(l, shapes.size())));
   }
@@ -86,9 +84,8 @@ at::Tensor MuMoEBlock::forward(const at::Tensor& x) const {
 at::Tensor MuMoEBlock::forward(const at::Tensor& x,
                                std::vector<at::Tensor>& coefficients) const {
   MUMOE_CHECK(x.size(-1) == config_.input_dim,
-              "input ",
+              "input {}, expected last dim {}",
               x.sizes(),
-              ", expected last dim ",
               config_.input_dim);
   const at::Tensor x_TI = x.reshape({-1, config_.input_dim});
   const std::vector<at::Tensor> a = edited(run_gates(x_TI, /*training=*/true));
@@ -142,30 +139,25 @@ void MuMoEBlock::set_training(bool training) {
 Expert MuMoEBlock::materialize(std::size_t layer,
                                const std::vector<std::int64_t>& indices) const {
   require(layer < layers_.size(),
-          "layer ",
+          "layer {}: the block has {}",
           layer,
-          ": the block has ",
           layers_.size());
   require(cut_of(layer, layers_.size()) == LayerCut::none,
-          "layer ",
-          layer,
-          ": ranks hold slices of its factors; a run on one tensor-parallel "
-          "rank holds all of them");
+          "layer {}: ranks hold slices of its factors; a run on one "
+          "tensor-parallel rank holds all of them",
+          layer);
   return mumoe::materialize(layers_[layer], indices);
 }
 
 at::Tensor& MuMoEBlock::scale_of(std::size_t level, std::int64_t expert) {
   require(level < scales_.size(),
-          "level ",
+          "level {}: the block has {}",
           level,
-          ": the block has ",
           scales_.size());
   require(expert >= 0 && expert < config_.experts[level],
-          "expert ",
+          "expert {} of level {}: expected 0 to {}",
           expert,
-          " of level ",
           level,
-          ": expected 0 to ",
           config_.experts[level] - 1);
   at::Tensor& scale = scales_[level];
   if (!scale.defined()) {

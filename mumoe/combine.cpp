@@ -9,6 +9,7 @@
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "dist/torch_text.h"
 #include "mumoe/cp.h"
 #include "mumoe/kernels/combine.h"
 #include "mumoe/kernels/combine_cuda.h"

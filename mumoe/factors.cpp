@@ -1,6 +1,7 @@
 #include "mumoe/factors.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <cmath>
 
@@ -103,10 +104,9 @@ LayerShape Factors::shape() const {
                         const at::Tensor& u,
                         const std::vector<std::int64_t>& expected) {
     MUMOE_CHECK(u.sizes() == at::IntArrayRef(expected),
+                "{} factor is {}, expected {}",
                 name,
-                " factor is ",
                 u.sizes(),
-                ", expected ",
                 at::IntArrayRef(expected));
   };
   for (std::size_t e = 0; e < expert.size(); ++e) {
@@ -126,19 +126,15 @@ at::Tensor factor_matrix(const at::Tensor& factor) {
 Expert materialize(const Factors& u, const std::vector<std::int64_t>& indices) {
   const LayerShape s = u.shape();
   require(indices.size() == s.experts.size(),
-          "expert of ",
+          "expert of {} indices, expected one for each of {} levels",
           indices.size(),
-          " indices, expected one for each of ",
-          s.experts.size(),
-          " levels");
+          s.experts.size());
   std::vector<at::Tensor> rows;
   for (std::size_t e = 0; e < indices.size(); ++e) {
     require(indices[e] >= 0 && indices[e] < s.experts[e],
-            "expert ",
+            "expert {} of level {}: expected 0 to {}",
             indices[e],
-            " of level ",
             e + 1,
-            ": expected 0 to ",
             s.experts[e] - 1);
     rows.push_back(u.expert[e].select(0, indices[e]));
   }
@@ -182,7 +178,7 @@ Factors add_factors(const LayerShape& s,
   Factors u;
   u.form = s.form;
   for (std::size_t e = 0; e < s.experts.size(); ++e) {
-    u.expert.push_back(add(concat("expert.", e),
+    u.expert.push_back(add(fmt::format("expert.{}", e),
                            with_front(s.experts[e], inner.expert[e]),
                            place.expert,
                            expert_init(s, e, level_noise)));

@@ -27,7 +27,7 @@ std::string_view rank_names(Form form) {
 void require_positive(std::string_view what,
                       const std::vector<std::int64_t>& sizes) {
   for (const std::int64_t size : sizes) {
-    require(size >= 1, what, ": ", size, ", expected 1 or more");
+    require(size >= 1, "{}: {}, expected 1 or more", what, size);
   }
 }
 
@@ -85,32 +85,25 @@ std::size_t rank_count(Form form, std::size_t levels) {
 void LayerShape::validate() const {
   const std::size_t levels = experts.size();
   require(levels >= 1 && levels <= kMostLevels,
-          "experts: ",
+          "experts: {} levels, expected 1 to {}",
           levels,
-          " levels, expected 1 to ",
           kMostLevels);
   const std::size_t expected = rank_count(form, levels);
   require(ranks.size() == expected,
-          "ranks: ",
+          "ranks: {} given, expected {} ({}) for {} with {}{} of experts",
           ranks.size(),
-          " given, expected ",
           expected,
-          " (",
           rank_names(form),
-          ") for ",
           to_string(form),
-          " with ",
           levels,
-          levels == 1 ? " level" : " levels",
-          " of experts");
+          levels == 1 ? " level" : " levels");
   require_positive("inputs", {inputs});
   require_positive("outputs", {outputs});
   require_positive("experts", experts);
   require_positive("ranks", ranks);
   require(form != Form::tensor_train || ranks[0] == 1,
-          "ranks: r_1 = ",
-          ranks[0],
-          ", expected 1 for tt");
+          "ranks: r_1 = {}, expected 1 for tt",
+          ranks[0]);
 }
 
 std::int64_t parameter_count(const LayerShape& shape) {

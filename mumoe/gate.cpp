@@ -2,9 +2,11 @@
 
 #include <ATen/ATen.h>
 #include <c10/core/DeviceGuard.h>
+#include <fmt/format.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/error.h"
+#include "dist/torch_text.h"
 #include "mumoe/gate_activation.h"
 #include "mumoe/gate_batch.h"
 
@@ -188,13 +190,12 @@ struct FromInputs : torch::autograd::Function<FromInputs> {
 
 void check(const Tensor& input, at::ScalarType dtype) {
   MUMOE_CHECK(input.is_cpu() || input.is_cuda(),
-              "The gate's input is on ",
+              "The gate's input is on {}",
               input.device());
   MUMOE_CHECK(
       dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16,
-      "gate: dtype ",
-      at::toString(dtype),
-      ", expected fp32, fp64 or bf16");
+      "gate: dtype {}, expected fp32, fp64 or bf16",
+      at::toString(dtype));
 }
 
 }  // namespace
@@ -225,21 +226,20 @@ std::string_view to_string(GateNorm norm) {
 
 std::string to_string(const GateConfig& config) {
   const std::string k = config.activation == GateActivation::top_k
-                            ? concat(" (k = ", config.top_k, ")")
+                            ? fmt::format(" (k = {})", config.top_k)
                             : "";
-  return concat(to_string(config.activation),
-                k,
-                ", ",
-                config.norm == GateNorm::none ? "no" : to_string(config.norm),
-                " norm");
+  return fmt::format(
+      "{}{}, {} norm",
+      to_string(config.activation),
+      k,
+      config.norm == GateNorm::none ? "no" : to_string(config.norm));
 }
 
 void GateConfig::validate(std::int64_t experts) const {
   if (activation != GateActivation::top_k) return;
   require(top_k >= 1 && top_k <= experts,
-          "gate: top_k is ",
+          "gate: top_k is {}, expected 1 to the number of experts, {}",
           top_k,
-          ", expected 1 to the number of experts, ",
           experts);
 }
 
@@ -250,9 +250,8 @@ Tensor gate(const Tensor& x,
             BatchStatistics* statistics) {
   MUMOE_CHECK(x.dim() == 2 && weight.dim() == 2 &&
                   x.size(1) == weight.size(0) && weight.size(1) >= 1,
-              "gate of x ",
+              "gate of x {} and weight {}",
               x.sizes(),
-              " and weight ",
               weight.sizes());
   check(x, weight.scalar_type());
   const Call call = call_of(config, statistics, weight.size(1));
@@ -263,7 +262,7 @@ Tensor gate_coefficients(const Tensor& logits,
                          const GateConfig& config,
                          BatchStatistics* statistics) {
   MUMOE_CHECK(logits.dim() >= 1 && logits.size(-1) >= 1,
-              "Gate logits have shape ",
+              "Gate logits have shape {}",
               logits.sizes());
   check(logits, logits.scalar_type());
   const Call call = call_of(config, statistics, logits.size(-1));

@@ -8,6 +8,7 @@
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "dist/torch_text.h"
 #include "mumoe/kernels/current_stream.h"
 #include "mumoe/kernels/element.h"
 #include "mumoe/kernels/gate.h"

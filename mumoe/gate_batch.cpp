@@ -47,7 +47,7 @@ void require_two_rows(std::int64_t rows, const Tensor& count_1) {
   if (rows > 1) return;
   require(count_1.item<double>() > 1,
           "The gate's batch norm needs more than one token in training; the "
-          "batch has ",
+          "batch has {}",
           count_1.item<double>());
 }
 
@@ -96,9 +96,8 @@ BatchNormalised batch_normalise(const Tensor& logits_TN,
        {statistics.running_mean, statistics.running_var}) {
     MUMOE_CHECK(buffer.defined() && buffer.numel() == logits_TN.size(1) &&
                     !buffer.requires_grad(),
-                "running statistics of ",
-                logits_TN.size(1),
-                " experts");
+                "running statistics of {} experts",
+                logits_TN.size(1));
   }
   BatchMoments* const kept = statistics.moments;
   if (kept != nullptr && kept->mean.defined()) {

@@ -105,11 +105,9 @@ void mm_into(const at::Tensor& out,
   MUMOE_CHECK(a.dim() == 2 && b.dim() == 2 && a.size(1) == b.size(0) &&
                   out.dim() == 2 && out.size(0) == a.size(0) &&
                   out.size(1) == b.size(1) && out.is_contiguous(),
-              "product of ",
+              "product of {} and {} into {}",
               a.sizes(),
-              " and ",
               b.sizes(),
-              " into ",
               out.sizes());
   if (by_onednn(a, b, library)) {
     MUMOE_CHECK(has_onednn(), "this LibTorch has no oneDNN product");

@@ -106,27 +106,22 @@ void MixtureOperands::check() const {
   for (const Factors& u : layers) {
     const LayerShape s = u.shape();
     MUMOE_CHECK(s.inputs == inputs,
-                "input factor ",
+                "input factor {}, expected {} inputs",
                 u.input.sizes(),
-                ", expected ",
-                inputs,
-                " inputs");
+                inputs);
     MUMOE_CHECK(a.size() == s.experts.size(),
+                "{} levels of coefficients for {} levels of experts",
                 a.size(),
-                " levels of coefficients for ",
-                s.experts.size(),
-                " levels of experts");
+                s.experts.size());
     for (std::size_t e = 0; e < a.size(); ++e) {
       MUMOE_CHECK(a[e].dim() == 2 && a[e].size(0) == x.size(0) &&
                       a[e].size(1) == s.experts[e] &&
                       a[e].scalar_type() == dtype,
-                  "coefficients ",
+                  "coefficients {}, expected {} tokens of {} experts in the "
+                  "dtype of the factors",
                   a[e].sizes(),
-                  ", expected ",
                   x.size(0),
-                  " tokens of ",
-                  s.experts[e],
-                  " experts in the dtype of the factors");
+                  s.experts[e]);
     }
     inputs = s.outputs;
   }

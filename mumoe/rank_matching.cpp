@@ -1,5 +1,6 @@
 #include "mumoe/rank_matching.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <string>
 
@@ -40,14 +41,13 @@ std::int64_t gate_elements(const BlockShape& block) {
 
 /// "cp block 768 -> 3072 -> 768 with 16 x 4 experts".
 std::string describe(const BlockShape& block) {
-  std::string text = concat(to_string(block.form),
-                            " block ",
-                            block.input_dim,
-                            " -> ",
-                            block.hidden_dim);
-  if (block.output_dim > 0) text += concat(" -> ", block.output_dim);
+  std::string text = fmt::format("{} block {} -> {}",
+                                 to_string(block.form),
+                                 block.input_dim,
+                                 block.hidden_dim);
+  if (block.output_dim > 0) text += fmt::format(" -> {}", block.output_dim);
   for (std::size_t e = 0; e < block.experts.size(); ++e)
-    text += concat(e == 0 ? " with " : " x ", block.experts[e]);
+    text += fmt::format("{}{}", e == 0 ? " with " : " x ", block.experts[e]);
   return text + " experts";
 }
 
@@ -117,23 +117,22 @@ Ranks automatic_ranks(const BlockShape& block, const RankRequest& request) {
   validate(block, inner);
   const std::int64_t budget = request.budget;
   require(budget >= 1 && budget <= kLargestBudget,
-          "budget: ",
-          budget,
-          " parameters, expected 1 to 2^53");
+          "budget: {} parameters, expected 1 to 2^53",
+          budget);
   if (request.rounding == Rounding::ceil) {
     require(count(0) < budget,
+            "{}: without its free rank it has {} parameters, expected fewer "
+            "than the budget of {}",
             describe(block),
-            ": without its free rank it has ",
             count(0),
-            " parameters, expected fewer than the budget of ",
             budget);
     return ranks(largest_within(budget - 1, count) + 1);
   }
   require(count(1) <= budget,
+          "{}: with rank 1 it has {} parameters, expected no more than the "
+          "budget of {}",
           describe(block),
-          ": with rank 1 it has ",
           count(1),
-          " parameters, expected no more than the budget of ",
           budget);
   return ranks(largest_within(budget, count));
 }
@@ -146,39 +145,34 @@ Ranks multiplied_width(const BlockShape& block, PaperFamily family) {
       const std::int64_t free =
           checked_product({block.input_dim, m.thousandths}) / 1000;
       require(free >= 1,
+              "{}: the authors' rank is {}/1000 of the input dim, expected an "
+              "input dim that makes it 1 or more",
               describe(block),
-              ": the authors' rank is ",
-              m.thousandths,
-              "/1000 of the input dim, expected an input dim that makes it 1 "
-              "or more");
+              m.thousandths);
       return with_free_rank(block.form, default_inner_ranks(block), free);
     }
-    defined += concat(defined.empty() ? "" : " or ", m.experts);
+    defined += fmt::format("{}{}", defined.empty() ? "" : " or ", m.experts);
   }
-  fail<InputError>(describe(block),
-                   ": no rank of ",
+  fail<InputError>("{}: no rank of {} by the authors, expected {} experts",
+                   describe(block),
                    to_string(family),
-                   " by the authors, expected ",
-                   defined,
-                   " experts");
+                   defined);
 }
 
 Ranks paper_ranks(const BlockShape& block, PaperFamily family) {
   require(block.form == Form::cp || block.form == Form::tensor_ring,
+          "{}: no rank of {} by the authors, expected cp or tr",
           describe(block),
-          ": no rank of ",
-          to_string(family),
-          " by the authors, expected cp or tr");
+          to_string(family));
   require(block.experts.size() == 1,
+          "{}: no rank of {} by the authors, expected one level of experts",
           describe(block),
-          ": no rank of ",
-          to_string(family),
-          " by the authors, expected one level of experts");
+          to_string(family));
   validate(block, default_inner_ranks(block));
   if (family == PaperFamily::clip_head) {
     require(block.output_dim == 0,
-            describe(block),
-            ": clip_head is a single layer, expected output dim 0");
+            "{}: clip_head is a single layer, expected output dim 0",
+            describe(block));
     const std::int64_t linear =
         dense_mlp_parameters(block.input_dim, block.hidden_dim, 0, true);
     return automatic_ranks(block,

@@ -1,6 +1,7 @@
 #include "train/checkpoint.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -70,15 +71,15 @@ void write_folder(const fs::path& folder,
                   const NamedTensors& named) {
   std::error_code error;
   fs::create_directories(folder, error);
-  require(!error, folder.string(), ": cannot create: ", error.message());
+  require(!error, "{}: cannot create: {}", folder.string(), error.message());
   const fs::path temporary = temporary_path(folder, step);
   remove_if_ours(temporary);  // of a save that was cut short
   fs::create_directory(temporary, error);
-  require(!error, temporary.string(), ": cannot create: ", error.message());
+  require(!error, "{}: cannot create: {}", temporary.string(), error.message());
   write_safetensors(temporary / kStateFile, named);
   const fs::path target = checkpoint_path(folder, step);
   fs::rename(temporary, target, error);
-  require(!error, target.string(), ": cannot rename: ", error.message());
+  require(!error, "{}: cannot rename: {}", target.string(), error.message());
   sync_to_disk(folder);
 }
 
@@ -86,37 +87,33 @@ RunState parse_state(const NamedTensors& named, const fs::path& file) {
   const auto text = [&](const char* key) {
     const auto found = named.metadata.find(key);
     require(found != named.metadata.end(),
+            "{}: no {} in its header: not a checkpoint of this program",
             file.string(),
-            ": no ",
-            key,
-            " in its header: not a checkpoint of this program");
+            key);
     return found->second;
   };
   require(text("format") == kFormat,
+          "{}: format {}, expected {}",
           file.string(),
-          ": format ",
           text("format"),
-          ", expected ",
           kFormat);
   const auto count = [&](const char* key) {
     try {
       return parse_number<std::int64_t>(text(key), 0);
     } catch (const InputError& error) {
-      fail<InputError>(file.string(),
-                       ": ",
+      fail<InputError>("{}: {} = {} in its header: {}",
+                       file.string(),
                        key,
-                       " = ",
                        text(key),
-                       " in its header: ",
                        error.what());
     }
   };
   RunState state{count("step"), count("samples"), {}};
   const std::string where = file.string() + ": settings in its header";
   const auto settings = parse_json(text("settings"), where);
-  require(settings.is_object(), where, ": expected an object");
+  require(settings.is_object(), "{}: expected an object", where);
   for (const auto& [name, value] : settings.items()) {
-    require(value.is_string(), where, ": ", name, ": expected text");
+    require(value.is_string(), "{}: {}: expected text", where, name);
     state.settings[name] = value.get<std::string>();
   }
   return state;
@@ -129,17 +126,15 @@ const at::Tensor& tensor_for(const Parameter& parameter,
                              const fs::path& file) {
   const auto found = named.tensors.find(name);
   require(found != named.tensors.end(),
+          "{}: no tensor is named {}",
           file.string(),
-          ": no tensor is named ",
           name);
   const at::IntArrayRef shape = parameter.global_shape;
   require(found->second.sizes() == shape,
+          "{}: tensor {} has shape {}, expected {}",
           file.string(),
-          ": tensor ",
           name,
-          " has shape ",
           found->second.sizes(),
-          ", expected ",
           shape);
   return found->second;
 }
@@ -192,9 +187,11 @@ void save_checkpoint(const fs::path& folder,
   failed.fill_(problem.empty() ? 0 : 1);
   mesh.world().broadcast(failed, 0);
   require(failed.item<std::int64_t>() == 0,
-          problem.empty() ? concat(checkpoint_path(folder, state.step).string(),
-                                   ": rank 0 could not write")
-                          : problem);
+          "{}",
+          problem.empty()
+              ? fmt::format("{}: rank 0 could not write",
+                            checkpoint_path(folder, state.step).string())
+              : problem);
 }
 
 RunState read_run_state(const fs::path& checkpoint) {
@@ -205,12 +202,11 @@ RunState read_run_state(const fs::path& checkpoint) {
   // A copy under another name would be taken for what it is not.
   const auto named = step_in_name(checkpoint);
   require(!named || *named == state.step,
+          "{}: holds the state after step {}; expected it under the name {}, "
+          "or moved away",
           checkpoint.string(),
-          ": holds the state after step ",
           state.step,
-          "; expected it under the name ",
-          checkpoint_path({}, state.step).string(),
-          ", or moved away");
+          checkpoint_path({}, state.step).string());
   return state;
 }
 

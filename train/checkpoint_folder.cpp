@@ -55,7 +55,7 @@ std::vector<fs::path> entries_of(const fs::path& folder,
 std::vector<fs::path> entries_of(const fs::path& folder) {
   std::error_code error;
   auto found = entries_of(folder, error);
-  require(!error, folder.string(), ": cannot list: ", error.message());
+  require(!error, "{}: cannot list: {}", folder.string(), error.message());
   return found;
 }
 
@@ -164,8 +164,8 @@ void probe_checkpoint_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
   require(!error && fs::is_directory(folder, error),
+          "{}: checkpoints cannot be written here: {}",
           folder.string(),
-          ": checkpoints cannot be written here: ",
           error ? error.message() : "it is not a folder");
   const fs::path written = folder / ".probe.tmp", renamed = folder / ".probe";
   const auto clean = [&] {
@@ -174,14 +174,14 @@ void probe_checkpoint_folder(const fs::path& folder) {
   clean();  // of a run that crashed here
   try {
     fs::create_directory(written, error);
-    require(!error, written.string(), ": cannot create: ", error.message());
+    require(!error, "{}: cannot create: {}", written.string(), error.message());
     write_file_atomically(written / kStateFile, "a checkpoint would fit here");
     fs::rename(written, renamed, error);
-    require(!error, renamed.string(), ": cannot rename: ", error.message());
+    require(!error, "{}: cannot rename: {}", renamed.string(), error.message());
   } catch (const InputError& reason) {
     clean();
-    fail<InputError>(folder.string(),
-                     ": checkpoints cannot be written here: ",
+    fail<InputError>("{}: checkpoints cannot be written here: {}",
+                     folder.string(),
                      reason.what());
   }
   clean();

@@ -29,11 +29,10 @@ std::int64_t step_of(std::string_view line, const std::string& where) {
   const auto found = entry.is_object() ? entry.find("step") : entry.end();
   const auto step = found == entry.end() ? std::nullopt : as_count(*found);
   require(step && *step > 0,
+          "{}: {}: expected an object whose step is a whole number, 1 or more; "
+          "mend or remove this line",
           where,
-          ": ",
-          line,
-          ": expected an object whose step is a whole number, 1 or more; mend "
-          "or remove this line");
+          line);
   return *step;
 }
 
@@ -52,7 +51,7 @@ std::string lines_up_to(const std::filesystem::path& path, std::int64_t last) {
     begin = end + 1;
     ++number;
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
-    if (step_of(line, concat(path.string(), ":", number)) <= last) {
+    if (step_of(line, fmt::format("{}:{}", path.string(), number)) <= last) {
       kept.append(line) += '\n';
     }
   }
@@ -92,15 +91,15 @@ MetricsFile::MetricsFile(const std::filesystem::path& folder,
     : path_(file_in(folder)) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  require(!error, folder.string(), ": cannot create: ", error.message());
+  require(!error, "{}: cannot create: {}", folder.string(), error.message());
   write_file_atomically(path_, lines_up_to(path_, resumed_step));
   out_.open(path_, std::ios::app);
-  require(out_.good(), path_.string(), ": cannot open for writing");
+  require(out_.good(), "{}: cannot open for writing", path_.string());
 }
 
 void MetricsFile::write(const StepReport& report) {
   out_ << to_json(report) << std::endl;
-  require(out_.good(), path_.string(), ": cannot write (disk full?)");
+  require(out_.good(), "{}: cannot write (disk full?)", path_.string());
 }
 
 double resident_mib() {

@@ -62,20 +62,17 @@ void update(const AdamWScalars& scalars,
 void OptimizerConfig::validate() const {
   const auto beta = [](const char* key, double value) {
     require(value >= 0 && value < 1,
-            "optimizer.",
+            "optimizer.{} = {}: expected at least 0 and below 1",
             key,
-            " = ",
-            value,
-            ": expected at least 0 and below 1");
+            value);
   };
   beta("beta1", beta1);
   beta("beta2", beta2);
-  require(eps > 0, "optimizer.eps = ", eps, ": expected more than 0");
+  require(eps > 0, "optimizer.eps = {}: expected more than 0", eps);
   require(weight_decay >= 0,
-          "optimizer.weight_decay = ",
-          weight_decay,
-          ": expected at least 0");
-  require(clip >= 0, "optimizer.clip = ", clip, ": expected at least 0");
+          "optimizer.weight_decay = {}: expected at least 0",
+          weight_decay);
+  require(clip >= 0, "optimizer.clip = {}: expected at least 0", clip);
 }
 
 AdamW::AdamW(const OptimizerConfig& config, dist::FlatBuckets& buckets)

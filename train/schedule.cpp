@@ -10,22 +10,18 @@ namespace mumoe::train {
 
 void ScheduleConfig::validate() const {
   require(lr > 0 && std::isfinite(lr),
-          "optimizer.lr = ",
-          lr,
-          ": expected a positive number");
-  require(min_lr >= 0 && min_lr <= lr,
-          "schedule.min_lr = ",
-          min_lr,
-          ": expected between 0 and optimizer.lr = ",
+          "optimizer.lr = {}: expected a positive number",
           lr);
-  require(warmup >= 0, "schedule.warmup = ", warmup, ": expected at least 0");
-  require(steps > 0, "schedule.steps = ", steps, ": expected at least 1");
+  require(min_lr >= 0 && min_lr <= lr,
+          "schedule.min_lr = {}: expected between 0 and optimizer.lr = {}",
+          min_lr,
+          lr);
+  require(warmup >= 0, "schedule.warmup = {}: expected at least 0", warmup);
+  require(steps > 0, "schedule.steps = {}: expected at least 1", steps);
   require(kind == ScheduleKind::constant || warmup <= steps,
-          "schedule.warmup = ",
+          "schedule.warmup = {}: longer than the whole schedule, {} steps",
           warmup,
-          ": longer than the whole schedule, ",
-          steps,
-          " steps");
+          steps);
 }
 
 double ScheduleConfig::rate(std::int64_t step) const {

@@ -13,36 +13,29 @@ namespace mumoe::train {
 BatchPlan BatchPlan::make(std::int64_t batch,
                           std::int64_t micro_batch,
                           std::int64_t dp_size) {
-  require(batch > 0, "train.batch = ", batch, ": expected at least 1");
+  require(batch > 0, "train.batch = {}: expected at least 1", batch);
   // Times any context, so many tokens can be counted.
   constexpr std::int64_t kLargest = std::numeric_limits<std::int32_t>::max();
   require(batch <= kLargest,
-          "train.batch = ",
+          "train.batch = {}: expected at most {}",
           batch,
-          ": expected at most ",
           kLargest);
   require(micro_batch >= 0,
-          "train.micro_batch = ",
-          micro_batch,
-          ": expected auto or at least 1");
+          "train.micro_batch = {}: expected auto or at least 1",
+          micro_batch);
   require(batch % dp_size == 0,
-          "train.batch = ",
+          "train.batch = {}: {} data-parallel ranks do not divide it",
           batch,
-          ": ",
-          dp_size,
-          " data-parallel ranks do not divide it");
+          dp_size);
   const std::int64_t per_rank = batch / dp_size;
   if (micro_batch == 0) micro_batch = per_rank;
   require(per_rank % micro_batch == 0,
-          "train.micro_batch = ",
+          "train.micro_batch = {}: does not divide the {} samples of a rank "
+          "(train.batch {} over {} data-parallel ranks)",
           micro_batch,
-          ": does not divide the ",
           per_rank,
-          " samples of a rank (train.batch ",
           batch,
-          " over ",
-          dp_size,
-          " data-parallel ranks)");
+          dp_size);
   return {batch, per_rank, micro_batch, per_rank / micro_batch};
 }
 

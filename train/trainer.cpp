@@ -38,28 +38,23 @@ std::string describe_sparse_mixing(const StepReport& report,
 }  // namespace
 
 void TrainerConfig::validate() const {
-  require(steps > 0, "train.steps = ", steps, ": expected at least 1");
+  require(steps > 0, "train.steps = {}: expected at least 1", steps);
   require(eval_every >= 0,
-          "train.eval_every = ",
-          eval_every,
-          ": expected at least 0");
+          "train.eval_every = {}: expected at least 0",
+          eval_every);
   require(eval_windows > 0,
-          "train.eval_windows = ",
-          eval_windows,
-          ": expected at least 1");
+          "train.eval_windows = {}: expected at least 1",
+          eval_windows);
   require(checkpoint_every >= 0,
-          "checkpoint.every = ",
-          checkpoint_every,
-          ": expected at least 0");
+          "checkpoint.every = {}: expected at least 0",
+          checkpoint_every);
   require(checkpoint_minutes >= 0,
-          "checkpoint.minutes = ",
-          checkpoint_minutes,
-          ": expected at least 0");
+          "checkpoint.minutes = {}: expected at least 0",
+          checkpoint_minutes);
   require(checkpoint_keep > 0,
-          "checkpoint.keep = ",
-          checkpoint_keep,
-          ": expected at least 1");
-  require(log_every > 0, "log.every = ", log_every, ": expected at least 1");
+          "checkpoint.keep = {}: expected at least 1",
+          checkpoint_keep);
+  require(log_every > 0, "log.every = {}: expected at least 1", log_every);
 }
 
 Trainer::Trainer(const TrainerConfig& config,
@@ -146,13 +141,12 @@ StepReport Trainer::step() {
   save_due_ = status[3].item<double>() > 0;
   const double norm = dist::gradient_norm(parts_.buckets, mesh);
   if (!std::isfinite(mean_loss) || !std::isfinite(norm)) {
-    fail<NonFiniteError>("step ",
-                         state_.step + 1,
-                         ": loss ",
-                         mean_loss,
-                         ", gradient norm ",
-                         norm,
-                         "; stopped before the weights changed");
+    fail<NonFiniteError>(
+        "step {}: loss {}, gradient norm {}; stopped before the weights "
+        "changed",
+        state_.step + 1,
+        mean_loss,
+        norm);
   }
 
   // 5 update

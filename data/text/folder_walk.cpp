@@ -1,5 +1,6 @@
 #include "data/text/folder_walk.h"
 
+#include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -44,16 +45,14 @@ class Skipped {
     std::string parts;
     for (const Kind& kind : kinds_) {
       count += kind.count;
-      parts += concat(parts.empty() ? "" : ", ",
-                      kind.count,
-                      " ",
-                      kind.reason,
-                      " (",
-                      kind.names,
-                      kind.count > kNamedOfAKind ? ", ..." : "",
-                      ")");
+      parts += fmt::format("{}{} {} ({}{})",
+                           parts.empty() ? "" : ", ",
+                           kind.count,
+                           kind.reason,
+                           kind.names,
+                           kind.count > kNamedOfAKind ? ", ..." : "");
     }
-    return count == 0 ? "" : concat("skipped ", count, ": ", parts);
+    return count == 0 ? "" : fmt::format("skipped {}: {}", count, parts);
   }
 
  private:
@@ -102,7 +101,8 @@ class Walk {
 
   void cannot(const char* what, const fs::path& path, const std::string& why) {
     if (!unreadable_.empty()) return;
-    unreadable_ = concat(printable(path.string()), ": cannot ", what, why);
+    unreadable_ =
+        fmt::format("{}: cannot {}{}", printable(path.string()), what, why);
   }
 
   void skip(const char* reason, const fs::path& path) {

@@ -195,36 +195,31 @@ TextFindings check_text(const std::filesystem::path& path,
   const std::string name = printable(path.string());
   const auto format = format_of(bytes);
   require(format.empty(),
+          "{}: is {} by the bytes at offset 0; expected text in UTF-8",
           name,
-          ": is ",
-          format,
-          " by the bytes at offset 0; expected text in UTF-8");
+          format);
   const auto encoding = wide_encoding(bytes);
-  require(
-      encoding.empty(),
-      name,
-      ": is text in ",
-      encoding,
-      " by the bytes at offset 0; expected UTF-8: convert it with iconv -f ",
-      encoding,
-      " -t UTF-8");
-  const auto zero = bytes.find('\0');
-  require(zero == std::string_view::npos,
+  require(encoding.empty(),
+          "{}: is text in {} by the bytes at offset 0; expected UTF-8: convert "
+          "it with iconv -f {} -t UTF-8",
           name,
-          ": zero byte at offset ",
-          zero,
-          "; expected text in UTF-8, without zero bytes");
+          encoding,
+          encoding);
+  const auto zero = bytes.find('\0');
+  require(
+      zero == std::string_view::npos,
+      "{}: zero byte at offset {}; expected text in UTF-8, without zero bytes",
+      name,
+      zero);
   const TextFindings found = find_invalid(bytes);
   require(found.invalid * 100 <= bytes.size(),
+          "{}: {} of its {} bytes are not UTF-8, the first at offset {}; "
+          "expected at most one in a hundred: convert it with iconv -t UTF-8 "
+          "from its encoding, such as -f ISO-8859-1",
           name,
-          ": ",
           found.invalid,
-          " of its ",
           bytes.size(),
-          " bytes are not UTF-8, the first at offset ",
-          found.first_invalid,
-          "; expected at most one in a hundred: convert it with iconv -t UTF-8 "
-          "from its encoding, such as -f ISO-8859-1");
+          found.first_invalid);
   return found;
 }
 
@@ -232,12 +227,11 @@ void check_token_form(const std::filesystem::path& path,
                       std::span<const std::byte> bytes) {
   const std::string form = token_form(bytes);
   require(form.empty(),
+          "{}: is {}, by its first bytes; expected tokens of 16 bits, "
+          "little-endian, as llm.c and nanoGPT write them (NumPy: "
+          "tokens.astype('uint16').tofile(FILE))",
           printable(path.string()),
-          ": is ",
-          form,
-          ", by its first bytes; expected tokens of 16 bits, little-endian, as "
-          "llm.c and nanoGPT write them (NumPy: "
-          "tokens.astype('uint16').tofile(FILE))");
+          form);
 }
 
 }  // namespace mumoe::data

@@ -1,5 +1,6 @@
 #include "data/text/prepare.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <optional>
 #include <vector>
@@ -34,7 +35,7 @@ struct Builder {
       const auto ids = tokenizer.encode(text);
       tokens.insert(tokens.end(), ids.begin(), ids.end());
     } catch (const InputError& error) {
-      fail<InputError>(printable(name), ": ", error.what());
+      fail<InputError>("{}: {}", printable(name), error.what());
     }
     tokens.push_back(static_cast<std::uint16_t>(tokenizer.end_of_document()));
     ++documents;
@@ -69,12 +70,10 @@ void build(const Corpus& corpus,
 void check_length(const Split& split) {
   const TokenFile file(split.path);
   require(file.size() == split.tokens,
+          "{}: {} tokens; expected the {} that dataset.json counts",
           split.path.string(),
-          ": ",
           file.size(),
-          " tokens; expected the ",
-          split.tokens,
-          " that dataset.json counts");
+          split.tokens);
 }
 
 /// `wanted` with its token files if its folder was made of this corpus in this
@@ -108,7 +107,7 @@ fs::path default_folder(const std::string& source,
   const std::string which =
       source == "speeches" ? "" : "-" + fingerprint.substr(0, 8);
   return cache_folder() / "prepared" /
-         concat(corpus.name, which, "-", tokenizer.name());
+         fmt::format("{}{}-{}", corpus.name, which, tokenizer.name());
 }
 
 /// Whether two paths name one folder; false when one is not there.
@@ -127,13 +126,11 @@ std::string fingerprint_of(const Survey& survey, const SplitPlan& plan) {
 void note_small_splits(PreparedData& data) {
   for (const Split* split : {&data.train, &data.val}) {
     if (split->tokens >= kFewTokens) continue;
-    data.notes.push_back(
-        concat("only ",
-               split->tokens,
-               split == &data.val ? " validation tokens" : " training tokens",
-               ": a loss on fewer than ",
-               kFewTokens,
-               " says little"));
+    data.notes.push_back(fmt::format(
+        "only {}{}: a loss on fewer than {} says little",
+        split->tokens,
+        split == &data.val ? " validation tokens" : " training tokens",
+        kFewTokens));
   }
 }
 
@@ -148,8 +145,8 @@ PreparedData make(PreparedData data,
   std::error_code error;
   fs::create_directories(folder, error);
   require(!error,
+          "{}: cannot create: {}",
           printable(folder.string()),
-          ": cannot create: ",
           error.message());
   const FileLock lock =
       wait_aloud(folder / kLockFile, "prepares " + printable(folder.string()));
@@ -202,24 +199,22 @@ PreparedData prepare(const std::string& source,
   const bool named = source == "speeches";
   std::error_code error;
   require(named || fs::is_directory(source, error),
-          "data source ",
-          printable(source),
-          ": expected speeches, a folder of .txt files, or a folder with "
-          "train.bin and val.bin");
+          "data source {}: expected speeches, a folder of .txt files, or a "
+          "folder with train.bin and val.bin",
+          printable(source));
   PreparedData data;
   if (!named && holds_token_files(source)) {
     require(out_folder.empty() || same_folder(source, out_folder),
-            "data source ",
+            "data source {}: holds token files, which are used where they are, "
+            "and nothing would be written to {}; expected texts, or no folder "
+            "to write to",
             printable(source),
-            ": holds token files, which are used where they are, and nothing "
-            "would be written to ",
-            printable(out_folder.string()),
-            "; expected texts, or no folder to write to");
+            printable(out_folder.string()));
     data = use_token_folder(source, tokenizer);
   } else {
     require(named || out_folder.empty() || !same_folder(source, out_folder),
-            printable(out_folder.string()),
-            ": holds the texts; expected another folder to write to");
+            "{}: holds the texts; expected another folder to write to",
+            printable(out_folder.string()));
     const Corpus corpus = named ? speeches() : read_corpus(source);
     data = prepare_corpus(source, corpus, tokenizer, out_folder);
   }

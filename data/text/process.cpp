@@ -65,8 +65,8 @@ void run_process(const std::string& what,
                  const std::vector<std::string>& arguments) {
   int ends[2];
   require(::pipe2(ends, O_CLOEXEC) == 0,
+          "{}: cannot make a pipe: {}",
           what,
-          ": cannot make a pipe: ",
           std::strerror(errno));
   int error = 0;
   const pid_t child = spawn(arguments, ends[1], error);
@@ -74,22 +74,20 @@ void run_process(const std::string& what,
   const std::string output = error == 0 ? read_all(ends[0]) : "";
   ::close(ends[0]);
   require(error == 0,
+          "{}: cannot start {}: {}",
           what,
-          ": cannot start ",
           arguments[0],
-          ": ",
           std::strerror(error));
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
   const bool exited = WIFEXITED(status);
   require(exited && WEXITSTATUS(status) == 0,
+          "{}: {}{}{}: {}",
           what,
-          ": ",
           arguments[0],
           exited ? " ended with code " : " was ended by signal ",
           exited ? WEXITSTATUS(status) : WTERMSIG(status),
-          ": ",
           reason_in(output));
 }
 

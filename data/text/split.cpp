@@ -1,5 +1,6 @@
 #include "data/text/split.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <cstdio>
 #include <numeric>
@@ -63,19 +64,19 @@ std::string describe(const Corpus& corpus,
                      std::uint64_t total) {
   const auto whole = std::ranges::count(plan.validation, true);
   std::string parts;
-  if (whole > 0) parts = concat(whole, whole > 1 ? " texts" : " text");
+  if (whole > 0)
+    parts = fmt::format("{}{}", whole, whole > 1 ? " texts" : " text");
   if (plan.cut) {
     const std::string& name = corpus.documents[plan.cut->document].name;
-    parts += concat(parts.empty() ? "" : " and ",
-                    "the last ",
-                    missing,
-                    " bytes or so of ",
-                    printable(name));
+    parts += fmt::format("{}the last {} bytes or so of {}",
+                         parts.empty() ? "" : " and ",
+                         missing,
+                         printable(name));
   }
-  return concat("every tenth text would be ",
-                percent(every_tenth, total),
-                " of the bytes; for validation instead: ",
-                parts);
+  return fmt::format(
+      "every tenth text would be {} of the bytes; for validation instead: {}",
+      percent(every_tenth, total),
+      parts);
 }
 
 }  // namespace
@@ -97,10 +98,10 @@ SplitPlan plan_split(const Corpus& corpus,
     return plan;
   }
   require(total >= 10,
+          "{}: the only text, of {} bytes; expected several, or one long "
+          "enough to cut in ten",
           printable(corpus.documents.front().path.string()),
-          ": the only text, of ",
-          total,
-          " bytes; expected several, or one long enough to cut in ten");
+          total);
   Filling filling(sizes, total);
   filling.add(0);
   for (std::size_t residue = 1; residue < 10 && !filling.enough(); ++residue) {

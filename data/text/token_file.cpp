@@ -29,7 +29,7 @@ using Header = std::array<std::int32_t, 256>;
 
 std::span<const std::byte> map_file(const std::filesystem::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  require(fd >= 0, path.string(), ": cannot open: ", std::strerror(errno));
+  require(fd >= 0, "{}: cannot open: {}", path.string(), std::strerror(errno));
   struct stat status {};
   const bool regular = ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
   const auto size = regular ? static_cast<std::size_t>(status.st_size) : 0;
@@ -37,13 +37,12 @@ std::span<const std::byte> map_file(const std::filesystem::path& path) {
   if (size > 0) start = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
   const int error = errno;
   ::close(fd);  // the mapping keeps the file
-  require(regular, path.string(), ": not a file; expected a token file");
-  require(size > 0, path.string(), ": 0 bytes; expected 16-bit tokens");
+  require(regular, "{}: not a file; expected a token file", path.string());
+  require(size > 0, "{}: 0 bytes; expected 16-bit tokens", path.string());
   require(start != MAP_FAILED,
+          "{}: cannot map {} bytes: {}",
           path.string(),
-          ": cannot map ",
           size,
-          " bytes: ",
           std::strerror(error));
   return {static_cast<const std::byte*>(start), size};
 }
@@ -69,33 +68,29 @@ void TokenFile::read_header() {
   if (mapped_.size() >= sizeof kMagic && header[0] == kMagic) {
     start = sizeof header;
     require(mapped_.size() > start,
+            "{}: {} bytes; expected a header of 1024 bytes and tokens after it",
             path_.string(),
-            ": ",
-            mapped_.size(),
-            " bytes; expected a header of 1024 bytes and tokens after it");
+            mapped_.size());
     require(header[1] == kVersion,
+            "{}: version {} at byte 4; expected {}",
             path_.string(),
-            ": version ",
             header[1],
-            " at byte 4; expected ",
             kVersion);
     const std::size_t held = mapped_.size() - start;
     const std::int64_t count = header[2];
     require(count > 0 && held == static_cast<std::size_t>(count) * 2,
+            "{}: {} bytes after the header; expected 2 for each of the {} "
+            "tokens counted at byte 8",
             path_.string(),
-            ": ",
             held,
-            " bytes after the header; expected 2 for each of the ",
-            count,
-            " tokens counted at byte 8");
+            count);
   } else {
     check_token_form(path_, mapped_);
   }
   require(mapped_.size() % 2 == 0,
+          "{}: {} bytes; expected an even number, 2 a token",
           path_.string(),
-          ": ",
-          mapped_.size(),
-          " bytes; expected an even number, 2 a token");
+          mapped_.size());
   tokens_ = {reinterpret_cast<const std::uint16_t*>(mapped_.data() + start),
              (mapped_.size() - start) / 2};
 }
@@ -125,12 +120,10 @@ TokenFile& TokenFile::operator=(TokenFile&& other) noexcept {
 
 void TokenFile::check_range(std::uint64_t first, std::uint64_t count) const {
   require(first <= size() && count <= size() - first,
+          "{}: tokens {} to {} wanted; expected an end of at most {}",
           path_.string(),
-          ": tokens ",
           first,
-          " to ",
           first + count,
-          " wanted; expected an end of at most ",
           size());
 }
 
@@ -155,12 +148,10 @@ void TokenFile::check_vocabulary(std::int64_t vocabulary) const {
     const auto bad = std::find_if(block.begin(), block.end(), [&](auto token) {
       return token >= vocabulary;
     });
-    fail<InputError>(path_.string(),
-                     ": token ",
+    fail<InputError>("{}: token {} at position {}; expected tokens below {}",
+                     path_.string(),
                      *bad,
-                     " at position ",
                      first + (bad - block.begin()),
-                     "; expected tokens below ",
                      vocabulary);
   }
 }
@@ -173,10 +164,9 @@ std::string TokenFile::hash() const {
 void write_token_file(const std::filesystem::path& path,
                       std::span<const std::uint16_t> tokens) {
   require(!tokens.empty() && tokens.size() < (std::size_t{1} << 31),
+          "{}: {} tokens; expected 1 to 2^31 - 1 in one file",
           path.string(),
-          ": ",
-          tokens.size(),
-          " tokens; expected 1 to 2^31 - 1 in one file");
+          tokens.size());
   Header header{};
   header[0] = kMagic;
   header[1] = kVersion;

@@ -1,5 +1,6 @@
 #include "data/text/token_folder.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <vector>
 
@@ -29,12 +30,11 @@ void check_vocabulary_used(const TokenFile& file,
   const std::string name = printable(file.path().string());
   // GPT-2's first 256 tokens are single bytes; a text is spelt by others.
   require(tokenizer.name() != "gpt2" || highest >= 256,
+          "{}: all of its {} tokens are below {}: bytes or characters; "
+          "expected tokens of gpt2, up to {}",
           name,
-          ": all of its ",
           file.size(),
-          " tokens are below ",
           highest + 1,
-          ": bytes or characters; expected tokens of gpt2, up to ",
           tokenizer.vocabulary() - 1);
   if (tokenizer.name() != "bytes") return;
   std::uint64_t control = 0;
@@ -42,13 +42,11 @@ void check_vocabulary_used(const TokenFile& file,
     if (byte != '\n' && byte != '\r' && byte != '\t') control += counts[byte];
   }
   require(control * 2 < file.size(),
+          "{}: {} of its {} tokens are control characters: ids of a vocabulary "
+          "of its own; expected the bytes of texts",
           name,
-          ": ",
           control,
-          " of its ",
-          file.size(),
-          " tokens are control characters: ids of a vocabulary of its own; "
-          "expected the bytes of texts");
+          file.size());
 }
 
 /// A split of token files that come without dataset.json.
@@ -70,11 +68,11 @@ Split inspect(const fs::path& path, const Tokenizer& tokenizer) {
 PreparedData inspect_folder(const fs::path& folder,
                             const Tokenizer& tokenizer) {
   require(!is_there(folder / "meta.pkl"),
+          "{}: the tokens beside it are of a vocabulary of their own, as those "
+          "of nanoGPT's character-level data; expected tokens of {}: give the "
+          "texts themselves, a folder of .txt files",
           printable((folder / "meta.pkl").string()),
-          ": the tokens beside it are of a vocabulary of their own, as those "
-          "of nanoGPT's character-level data; expected tokens of ",
-          tokenizer.name(),
-          ": give the texts themselves, a folder of .txt files");
+          tokenizer.name());
   PreparedData data;
   data.folder = folder;
   data.source = folder.string();
@@ -105,21 +103,19 @@ PreparedData open_described(const fs::path& folder,
   PreparedData data = open_finished(folder);
   require(data.tokenizer == tokenizer.name() &&
               data.vocabulary == tokenizer.vocabulary(),
+          "{}: encoded with the tokenizer {}; expected {}",
           printable(folder.string()),
-          ": encoded with the tokenizer ",
           data.tokenizer,
-          "; expected ",
           tokenizer.name());
   for (const Split* split : {&data.train, &data.val}) {
     const TokenFile file(split->path);
     file.check_vocabulary(data.vocabulary);
     require(file.hash() == split->hash,
+            "{}: is not the file that dataset.json beside it describes (hash "
+            "{}, expected {})",
             printable(split->path.string()),
-            ": is not the file that dataset.json beside it describes (hash ",
             file.hash(),
-            ", expected ",
-            split->hash,
-            ")");
+            split->hash);
   }
   return data;
 }
@@ -135,20 +131,20 @@ std::string check_texts(const fs::path& folder) {
   const auto beside = std::ranges::find_if(texts, [&](const fs::path& path) {
     return !path.lexically_relative(folder).has_parent_path();
   });
-  require(beside == texts.end() || !is_there(folder / "dataset.json"),
-          printable(folder.string()),
-          ": holds token files and also texts, which would not be read (",
-          beside == texts.end() ? "" : printable(beside->filename().string()),
-          texts.size() > 1 ? concat(" and ", texts.size() - 1, " more") : "",
-          "); expected one or the other: move the texts to a folder of their "
-          "own and prepare that, or remove the token files");
-  return concat(texts.size(),
-                texts.size() > 1 ? " texts" : " text",
-                beside == texts.end() ? " below" : " beside",
-                " the token files, not read (",
-                printable(texts[0].lexically_relative(folder).string()),
-                texts.size() > 1 ? ", ..." : "",
-                ")");
+  require(
+      beside == texts.end() || !is_there(folder / "dataset.json"),
+      "{}: holds token files and also texts, which would not be read ({}{}); "
+      "expected one or the other: move the texts to a folder of their own and "
+      "prepare that, or remove the token files",
+      printable(folder.string()),
+      beside == texts.end() ? "" : printable(beside->filename().string()),
+      texts.size() > 1 ? fmt::format(" and {} more", texts.size() - 1) : "");
+  return fmt::format("{}{}{} the token files, not read ({}{})",
+                     texts.size(),
+                     texts.size() > 1 ? " texts" : " text",
+                     beside == texts.end() ? " below" : " beside",
+                     printable(texts[0].lexically_relative(folder).string()),
+                     texts.size() > 1 ? ", ..." : "");
 }
 
 }  // namespace
@@ -187,9 +183,9 @@ void require_own_folder(const fs::path& folder, const PreparedData& wanted) {
   const std::string name = printable(folder.string());
   if (!is_there(folder / "dataset.json")) {
     require(!holds_token_files(folder),
-            name,
-            ": holds token files that mumoe data did not make; expected "
-            "another folder to write to");
+            "{}: holds token files that mumoe data did not make; expected "
+            "another folder to write to",
+            name);
     return;
   }
   PreparedData held;
@@ -202,16 +198,13 @@ void require_own_folder(const fs::path& folder, const PreparedData& wanted) {
   const bool same = held.source == as_recorded(wanted.source) ||
                     fs::equivalent(held.source, wanted.source, ignored);
   require(same && held.tokenizer == wanted.tokenizer,
+          "{}: holds the token files of {} as {}, which runs may be reading; "
+          "expected another folder for those of {} as {}, or remove it first",
           name,
-          ": holds the token files of ",
           printable(held.source),
-          " as ",
           printable(held.tokenizer),
-          ", which runs may be reading; expected another folder for those of ",
           printable(wanted.source),
-          " as ",
-          wanted.tokenizer,
-          ", or remove it first");
+          wanted.tokenizer);
 }
 
 }  // namespace mumoe::data

@@ -9,10 +9,9 @@ namespace mumoe::data {
 std::vector<std::int32_t> ByteTokenizer::encode(std::string_view text) const {
   const auto zero = text.find('\0');
   require(zero == std::string_view::npos,
-          "text: zero byte at offset ",
-          zero,
-          ": the tokenizer bytes expects text without it, since it separates "
-          "documents");
+          "text: zero byte at offset {}: the tokenizer bytes expects text "
+          "without it, since it separates documents",
+          zero);
   std::vector<std::int32_t> ids(text.size());
   for (std::size_t i = 0; i < text.size(); ++i) {
     ids[i] = static_cast<unsigned char>(text[i]);
@@ -24,11 +23,9 @@ std::string ByteTokenizer::decode(std::span<const std::int32_t> ids) const {
   std::string text(ids.size(), '\0');
   for (std::size_t i = 0; i < ids.size(); ++i) {
     require(ids[i] >= 0 && ids[i] < 256,
-            "token ",
+            "token {} at position {}: the tokenizer bytes expects 0 to 255",
             ids[i],
-            " at position ",
-            i,
-            ": the tokenizer bytes expects 0 to 255");
+            i);
     text[i] = static_cast<char>(ids[i]);
   }
   return text;
@@ -42,7 +39,7 @@ std::unique_ptr<Tokenizer> make_tokenizer(
     return std::make_unique<BpeTokenizer>(
         bpe_folder.empty() ? fetch_bpe_folder() : bpe_folder);
   }
-  fail<InputError>("tokenizer ", name, ": expected bytes or gpt2");
+  fail<InputError>("tokenizer {}: expected bytes or gpt2", name);
 }
 
 }  // namespace mumoe::data

@@ -52,7 +52,7 @@ void split_well_formed(const pcre2_code* code,
                                   PCRE2_NO_UTF_CHECK,
                                   match,
                                   nullptr);
-    MUMOE_CHECK(found > 0, "word pattern at ", at, ": ", message_of(found));
+    MUMOE_CHECK(found > 0, "word pattern at {}: {}", at, message_of(found));
     const PCRE2_SIZE* span = pcre2_get_ovector_pointer(match);
     MUMOE_CHECK(span[0] == at && span[1] > at, "word pattern left a gap");
     words.push_back(text.substr(at, span[1] - at));
@@ -99,7 +99,7 @@ WordSplitter::WordSplitter() {
                             &error,
                             &offset,
                             nullptr));
-  MUMOE_CHECK(code_, "word pattern at ", offset, ": ", message_of(error));
+  MUMOE_CHECK(code_, "word pattern at {}: {}", offset, message_of(error));
   // Where memory may not be made executable this fails, and pcre2_match
   // interprets the pattern instead.
   pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);

@@ -1,5 +1,6 @@
 #include "dist/mpi/mpi_communicator.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -342,18 +343,13 @@ class MpiCommunicator final : public Communicator {
 
   std::string describe_group(std::string_view action,
                              const std::string& axis) const {
-    return concat("rank ",
-                  rank(),
-                  " of ",
-                  size(),
-                  " (axis ",
-                  this->axis(),
-                  "), ",
-                  action,
-                  " into ",
-                  axis,
-                  ", phase ",
-                  phase());
+    return fmt::format("rank {} of {} (axis {}), {} into {}, phase {}",
+                       rank(),
+                       size(),
+                       this->axis(),
+                       action,
+                       axis,
+                       phase());
   }
 
   std::shared_ptr<MpiGroup> group_;

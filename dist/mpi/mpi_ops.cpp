@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "dist/mpi/mpi_thread.h"
 #include "dist/mpi/reduction.h"
+#include "dist/torch_text.h"
 
 namespace mumoe::dist {
 namespace {
@@ -57,7 +58,7 @@ MPI_Datatype mpi_type(at::ScalarType type) {
     case at::kLong:
       return MPI_INT64_T;
     default:
-      fail<InternalError>("dtype ", type, " has no MPI type");
+      fail<InternalError>("dtype {} has no MPI type", type);
   }
 }
 

@@ -1,5 +1,6 @@
 #include "dist/mpi/mpi_runtime.h"
 
+#include <fmt/format.h>
 #include <mpi.h>
 
 #include <cstdio>
@@ -101,11 +102,9 @@ MpiRuntime::~MpiRuntime() {
                        state_->limits.finalize)) {
     return;
   }
-  end_process(concat("rank ",
-                     state_->rank,
-                     " of ",
-                     state_->size,
-                     " (axis world), end of MPI"),
+  end_process(fmt::format("rank {} of {} (axis world), end of MPI",
+                          state_->rank,
+                          state_->size),
               state_->limits.finalize);
 }
 

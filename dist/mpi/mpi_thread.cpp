@@ -1,5 +1,6 @@
 #include "dist/mpi/mpi_thread.h"
 
+#include <fmt/format.h>
 #include <sys/prctl.h>
 
 #include <algorithm>
@@ -49,7 +50,7 @@ void check_mpi(int code,
   char text[MPI_MAX_ERROR_STRING] = "unknown error";
   int length = 0;
   MPI_Error_string(code, text, &length);
-  fail<CommunicationError>(operation, ": ", expression, " failed: ", text);
+  fail<CommunicationError>("{}: {} failed: {}", operation, expression, text);
 }
 
 namespace {
@@ -101,10 +102,10 @@ void MpiTask::wait() {
       char seconds[32];
       std::snprintf(seconds, sizeof seconds, "%.1f", deadline_.count() / 1e3);
       fail<CommunicationError>(
+          "{}: not finished after {} s; another rank is stuck, gone or calls "
+          "something else",
           what_,
-          ": not finished after ",
-          seconds,
-          " s; another rank is stuck, gone or calls something else");
+          seconds);
     }
   }
   if (error_) std::rethrow_exception(error_);
@@ -167,7 +168,7 @@ void MpiThread::post(std::shared_ptr<MpiTask> task) {
   }
   if (task) {
     task->end(std::make_exception_ptr(CommunicationError(
-        concat(task->what_, ": MPI has been finalized or abandoned"))));
+        fmt::format("{}: MPI has been finalized or abandoned", task->what_))));
   }
   changed_.notify_all();
 }
@@ -384,7 +385,7 @@ void MpiThread::end() {
   for (const auto& task : tasks_) {
     fail_task(task,
               std::make_exception_ptr(CommunicationError(
-                  concat(task->what_, ": MPI has been abandoned"))));
+                  fmt::format("{}: MPI has been abandoned", task->what_))));
   }
   changed_.notify_all();
 }

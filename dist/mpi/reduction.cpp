@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "base/error.h"
+#include "dist/torch_text.h"
 
 namespace mumoe::dist {
 namespace {
@@ -139,7 +140,7 @@ void with_type(at::ScalarType type, F&& f) {
     case at::kLong:
       return f(std::int64_t{});
     default:
-      fail<InternalError>("dtype ", type, " has no reduction");
+      fail<InternalError>("dtype {} has no reduction", type);
   }
 }
 

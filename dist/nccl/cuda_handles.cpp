@@ -1,6 +1,7 @@
 #include "dist/nccl/cuda_handles.h"
 
 #include <cuda_runtime_api.h>
+#include <fmt/format.h>
 
 #include <array>
 
@@ -13,12 +14,10 @@ void check_cuda(cudaError_t code,
                 std::string_view what) {
   if (code == cudaSuccess) return;
   cudaGetLastError();  // else the next launch of someone else reports it
-  fail<CommunicationError>(what,
-                           ": ",
+  fail<CommunicationError>("{}: {}: {}, {}",
+                           what,
                            expression,
-                           ": ",
                            cudaGetErrorName(code),
-                           ", ",
                            cudaGetErrorString(code));
 }
 
@@ -33,7 +32,7 @@ std::string cuda_device_address(int device) {
   std::array<char, 32> address{};
   MUMOE_CUDA_CHECK(
       cudaDeviceGetPCIBusId(address.data(), address.size(), device),
-      concat("GPU ", device));
+      fmt::format("GPU {}", device));
   return address.data();
 }
 

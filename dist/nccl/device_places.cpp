@@ -1,5 +1,6 @@
 #include "dist/nccl/device_places.h"
 
+#include <fmt/format.h>
 #include <map>
 #include <sstream>
 #include <utility>
@@ -14,15 +15,12 @@ namespace {
 std::vector<DevicePlace> gather(Communicator& control,
                                 const DevicePlace& mine) {
   // The address last: it may be empty.
-  const std::string text = concat(mine.host.name,
-                                  " ",
-                                  mine.host.machine,
-                                  " ",
-                                  mine.device,
-                                  " ",
-                                  mine.visible,
-                                  " ",
-                                  mine.address);
+  const std::string text = fmt::format("{} {} {} {} {}",
+                                       mine.host.name,
+                                       mine.host.machine,
+                                       mine.device,
+                                       mine.visible,
+                                       mine.address);
   std::vector<DevicePlace> places;
   for (const std::string& gathered : gather_text(control, text)) {
     std::istringstream words(gathered);
@@ -46,34 +44,26 @@ std::string find_device_fault(Communicator& control, const DevicePlace& mine) {
   for (int r = 0; r < control.size(); ++r) {
     const DevicePlace& place = places[r];
     if (place.address.empty()) {
-      return concat("rank ",
-                    r,
-                    " on host ",
-                    place.host.name,
-                    " has no GPU ",
-                    place.device,
-                    ": ",
-                    place.visible,
-                    " visible, expected one for each rank of a host (fewer "
-                    "ranks a host, or --train.device cpu)");
+      return fmt::format(
+          "rank {} on host {} has no GPU {}: {} visible, expected one for each "
+          "rank of a host (fewer ranks a host, or --train.device cpu)",
+          r,
+          place.host.name,
+          place.device,
+          place.visible);
     }
     const auto [owner, first] =
         owners.try_emplace({place.host.machine, place.address}, r);
     if (!first) {
-      return concat("ranks ",
-                    owner->second,
-                    " and ",
-                    r,
-                    " on host ",
-                    place.host.name,
-                    " share the GPU at ",
-                    place.address,
-                    " (their devices ",
-                    places[owner->second].device,
-                    " and ",
-                    place.device,
-                    "): expected one for each rank; look at "
-                    "CUDA_VISIBLE_DEVICES");
+      return fmt::format(
+          "ranks {} and {} on host {} share the GPU at {} (their devices {} "
+          "and {}): expected one for each rank; look at CUDA_VISIBLE_DEVICES",
+          owner->second,
+          r,
+          place.host.name,
+          place.address,
+          places[owner->second].device,
+          place.device);
     }
   }
   return {};
@@ -81,7 +71,7 @@ std::string find_device_fault(Communicator& control, const DevicePlace& mine) {
 
 void require_own_devices(Communicator& control, const DevicePlace& mine) {
   const std::string fault = find_device_fault(control, mine);
-  require(fault.empty(), fault);
+  require(fault.empty(), "{}", fault);
 }
 
 }  // namespace mumoe::dist

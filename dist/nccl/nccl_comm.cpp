@@ -1,5 +1,6 @@
 #include "dist/nccl/nccl_comm.h"
 
+#include <fmt/format.h>
 #include <nccl.h>
 
 #include <cstdio>
@@ -113,7 +114,7 @@ NcclComm::NcclComm(std::shared_ptr<NcclContext> context,
 
 NcclComm::~NcclComm() {
   const NcclCall call{
-      concat("rank ", rank_, " of ", size_, " (axis ", axis_, "), end of NCCL"),
+      fmt::format("rank {} of {} (axis {}), end of NCCL", rank_, size_, axis_),
       context_->limits().close};
   // The other ranks of a group do not come to its end when this one fails.
   if (std::uncaught_exceptions() > 0) {

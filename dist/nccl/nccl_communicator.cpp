@@ -1,6 +1,7 @@
 #include "dist/nccl/nccl_communicator.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <cmath>
 #include <cstring>
@@ -13,6 +14,7 @@
 #include "dist/nccl/nccl_comm.h"
 #include "dist/nccl/nccl_context.h"
 #include "dist/nccl/nccl_work.h"
+#include "dist/torch_text.h"
 
 namespace mumoe::dist {
 namespace {
@@ -28,7 +30,7 @@ NcclType nccl_type(const at::Tensor& tensor) {
     case at::kLong:
       return NcclType::int64;
     default:
-      fail<InternalError>("dtype ", tensor.scalar_type(), " has no NcclType");
+      fail<InternalError>("dtype {} has no NcclType", tensor.scalar_type());
   }
 }
 
@@ -213,17 +215,14 @@ std::unique_ptr<Communicator> NcclCommunicator::do_split(int color,
                                               device_);
   };
   if (size() == 1) return result(nullptr, 0, 1);
-  const NcclCall call{concat("rank ",
-                             rank(),
-                             " of ",
-                             size(),
-                             " (axis ",
-                             this->axis(),
-                             "), split for axis ",
-                             axis,
-                             ", phase ",
-                             phase()),
-                      deadline()};
+  const NcclCall call{
+      fmt::format("rank {} of {} (axis {}), split for axis {}, phase {}",
+                  rank(),
+                  size(),
+                  this->axis(),
+                  axis,
+                  phase()),
+      deadline()};
   // NCCL takes no negative colors: the lowest rank of a color stands for it.
   const at::Tensor choices = gather_choices(color, key, call);
   const auto* choice = choices.data_ptr<std::int64_t>();
@@ -289,15 +288,13 @@ NcclWorld make_nccl_communicator(Communicator& control,
                                  int device,
                                  std::string axis) {
   require_own_devices(control, place_of(device));
-  const NcclCall call{concat("rank ",
-                             control.rank(),
-                             " of ",
-                             control.size(),
-                             " (axis ",
-                             axis,
-                             "), start of NCCL, GPU ",
-                             device),
-                      control.deadline()};
+  const NcclCall call{
+      fmt::format("rank {} of {} (axis {}), start of NCCL, GPU {}",
+                  control.rank(),
+                  control.size(),
+                  axis,
+                  device),
+      control.deadline()};
   const auto context = std::make_shared<NcclContext>(device);
   std::shared_ptr<NcclComm> comm;
   if (control.size() > 1) {

@@ -1,5 +1,6 @@
 #include "dist/nccl/nccl_context.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
@@ -38,24 +39,21 @@ void require_order(const NcclCall& call) {
     fail_nccl(result, nullptr, "ncclGetVersion", call);
   }
   require(version >= kFirst,
-          "NCCL ",
+          "NCCL {}.{}: expected 2.26 or later",
           version / 10000,
-          ".",
-          version / 100 % 100,
-          ": expected 2.26 or later");
+          version / 100 % 100);
   const char* value = std::getenv(kOrder);
   require(kOrderGiven && value != nullptr && value == std::string_view("1"),
+          "{}={}: expected 1, else operations of several groups may deadlock",
           kOrder,
-          "=",
-          value == nullptr ? "" : value,
-          ": expected 1, else operations of several groups may deadlock");
+          value == nullptr ? "" : value);
 }
 
 // NCCL's two texts for `result`, on one line.
 std::string texts(ncclResult_t result, ncclComm_t comm) {
   std::string text = ncclGetErrorString(result);
   const char* last = ncclGetLastError(comm);
-  if (last != nullptr && *last != '\0') text += concat(" (", last, ")");
+  if (last != nullptr && *last != '\0') text += fmt::format(" ({})", last);
   std::replace(text.begin(), text.end(), '\n', ' ');
   return text;
 }
@@ -66,10 +64,9 @@ void fail_nccl(ncclResult_t result,
                ncclComm_t comm,
                std::string_view expression,
                const NcclCall& call) {
-  fail<CommunicationError>(call.what,
-                           ": ",
+  fail<CommunicationError>("{}: {}: {}",
+                           call.what,
                            expression,
-                           ": ",
                            texts(result, comm));
 }
 
@@ -97,8 +94,8 @@ struct NcclContext::State {
   void check_alive(const NcclCall& call) {
     if (!aborted) return;
     const std::lock_guard lock(mutex);
-    fail<CommunicationError>(call.what,
-                             ": all NCCL communicators were aborted: ",
+    fail<CommunicationError>("{}: all NCCL communicators were aborted: {}",
+                             call.what,
                              reason);
   }
 
@@ -144,12 +141,11 @@ struct NcclContext::State {
       if (state == ncclSuccess) return;
       if (call.deadline > 0ms && Clock::now() - start > call.deadline) {
         fail<CommunicationError>(
+            "{}: {}: not finished after {} s; another rank is stuck or gone, "
+            "or cannot be reached",
             call.what,
-            ": ",
             expression,
-            ": not finished after ",
-            std::chrono::duration<double>(call.deadline).count(),
-            " s; another rank is stuck or gone, or cannot be reached");
+            std::chrono::duration<double>(call.deadline).count());
       }
       std::this_thread::sleep_for(pause);
     }
@@ -178,7 +174,7 @@ struct NcclContext::State {
 
 NcclContext::NcclContext(int device, Limits limits)
     : device_(device), limits_(limits), state_(std::make_shared<State>()) {
-  const NcclCall call{concat("start of NCCL, GPU ", device)};
+  const NcclCall call{fmt::format("start of NCCL, GPU {}", device)};
   require_order(call);
   const CudaDeviceGuard guard(device, call.what);
 }
@@ -282,7 +278,7 @@ void NcclContext::group(const std::function<void()>& body,
   {
     const std::lock_guard lock(state_->calls);
     state_->check_alive(call);
-    MUMOE_CHECK(!state_->grouping, call.what, ": a group within a group");
+    MUMOE_CHECK(!state_->grouping, "{}: a group within a group", call.what);
     result = ncclGroupStart();
     if (!well(result)) fail_nccl(result, nullptr, "ncclGroupStart", call);
     state_->grouping = true;
@@ -328,7 +324,7 @@ std::string NcclContext::async_error() const {
     const ncclResult_t result = ncclCommGetAsyncError(comm, &state);
     const ncclResult_t found = result == ncclSuccess ? state : result;
     if (!well(found))
-      return concat("NCCL, axis ", axis, ": ", texts(found, comm));
+      return fmt::format("NCCL, axis {}: {}", axis, texts(found, comm));
   }
   return {};
 }

@@ -66,10 +66,9 @@ void NcclWork::finish() {
     comm_->check(call_);
     if (call_.deadline.count() > 0 && Clock::now() - start > call_.deadline) {
       fail<CommunicationError>(
+          "{}: not finished after {} s",
           call_.what,
-          ": not finished after ",
-          std::chrono::duration<double>(call_.deadline).count(),
-          " s");
+          std::chrono::duration<double>(call_.deadline).count());
     }
     std::this_thread::sleep_for(std::chrono::microseconds(50));
   }

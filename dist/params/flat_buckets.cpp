@@ -51,7 +51,7 @@ FlatBuckets::FlatBuckets(const ParameterRegistry& registry,
                          const ProcessMesh& mesh,
                          const BucketOptions& options)
     : registry_(registry) {
-  MUMOE_CHECK(options.zero == 0 || options.zero == 1, "zero ", options.zero);
+  MUMOE_CHECK(options.zero == 0 || options.zero == 1, "zero {}", options.zero);
   fill(options.bytes);
   for (Bucket& bucket : buckets_) {
     // All ranks that compute with these weights. Those that also own the same

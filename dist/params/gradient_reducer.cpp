@@ -75,9 +75,8 @@ void GradientReducer::take(std::size_t parameter, const at::Tensor& value) {
   // without one.
   if (!value.grad().defined()) return;
   MUMOE_CHECK(!place.arrived,
-              "a gradient of ",
-              buckets_.registry().parameters()[parameter].name,
-              " came twice in one backward pass");
+              "a gradient of {} came twice in one backward pass",
+              buckets_.registry().parameters()[parameter].name);
   const at::Tensor part = target(place);
   if (value.grad().data_ptr() != part.data_ptr()) {
     if (place.filled) {

@@ -71,15 +71,15 @@ std::int64_t Parameter::global_numel() const {
 at::Tensor ParameterRegistry::add(Parameter parameter) {
   for (const Parameter& known : parameters_) {
     MUMOE_CHECK(known.name != parameter.name,
-                parameter.name,
-                " is registered twice");
+                "{} is registered twice",
+                parameter.name);
   }
   parameter.decay = parameter.decay || decay_all_;
   auto shape = parameter.global_shape;
   if (parameter.placement.is_cut()) {
     MUMOE_CHECK(parameter.placement.cut_dim < static_cast<int>(shape.size()),
+                "{}: no dim {}",
                 parameter.name,
-                ": no dim ",
                 parameter.placement.cut_dim);
     shape[parameter.placement.cut_dim] = slice(parameter).padded;
   }
@@ -99,7 +99,7 @@ const Parameter& ParameterRegistry::at(const std::string& name) const {
       std::find_if(parameters_.begin(),
                    parameters_.end(),
                    [&](const Parameter& p) { return p.name == name; });
-  MUMOE_CHECK(found != parameters_.end(), "no parameter is named ", name);
+  MUMOE_CHECK(found != parameters_.end(), "no parameter is named {}", name);
   return *found;
 }
 
@@ -121,10 +121,9 @@ Slice ParameterRegistry::slice(const Parameter& parameter) const {
 at::Tensor ParameterRegistry::cut(const Parameter& parameter,
                                   const at::Tensor& whole) const {
   MUMOE_CHECK(whole.sizes() == at::IntArrayRef(parameter.global_shape),
+              "{}: shape {}, expected {}",
               parameter.name,
-              ": shape ",
               whole.sizes(),
-              ", expected ",
               at::IntArrayRef(parameter.global_shape));
   if (!parameter.placement.is_cut()) return whole;
   const Slice part = slice(parameter);

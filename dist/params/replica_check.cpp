@@ -1,6 +1,7 @@
 #include "dist/params/replica_check.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <xxhash.h>
 
 #include <algorithm>
@@ -53,16 +54,14 @@ std::string name_ranks(const std::vector<std::int64_t>& ranks,
   std::string text;
   for (std::size_t i = 0; i < std::min(ranks.size(), kNamed); ++i) {
     const auto rank = ranks[i];
-    text += concat(i == 0 ? "" : ", ",
-                   rank,
-                   " (dp ",
-                   all[rank][kDp],
-                   " tp ",
-                   all[rank][kTp],
-                   ")");
+    text += fmt::format("{}{} (dp {} tp {})",
+                        i == 0 ? "" : ", ",
+                        rank,
+                        all[rank][kDp],
+                        all[rank][kTp]);
   }
   if (ranks.size() > kNamed) {
-    text += concat(" and ", ranks.size() - kNamed, " more");
+    text += fmt::format(" and {} more", ranks.size() - kNamed);
   }
   return text;
 }
@@ -110,14 +109,12 @@ void ReplicaCheck::run(std::int64_t step) const {
                          const std::string& what) {
     const Difference found = compare(ranks, all, at);
     if (found.differ.empty()) return;
-    fail<CommunicationError>("step ",
-                             step,
-                             ": replicas of ",
-                             what,
-                             " differ: world rank(s) ",
-                             name_ranks(found.differ, all),
-                             " from rank(s) ",
-                             name_ranks(found.agree, all));
+    fail<CommunicationError>(
+        "step {}: replicas of {} differ: world rank(s) {} from rank(s) {}",
+        step,
+        what,
+        name_ranks(found.differ, all),
+        name_ranks(found.agree, all));
   };
   // All ranks see the same numbers, so all find the same.
   const auto& parameters = buckets_.registry().parameters();
@@ -125,7 +122,9 @@ void ReplicaCheck::run(std::int64_t step) const {
     for (const auto kind : {kWeights, kMaster}) {
       const auto at = kHashes + 2 * static_cast<std::int64_t>(p) + kind;
       const std::string what =
-          concat(kind == kMaster ? "the master of " : "", parameters[p].name);
+          fmt::format("{}{}",
+                      kind == kMaster ? "the master of " : "",
+                      parameters[p].name);
       if (!parameters[p].placement.is_cut()) {
         check(everybody, at, what);
         continue;

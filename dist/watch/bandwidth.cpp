@@ -66,7 +66,7 @@ double bus_factor(Op op, int ranks) {
 Bandwidth measure_bandwidth(Communicator& group,
                             std::int64_t bytes,
                             at::Device device) {
-  MUMOE_CHECK(bytes >= kSmallest, "a probe of ", bytes, " bytes");
+  MUMOE_CHECK(bytes >= kSmallest, "a probe of {} bytes", bytes);
   if (group.size() == 1) return {0, std::numeric_limits<double>::infinity()};
   const auto options = at::TensorOptions(at::kFloat).device(device);
   Bandwidth found;

@@ -1,6 +1,7 @@
 #include "dist/watch/fingerprint.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstring>
@@ -61,16 +62,16 @@ std::string_view dtype_name(std::int64_t dtype) {
 // "all_reduce #3 of 12 fp32 (sum) in phase backward"
 std::string describe(const Fingerprint& f) {
   const auto op = static_cast<Op>(f.op);
-  std::string text = concat(to_string(op), " #", f.sequence);
+  std::string text = fmt::format("{} #{}", to_string(op), f.sequence);
   if (op != Op::barrier) {
-    text += concat(" of ", f.elements, " ", dtype_name(f.dtype));
+    text += fmt::format(" of {} {}", f.elements, dtype_name(f.dtype));
   }
   if (op == Op::all_reduce || op == Op::reduce_scatter) {
-    text += concat(" (", to_string(static_cast<ReduceOp>(f.reduce)), ")");
+    text += fmt::format(" ({})", to_string(static_cast<ReduceOp>(f.reduce)));
   }
-  if (op == Op::broadcast) text += concat(" from root ", f.root);
+  if (op == Op::broadcast) text += fmt::format(" from root {}", f.root);
   const std::string_view phase(f.phase, strnlen(f.phase, kPhaseLength));
-  return concat(text, " in phase ", phase);
+  return fmt::format("{} in phase {}", text, phase);
 }
 
 // "rank 2" or "ranks 1, 3"; of many, the first.
@@ -79,9 +80,10 @@ std::string rank_list(const std::vector<int>& ranks,
   constexpr std::size_t kShown = 16;
   std::string text = ranks.size() == 1 ? "rank" : "ranks";
   for (std::size_t i = 0; i < std::min(ranks.size(), kShown); ++i) {
-    text += concat(i == 0 ? " " : ", ", world_ranks[ranks[i]]);
+    text += fmt::format("{}{}", i == 0 ? " " : ", ", world_ranks[ranks[i]]);
   }
-  if (ranks.size() > kShown) text += concat(", ... (", ranks.size(), " ranks)");
+  if (ranks.size() > kShown)
+    text += fmt::format(", ... ({} ranks)", ranks.size());
   return text;
 }
 
@@ -103,16 +105,16 @@ std::string difference(const std::vector<Fingerprint>& all,
   std::string text;
   for (auto it = callers.begin(); it != callers.end(); ++it) {
     if (it == most) continue;
-    text += concat(rank_list(it->second, world_ranks),
-                   " called ",
-                   describe(it->first),
-                   ", ");
+    text += fmt::format("{} called {}, ",
+                        rank_list(it->second, world_ranks),
+                        describe(it->first));
   }
   const bool one = most->second.size() == 1;
-  return concat(text,
-                one ? rank_list(most->second, world_ranks) : "the others",
-                one ? " called " : " ",
-                describe(most->first));
+  return fmt::format("{}{}{}{}",
+                     text,
+                     one ? rank_list(most->second, world_ranks) : "the others",
+                     one ? " called " : " ",
+                     describe(most->first));
 }
 
 }  // namespace
@@ -132,9 +134,8 @@ void FingerprintCheck::watch(const ProcessMesh& mesh,
   auto control = mesh.world().split(color, key, group.axis() + " check");
   MUMOE_CHECK(
       control->size() == group.size() && control->rank() == group.rank(),
-      "axis ",
-      group.axis(),
-      ": the world has other ranks than the group");
+      "axis {}: the world has other ranks than the group",
+      group.axis());
   const auto mine = at::full({1}, mesh.world().rank(), at::kLong);
   const auto all = at::empty({control->size()}, at::kLong);
   control->all_gather(mine, all);
@@ -157,17 +158,16 @@ void FingerprintCheck::begin(const Communicator& group,
   try {
     control.all_gather(mine, gathered);
   } catch (const CommunicationError& error) {
-    fail<CommunicationError>(error.what(),
-                             "; before ",
+    fail<CommunicationError>("{}; before {} on axis {}",
+                             error.what(),
                              describe(fingerprint),
-                             " on axis ",
                              group.axis());
   }
   std::vector<Fingerprint> all(group.size());
   std::memcpy(all.data(), gathered.data_ptr(), gathered.nbytes());
   const std::string text = difference(all, watched->world_ranks);
   if (!text.empty()) {
-    fail<CommunicationError>("axis ", group.axis(), ", ranks differ: ", text);
+    fail<CommunicationError>("axis {}, ranks differ: {}", group.axis(), text);
   }
 }
 

@@ -1,5 +1,6 @@
 #include "dist/watch/link_model.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -32,10 +33,10 @@ class SlowWork final : public Work::State {
     work_.wait();
     if (deadline_.count() > 0 && end_ > start + deadline_) {
       std::this_thread::sleep_until(start + deadline_);
-      fail<CommunicationError>(what_,
-                               ": not finished after ",
-                               deadline_.count() / 1000.0,
-                               " s on the model of a slow link");
+      fail<CommunicationError>(
+          "{}: not finished after {} s on the model of a slow link",
+          what_,
+          deadline_.count() / 1000.0);
     }
     std::this_thread::sleep_until(end_);
   }
@@ -77,21 +78,17 @@ Work LinkModel::started(const Communicator& group,
             std::chrono::duration_cast<Clock::duration>(cost);
     end = free_;
   }
-  return Work(std::make_shared<SlowWork>(std::move(work),
-                                         end,
-                                         group.deadline(),
-                                         concat("rank ",
-                                                group.rank(),
-                                                " of ",
-                                                group.size(),
-                                                " (axis ",
-                                                group.axis(),
-                                                "), ",
-                                                to_string(collective.op),
-                                                " #",
-                                                collective.sequence,
-                                                ", phase ",
-                                                group.phase())));
+  return Work(std::make_shared<SlowWork>(
+      std::move(work),
+      end,
+      group.deadline(),
+      fmt::format("rank {} of {} (axis {}), {} #{}, phase {}",
+                  group.rank(),
+                  group.size(),
+                  group.axis(),
+                  to_string(collective.op),
+                  collective.sequence,
+                  group.phase())));
 }
 
 Bandwidth parse_link(const std::string& text) {
@@ -103,10 +100,9 @@ Bandwidth parse_link(const std::string& text) {
     bandwidth = number(view.substr(comma + 1));
   }
   require(latency && bandwidth && *latency >= 0 && *bandwidth > 0,
-          "parallel.link = ",
-          text,
-          ": expected latency in microseconds and bandwidth in GB/s, such as "
-          "50,1.25");
+          "parallel.link = {}: expected latency in microseconds and bandwidth "
+          "in GB/s, such as 50,1.25",
+          text);
   return {*latency / 1e6, *bandwidth * 1e9};
 }
 

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -24,7 +25,7 @@ struct ProcessStatus {
 // Fields 3 and 22 of /proc/PID/stat; field 2, the name in brackets, may hold
 // anything.
 ProcessStatus status_of(std::int64_t pid) {
-  std::ifstream file(concat("/proc/", pid, "/stat"));
+  std::ifstream file(fmt::format("/proc/{}/stat", pid));
   std::string line;
   std::getline(file, line);
   const auto name_end = line.rfind(')');
@@ -90,7 +91,7 @@ LocalPeers::LocalPeers(Communicator& world)
     const bool visible = row[0] == machine && row[1] != pid &&
                          status_of(row[1]).start_time == row[2];
     if (!visible) continue;
-    const auto path = concat("/proc/", row[1], "/fd/", row[3]);
+    const auto path = fmt::format("/proc/{}/fd/{}", row[1], row[3]);
     const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
     peers_.push_back({rank, row[1], row[2], Word(file, /*writable=*/false)});
     if (file >= 0) close(file);
@@ -139,15 +140,12 @@ std::string LocalPeers::find(bool (*is)(const Peer& peer, char state),
     ProcessStatus status = status_of(peer.pid);
     if (status.start_time != peer.start_time) status.state = 'X';
     if (!is(peer, status.state)) continue;
-    text += concat(text.empty() ? "" : ", ",
-                   "rank ",
-                   peer.rank,
-                   " is ",
-                   what,
-                   ": its process ",
-                   peer.pid,
-                   " on this host ",
-                   detail);
+    text += fmt::format("{}rank {} is {}: its process {} on this host {}",
+                        text.empty() ? "" : ", ",
+                        peer.rank,
+                        what,
+                        peer.pid,
+                        detail);
   }
   return text;
 }

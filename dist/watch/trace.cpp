@@ -38,7 +38,7 @@ double covered(std::vector<Interval> intervals) {
 
 std::filesystem::path file_of(std::filesystem::path file,
                               const Communicator& world) {
-  if (world.size() > 1) file += concat(".rank", world.rank());
+  if (world.size() > 1) file += fmt::format(".rank{}", world.rank());
   return file;
 }
 
@@ -140,9 +140,8 @@ Trace::Trace(std::filesystem::path file,
       rank_(world.rank()),
       limits_(limits) {
   require(std::ofstream(file_).good(),
-          "log.trace = ",
-          file_.string(),
-          ": cannot write this file");
+          "log.trace = {}: cannot write this file",
+          file_.string());
   world.barrier();
   origin_ = Clock::now();
   phases_.push_back({.name = "start", .begin = origin_, .end = origin_});
@@ -198,7 +197,7 @@ Work Trace::started(const Communicator& group,
 void Trace::finish() {
   std::lock_guard lock(mutex_);
   if (!finished_) finish_locked(Clock::now());
-  require(written_, "log.trace = ", file_.string(), ": cannot write this file");
+  require(written_, "log.trace = {}: cannot write this file", file_.string());
 }
 
 GradientOverlap Trace::gradient_overlap() const {

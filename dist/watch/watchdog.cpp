@@ -1,5 +1,6 @@
 #include "dist/watch/watchdog.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -41,7 +42,7 @@ std::string seconds(std::chrono::steady_clock::duration time) {
 }
 
 std::string bytes_text(std::int64_t bytes) {
-  if (bytes < 1024) return concat(bytes, " bytes");
+  if (bytes < 1024) return fmt::format("{} bytes", bytes);
   constexpr std::array kUnits = {"KiB", "MiB", "GiB", "TiB"};
   double value = static_cast<double>(bytes) / 1024;
   std::size_t unit = 0;
@@ -50,19 +51,13 @@ std::string bytes_text(std::int64_t bytes) {
 }
 
 std::string rank_text(const ProcessMesh& mesh) {
-  return concat("rank ",
-                mesh.world().rank(),
-                " of ",
-                mesh.world().size(),
-                " (dp ",
-                mesh.dp().rank(),
-                "/",
-                mesh.dp().size(),
-                " tp ",
-                mesh.tp().rank(),
-                "/",
-                mesh.tp().size(),
-                ")");
+  return fmt::format("rank {} of {} (dp {}/{} tp {}/{})",
+                     mesh.world().rank(),
+                     mesh.world().size(),
+                     mesh.dp().rank(),
+                     mesh.dp().size(),
+                     mesh.tp().rank(),
+                     mesh.tp().size());
 }
 
 // "ended", "not ended", or the text of what asking `work` throws.
@@ -70,7 +65,7 @@ std::string state_of(const Work& work) {
   try {
     return work.done() ? "ended" : "not ended";
   } catch (const std::exception& error) {
-    return concat("failed (", error.what(), ")");
+    return fmt::format("failed ({})", error.what());
   }
 }
 
@@ -260,7 +255,7 @@ void Watchdog::loop() {
     lock.unlock();
     std::string line;
     if (expired) {
-      line = concat(rank_, ": ", describe(here));
+      line = fmt::format("{}: {}", rank_, describe(here));
       const auto note =
           answer_of([ask = options_.note] { return ask ? text_of(ask) : ""; },
                     std::string());
@@ -288,17 +283,16 @@ std::string Watchdog::failed_poll(bool due) {
   std::unique_lock lock(mutex_);
   const Place here = place();
   lock.unlock();
-  return concat(rank_, ": ", text, "; ", describe(here));
+  return fmt::format("{}: {}; {}", rank_, text, describe(here));
 }
 
 Watchdog::Place Watchdog::place() const {
   std::string text =
-      concat("phase ", phase_, " for ", seconds(time() - phase_begun_));
+      fmt::format("phase {} for {}", phase_, seconds(time() - phase_begun_));
   if (stage_ == Stage::step || stage_ == Stage::first_step) {
-    text += concat(", its ",
-                   stage_ == Stage::step ? "step" : "first step",
-                   " for ",
-                   seconds(time() - stage_begun_));
+    text += fmt::format(", its {} for {}",
+                        stage_ == Stage::step ? "step" : "first step",
+                        seconds(time() - stage_begun_));
   }
   if (limit() > Duration(0)) {
     text += format(", deadline %g s",
@@ -324,15 +318,13 @@ std::string Watchdog::describe(const Place& place) {
       Texts(groups.size(), "state unknown"));
   const auto text_at = [&](std::size_t i) {
     const Collective& c = groups[i].collective;
-    std::string text = concat(to_string(c.op), " #", c.sequence);
+    std::string text = fmt::format("{} #{}", to_string(c.op), c.sequence);
     if (c.op != Op::barrier) text += " of " + bytes_text(c.bytes);
-    return concat(text,
-                  " on axis ",
-                  groups[i].axis,
-                  ", begun ",
-                  seconds(place.now - groups[i].begun),
-                  " ago, ",
-                  states[i]);
+    return fmt::format("{} on axis {}, begun {} ago, {}",
+                       text,
+                       groups[i].axis,
+                       seconds(place.now - groups[i].begun),
+                       states[i]);
   };
   std::string text = place.phase + "; last collective " + text_at(place.newest);
   for (std::size_t i = 0; i < groups.size(); ++i) {

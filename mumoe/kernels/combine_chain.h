@@ -35,9 +35,8 @@ inline Chain make_chain(const CombineShape& shape) {
     size += values;
     require(values <= kCombineMaxMatrix && size <= kCombineMaxMatrices,
             "combine: on a GPU a level's mixed matrix and its product with "
-            "those before it may have ",
+            "those before it may have {} values, and all of them together {}",
             kCombineMaxMatrix,
-            " values, and all of them together ",
             kCombineMaxMatrices);
     return static_cast<int>(at);
   };

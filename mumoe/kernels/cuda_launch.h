@@ -31,8 +31,8 @@ void launch(const char* name,
   config.stream = static_cast<cudaStream_t>(stream);
   const cudaError_t error = cudaLaunchKernelEx(&config, kernel, arguments...);
   if (error != cudaSuccess) {
-    fail<InternalError>(name,
-                        ": CUDA launch failed: ",
+    fail<InternalError>("{}: CUDA launch failed: {}",
+                        name,
                         cudaGetErrorString(error));
   }
 }

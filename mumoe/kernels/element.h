@@ -21,7 +21,7 @@ void with_element(at::ScalarType dtype, F f) {
     case at::kBFloat16:
       return f(Bf16{});
     default:
-      fail<InternalError>("no kernels for ", dtype);
+      fail<InternalError>("no kernels for {}", dtype);
   }
 }
 

@@ -1,5 +1,6 @@
 #include "base/file_lock.h"
 
+#include <fmt/format.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -71,7 +72,7 @@ TEST(FileLock, ADeadHolderBlocksNobody) {
   Holder other(path);
   EXPECT_FALSE(FileLock::try_lock(path).has_value());
   EXPECT_TRUE(FileLock::holder(path).starts_with(
-      concat("process ", other.pid(), " on host ")));
+      fmt::format("process {} on host ", other.pid())));
   other.kill();
   EXPECT_TRUE(FileLock::try_lock(path).has_value());
 }
@@ -80,7 +81,7 @@ TEST(FileLock, WaitingIsToldOnceAndEndsWithTheHolder) {
   const ScratchFolder folder;
   const auto path = folder.path() / "lock";
   Holder other(path);
-  const std::string expected = concat("process ", other.pid(), " on host ");
+  const std::string expected = fmt::format("process {} on host ", other.pid());
   std::atomic<int> told{0};
   std::thread waiting([&] {
     const FileLock lock = FileLock::wait(path, [&](const std::string& who) {
@@ -94,6 +95,23 @@ TEST(FileLock, WaitingIsToldOnceAndEndsWithTheHolder) {
   other.kill();
   waiting.join();
   EXPECT_EQ(told, 1);
+}
+
+TEST(FileLock, WhoWaitsIsToldTheNameOfAHolderThatHasYetToSign) {
+  const ScratchFolder folder;
+  const auto path = folder.path() / "lock";
+  std::optional<FileLock> held = FileLock::try_lock(path);
+  folder.write("lock", "");
+  std::string told;
+  std::thread waiting([&] {
+    FileLock::wait(path, [&](const std::string& who) { told = who; });
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(150));
+  folder.write("lock", "process 7 on host h");
+  std::this_thread::sleep_for(std::chrono::milliseconds(150));
+  held.reset();
+  waiting.join();
+  EXPECT_EQ(told, "process 7 on host h");
 }
 
 TEST(FileLock, AProgramStartedMeanwhileDoesNotKeepIt) {

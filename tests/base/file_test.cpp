@@ -1,5 +1,6 @@
 #include "base/file.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -18,7 +19,7 @@ namespace {
 
 TEST(File, AtomicWriteReplacesAndLeavesNoTemporary) {
   const auto folder = std::filesystem::temp_directory_path() /
-                      concat("mumoe_file_test_", ::getpid());
+                      fmt::format("mumoe_file_test_{}", ::getpid());
   std::filesystem::create_directories(folder);
   const auto path = folder / "value";
   write_file_atomically(path, "first");

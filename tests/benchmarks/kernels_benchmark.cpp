@@ -3,6 +3,7 @@
 //
 //   bench_kernels --benchmark_filter='combine.*/cp_gpt2/.*/avx512'
 #include <benchmark/benchmark.h>
+#include <fmt/format.h>
 
 #include <functional>
 #include <memory>
@@ -45,7 +46,7 @@ void add(const std::string& name, Isa best, std::function<Work(Isa)> make) {
        {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_bf16}) {
     if (isa > best_isa() || isa > best) continue;
     benchmark::RegisterBenchmark(
-        concat(name, "/", to_string(isa)).c_str(),
+        fmt::format("{}/{}", name, to_string(isa)).c_str(),
         [make, isa](benchmark::State& state) {
           const Work work = make(isa);
           for (auto _ : state) {
@@ -87,7 +88,7 @@ std::vector<E> random_coefficients(std::int64_t rows, std::int64_t experts) {
 
 template <class E>
 void add_gate(std::int64_t experts) {
-  const std::string where = concat("/", kName<E>, "/", kRows, "x", experts);
+  const std::string where = fmt::format("/{}/{}x{}", kName<E>, kRows, experts);
   const std::int64_t values = kRows * experts;
   const std::int64_t bytes = values * static_cast<std::int64_t>(sizeof(E));
   struct Data {
@@ -165,7 +166,7 @@ template <class E>
 void add_combination(const std::string& model, const CombineShape& shape) {
   for (const bool given : {false, true}) {
     const std::string where =
-        concat("/", model, given ? "/dense/" : "/sparse/", kName<E>);
+        fmt::format("/{}{}{}", model, given ? "/dense/" : "/sparse/", kName<E>);
     const auto bytes_of = [=](std::int64_t widths) {
       return kTokens * widths * static_cast<std::int64_t>(sizeof(E));
     };
@@ -191,7 +192,7 @@ void add_combination(const std::string& model, const CombineShape& shape) {
     });
   }
   const std::int64_t experts = shape.experts[0], width = shape.mixed[0];
-  add(concat("expert_gradient/", model, "/", kName<E>),
+  add(fmt::format("expert_gradient/{}/{}", model, kName<E>),
       Isa::avx512_bf16,
       [=](Isa isa) {
         struct Data {
@@ -223,7 +224,7 @@ template <class E>
 void add_values() {
   constexpr std::int64_t kValues = 1 << 20;
   const std::int64_t bytes = kValues * static_cast<std::int64_t>(sizeof(E));
-  add(concat("gelu_forward/", kName<E>), Isa::avx512_bf16, [=](Isa isa) {
+  add(fmt::format("gelu_forward/{}", kName<E>), Isa::avx512_bf16, [=](Isa isa) {
     const auto x =
         std::make_shared<std::vector<E>>(random_values<E>(1, kValues));
     const auto y = std::make_shared<std::vector<E>>(kValues);
@@ -231,30 +232,34 @@ void add_values() {
                   kernels::gelu_forward(isa, x->data(), y->data(), kValues);
                 }};
   });
-  add(concat("gelu_backward/", kName<E>), Isa::avx512_bf16, [=](Isa isa) {
-    const auto x =
-        std::make_shared<std::vector<E>>(random_values<E>(1, kValues));
-    const auto dy =
-        std::make_shared<std::vector<E>>(random_values<E>(2, kValues));
-    const auto dx = std::make_shared<std::vector<E>>(kValues);
-    const auto y = std::make_shared<std::vector<E>>(kValues);
-    return Work{kValues, 4 * bytes, [=] {
-                  kernels::gelu_backward(isa,
-                                         x->data(),
-                                         dy->data(),
-                                         dx->data(),
-                                         y->data(),
-                                         kValues);
-                }};
-  });
-  add(concat("count_nonzero/", kName<E>), Isa::avx512_bf16, [=](Isa isa) {
-    const auto a = std::make_shared<std::vector<E>>(
-        random_coefficients<E>(kValues / 256, 256));
-    return Work{kValues, bytes, [=] {
-                  benchmark::DoNotOptimize(
-                      kernels::count_nonzero(isa, a->data(), kValues));
-                }};
-  });
+  add(fmt::format("gelu_backward/{}", kName<E>),
+      Isa::avx512_bf16,
+      [=](Isa isa) {
+        const auto x =
+            std::make_shared<std::vector<E>>(random_values<E>(1, kValues));
+        const auto dy =
+            std::make_shared<std::vector<E>>(random_values<E>(2, kValues));
+        const auto dx = std::make_shared<std::vector<E>>(kValues);
+        const auto y = std::make_shared<std::vector<E>>(kValues);
+        return Work{kValues, 4 * bytes, [=] {
+                      kernels::gelu_backward(isa,
+                                             x->data(),
+                                             dy->data(),
+                                             dx->data(),
+                                             y->data(),
+                                             kValues);
+                    }};
+      });
+  add(fmt::format("count_nonzero/{}", kName<E>),
+      Isa::avx512_bf16,
+      [=](Isa isa) {
+        const auto a = std::make_shared<std::vector<E>>(
+            random_coefficients<E>(kValues / 256, 256));
+        return Work{kValues, bytes, [=] {
+                      benchmark::DoNotOptimize(
+                          kernels::count_nonzero(isa, a->data(), kValues));
+                    }};
+      });
 }
 
 template <class E>

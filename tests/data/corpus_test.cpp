@@ -1,5 +1,6 @@
 #include "data/text/corpus.h"
 
+#include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -65,7 +66,7 @@ TEST(CorpusFolder, WhatIsHiddenOrNoTextIsToldAndBounded) {
   folder.write("._a.txt", "resource fork");
   folder.write(".ipynb_checkpoints/a-checkpoint.txt", "older");
   folder.write("empty.txt", "");
-  for (int i = 0; i < 50; ++i) folder.write(concat("n", i, ".md"), "x");
+  for (int i = 0; i < 50; ++i) folder.write(fmt::format("n{}.md", i), "x");
   folder.write("x\ny\xff.pdf", "x");
   folder.write(std::string(200, 'l') + ".gz", "x");
   const Corpus corpus = read_corpus(folder.path());

@@ -45,7 +45,7 @@ TEST(Prefetcher, MakesNoMoreThanDepthAhead) {
 
 TEST(Prefetcher, AnErrorComesInPlaceOfItsBatchAndStays) {
   Prefetcher prefetcher([](std::uint64_t i) {
-    require(i < 5, "batch ", i);
+    require(i < 5, "batch {}", i);
     return numbered(i);
   });
   for (int i = 0; i < 5; ++i) EXPECT_EQ(prefetcher.next().tokens.at(0), i);

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,8 +24,8 @@ namespace fs = std::filesystem;
 /// Twenty texts in FOLDER/`name`; their path.
 std::string write_texts(const ScratchFolder& folder, const std::string& name) {
   for (int i = 10; i < 30; ++i) {
-    folder.write(concat(name, "/", i, ".txt"),
-                 concat("Text ", i, " of some, and no more.\n"));
+    folder.write(fmt::format("{}/{}.txt", name, i),
+                 fmt::format("Text {} of some, and no more.\n", i));
   }
   return (folder.path() / name).string();
 }

@@ -1,5 +1,6 @@
 #include "data/text/prepare.h"
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
@@ -77,7 +78,7 @@ TEST(Prepare, EveryTenthDocumentIsForValidation) {
 TEST(Prepare, TheOnlyDocumentIsCutAtALine) {
   const ScratchFolder folder;
   std::string text;
-  for (int i = 0; i < 100; ++i) text += concat("line ", i, "\n");
+  for (int i = 0; i < 100; ++i) text += fmt::format("line {}\n", i);
   folder.write("in/only.txt", text);
   const auto data = prepare((folder.path() / "in").string(),
                             ByteTokenizer(),
@@ -201,8 +202,8 @@ TEST_P(Speeches, ComeBackFromTheirTokens) {
   std::vector<std::int32_t> ids(val.size());
   val.copy(0, std::span(ids));
   EXPECT_EQ(tokenizer->decode(ids), texts);
-  RecordProperty("train_tokens", concat(data.train.tokens));
-  RecordProperty("val_tokens", concat(data.val.tokens));
+  RecordProperty("train_tokens", fmt::format("{}", data.train.tokens));
+  RecordProperty("val_tokens", fmt::format("{}", data.val.tokens));
 }
 
 INSTANTIATE_TEST_SUITE_P(Tokenizers,

@@ -1,5 +1,6 @@
 #include "data/text/split.h"
 
+#include <fmt/format.h>
 #include <numeric>
 
 #include "base/random.h"
@@ -19,7 +20,8 @@ using Sizes = std::vector<std::uint64_t>;
 SplitPlan plan_of(const Sizes& sizes) {
   Corpus corpus;
   for (std::size_t i = 0; i < sizes.size(); ++i) {
-    corpus.documents.push_back({concat("text_", i), concat("/in/text_", i)});
+    corpus.documents.push_back(
+        {fmt::format("text_{}", i), fmt::format("/in/text_{}", i)});
   }
   return plan_split(corpus, sizes);
 }
@@ -147,10 +149,10 @@ TEST(Split, LongLinesAndOneLineKeepTheShare) {
       repeated(sentence, 5000) + "\r\n" + repeated(sentence, 45000),
   };
   for (std::size_t i = 0; i < texts.size(); ++i) {
-    folder.write(concat("in", i, "/only.txt"), texts[i]);
-    const auto data = prepare((folder.path() / concat("in", i)).string(),
+    folder.write(fmt::format("in{}/only.txt", i), texts[i]);
+    const auto data = prepare((folder.path() / fmt::format("in{}", i)).string(),
                               tokenizer,
-                              folder.path() / concat("out", i));
+                              folder.path() / fmt::format("out{}", i));
     const auto bytes = static_cast<double>(data.val.bytes);
     EXPECT_NEAR(bytes / static_cast<double>(texts[i].size()), 0.1, 0.0101) << i;
     EXPECT_EQ(data.val.bytes + data.train.bytes, texts[i].size()) << i;
@@ -190,9 +192,9 @@ TEST(Split, SmallPartsAreAnnounced) {
   ASSERT_EQ(data.notes.size(), 1u);
   EXPECT_EQ(
       data.notes[0],
-      concat("only ",
-             data.val.tokens,
-             " validation tokens: a loss on fewer than 1000 says little"));
+      fmt::format(
+          "only {} validation tokens: a loss on fewer than 1000 says little",
+          data.val.tokens));
 }
 
 }  // namespace

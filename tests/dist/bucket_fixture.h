@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <cmath>
 #include <string>
@@ -25,13 +26,11 @@ struct Layout {
   bool whole_is_partial = false;
 
   std::string describe() const {
-    return concat("dp ",
-                  dp,
-                  " tp ",
-                  tp,
-                  " zero ",
-                  zero,
-                  whole_is_partial ? " partial" : "");
+    return fmt::format("dp {} tp {} zero {}{}",
+                       dp,
+                       tp,
+                       zero,
+                       whole_is_partial ? " partial" : "");
   }
 };
 
@@ -80,7 +79,7 @@ inline void add_parameters(dist::ParameterRegistry& registry) {
   };
   add("embedding", {13, 5}, Placement::cut(0), true);
   for (int l = 0; l < 3; ++l) {
-    const std::string block = concat("block", l, ".");
+    const std::string block = fmt::format("block{}.", l);
     add(block + "norm", {5}, {}, false, true);
     add(block + "gate", {5, 11}, {}, true);
     add(block + "in", {5, 7}, Placement::cut(1), true);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 
 #include "base/error.h"
 #include "dist/communicator.h"
+#include "dist/torch_text.h"
 
 // What every backend must do, as functions of a communicator that all ranks
 // call together. Expected values are closed forms of small integers, exact in
@@ -85,7 +87,7 @@ inline void expect_equal(const at::Tensor& found,
 }
 
 inline std::string name(at::ScalarType type, std::int64_t count) {
-  return concat(type, " [", count, "]");
+  return fmt::format("{} [{}]", type, count);
 }
 
 inline void all_reduce(Communicator& group) {
@@ -97,7 +99,7 @@ inline void all_reduce(Communicator& group) {
         expect_equal(
             tensor,
             reduced(count, group.size(), op, type),
-            concat("all_reduce ", to_string(op), " ", name(type, count)));
+            fmt::format("all_reduce {} {}", to_string(op), name(type, count)));
       }
     }
   }
@@ -120,9 +122,9 @@ inline void all_gather(Communicator& group) {
           parts.push_back(values(count, r));
         expect_equal(whole,
                      at::cat(parts).to(type),
-                     concat("all_gather ",
-                            name(type, count),
-                            in_place ? " in place" : ""));
+                     fmt::format("all_gather {}{}",
+                                 name(type, count),
+                                 in_place ? " in place" : ""));
       }
     }
   }
@@ -139,11 +141,10 @@ inline void reduce_scatter(Communicator& group) {
           const auto part = whole.narrow(0, group.rank() * count, count);
           const auto shard = in_place ? part : at::full({count}, -9, type);
           group.reduce_scatter(whole, shard, op);
-          const auto where = concat("reduce_scatter ",
-                                    to_string(op),
-                                    " ",
-                                    name(type, count),
-                                    in_place ? " in place" : "");
+          const auto where = fmt::format("reduce_scatter {} {}{}",
+                                         to_string(op),
+                                         name(type, count),
+                                         in_place ? " in place" : "");
           expect_equal(
               shard,
               reduced(count, group.size(), op, type, group.rank() * count),
@@ -167,7 +168,7 @@ inline void all_to_all(Communicator& group) {
       group.all_to_all(at::cat(in).to(type), out);
       expect_equal(out,
                    at::cat(expected).to(type),
-                   concat("all_to_all ", name(type, count)));
+                   fmt::format("all_to_all {}", name(type, count)));
     }
   }
 }
@@ -178,9 +179,10 @@ inline void broadcast(Communicator& group) {
       for (int root = 0; root < group.size(); ++root) {
         const auto tensor = values(count, group.rank()).to(type);
         group.broadcast(tensor, root);
-        expect_equal(tensor,
-                     values(count, root).to(type),
-                     concat("broadcast from ", root, " ", name(type, count)));
+        expect_equal(
+            tensor,
+            values(count, root).to(type),
+            fmt::format("broadcast from {} {}", root, name(type, count)));
       }
     }
   }
@@ -210,7 +212,8 @@ inline void special_values(Communicator& group) {
         for (const auto& result : {shard, part}) {
           const auto x = result.to(at::kDouble);
           const auto* d = x.data_ptr<double>();
-          const auto where = concat(to_string(op), " ", type, " ", x);
+          const auto where =
+              fmt::format("{} {} {}", to_string(op), type, c10::str(x));
           EXPECT_TRUE(std::isnan(d[0])) << where;
           const bool alone = group.size() == 1;
           EXPECT_EQ(d[1], op == ReduceOp::min && !alone ? 2.0 : inf) << where;
@@ -417,12 +420,13 @@ inline void contract_violations(Communicator& group) {
     ADD_FAILURE() << "nothing was thrown";
   } catch (const InternalError& error) {
     const std::string text = error.what();
-    for (const std::string& part : {concat("rank ", group.rank(), " of ", n),
-                                    "axis " + group.axis(),
-                                    std::string("all_reduce"),
-                                    std::string("test of text"),
-                                    std::string("Half"),
-                                    std::string("expected bf16")}) {
+    for (const std::string& part :
+         {fmt::format("rank {} of {}", group.rank(), n),
+          "axis " + group.axis(),
+          std::string("all_reduce"),
+          std::string("test of text"),
+          std::string("Half"),
+          std::string("expected bf16")}) {
       EXPECT_NE(text.find(part), std::string::npos) << text;
     }
   }

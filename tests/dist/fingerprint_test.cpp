@@ -1,5 +1,6 @@
 #include "dist/watch/fingerprint.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "tests/dist/fingerprint_suite.h"
@@ -30,12 +31,11 @@ TEST(FingerprintCheck, NamesRanksOfTheWorld) {
         suite::error_of([&] { mesh.dp().all_reduce(at::ones({count})); });
   });
   for (int rank = 0; rank < 6; ++rank) {
-    EXPECT_EQ(
-        texts[rank],
-        concat("axis dp, ranks differ: rank ",
-               4 + rank % 2,
-               " called all_reduce #1 of 5 fp32 (sum) in phase start, "
-               "the others all_reduce #1 of 7 fp32 (sum) in phase start"));
+    EXPECT_EQ(texts[rank],
+              fmt::format("axis dp, ranks differ: rank {} called all_reduce #1 "
+                          "of 5 fp32 (sum) in phase start, the others "
+                          "all_reduce #1 of 7 fp32 (sum) in phase start",
+                          4 + rank % 2));
   }
 }
 

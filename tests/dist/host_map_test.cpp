@@ -1,5 +1,6 @@
 #include "dist/host_map.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "dist/gather_text.h"
@@ -16,7 +17,7 @@ using namespace std::chrono_literals;
 HostMap on_hosts(int dp, int tp, int per_host) {
   std::vector<RankPlace> places;
   for (int rank = 0; rank < dp * tp; ++rank) {
-    places.push_back({.host = concat("h", rank / per_host),
+    places.push_back({.host = fmt::format("h{}", rank / per_host),
                       .dp = rank / tp,
                       .tp = rank % tp});
   }

@@ -1,6 +1,7 @@
 // The suite over MPI: every rank runs all tests in the same order, and all
 // fail when one does.
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
@@ -133,11 +134,11 @@ TEST(Mpi, ADeadlineNamesOperationAndPhaseAndTheOperationGoesOn) {
       ADD_FAILURE() << "nothing was thrown";
     } catch (const CommunicationError& error) {
       const std::string text = error.what();
-      EXPECT_NE(text.find(concat("rank 0 of ",
-                                 world.size(),
-                                 " (axis late), all_reduce #1, phase "
-                                 "backward: not finished after 0.1 s")),
-                std::string::npos)
+      EXPECT_NE(
+          text.find(fmt::format("rank 0 of {} (axis late), all_reduce #1, "
+                                "phase backward: not finished after 0.1 s",
+                                world.size())),
+          std::string::npos)
           << text;
     }
   }

@@ -1,6 +1,7 @@
 // The torch-free layer over the fakes: every operation, dtype and way to fail.
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -69,11 +70,11 @@ void Nccl::check_reductions(NcclComm& comm,
     synchronize(comm);
     suite::expect_equal(out,
                         suite::reduced(kCount, comm.size(), op, dtype),
-                        concat("all_reduce ", to_string(op), " ", dtype));
+                        fmt::format("all_reduce {} {}", to_string(op), dtype));
     suite::expect_equal(
         shard,
         suite::reduced(kCount, comm.size(), op, dtype, comm.rank() * kCount),
-        concat("reduce_scatter ", to_string(op), " ", dtype));
+        fmt::format("reduce_scatter {} {}", to_string(op), dtype));
   }
 }
 
@@ -96,12 +97,14 @@ void Nccl::check_moves(NcclComm& comm, NcclType type, at::ScalarType dtype) {
   for (int r = 0; r < n; ++r) {
     suite::expect_equal(all.narrow(0, r * kCount, kCount),
                         suite::values(kCount, r).to(dtype),
-                        concat("all_gather ", dtype));
+                        fmt::format("all_gather {}", dtype));
   }
-  suite::expect_equal(out, at::cat(expected), concat("all_to_all ", dtype));
+  suite::expect_equal(out,
+                      at::cat(expected),
+                      fmt::format("all_to_all {}", dtype));
   suite::expect_equal(last,
                       suite::values(kCount, n - 1).to(dtype),
-                      concat("broadcast ", dtype));
+                      fmt::format("broadcast {}", dtype));
 }
 
 TEST_F(Nccl, EveryOperationAndType) {
@@ -516,12 +519,10 @@ TEST_F(Nccl, AnEndThatOtherRanksDoNotReachHasALimit) {
   ::testing::internal::CaptureStderr();
   comm.reset();
   const auto text = ::testing::internal::GetCapturedStderr();
-  EXPECT_NE(text.find(concat("rank ",
-                             rank(),
-                             " of ",
-                             size(),
-                             " (axis world), end of NCCL: ncclCommFinalize: "
-                             "not finished after 0.2 s")),
+  EXPECT_NE(text.find(fmt::format("rank {} of {} (axis world), end of NCCL: "
+                                  "ncclCommFinalize: not finished after 0.2 s",
+                                  rank(),
+                                  size())),
             std::string::npos)
       << text;
   EXPECT_EQ(calls("ncclCommAbort"), 1);

@@ -4,6 +4,7 @@
 #include "dist/nccl/nccl_communicator.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <future>
@@ -80,7 +81,7 @@ TEST_F(NcclAdapter, OperationsDoNotBlock) {
   while (!work.done()) std::this_thread::sleep_for(1ms);
   expect_communication_error(
       [&] { work.wait(); },
-      {concat("rank ", rank(), " of ", size(), " (axis world), all_reduce #1"),
+      {fmt::format("rank {} of {} (axis world), all_reduce #1", rank(), size()),
        "were aborted: the test ends"});
 }
 
@@ -154,8 +155,8 @@ TEST_F(NcclAdapter, RanksWithoutAGpuAreRefused) {
   EXPECT_EQ(device_place(0).visible, size() - 1);
   testing::expect_input_error(
       [] { make_world(); },
-      {concat("rank ", size() - 1, " on host "),
-       concat("has no GPU ", size() - 1, ": ", size() - 1, " visible")});
+      {fmt::format("rank {} on host ", size() - 1),
+       fmt::format("has no GPU {}: {} visible", size() - 1, size() - 1)});
   EXPECT_EQ(fakes::fake_nccl().log(), std::vector<std::string>());
 }
 

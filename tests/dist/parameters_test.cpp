@@ -1,5 +1,6 @@
 // The registry, flat buckets, gradient reducer and norm, over threads.
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <set>
@@ -193,9 +194,9 @@ TEST(GradientReducer, ReducesWhileBackwardRuns) {
     std::vector<at::Tensor> norms, matrices;
     for (int l = 0; l < 4; ++l) {
       norms.push_back(registry.add(
-          parameter(concat("norm", l), {4}, {}, one, /*decay=*/false)));
+          parameter(fmt::format("norm{}", l), {4}, {}, one, /*decay=*/false)));
       matrices.push_back(
-          registry.add(parameter(concat("matrix", l), {4, 4}, {}, one)));
+          registry.add(parameter(fmt::format("matrix{}", l), {4, 4}, {}, one)));
     }
     norms.push_back(
         registry.add(parameter("norm", {4}, {}, one, /*decay=*/false)));

@@ -1,6 +1,7 @@
 #include "dist/process_mesh.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -54,13 +55,10 @@ TEST(ProcessMesh, AutomaticDpTakesWhatTpLeaves) {
     const ProcessMesh mesh(world, 0, 2);
     EXPECT_EQ(mesh.dp().size(), 2);
     EXPECT_EQ(mesh.describe(),
-              concat("dp ",
-                     world.rank() / 2,
-                     "/2 tp ",
-                     world.rank() % 2,
-                     "/2 world ",
-                     world.rank(),
-                     "/4"));
+              fmt::format("dp {}/2 tp {}/2 world {}/4",
+                          world.rank() / 2,
+                          world.rank() % 2,
+                          world.rank()));
   });
 }
 

@@ -1,5 +1,6 @@
 #include "tests/support/thread_communicator.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -21,7 +22,7 @@ TEST_P(Suite, OnSelf) {
 
 TEST_P(Suite, OnThreads) {
   for (int ranks = 1; ranks <= 4; ++ranks) {
-    SCOPED_TRACE(concat(ranks, " threads"));
+    SCOPED_TRACE(fmt::format("{} threads", ranks));
     ThreadWorld::run(ranks, [](Communicator& world) {
       world.set_deadline(60s);
       GetParam().check(world);
@@ -106,7 +107,7 @@ TEST(ThreadWorld, AFailingRankEndsTheOthersAndItsErrorIsThrown) {
   EXPECT_EQ(text, "disk is on fire");
   for (int rank : {0, 2}) {
     expect_parts(seen[rank],
-                 {concat("rank ", rank, " of 3 (axis world)"),
+                 {fmt::format("rank {} of 3 (axis world)", rank),
                   "all_reduce #1",
                   "phase forward",
                   "aborted because rank 1 failed: disk is on fire"});

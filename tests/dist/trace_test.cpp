@@ -1,6 +1,7 @@
 #include "dist/watch/trace.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -296,7 +297,8 @@ TEST(Trace, EachRankHasAFile) {
     work.wait();
     EXPECT_EQ(x[0].item<float>(), 3);
     trace->finish();
-    const auto file = folder.path() / concat("trace.json.rank", world.rank());
+    const auto file =
+        folder.path() / fmt::format("trace.json.rank{}", world.rank());
     EXPECT_EQ(trace->file(), file);
     const json found = read(file);
     ASSERT_EQ(events(found, "dp").size(), 1u);

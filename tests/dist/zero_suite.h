@@ -1,9 +1,11 @@
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "dist/params/gradient_norm.h"
 #include "dist/self_communicator.h"
+#include "dist/torch_text.h"
 #include "dist/watch/observer.h"
 #include "tests/dist/bucket_fixture.h"
 #include "tests/support/parameters.h"
@@ -105,7 +107,7 @@ inline void gradients_are_those_of_one_rank(Communicator& world) {
 inline void assigned_weights_come_back(Communicator& world) {
   for (const Layout& layout : layouts_of(world.size())) {
     for (const auto dtype : {at::kBFloat16, at::kFloat, at::kDouble}) {
-      SCOPED_TRACE(concat(layout.describe(), " ", dtype));
+      SCOPED_TRACE(fmt::format("{} {}", layout.describe(), dtype));
       BucketFixture f(world, layout, dtype);
       const auto master = f.registry.master_dtype();
       const auto value_of = [&](const dist::Parameter& p) {

@@ -1,4 +1,5 @@
 // Sharded buckets and gradients in bf16 on the wire, over threads.
+#include <fmt/format.h>
 #include <atomic>
 
 #include "tests/dist/wire_suite.h"
@@ -21,7 +22,9 @@ class OnThreads : public ::testing::TestWithParam<std::tuple<int, NamedCheck>> {
 };
 
 const auto kName = [](const auto& info) {
-  return concat(std::get<1>(info.param).name, std::get<0>(info.param));
+  return fmt::format("{}{}",
+                     std::get<1>(info.param).name,
+                     std::get<0>(info.param));
 };
 
 class Zero : public OnThreads<testing::zero::NamedCheck> {};

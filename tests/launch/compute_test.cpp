@@ -1,6 +1,7 @@
 // Automatic choices: functions of figures that a machine keeps.
 #include "launch/compute.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -144,7 +145,7 @@ TEST(Choice, ThatChangesWithALibraryIsSaid) {
     older["figures"]["products"] = values;
     write_file_atomically(file, older.dump());
     const Chosen now = choose();
-    EXPECT_EQ(now.says(concat("train.gemm was ", name)),
+    EXPECT_EQ(now.says(fmt::format("train.gemm was {}", name)),
               now.options.gemm != gemm);
     EXPECT_EQ(nlohmann::json::parse(read_file(file)).at("basis"),
               json["basis"]);

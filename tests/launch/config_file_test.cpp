@@ -2,6 +2,7 @@
 // what cannot be meant is refused with file and line.
 #include "launch/config_file.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 #include <sys/stat.h>
@@ -282,7 +283,7 @@ TEST(Keys, NumbersAreExactAndErrorsSayWhatFits) {
                            "",
                            "nan"}) {
     expect_input_error([&] { seed(text); },
-                       {concat("train.seed = ", text, ": expected a whole "),
+                       {fmt::format("train.seed = {}: expected a whole ", text),
                         "0 to 18446744073709551615"});
   }
   const auto refused = [](const std::string& key, const std::string& value) {
@@ -309,7 +310,8 @@ TEST(Keys, SizesBeyondAllBoundsAreRefusedByName) {
           [&] {
             read_command_line({"--model." + key, value});
           },
-          {concat("model.", key, " = ", value), "expected at most 16777216"});
+          {fmt::format("model.{} = {}", key, value),
+           "expected at most 16777216"});
     }
   }
 }

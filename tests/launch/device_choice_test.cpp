@@ -1,5 +1,6 @@
 #include "launch/device_choice.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "dist/null_communicator.h"
@@ -20,7 +21,7 @@ GpusHere gpus(int visible, int local_rank, int only = 0) {
                           .device = dist::device_of(local_rank, visible),
                           .visible = visible};
   if (place.device < visible) {
-    place.address = concat("0000:0", place.device + only, ":00.0");
+    place.address = fmt::format("0000:0{}:00.0", place.device + only);
   }
   return {.compiled_in = true, .place = place};
 }

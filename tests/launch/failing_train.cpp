@@ -48,7 +48,7 @@ class FailAt final : public dist::Observer {
     if (how_ == "kill") raise(SIGKILL);
     if (how_ == "stop") raise(SIGSTOP);
     if (how_ == "ask") raise(SIGUSR1);
-    if (how_ == "refuse") fail<InputError>(where_, ": refused");
+    if (how_ == "refuse") fail<InputError>("{}: refused", where_);
     if (how_ == "memory") throw std::bad_alloc();
     volatile bool for_ever = how_ == "loop";
     while (for_ever) {

@@ -1,5 +1,6 @@
 #include "launch/options.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -44,7 +45,7 @@ class ConfigFile : public ::testing::Test {
   }
   void TearDown() override { std::filesystem::remove(path_); }
   std::filesystem::path path_ = std::filesystem::temp_directory_path() /
-                                concat("mumoe_options_", ::getpid(), ".cfg");
+                                fmt::format("mumoe_options_{}.cfg", ::getpid());
 };
 
 TEST_F(ConfigFile, CommandLineWinsAndOriginsAreKept) {

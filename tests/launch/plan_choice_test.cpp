@@ -1,5 +1,6 @@
 #include "launch/plan_choice.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "dist/null_communicator.h"
@@ -83,7 +84,9 @@ TEST(Layout, UnequalCpusCutTokens) {
     EXPECT_NO_THROW(require_in(2, 1, options, kUnequal));
     testing::expect_input_error(
         [&] { require_in(1, 2, options, kUnequal); },
-        {concat("parallel.plan = ", to_string(plan)), kUnequal, "MUMOE_ISA"});
+        {fmt::format("parallel.plan = {}", to_string(plan)),
+         kUnequal,
+         "MUMOE_ISA"});
   }
   options.parallel.plan.reset();
   EXPECT_NO_THROW(require_in(1, 2, options, kUnequal));

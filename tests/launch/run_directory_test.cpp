@@ -1,5 +1,6 @@
 #include "launch/run_directory.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "base/file.h"
@@ -126,16 +127,16 @@ TEST(RunDirectory, KeepsWhatARunLeftThatNeverSaved) {
   OneRun run(out);
   for (const char* number : {"1", "2"}) {
     write_file_atomically(out / "metrics.jsonl", number);
-    write_file_atomically(out / "config.cfg", concat("config ", number));
+    write_file_atomically(out / "config.cfg", fmt::format("config {}", number));
     RunDirectory directory(out);
     EXPECT_TRUE(says(run.prepare(directory),
-                     concat("kept as metrics.", number, ".jsonl")));
+                     fmt::format("kept as metrics.{}.jsonl", number)));
     EXPECT_FALSE(fs::exists(out / "metrics.jsonl"));
   }
   for (const char* number : {"1", "2"}) {
-    EXPECT_EQ(read_file(out / concat("metrics.", number, ".jsonl")), number);
-    EXPECT_EQ(read_file(out / concat("config.", number, ".cfg")),
-              concat("config ", number));
+    EXPECT_EQ(read_file(out / fmt::format("metrics.{}.jsonl", number)), number);
+    EXPECT_EQ(read_file(out / fmt::format("config.{}.cfg", number)),
+              fmt::format("config {}", number));
   }
   RunDirectory directory(out);
   EXPECT_FALSE(says(run.prepare(directory), "kept as"));

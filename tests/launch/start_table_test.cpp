@@ -1,5 +1,6 @@
 #include "launch/start_table.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -16,11 +17,11 @@ std::vector<RankRow> rows_of(int dp, int tp, int per_host) {
   std::vector<RankRow> rows;
   for (int rank = 0; rank < dp * tp; ++rank) {
     const int local = rank % per_host;
-    rows.push_back({.place = {.host = concat("node", rank / per_host),
+    rows.push_back({.place = {.host = fmt::format("node{}", rank / per_host),
                               .dp = rank / tp,
                               .tp = rank % tp},
-                    .device = concat("cuda:", local),
-                    .cpus = concat(4 * local, "-", 4 * local + 3),
+                    .device = fmt::format("cuda:{}", local),
+                    .cpus = fmt::format("{}-{}", 4 * local, 4 * local + 3),
                     .threads = 4});
   }
   return rows;

@@ -1,6 +1,7 @@
 #include "model/gpt2.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -142,7 +143,7 @@ TEST(NanogptWeights, SurviveTheirNamesAndLayouts) {
       {MlpKind::tt, {1, 2, 3, 4}}};
   for (const auto& [mlp, r] : ranks) {
     for (const bool bias : {false, true}) {
-      SCOPED_TRACE(concat("mlp ", static_cast<int>(mlp), ", bias ", bias));
+      SCOPED_TRACE(fmt::format("mlp {}, bias {}", static_cast<int>(mlp), bias));
       Gpt2Config config = small();
       config.mlp = mlp;
       config.bias = bias;
@@ -184,7 +185,7 @@ TEST(NanogptWeights, ARingsFactorsAreAChain) {
   const Exported model(config);
   const auto theirs = [&](int k) {
     return model.theirs.at(
-        concat("transformer.h.1.mlp.MuMoE_layer.MuMoE2.factors.", k));
+        fmt::format("transformer.h.1.mlp.MuMoE_layer.MuMoE2.factors.{}", k));
   };
   const auto ours = [&](const std::string& name) {
     return model.whole.at("h.1.mlp.layer2." + name);

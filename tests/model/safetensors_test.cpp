@@ -1,6 +1,7 @@
 #include "model/safetensors.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 #include <unistd.h>
@@ -32,8 +33,9 @@ class Safetensors : public ::testing::Test {
     }
   }
 
-  std::filesystem::path folder_ = std::filesystem::temp_directory_path() /
-                                  concat("mumoe_safetensors_test_", ::getpid());
+  std::filesystem::path folder_ =
+      std::filesystem::temp_directory_path() /
+      fmt::format("mumoe_safetensors_test_{}", ::getpid());
   std::filesystem::path path_ = folder_ / "file.safetensors";
 };
 

@@ -1,5 +1,6 @@
 // Models cut over 2 and 4 tp ranks, over threads: the whole model's loss,
 // gradients and logits, for every kind of MLP and every plan.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "tests/support/errors.h"
@@ -28,17 +29,16 @@ INSTANTIATE_TEST_SUITE_P(
         ::testing::Values(Plan::sequence, Plan::bottleneck, Plan::rank),
         ::testing::Values(2, 4)),
     [](const auto& info) {
-      return concat(std::get<0>(info.param).name,
-                    "_",
-                    to_string(std::get<1>(info.param)),
-                    "_",
-                    std::get<2>(info.param));
+      return fmt::format("{}_{}_{}",
+                         std::get<0>(info.param).name,
+                         to_string(std::get<1>(info.param)),
+                         std::get<2>(info.param));
     });
 
 TEST(ShardedModel, GivesTheWholeModelsGradientsInFp32) {
   for (const auto& model : testing::sharded_cases()) {
     for (const Plan plan : {Plan::sequence, Plan::bottleneck, Plan::rank}) {
-      SCOPED_TRACE(concat(model.name, ", ", to_string(plan)));
+      SCOPED_TRACE(fmt::format("{}, {}", model.name, to_string(plan)));
       dist::ThreadWorld::run(2, [&](dist::Communicator& tp) {
         testing::expect_same_model(model.config, plan, tp, at::kFloat, 1e-5);
       });

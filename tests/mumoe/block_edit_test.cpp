@@ -1,4 +1,5 @@
 // Edits of experts, and the coefficients that a block hands out.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -63,13 +64,12 @@ std::vector<BlockConfig> configs() {
 }
 
 std::string name_of(const BlockConfig& c) {
-  return concat(to_string(c.form),
-                ", ",
-                c.experts.size(),
-                " levels, output ",
-                c.output_dim,
-                c.mixing == Mixing::dense ? ", dense, " : ", sparse, ",
-                to_string(c.gate));
+  return fmt::format("{}, {} levels, output {}{}{}",
+                     to_string(c.form),
+                     c.experts.size(),
+                     c.output_dim,
+                     c.mixing == Mixing::dense ? ", dense, " : ", sparse, ",
+                     to_string(c.gate));
 }
 
 std::int64_t outputs(const BlockConfig& c) {
@@ -103,7 +103,7 @@ void expect_same(TestBlock& edited,
   const Tensor scale = at::tensor(at::ArrayRef<double>(factor), at::kDouble);
   for (std::size_t i = 0; i < names.size(); ++i) {
     Tensor expected = right[i];
-    if (names[i].ends_with(concat("expert.", level))) {
+    if (names[i].ends_with(fmt::format("expert.{}", level))) {
       std::vector<std::int64_t> rows(expected.dim(), 1);
       rows[0] = -1;
       expected = expected * scale.view(rows);

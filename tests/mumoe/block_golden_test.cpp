@@ -1,6 +1,7 @@
 // One μMoE block against the reference (tests/golden): output, coefficients and
 // every gradient.
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cctype>
@@ -89,7 +90,7 @@ void run(const NamedTensors& file, at::ScalarType dtype, double tolerance) {
   block.set_training(training);
   for (std::size_t e = 0; e < block.statistics().size(); ++e) {
     const auto& before = block.statistics()[e];
-    const std::string name = concat("gate_norm.", e, ".running_");
+    const std::string name = fmt::format("gate_norm.{}.running_", e);
     before.running_mean.copy_(file.at(name + "mean"));
     before.running_var.copy_(file.at(name + "var"));
   }
@@ -115,7 +116,7 @@ void run(const NamedTensors& file, at::ScalarType dtype, double tolerance) {
   EXPECT_LT(relative_error(x.grad(), file.at("grad.x")), tolerance);
   ASSERT_EQ(a.size(), config.experts.size());
   for (std::size_t e = 0; e < a.size(); ++e) {
-    const auto& expected = file.at(concat("a.", e));
+    const auto& expected = file.at(fmt::format("a.{}", e));
     EXPECT_FALSE(a[e].requires_grad());
     EXPECT_LT(relative_error(a[e], expected), tolerance) << "a." << e;
     EXPECT_TRUE(at::equal(a[e].flatten() == 0, expected.flatten() == 0))
@@ -124,7 +125,7 @@ void run(const NamedTensors& file, at::ScalarType dtype, double tolerance) {
   for (std::size_t e = 0; e < block.statistics().size(); ++e) {
     const auto& after = block.statistics()[e];
     const std::string name =
-        concat(training ? "after." : "", "gate_norm.", e, ".running_");
+        fmt::format("{}gate_norm.{}.running_", training ? "after." : "", e);
     EXPECT_LT(relative_error(after.running_mean, file.at(name + "mean")),
               tolerance);
     EXPECT_LT(relative_error(after.running_var, file.at(name + "var")),

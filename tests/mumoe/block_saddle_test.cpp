@@ -1,6 +1,7 @@
 // The symmetric saddle that levels after the first start in, with the authors'
 // initialisation: equal rows receive equal gradients and the gate none, so that
 // no step parts them. Noise does.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -113,7 +114,7 @@ TEST_P(BlockSaddle, HoldsTheSecondLevelWithoutNoise) {
   for (const Form form : {Form::cp, Form::tensor_ring}) {
     for (const std::int64_t second : {2, 4, 8}) {
       for (const auto norm : {GateNorm::layer, GateNorm::batch}) {
-        SCOPED_TRACE(concat(to_string(form), ", ", second, " experts"));
+        SCOPED_TRACE(fmt::format("{}, {} experts", to_string(form), second));
         const Outcome found = train(config(form, second, norm), GetParam());
         // AdamW turns a rounded zero of 1e-17 into a step of 1e-11.
         EXPECT_LT(found.parted, GetParam() ? 1e-9 : 1e-12);
@@ -129,7 +130,7 @@ TEST_P(BlockSaddle, IsLeftWithNoise) {
   for (const Form form : {Form::cp, Form::tensor_ring}) {
     for (const std::int64_t second : {2, 4, 8}) {
       for (const auto norm : {GateNorm::layer, GateNorm::batch}) {
-        SCOPED_TRACE(concat(to_string(form), ", ", second, " experts"));
+        SCOPED_TRACE(fmt::format("{}, {} experts", to_string(form), second));
         BlockConfig c = config(form, second, norm);
         c.level_noise = 0.5;
         const Outcome found = train(c, GetParam());

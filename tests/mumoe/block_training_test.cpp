@@ -1,5 +1,6 @@
 // Gradients of whole blocks against finite differences, what does not change
 // them, and the symmetric saddle that further levels start in.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -84,8 +85,9 @@ void expect_slopes(TestBlock& block, const Tensor& x, const Tensor& w) {
 
 TEST(BlockGradient, EqualsFiniteDifferencesThroughEveryGate) {
   for (const Gate& gate : gates()) {
-    SCOPED_TRACE(
-        concat(to_string(gate.config), gate.training ? "" : ", evaluation"));
+    SCOPED_TRACE(fmt::format("{}{}",
+                             to_string(gate.config),
+                             gate.training ? "" : ", evaluation"));
     for (const Form form : {Form::cp, Form::tensor_ring}) {
       BlockConfig c = small_block(form, {5, 4});
       c.gate = gate.config;
@@ -107,7 +109,8 @@ TEST(BlockGradient, EqualsFiniteDifferencesOfEveryForm) {
         c.input_layer_norm = c.expert_bias = with;
         if (with) c.output_dim = 0;
         const std::int64_t outputs = with ? c.hidden_dim : c.output_dim;
-        SCOPED_TRACE(concat(to_string(form), ", ", experts.size(), " levels"));
+        SCOPED_TRACE(
+            fmt::format("{}, {} levels", to_string(form), experts.size()));
         TestBlock block(c);
         block.randomise();
         expect_slopes(block,

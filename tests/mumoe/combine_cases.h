@@ -1,5 +1,6 @@
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -38,20 +39,15 @@ inline constexpr double kTolerance<kernels::Bf16> = 1.0 / 100;
 
 inline std::string name_of(const CombineCase& c) {
   const CombineShape& s = c.shape;
-  return concat("kind ",
-                static_cast<int>(s.kind),
-                ", levels ",
-                s.levels,
-                ", columns ",
-                s.columns,
-                ", rows ",
-                c.rows,
-                ", given ",
-                c.given,
-                ", bias ",
-                c.bias,
-                ", offset ",
-                c.offset);
+  return fmt::format(
+      "kind {}, levels {}, columns {}, rows {}, given {}, bias {}, offset {}",
+      static_cast<int>(s.kind),
+      s.levels,
+      s.columns,
+      c.rows,
+      c.given,
+      c.bias,
+      c.offset);
 }
 
 /// Values that `E` can hold.

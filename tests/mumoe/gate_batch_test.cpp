@@ -1,5 +1,6 @@
 // The gate's batch norm: over ranks, its state, and recomputation.
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/variable.h>
 
@@ -86,7 +87,7 @@ void expect_any_split(GateActivation activation,
   const State whole_state = State::fresh(state_type);
   const Step whole = problem.run(activation, whole_state.with(nullptr));
   for (const int ranks : {1, 2, 4}) {
-    SCOPED_TRACE(concat(ranks, " ranks, ", at::toString(type)));
+    SCOPED_TRACE(fmt::format("{} ranks, {}", ranks, at::toString(type)));
     std::vector<Step> steps(ranks);
     std::vector<State> states(ranks);
     dist::ThreadWorld::run(ranks, [&](dist::Communicator& world) {

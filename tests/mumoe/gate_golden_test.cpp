@@ -1,6 +1,7 @@
 // The gates of the reference's blocks with batch norm (tests/golden):
 // coefficients and running statistics.
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -22,16 +23,16 @@ void run(const NamedTensors& file, at::ScalarType type, double tolerance) {
   const bool training = file.metadata.at("training") == "1";
   const auto experts = testing::golden_numbers(file.metadata.at("experts"));
   for (std::size_t e = 0; e < experts.size(); ++e) {
-    const std::string norm = concat("gate_norm.", e, ".");
+    const std::string norm = fmt::format("gate_norm.{}.", e);
     BatchStatistics statistics{.running_mean = value(norm + "running_mean"),
                                .running_var = value(norm + "running_var"),
                                .training = training};
     const at::Tensor a = gate(value("x").flatten(0, -2),
-                              value(concat("gate.", e)),
+                              value(fmt::format("gate.{}", e)),
                               {.norm = GateNorm::batch},
                               GemmLibrary::mkl,
                               &statistics);
-    const at::Tensor& expected = file.at(concat("a.", e));
+    const at::Tensor& expected = file.at(fmt::format("a.{}", e));
     EXPECT_LT(relative_error(a, expected), tolerance) << "a." << e;
     EXPECT_TRUE(at::equal(a.flatten() == 0, expected.flatten() == 0));
     const std::string after = training ? "after." + norm : norm;

@@ -1,8 +1,10 @@
 // Matrix products of both libraries, the linear layer and GELU against
 // LibTorch's own.
 #include "mumoe/gemm.h"
+#include "dist/torch_text.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/variable.h>
 
@@ -65,15 +67,12 @@ void each_product(F f) {
       const Tensor a = numbers({m, k}, 1).to(dtype);
       const Tensor b = numbers({k, n}, 2).to(dtype);
       for (const auto library : kLibraries) {
-        SCOPED_TRACE(concat(m,
-                            " x ",
-                            k,
-                            " x ",
-                            n,
-                            ", ",
-                            dtype,
-                            ", ",
-                            to_string(library)));
+        SCOPED_TRACE(fmt::format("{} x {} x {}, {}, {}",
+                                 m,
+                                 k,
+                                 n,
+                                 dtype,
+                                 to_string(library)));
         f(a, b, library);
       }
     }

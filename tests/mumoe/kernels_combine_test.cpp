@@ -2,6 +2,7 @@
 // machine against loops in fp64.
 #include "mumoe/kernels/combine.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -177,7 +178,7 @@ TYPED_TEST(CombineKernel, EqualsTheOracle) {
           expect_values(values.values(),
                         expected[i],
                         name,
-                        concat(name_of(c), ", ", to_string(isa)),
+                        fmt::format("{}, {}", name_of(c), to_string(isa)),
                         kClose<E>);
           ASSERT_TRUE(values.untouched_outside(0, c.rows * columns)) << name;
         }

@@ -1,5 +1,6 @@
 // The gradient of an expert factor and the count of active experts on the CPU:
 // every instruction set of this machine against loops in fp64.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -96,13 +97,11 @@ TYPED_TEST(ExpertGradient, EqualsTheSumOverTokens) {
             expect_values(s.run<E>(isa, accumulate, {0, width}),
                           expected,
                           "dU",
-                          concat(width,
-                                 " columns, ",
-                                 experts,
-                                 " experts, ",
-                                 rows,
-                                 " rows, ",
-                                 to_string(isa)),
+                          fmt::format("{} columns, {} experts, {} rows, {}",
+                                      width,
+                                      experts,
+                                      rows,
+                                      to_string(isa)),
                           close);
             if (this->HasFatalFailure()) return;
           }

@@ -2,6 +2,7 @@
 #include "mumoe/plan_cost.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -65,7 +66,7 @@ double moved(const dist::Communicator& group) {
 }
 
 void expect_counted(const BlockConfig& shape, Plan plan, int ranks) {
-  SCOPED_TRACE(concat(to_string(shape.form), ", ", to_string(plan)));
+  SCOPED_TRACE(fmt::format("{}, {}", to_string(shape.form), to_string(plan)));
   constexpr std::int64_t kTokens = 12;
   dist::ThreadWorld::run(ranks, [&](dist::Communicator& tp) {
     BlockConfig config = shape;

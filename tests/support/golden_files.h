@@ -33,7 +33,7 @@ inline std::vector<std::filesystem::path> golden_files(
       found.push_back(entry.path());
     }
   }
-  require(!found.empty(), folder.string(), ": no golden file ", prefix, "*");
+  require(!found.empty(), "{}: no golden file {}*", folder.string(), prefix);
   std::sort(found.begin(), found.end());
   return found;
 }

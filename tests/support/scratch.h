@@ -1,5 +1,6 @@
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -19,7 +20,7 @@ class ScratchFolder {
   ScratchFolder() {
     const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
     std::string name =
-        concat("mumoe_", test->name(), "_", ::getpid(), "_", this);
+        fmt::format("mumoe_{}_{}_{}", test->name(), ::getpid(), fmt::ptr(this));
     // Instances of a parameterised test are called test/instance.
     std::ranges::replace(name, '/', '_');
     path_ = std::filesystem::temp_directory_path() / name;

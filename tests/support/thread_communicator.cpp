@@ -1,5 +1,6 @@
 #include "tests/support/thread_communicator.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <condition_variable>
 #include <cstring>
@@ -14,6 +15,7 @@
 
 #include "base/error.h"
 #include "dist/mpi/reduction.h"
+#include "dist/torch_text.h"
 
 namespace mumoe::dist {
 
@@ -72,20 +74,18 @@ struct Group {
 std::string missing(const Group& group, const Slot& slot) {
   std::string ranks;
   for (int r = 0; r < group.size(); ++r) {
-    if (!slot.posts[r]) ranks += concat(ranks.empty() ? "" : ", ", r);
+    if (!slot.posts[r])
+      ranks += fmt::format("{}{}", ranks.empty() ? "" : ", ", r);
   }
   return ranks;
 }
 
 std::string mismatch(const Slot& slot, int a, int b) {
-  return concat("ranks differ: rank ",
-                a,
-                " called ",
-                slot.posts[a]->call,
-                ", rank ",
-                b,
-                " called ",
-                slot.posts[b]->call);
+  return fmt::format("ranks differ: rank {} called {}, rank {} called {}",
+                     a,
+                     slot.posts[a]->call,
+                     b,
+                     slot.posts[b]->call);
 }
 
 // Under the world's mutex: a rank that goes on to `key` will never post its
@@ -101,14 +101,12 @@ void fail_skipped(Group& group, int rank, const Key& key, const Post& post) {
     const auto other = std::find_if(slot.posts.begin(),
                                     slot.posts.end(),
                                     [](const auto& p) { return bool(p); });
-    slot.error = concat("ranks differ: rank ",
-                        other - slot.posts.begin(),
-                        " called ",
-                        (*other)->call,
-                        ", rank ",
-                        rank,
-                        " went on to ",
-                        post.call);
+    slot.error =
+        fmt::format("ranks differ: rank {} called {}, rank {} went on to {}",
+                    other - slot.posts.begin(),
+                    (*other)->call,
+                    rank,
+                    post.call);
     slot.ended = Work::Clock::now();
     slot.done = true;
     it = group.open.erase(it);
@@ -180,15 +178,15 @@ class ThreadWork final : public Work::State {
                      std::cv_status::timeout &&
                  !slot_->done) {
         throw_if_hopeless();
-        fail<CommunicationError>(what_,
-                                 ": not finished after ",
-                                 deadline_.count() / 1000.0,
-                                 " s; waits for rank(s) ",
-                                 missing(*group_, *slot_));
+        fail<CommunicationError>(
+            "{}: not finished after {} s; waits for rank(s) {}",
+            what_,
+            deadline_.count() / 1000.0,
+            missing(*group_, *slot_));
       }
     }
     if (!slot_->error.empty()) {
-      fail<CommunicationError>(what_, ": ", slot_->error);
+      fail<CommunicationError>("{}: {}", what_, slot_->error);
     }
   }
 
@@ -205,13 +203,12 @@ class ThreadWork final : public Work::State {
  private:
   void throw_if_hopeless() const {
     const auto& world = *group_->world;
-    if (world.aborted) fail<AbortedError>(what_, ": ", *world.aborted);
+    if (world.aborted) fail<AbortedError>("{}: {}", what_, *world.aborted);
     for (int r = 0; r < group_->size(); ++r) {
       if (!slot_->posts[r] && world.left[group_->members[r]]) {
-        fail<CommunicationError>(what_,
-                                 ": rank ",
-                                 r,
-                                 " has returned without calling it");
+        fail<CommunicationError>("{}: rank {} has returned without calling it",
+                                 what_,
+                                 r);
       }
     }
   }
@@ -333,7 +330,7 @@ class ThreadCommunicator final : public Communicator {
   }
   Work do_broadcast(const at::Tensor& tensor, int root) override {
     return start(Op::broadcast,
-                 concat("root ", root),
+                 fmt::format("root {}", root),
                  tensor,
                  {},
                  [root](Slot& slot) { compute_broadcast(slot, root); });
@@ -346,17 +343,13 @@ class ThreadCommunicator final : public Communicator {
                                          int key,
                                          std::string axis) override {
     Post part;
-    part.call = concat("split into ", axis);
-    part.what = concat("rank ",
-                       rank(),
-                       " of ",
-                       size(),
-                       " (axis ",
-                       this->axis(),
-                       "), split into ",
-                       axis,
-                       ", phase ",
-                       phase());
+    part.call = fmt::format("split into {}", axis);
+    part.what = fmt::format("rank {} of {} (axis {}), split into {}, phase {}",
+                            rank(),
+                            size(),
+                            this->axis(),
+                            axis,
+                            phase());
     part.color = color;
     part.key = key;
     const std::string what = part.what;
@@ -380,13 +373,11 @@ class ThreadCommunicator final : public Communicator {
     Post part;
     part.call = std::string(to_string(op));
     if (in.defined()) {
-      part.call += concat("(",
-                          detail,
-                          detail.empty() ? "" : ", ",
-                          in.numel(),
-                          " elements, ",
-                          in.scalar_type(),
-                          ")");
+      part.call += fmt::format("({}{}{} elements, {})",
+                               detail,
+                               detail.empty() ? "" : ", ",
+                               in.numel(),
+                               in.scalar_type());
     }
     part.what = describe(op);
     part.in = in;
@@ -415,7 +406,7 @@ struct ThreadWorld::State {
 };
 
 ThreadWorld::ThreadWorld(int ranks) : state_(std::make_shared<State>()) {
-  MUMOE_CHECK(ranks >= 1, "a world of ", ranks, " ranks");
+  MUMOE_CHECK(ranks >= 1, "a world of {} ranks", ranks);
   state_->world = std::make_shared<World>(ranks);
   state_->group = std::make_shared<Group>();
   state_->group->world = state_->world;
@@ -428,7 +419,7 @@ int ThreadWorld::size() const {
 }
 
 std::unique_ptr<Communicator> ThreadWorld::communicator(int rank) {
-  MUMOE_CHECK(rank >= 0 && rank < size(), "rank ", rank, " of ", size());
+  MUMOE_CHECK(rank >= 0 && rank < size(), "rank {} of {}", rank, size());
   return std::make_unique<ThreadCommunicator>(state_->group, rank, "world");
 }
 
@@ -436,7 +427,8 @@ void ThreadWorld::abort(int rank, const std::string& text) {
   World& world = *state_->world;
   std::lock_guard lock(world.mutex);
   if (!world.aborted) {
-    world.aborted = concat("aborted because rank ", rank, " failed: ", text);
+    world.aborted =
+        fmt::format("aborted because rank {} failed: {}", rank, text);
   }
   world.changed.notify_all();
 }

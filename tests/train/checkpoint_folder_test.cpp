@@ -1,6 +1,7 @@
 // What is in checkpoints/, among whatever people put there.
 #include "train/checkpoint_folder.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <set>
@@ -79,7 +80,7 @@ TEST(CheckpointFolder, WhatTheProgramDidNotMakeStays) {
   folder.write("notes.tmp", "thoughts");
   folder.write(".step_00000042.tmp/thoughts", "of a person");
   for (int step = 1; step <= 8; ++step) {
-    make_checkpoint(folder, concat("step_0000000", step));
+    make_checkpoint(folder, fmt::format("step_0000000{}", step));
   }
   folder.write("step_00000002/notes", "the good one");
   make_checkpoint(folder, "elsewhere");

@@ -1,6 +1,7 @@
 // Ten AdamW steps of small GPT-2s against the reference (tests/golden): losses,
 // gradient norms, the first step's gradients and the final weights.
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -48,7 +49,8 @@ std::vector<std::int64_t> ranks_of(const NamedTensors& file,
   if (file.metadata.at("layer") == "dense") return {};
   const auto factor = [&](std::size_t k) {
     return file.at(
-        concat("init.transformer.h.0.mlp.MuMoE_layer.MuMoE.factors.", k));
+        fmt::format("init.transformer.h.0.mlp.MuMoE_layer.MuMoE.factors.{}",
+                    k));
   };
   if (file.metadata.at("layer") == "cp") return {factor(0).size(1)};
   std::vector<std::int64_t> ranks;
@@ -169,7 +171,7 @@ void run(const NamedTensors& file,
   Training training(file, dtype, layout);
   const at::Tensor& tokens = file.at("tokens");
   for (std::int64_t step = 0; step < tokens.size(0); ++step) {
-    SCOPED_TRACE(concat("step ", step));
+    SCOPED_TRACE(fmt::format("step {}", step));
     const double loss = training.loss(tokens[step]);
     const double norm = training.norm();
     EXPECT_NEAR(loss / of_step(file, "loss", step), 1, tolerance.loss);
@@ -199,7 +201,7 @@ void run_beside_fp64(const NamedTensors& file) {
   Training wide(file, at::kDouble, {*self}), narrow(file, at::kFloat, {*self});
   const at::Tensor& tokens = file.at("tokens");
   for (std::int64_t step = 0; step < tokens.size(0); ++step) {
-    SCOPED_TRACE(concat("step ", step));
+    SCOPED_TRACE(fmt::format("step {}", step));
     testing::set_weights(narrow.buckets, wide.tensors(&dist::Bucket::master));
     wide.loss(tokens[step]);
     EXPECT_NEAR(narrow.loss(tokens[step]) / of_step(file, "loss", step),
@@ -248,12 +250,10 @@ TEST(Gpt2Golden, CutModelsFollowTheReference) {
     const NamedTensors file = model::read_safetensors(path);
     for (const Plan plan : {Plan::sequence, Plan::bottleneck, Plan::rank}) {
       for (const int ranks : {2, 4}) {  // 1 x 2 and 2 x 2
-        SCOPED_TRACE(concat(path.filename().string(),
-                            ", ",
-                            to_string(plan),
-                            ", ",
-                            ranks / 2,
-                            " x 2"));
+        SCOPED_TRACE(fmt::format("{}, {}, {} x 2",
+                                 path.filename().string(),
+                                 to_string(plan),
+                                 ranks / 2));
         dist::ThreadWorld::run(ranks, [&](dist::Communicator& world) {
           run(file,
               at::kDouble,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -52,11 +53,10 @@ inline const RunResult& control_run(SmallRun run) {
   run.tp = 1;
   run.zero = 0;
   run.micro_batch = 0;
-  const std::string key = concat(static_cast<int>(run.mlp),
-                                 " ",
-                                 at::IntArrayRef(run.ranks),
-                                 " ",
-                                 run.dtype);
+  const std::string key = fmt::format("{} {} {}",
+                                      static_cast<int>(run.mlp),
+                                      at::IntArrayRef(run.ranks),
+                                      run.dtype);
   const std::lock_guard lock(mutex);
   const auto found = known.find(key);
   if (found != known.end()) return found->second;

@@ -1,4 +1,5 @@
 // The same run on the ranks of mpirun, cut in every way, and on one.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "tests/support/mpi_main.h"
@@ -17,16 +18,12 @@ void expect_same(SmallRun run, int zero, int accumulation) {
       for (const int tp : {1, 2, 4}) {
         if (world.size() % tp != 0) continue;
         if (tp == 1 && plan != Plan::sequence) continue;
-        SCOPED_TRACE(concat("tp ",
-                            tp,
-                            ", ",
-                            to_string(plan),
-                            ", zero ",
-                            zero,
-                            ", accumulation ",
-                            accumulation,
-                            ", mlp ",
-                            static_cast<int>(mlp)));
+        SCOPED_TRACE(fmt::format("tp {}, {}, zero {}, accumulation {}, mlp {}",
+                                 tp,
+                                 to_string(plan),
+                                 zero,
+                                 accumulation,
+                                 static_cast<int>(mlp)));
         run.mlp = mlp;
         run.ranks = ranks;
         run.plan = plan;

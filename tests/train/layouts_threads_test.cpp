@@ -1,5 +1,6 @@
 // The same run at every layout dp × tp, under every plan, with ZeRO-1 on and
 // off and with accumulation 1 and 4, over threads.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <tuple>
@@ -29,7 +30,7 @@ class Layouts
 TEST_P(Layouts, GiveTheRunOfOneRankInFp64) {
   const auto& [grid, plan, zero, accumulation] = GetParam();
   for (const auto& [mlp, ranks] : testing::layout_models()) {
-    SCOPED_TRACE(concat("mlp ", static_cast<int>(mlp)));
+    SCOPED_TRACE(fmt::format("mlp {}", static_cast<int>(mlp)));
     SmallRun run;
     run.mlp = mlp;
     run.ranks = ranks;
@@ -43,15 +44,12 @@ TEST_P(Layouts, GiveTheRunOfOneRankInFp64) {
 std::string name_of(
     const ::testing::TestParamInfo<std::tuple<Grid, Plan, int, int>>& info) {
   const auto& [grid, plan, zero, accumulation] = info.param;
-  return concat("dp",
-                grid.first,
-                "_tp",
-                grid.second,
-                "_",
-                to_string(plan),
-                zero == 1 ? "_zero" : "",
-                "_accumulate",
-                accumulation);
+  return fmt::format("dp{}_tp{}_{}{}_accumulate{}",
+                     grid.first,
+                     grid.second,
+                     to_string(plan),
+                     zero == 1 ? "_zero" : "",
+                     accumulation);
 }
 
 // Without tp the plans are the same.
@@ -78,13 +76,11 @@ TEST(LayoutsInFp32, GiveTheRunOfOneRank) {
     for (const Plan plan : {Plan::sequence, Plan::bottleneck, Plan::rank}) {
       if (grid.second == 1 && plan != Plan::sequence) continue;
       for (const auto& [mlp, ranks] : testing::layout_models()) {
-        SCOPED_TRACE(concat(grid.first,
-                            " x ",
-                            grid.second,
-                            ", ",
-                            to_string(plan),
-                            ", mlp ",
-                            static_cast<int>(mlp)));
+        SCOPED_TRACE(fmt::format("{} x {}, {}, mlp {}",
+                                 grid.first,
+                                 grid.second,
+                                 to_string(plan),
+                                 static_cast<int>(mlp)));
         SmallRun run;
         run.dtype = at::kFloat;
         run.mlp = mlp;

@@ -1,6 +1,7 @@
 // What the ranks of a cut model exchange in a step, counted by the
 // communicators: attention, MLP, and the sum of whole parameters apart.
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -80,7 +81,7 @@ TEST(Traffic, IsThatOfAttentionAndOfTheBlock) {
   using model::MlpKind;
   for (const Plan plan : {Plan::sequence, Plan::bottleneck, Plan::rank}) {
     for (const int ranks : {2, 4}) {
-      SCOPED_TRACE(concat(to_string(plan), ", ", ranks, " ranks"));
+      SCOPED_TRACE(fmt::format("{}, {} ranks", to_string(plan), ranks));
       const auto config = model_of(MlpKind::dense, 1);
       const auto attention = 2.0 * static_cast<double>(config.width);
       const double megatron = attention;  // a dense MLP moves as much
@@ -99,7 +100,7 @@ TEST(Traffic, IsThatOfAttentionAndOfTheBlock) {
 TEST(Traffic, SumsWholeParametersOnceAStepUnderSequenceAlone) {
   for (const Plan plan : {Plan::sequence, Plan::bottleneck, Plan::rank}) {
     for (const int ranks : {2, 4}) {
-      SCOPED_TRACE(concat(to_string(plan), ", ", ranks, " ranks"));
+      SCOPED_TRACE(fmt::format("{}, {} ranks", to_string(plan), ranks));
       const Moved found = step(model_of(model::MlpKind::cp, 2), plan, ranks);
       if (plan != Plan::sequence) {
         EXPECT_EQ(found.all, 0);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -112,7 +113,7 @@ inline void runs_are_those_of_one_rank(Communicator& world) {
   for (const Layout& layout : layouts_of(world.size())) {
     for (const std::int64_t micro_steps : {1, 3}) {
       if (micro_steps > 1 && layout.zero == 0) continue;
-      SCOPED_TRACE(concat(layout.describe(), ", ", micro_steps));
+      SCOPED_TRACE(fmt::format("{}, {}", layout.describe(), micro_steps));
       Training f(world, layout);
       const auto found = f.steps(0, compared_steps(), micro_steps);
       for (std::size_t s = 0; s < norms.size(); ++s) {
@@ -131,7 +132,7 @@ inline void sharding_changes_rounding_alone(Communicator& world) {
     for (const auto wire : {dist::Wire::fp32, dist::Wire::bf16}) {
       for (Layout layout : layouts_of(world.size())) {
         if (layout.zero == 0) continue;
-        SCOPED_TRACE(concat(layout.describe(), " ", dtype));
+        SCOPED_TRACE(fmt::format("{} {}", layout.describe(), dtype));
         Training sharded(world, layout, dtype, {.wire = wire});
         sharded.steps(0, 3);
         expect_weights_follow_masters(sharded);
@@ -167,7 +168,7 @@ inline void state_falls_as_one_over_ranks(Communicator& world) {
   for (const auto dtype : {at::kBFloat16, at::kFloat, at::kDouble}) {
     for (Layout layout : layouts_of(world.size())) {
       if (layout.zero == 0) continue;
-      SCOPED_TRACE(concat(layout.describe(), " ", dtype));
+      SCOPED_TRACE(fmt::format("{} {}", layout.describe(), dtype));
       const Training sharded(world, layout, dtype);
       layout.zero = 0;
       const Training whole(world, layout, dtype);
@@ -241,23 +242,25 @@ inline void resuming_changes_no_bit(Communicator& world) {
   const auto folder = shared_folder(world, scratch);
   for (const auto dtype : {at::kBFloat16, at::kFloat}) {
     for (const Layout& layout : layouts_of(world.size())) {
-      SCOPED_TRACE(concat(layout.describe(), " ", dtype));
+      SCOPED_TRACE(fmt::format("{} {}", layout.describe(), dtype));
       const dist::ReducerOptions wire{dtype == at::kFloat ? dist::Wire::fp32
                                                           : dist::Wire::bf16};
       Training whole(world, layout, dtype, wire);
       whole.steps(0, 4);
-      train::save_checkpoint(folder / concat(layout.describe(), dtype),
-                             {4, 48, {}},
-                             *whole.buckets,
-                             whole.optimizer,
-                             whole.mesh,
-                             1);
+      train::save_checkpoint(
+          folder / fmt::format("{}{}", layout.describe(), dtype),
+          {4, 48, {}},
+          *whole.buckets,
+          whole.optimizer,
+          whole.mesh,
+          1);
       whole.steps(4, 7);
       Training resumed(world, layout, dtype, wire);
-      train::load_checkpoint(
-          folder / concat(layout.describe(), dtype) / "step_00000004",
-          *resumed.buckets,
-          resumed.optimizer);
+      train::load_checkpoint(folder /
+                                 fmt::format("{}{}", layout.describe(), dtype) /
+                                 "step_00000004",
+                             *resumed.buckets,
+                             resumed.optimizer);
       resumed.steps(4, 7);
       expect_near(resumed.state(), whole.state(), 0);
       expect_weights_follow_masters(resumed);
@@ -298,7 +301,7 @@ inline void gathers_start_during_the_update(Communicator& world) {
 inline void replicas_are_compared_once_gathered(Communicator& world) {
   for (const auto dtype : {at::kBFloat16, at::kFloat}) {
     for (const Layout& layout : layouts_of(world.size())) {
-      SCOPED_TRACE(concat(layout.describe(), " ", dtype));
+      SCOPED_TRACE(fmt::format("{} {}", layout.describe(), dtype));
       Training f(world, layout, dtype);
       f.backward(0, kSamples, 1);
       if (world.rank() == world.size() - 1) {

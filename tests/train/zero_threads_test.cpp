@@ -1,5 +1,7 @@
 // Training with sharded optimizer state, over threads.
 #include "tests/support/thread_communicator.h"
+
+#include <fmt/format.h>
 #include "tests/train/zero_suite.h"
 
 namespace mumoe {
@@ -21,8 +23,9 @@ INSTANTIATE_TEST_SUITE_P(Layouts,
                          ::testing::Combine(::testing::Values(1, 2, 4),
                                             ::testing::ValuesIn(kChecks)),
                          [](const auto& info) {
-                           return concat(std::get<1>(info.param).name,
-                                         std::get<0>(info.param));
+                           return fmt::format("{}{}",
+                                              std::get<1>(info.param).name,
+                                              std::get<0>(info.param));
                          });
 
 }  // namespace
