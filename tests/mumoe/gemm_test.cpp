@@ -1,7 +1,6 @@
 // Matrix products of both libraries, the linear layer and GELU against
 // LibTorch's own.
 #include "mumoe/gemm.h"
-#include "dist/torch_text.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -9,6 +8,7 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include "base/error.h"
+#include "dist/torch_text.h"
 #include "mumoe/gelu.h"
 #include "tests/mumoe/random_layers.h"
 #include "tests/support/parameters.h"
