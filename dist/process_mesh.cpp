@@ -27,8 +27,9 @@ ProcessMesh::ProcessMesh(Communicator& world,
           dp * tp,
           ranks,
           dp * tp);
-  const int dp_rank = world.rank() / tp;
-  const int tp_rank = world.rank() % tp;
+  const MeshShape shape{dp, tp};
+  const int dp_rank = shape.place_in_dp(world.rank());
+  const int tp_rank = shape.place_in_tp(world.rank());
   if (data == nullptr) data = &world;
   dp_ = data->split(tp_rank, dp_rank, "dp");
   tp_ = data->split(dp_rank, tp_rank, "tp");

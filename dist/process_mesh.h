@@ -7,9 +7,20 @@
 
 namespace mumoe::dist {
 
-/// The ranks of a run as a grid of `dp` × `tp`. World rank = dp · |tp| + tp, so
-/// that the ranks of one tp group are neighbours and share a host. The only
-/// place where rank arithmetic lives.
+/// The grid `dp` × `tp` of the ranks of a run, of any size, without the ranks.
+/// World rank = place in dp · |tp| + place in tp, so that the ranks of one tp
+/// group are neighbours and share a host. The only place where rank arithmetic
+/// lives.
+struct MeshShape {
+  int dp = 1;
+  int tp = 1;
+
+  int ranks() const { return dp * tp; }
+  int place_in_dp(int rank) const { return rank / tp; }
+  int place_in_tp(int rank) const { return rank % tp; }
+};
+
+/// The ranks of a run along the axes of a `MeshShape`.
 class ProcessMesh {
  public:
   /// Collective over `world`. `dp` 0 means all ranks that tp leaves. Throws
@@ -35,6 +46,7 @@ class ProcessMesh {
   Communicator& tp() const { return *tp_; }
   /// All ranks once more, for the run's tensors: sums of what is whole on all.
   Communicator& all() const { return *all_; }
+  MeshShape shape() const { return {dp_->size(), tp_->size()}; }
   /// "dp 0/2 tp 0/1 world 0/2"
   std::string describe() const;
 

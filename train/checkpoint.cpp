@@ -27,13 +27,15 @@ constexpr const char* kFormat = "mumoe-checkpoint-1";
 constexpr const char* kMaster = "master.";
 
 /// The tensors of a checkpoint that belong to one bucket: how their names begin
-/// and this rank's shard. Without an optimizer, the weights alone.
+/// and this rank's shard. Without an optimizer, and of buffers, the weights
+/// alone.
 std::vector<std::pair<std::string, at::Tensor>> shards_of(
     const FlatBuckets& buckets,
     std::size_t index,
     const AdamW* optimizer) {
   const Bucket& bucket = buckets.buckets()[index];
-  if (optimizer == nullptr) return {{kMaster, bucket.master}};
+  if (optimizer == nullptr || !bucket.trained)
+    return {{kMaster, bucket.master}};
   const AdamW::Moments& moments = optimizer->moments()[index];
   return {{kMaster, bucket.master},
           {"adam_m.", moments.first},
