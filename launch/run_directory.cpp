@@ -14,7 +14,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "dist/nccl/nccl_version.h"
+#include "dist/nccl/nccl_communicator.h"
 #include "launch/memory.h"
 #include "launch/option_table.h"
 #include "launch/version.h"

@@ -23,56 +23,40 @@ namespace mumoe::dist {
 namespace {
 
 ncclDataType_t nccl_type(NcclType type) {
-  switch (type) {
-    case NcclType::bf16:
-      return ncclBfloat16;
-    case NcclType::fp32:
-      return ncclFloat32;
-    case NcclType::fp64:
-      return ncclFloat64;
-    case NcclType::int64:
-      return ncclInt64;
-  }
-  fail<InternalError>("no such NcclType");
+  constexpr std::array kTypes = {ncclBfloat16,
+                                 ncclFloat32,
+                                 ncclFloat64,
+                                 ncclInt64};
+  return kTypes.at(static_cast<std::size_t>(type));
 }
 
 ncclRedOp_t nccl_op(ReduceOp op) {
-  switch (op) {
-    case ReduceOp::sum:
-      return ncclSum;
-    case ReduceOp::avg:
-      return ncclAvg;
-    case ReduceOp::min:
-      return ncclMin;
-    case ReduceOp::max:
-      return ncclMax;
-  }
-  fail<InternalError>("no such ReduceOp");
+  constexpr std::array kReductions = {ncclSum, ncclAvg, ncclMin, ncclMax};
+  return kReductions.at(static_cast<std::size_t>(op));
 }
 
 }  // namespace
 
 std::size_t size_of(NcclType type) {
-  switch (type) {
-    case NcclType::bf16:
-      return 2;
-    case NcclType::fp32:
-      return 4;
-    default:
-      return 8;
-  }
+  return std::array{2, 4, 8, 8}.at(static_cast<std::size_t>(type));
 }
 
 NcclComm::Id NcclComm::make_id(const NcclCall& call) {
   static_assert(sizeof(Id) == sizeof(ncclUniqueId));
   ncclUniqueId id;
-  const ncclResult_t result = ncclGetUniqueId(&id);
-  if (result != ncclSuccess) {
-    fail_nccl(result, nullptr, "ncclGetUniqueId", call);
-  }
+  check_nccl(ncclGetUniqueId(&id), nullptr, "ncclGetUniqueId", call);
   Id bytes;
   std::memcpy(bytes.data(), &id, sizeof(id));
   return bytes;
+}
+
+std::string NcclComm::version() {
+  int version = 0;
+  check_nccl(ncclGetVersion(&version), nullptr, "ncclGetVersion", {"start"});
+  return fmt::format("{}.{}.{}",
+                     version / 10000,
+                     version / 100 % 100,
+                     version % 100);
 }
 
 NcclComm::NcclComm(std::shared_ptr<NcclContext> context,

@@ -44,6 +44,8 @@ class NcclComm {
   /// What the ranks of a new group have in common: made by one, given to all.
   using Id = std::array<std::byte, 128>;
   static Id make_id(const NcclCall& call);
+  /// Of the library in use, "2.28.3".
+  static std::string version();
 
   /// Collective over the `size` ranks that have the same `id`.
   NcclComm(std::shared_ptr<NcclContext> context,

@@ -68,14 +68,13 @@ class NcclCommunicator final : public Communicator {
 
   Work do_all_gather(const at::Tensor& shard,
                      const at::Tensor& whole) override {
-    return Work(
-        start(Op::all_gather, {shard, whole}, [&](const NcclCall& call) {
-          comm_->all_gather(shard.data_ptr(),
-                            whole.data_ptr(),
-                            elements(shard),
-                            nccl_type(shard),
-                            call);
-        }));
+    return start(Op::all_gather, {shard, whole}, [&](const NcclCall& call) {
+      comm_->all_gather(shard.data_ptr(),
+                        whole.data_ptr(),
+                        elements(shard),
+                        nccl_type(shard),
+                        call);
+    });
   }
 
   Work do_reduce_scatter(const at::Tensor& whole,
@@ -102,47 +101,48 @@ class NcclCommunicator final : public Communicator {
     const at::NoGradGuard no_grad;
     const at::Tensor parts =
         at::empty({size(), shard.numel()}, whole.options());
-    return Work(start(Op::reduce_scatter,
-                      {whole, shard, parts},
-                      [&](const NcclCall& call) {
-                        comm_->all_to_all(whole.data_ptr(),
-                                          parts.data_ptr(),
-                                          elements(shard),
-                                          NcclType::bf16,
-                                          call);
-                        const StreamScope scope(device_, comm_->stream());
-                        at::Tensor sum = at::sum(parts, {0}, false, at::kFloat);
-                        if (op == ReduceOp::avg) sum.div_(size());
-                        at::Tensor(shard).copy_(sum.view_as(shard));
-                      }));
+    return start(Op::reduce_scatter,
+                 {whole, shard, parts},
+                 [&](const NcclCall& call) {
+                   comm_->all_to_all(whole.data_ptr(),
+                                     parts.data_ptr(),
+                                     elements(shard),
+                                     NcclType::bf16,
+                                     call);
+                   const StreamScope scope(device_, comm_->stream());
+                   at::Tensor sum = at::sum(parts, {0}, false, at::kFloat);
+                   if (op == ReduceOp::avg) sum.div_(size());
+                   at::Tensor(shard).copy_(sum.view_as(shard));
+                 });
   }
 
   Work do_all_to_all(const at::Tensor& in, const at::Tensor& out) override {
-    return Work(start(Op::all_to_all, {in, out}, [&](const NcclCall& call) {
+    return start(Op::all_to_all, {in, out}, [&](const NcclCall& call) {
       comm_->all_to_all(in.data_ptr(),
                         out.data_ptr(),
                         elements(in) / size(),
                         nccl_type(in),
                         call);
-    }));
+    });
   }
 
   Work do_broadcast(const at::Tensor& tensor, int root) override {
-    return Work(start(Op::broadcast, {tensor}, [&](const NcclCall& call) {
+    return start(Op::broadcast, {tensor}, [&](const NcclCall& call) {
       comm_->broadcast(tensor.data_ptr(),
                        elements(tensor),
                        nccl_type(tensor),
                        root,
                        call);
-    }));
+    });
   }
 
   Work do_barrier() override {
     const at::Tensor word = at::zeros({1}, on_device(at::kLong));
-    return Work(std::make_shared<NcclBarrier>(
-        start(Op::barrier, {word}, [&](const NcclCall& call) {
-          comm_->barrier(word.data_ptr(), call);
-        })));
+    return start(
+        Op::barrier,
+        {word},
+        [&](const NcclCall& call) { comm_->barrier(word.data_ptr(), call); },
+        NcclWork::Waits::host);
   }
 
   std::unique_ptr<Communicator> do_split(int color,
@@ -167,14 +167,14 @@ class NcclCommunicator final : public Communicator {
       run(from.data_ptr(), to.data_ptr(), elements(to), type, by, call);
     };
     if (op == ReduceOp::sum || op == ReduceOp::avg || type == NcclType::int64) {
-      return Work(start(kind, {in, out}, [&](const NcclCall& call) {
+      return start(kind, {in, out}, [&](const NcclCall& call) {
         queue(in, out, op, call);
-      }));
+      });
     }
     const at::NoGradGuard no_grad;
     const at::Tensor nans = nan_places(in);
     const at::Tensor sum = in.is_same(out) ? nans : at::empty_like(out);
-    return Work(start(kind, {in, out, nans, sum}, [&](const NcclCall& call) {
+    return start(kind, {in, out, nans, sum}, [&](const NcclCall& call) {
       comm_->context()->group(
           [&] {
             queue(in, out, op, call);
@@ -183,17 +183,19 @@ class NcclCommunicator final : public Communicator {
           call);
       const StreamScope scope(device_, comm_->stream());
       at::Tensor(out).add_(sum.view_as(out));
-    }));
+    });
   }
 
-  std::shared_ptr<NcclWork> start(Op op,
-                                  std::vector<at::Tensor> tensors,
-                                  const NcclWork::Operation& operation) {
-    return std::make_shared<NcclWork>(comm_,
-                                      NcclCall{describe(op), deadline()},
-                                      device_,
-                                      std::move(tensors),
-                                      operation);
+  Work start(Op op,
+             std::vector<at::Tensor> tensors,
+             const NcclWork::Operation& operation,
+             NcclWork::Waits waits = NcclWork::Waits::stream) {
+    return Work(std::make_shared<NcclWork>(comm_,
+                                           NcclCall{describe(op), deadline()},
+                                           device_,
+                                           std::move(tensors),
+                                           operation,
+                                           waits));
   }
 
   at::TensorOptions on_device(at::ScalarType type) const {
@@ -215,14 +217,7 @@ std::unique_ptr<Communicator> NcclCommunicator::do_split(int color,
                                               device_);
   };
   if (size() == 1) return result(nullptr, 0, 1);
-  const NcclCall call{
-      fmt::format("rank {} of {} (axis {}), split for axis {}, phase {}",
-                  rank(),
-                  size(),
-                  this->axis(),
-                  axis,
-                  phase()),
-      deadline()};
+  const NcclCall call{describe("split for axis " + axis), deadline()};
   // NCCL takes no negative colors: the lowest rank of a color stands for it.
   const at::Tensor choices = gather_choices(color, key, call);
   const auto* choice = choices.data_ptr<std::int64_t>();
@@ -242,10 +237,11 @@ at::Tensor NcclCommunicator::gather_choices(int color,
       at::tensor({std::int64_t{color}, std::int64_t{key}}, at::kLong)
           .to(device_);
   const at::Tensor all = at::empty({size(), 2}, on_device(at::kLong));
-  NcclWork work(comm_, call, device_, {own, all}, [&](const NcclCall& of) {
+  const auto gather = [&](const NcclCall& of) {
     comm_->all_gather(own.data_ptr(), all.data_ptr(), 2, NcclType::int64, of);
-  });
-  work.finish();
+  };
+  NcclWork(comm_, call, device_, {own, all}, gather, NcclWork::Waits::host)
+      .wait();
   return all.to(at::kCPU);
 }
 
@@ -262,14 +258,6 @@ NcclComm::Id share_id(Communicator& control, const NcclCall& call) {
   return id;
 }
 
-}  // namespace
-
-bool has_nccl() {
-  return true;
-}
-
-namespace {
-
 DevicePlace place_of(int device) {
   DevicePlace place{.host = this_host(),
                     .device = device,
@@ -279,6 +267,14 @@ DevicePlace place_of(int device) {
 }
 
 }  // namespace
+
+bool has_nccl() {
+  return true;
+}
+
+std::optional<std::string> nccl_version() {
+  return NcclComm::version();
+}
 
 DevicePlace device_place(int local_rank) {
   return place_of(device_of(local_rank, cuda_device_count()));
