@@ -22,6 +22,21 @@ void write_owned(const at::Tensor& slice,
       .copy_(slice.flatten().narrow(0, piece.begin, piece.count));
 }
 
+/// What the handles of a bucket's parameters hold while its weights are on
+/// their way: whoever reads them gets an error, never old weights.
+c10::Storage absent(const Bucket& bucket) {
+  auto storage = c10::make_intrusive<c10::StorageImpl>(
+      c10::StorageImpl::use_byte_size_t(),
+      bucket.compute.nbytes(),
+      c10::DataPtr(nullptr, bucket.compute.device()),
+      nullptr,
+      /*resizable=*/false);
+  storage->release_data_and_set_meta_custom_data_ptr_error_msg_(
+      "weights are read that are on their way from other ranks: "
+      "ParameterRegistry::await comes before");
+  return c10::Storage(std::move(storage));
+}
+
 }  // namespace
 
 FlatBuckets::FlatBuckets(const ParameterRegistry& registry,
@@ -123,6 +138,7 @@ void FlatBuckets::start_gather(std::size_t index) {
   const Bucket& bucket = buckets_[index];
   if (!bucket.is_sharded()) return;
   await_bucket(index);
+  set_storage(bucket, absent(bucket));
   gathers_[index] =
       bucket.group->all_gather_async(bucket.owned.of(bucket.compute),
                                      bucket.compute);
@@ -142,6 +158,15 @@ void FlatBuckets::await_bucket(std::size_t index) const {
   if (!gather) return;
   gather->wait();
   gather.reset();
+  set_storage(buckets_[index], buckets_[index].compute.storage());
+}
+
+void FlatBuckets::set_storage(const Bucket& bucket,
+                              const c10::Storage& storage) const {
+  for (const BucketEntry& entry : bucket.entries) {
+    const at::Tensor& handle = parameter(entry).value;
+    handle.unsafeGetTensorImpl()->set_storage_keep_dtype(storage);
+  }
 }
 
 at::Tensor FlatBuckets::unshard(const Bucket& bucket,

@@ -64,7 +64,8 @@ class FlatBuckets {
 
   /// Starts to bring the weights that the ranks of bucket `index` own, and have
   /// updated, to all of them; nothing where none is sharded. Collective over
-  /// its group. `await` before the weights are read.
+  /// its group. Until `await`, reading the parameters' values throws
+  /// `c10::Error`.
   void start_gather(std::size_t index);
   /// Waits for the weights of parameters [first, last), as indices into
   /// `ParameterRegistry::parameters()`. Cheap when they have come. On CUDA it
@@ -105,6 +106,8 @@ class FlatBuckets {
                     const Bucket& bucket,
                     const BucketEntry& entry);
   void await_bucket(std::size_t index) const;
+  /// Where the values of the bucket's parameters lie.
+  void set_storage(const Bucket& bucket, const c10::Storage& storage) const;
 
   const ParameterRegistry& registry_;
   /// The group of buckets without a mesh.

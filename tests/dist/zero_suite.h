@@ -224,6 +224,9 @@ inline void gathers_are_awaited_one_by_one(Communicator& world) {
   const std::size_t parameters = f.registry.parameters().size();
   f.buckets->await(3, 3);
   for (const bool waited : log.waited) EXPECT_FALSE(waited);
+  for (const dist::Parameter& p : f.registry.parameters()) {
+    EXPECT_THROW(p.value.sum(), c10::Error) << p.name << " is on its way";
+  }
   for (std::size_t first = 0; first < parameters; first += 4) {
     const std::size_t end = std::min(first + 4, parameters);
     f.buckets->await(first, end);
