@@ -20,7 +20,7 @@ namespace mumoe::dist {
 /// results of one segment travel, so do the intervals of the next. Each byte
 /// travels once (twice for all_reduce), which is the least there is; staging
 /// memory is one segment and stays in the cache; bf16 is rounded once; and the
-/// bits are those of ThreadWorld, whatever the MPI library does.
+/// bits are the same, whatever the MPI library does.
 ///
 /// Segments depend on the progress of each rank, so collective calls of MPI
 /// would meet in different orders when several operations are under way.

@@ -91,23 +91,13 @@ void MpiThread::post(std::shared_ptr<MpiTask> task) {
   {
     std::lock_guard lock(mutex_);
     if (!ended_) {
-      queue_.push_back({std::move(task), {}});
+      queue_.push_back(std::move(task));
       called_.store(true, std::memory_order_release);
     }
   }
   if (task) {
     task->end(std::make_exception_ptr(CommunicationError(
         fmt::format("{}: MPI has been finalized or abandoned", task->what_))));
-  }
-  changed_.notify_all();
-}
-
-void MpiThread::post(std::function<void()> call) {
-  {
-    std::lock_guard lock(mutex_);
-    if (ended_) return;
-    queue_.push_back({{}, std::move(call)});
-    called_.store(true, std::memory_order_release);
   }
   changed_.notify_all();
 }
@@ -168,11 +158,11 @@ void MpiThread::loop() {
 
 // Starts what has been posted, and obeys `abort` and `stop`.
 bool MpiThread::take() {
-  std::deque<Item> items;
+  std::deque<std::shared_ptr<MpiTask>> taken;
   Stop stop;
   {
     std::lock_guard lock(mutex_);
-    items.swap(queue_);
+    taken.swap(queue_);
     stop = stop_;
     // While it is to stop it stays called, until nothing is under way.
     called_.store(stop != Stop::no, std::memory_order_release);
@@ -181,22 +171,18 @@ bool MpiThread::take() {
     std::fflush(nullptr);
     MPI_Abort(MPI_COMM_WORLD, code);
   }
-  for (const Item& item : items) {
-    if (item.task) {
-      bytes_ += item.task->bytes_;
-      advance(item.task);
-    } else {
-      item.call();
-    }
+  for (const auto& task : taken) {
+    bytes_ += task->bytes_;
+    advance(task);
   }
   if (stop == Stop::abandon) {
     end();
-  } else if (stop == Stop::finalize && items.empty() && requests_.empty()) {
+  } else if (stop == Stop::finalize && taken.empty() && requests_.empty()) {
     teardown_();
     MPI_Finalize();
     end();
   }
-  return !items.empty();
+  return !taken.empty();
 }
 
 // Takes the steps of a task until one of them has started something.
@@ -300,16 +286,14 @@ void MpiThread::pause(Clock::time_point& last_activity) {
 
 // Fails all that is left and tells who waits for the end of the thread.
 void MpiThread::end() {
-  std::deque<Item> items;
   {
     std::lock_guard lock(mutex_);
-    items.swap(queue_);
+    for (auto& task : queue_) {
+      bytes_ += task->bytes_;
+      tasks_.push_back(std::move(task));
+    }
+    queue_.clear();
     ended_ = true;
-  }
-  for (const Item& item : items) {
-    if (!item.task) continue;
-    bytes_ += item.task->bytes_;
-    tasks_.push_back(item.task);
   }
   for (const auto& task : tasks_) {
     fail_task(task,

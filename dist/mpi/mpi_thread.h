@@ -43,9 +43,6 @@ class MpiThread {
   /// Queues a task; tasks begin in the order of posts. After the end of the
   /// thread the task fails.
   void post(std::shared_ptr<MpiTask> task);
-  /// Queues a short call of MPI, such as the freeing of a handle; dropped
-  /// after the end of the thread.
-  void post(std::function<void()> call);
 
   /// Ends the thread after what is under way: runs `teardown`, then
   /// MPI_Finalize. False: not done within `limit`; the thread is left behind.
@@ -60,11 +57,6 @@ class MpiThread {
  private:
   using Clock = std::chrono::steady_clock;
   enum class Stop { no, finalize, abandon };
-  struct Item {  // one of the two
-    std::shared_ptr<MpiTask> task;
-    std::function<void()> call;
-  };
-
   void loop();
   bool take();
   void advance(const std::shared_ptr<MpiTask>& task);
@@ -76,7 +68,7 @@ class MpiThread {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Item> queue_;
+  std::deque<std::shared_ptr<MpiTask>> queue_;
   Stop stop_ = Stop::no;
   bool ended_ = false;
   std::function<void()> teardown_;

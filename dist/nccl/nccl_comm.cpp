@@ -131,81 +131,72 @@ std::unique_ptr<NcclComm> NcclComm::split(int color,
       new NcclComm(context_, comm, std::move(axis), call));
 }
 
-void NcclComm::all_reduce(const void* in,
-                          void* out,
-                          std::size_t count,
-                          NcclType type,
+void NcclComm::all_reduce(const NcclData& data,
                           ReduceOp op,
                           const NcclCall& call) {
-  MUMOE_NCCL_RUN(ncclAllReduce(in,
-                               out,
-                               count,
-                               nccl_type(type),
+  MUMOE_NCCL_RUN(ncclAllReduce(data.in,
+                               data.out,
+                               data.count,
+                               nccl_type(data.type),
                                nccl_op(op),
                                comm_,
                                stream_),
                  call);
 }
 
-void NcclComm::all_gather(const void* in,
-                          void* out,
-                          std::size_t count,
-                          NcclType type,
-                          const NcclCall& call) {
-  MUMOE_NCCL_RUN(ncclAllGather(in, out, count, nccl_type(type), comm_, stream_),
+void NcclComm::all_gather(const NcclData& data, const NcclCall& call) {
+  MUMOE_NCCL_RUN(ncclAllGather(data.in,
+                               data.out,
+                               data.count,
+                               nccl_type(data.type),
+                               comm_,
+                               stream_),
                  call);
 }
 
-void NcclComm::reduce_scatter(const void* in,
-                              void* out,
-                              std::size_t count,
-                              NcclType type,
+void NcclComm::reduce_scatter(const NcclData& data,
                               ReduceOp op,
                               const NcclCall& call) {
-  MUMOE_NCCL_RUN(ncclReduceScatter(in,
-                                   out,
-                                   count,
-                                   nccl_type(type),
+  MUMOE_NCCL_RUN(ncclReduceScatter(data.in,
+                                   data.out,
+                                   data.count,
+                                   nccl_type(data.type),
                                    nccl_op(op),
                                    comm_,
                                    stream_),
                  call);
 }
 
-void NcclComm::all_to_all(const void* in,
-                          void* out,
-                          std::size_t count,
-                          NcclType type,
-                          const NcclCall& call) {
-  const std::size_t bytes = count * size_of(type);
-  const auto* from = static_cast<const std::byte*>(in);
-  auto* to = static_cast<std::byte*>(out);
+void NcclComm::all_to_all(const NcclData& data, const NcclCall& call) {
+  const std::size_t bytes = data.count * size_of(data.type);
+  const auto* from = static_cast<const std::byte*>(data.in);
+  auto* to = static_cast<std::byte*>(data.out);
+  const ncclDataType_t type = nccl_type(data.type);
   context_->group(
       [&] {
         for (int r = 0; r < size_; ++r, from += bytes, to += bytes) {
-          MUMOE_NCCL_RUN(
-              ncclSend(from, count, nccl_type(type), r, comm_, stream_),
-              call);
-          MUMOE_NCCL_RUN(
-              ncclRecv(to, count, nccl_type(type), r, comm_, stream_),
-              call);
+          MUMOE_NCCL_RUN(ncclSend(from, data.count, type, r, comm_, stream_),
+                         call);
+          MUMOE_NCCL_RUN(ncclRecv(to, data.count, type, r, comm_, stream_),
+                         call);
         }
       },
       call);
 }
 
-void NcclComm::broadcast(void* data,
-                         std::size_t count,
-                         NcclType type,
-                         int root,
-                         const NcclCall& call) {
-  MUMOE_NCCL_RUN(
-      ncclBroadcast(data, data, count, nccl_type(type), root, comm_, stream_),
-      call);
+void NcclComm::broadcast(const NcclData& data, int root, const NcclCall& call) {
+  MUMOE_NCCL_RUN(ncclBroadcast(data.in,
+                               data.out,
+                               data.count,
+                               nccl_type(data.type),
+                               root,
+                               comm_,
+                               stream_),
+                 call);
 }
 
 void NcclComm::barrier(void* word, const NcclCall& call) {
-  all_reduce(word, word, 1, NcclType::int64, ReduceOp::sum, call);
+  all_reduce({word, word, 1, NcclType::int64}, ReduceOp::sum, call);
 }
 
 void NcclComm::check(const NcclCall& call) const {

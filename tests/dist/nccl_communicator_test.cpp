@@ -197,10 +197,7 @@ TEST_F(NcclAdapter, AFailedStartKeepsItsTensors) {
              at::kCPU,
              std::move(tensors),
              [&](const NcclCall& call) {
-               comm->all_reduce(memory,
-                                memory,
-                                1000,
-                                NcclType::fp32,
+               comm->all_reduce({memory, memory, 1000, NcclType::fp32},
                                 ReduceOp::sum,
                                 call);
                fakes::fake_cuda().failing = "cudaEventRecord";
