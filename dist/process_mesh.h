@@ -39,13 +39,13 @@ class ProcessMesh {
 
   /// All ranks, for small values of the program's control (choices, flags,
   /// losses): CPU tensors, whatever moves the run's.
-  Communicator& world() const { return world_; }
+  Communicator& control() const { return control_; }
   /// Ranks that hold the same slices and see different samples.
   Communicator& dp() const { return *dp_; }
   /// Ranks that hold different slices and see the same samples.
   Communicator& tp() const { return *tp_; }
   /// All ranks once more, for the run's tensors: sums of what is whole on all.
-  Communicator& all() const { return *all_; }
+  Communicator& dp_tp() const { return *dp_tp_; }
   MeshShape shape() const { return {dp_->size(), tp_->size()}; }
   /// "dp 0/2 tp 0/1 world 0/2"
   std::string describe() const;
@@ -59,10 +59,10 @@ class ProcessMesh {
   void observe(Observer& observer);
 
  private:
-  Communicator& world_;
+  Communicator& control_;
   std::unique_ptr<Communicator> dp_;
   std::unique_ptr<Communicator> tp_;
-  std::unique_ptr<Communicator> all_;
+  std::unique_ptr<Communicator> dp_tp_;
   std::vector<Observer*> observers_;
 };
 

@@ -174,7 +174,7 @@ void save_checkpoint(const fs::path& folder,
                      dist::ProcessMesh& mesh,
                      int keep) {
   at::NoGradGuard no_grad;
-  const bool writes = mesh.world().rank() == 0;
+  const bool writes = mesh.control().rank() == 0;
   const NamedTensors named = collect(state, buckets, optimizer, writes);
   std::string problem;
   if (writes) {
@@ -187,7 +187,7 @@ void save_checkpoint(const fs::path& folder,
   }
   at::Tensor failed = at::zeros({1}, at::kLong);
   failed.fill_(problem.empty() ? 0 : 1);
-  mesh.world().broadcast(failed, 0);
+  mesh.control().broadcast(failed, 0);
   require(failed.item<std::int64_t>() == 0,
           "{}",
           problem.empty()

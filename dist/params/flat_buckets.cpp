@@ -58,7 +58,7 @@ FlatBuckets::FlatBuckets(const ParameterRegistry& registry,
                       registry.compute_dtype(),
                       mesh.shape(),
                       options)) {
-  allocate(mesh.all().rank(), mesh.dp(), mesh.all());
+  allocate(mesh.dp_tp().rank(), mesh.dp(), mesh.dp_tp());
 }
 
 FlatBuckets::~FlatBuckets() {

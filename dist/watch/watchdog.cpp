@@ -39,8 +39,8 @@ std::string bytes_text(std::int64_t bytes) {
 
 std::string rank_text(const ProcessMesh& mesh) {
   return fmt::format("rank {} of {} (dp {}/{} tp {}/{})",
-                     mesh.world().rank(),
-                     mesh.world().size(),
+                     mesh.control().rank(),
+                     mesh.control().size(),
                      mesh.dp().rank(),
                      mesh.dp().size(),
                      mesh.tp().rank(),

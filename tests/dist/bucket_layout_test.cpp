@@ -98,12 +98,12 @@ TEST(BucketLayout, CountsBytesAndElementsWithoutRanks) {
                 group.traffic(Op::all_gather).elements) /
                    2;
       };
-      const auto dp = moved(f.mesh.dp()), all = moved(f.mesh.all());
+      const auto dp = moved(f.mesh.dp()), all = moved(f.mesh.dp_tp());
       f.backward(0, 4, 1);
       f.buckets->refresh_compute();
       const StepElements elements = elements_a_step(layout);
       EXPECT_EQ(moved(f.mesh.dp()) - dp, elements.dp);
-      EXPECT_EQ(moved(f.mesh.all()) - all, elements.all);
+      EXPECT_EQ(moved(f.mesh.dp_tp()) - all, elements.all);
     }
   });
 }

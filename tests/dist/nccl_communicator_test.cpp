@@ -52,7 +52,7 @@ TEST_F(NcclAdapter, AMeshOfItsGroups) {
   EXPECT_EQ(one[4].item<float>(), tp);
   mesh.dp().all_reduce(one);
   EXPECT_EQ(one[4].item<float>(), size());
-  mesh.all().all_reduce(one, ReduceOp::avg);
+  mesh.dp_tp().all_reduce(one, ReduceOp::avg);
   EXPECT_EQ(one[4].item<float>(), size());
 }
 
