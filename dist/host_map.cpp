@@ -37,7 +37,7 @@ HostMap::HostMap(const ProcessMesh& mesh, const Host& mine) {
                                        mine.machine);
   std::vector<std::string> machines;                         // by rank
   std::map<std::string, std::set<std::string>> of_one_name;  // machines
-  for (const auto& gathered : gather_text(mesh.world(), text)) {
+  for (const auto& gathered : gather_text(mesh.control(), text)) {
     std::istringstream words(gathered);
     RankPlace& place = places_.emplace_back();
     words >> place.dp >> place.tp >> place.host >> machines.emplace_back();

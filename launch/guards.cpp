@@ -63,7 +63,7 @@ Guards::Guards(const ParallelOptions& options,
                                  hosts,
                                  invocation,
                                  std::move(backend),
-                                 mesh.world())) {
+                                 mesh.control())) {
   mesh.set_deadline(dist::Deadlines::of(deadline_of(options)).longest() +
                     kMargin);
   mesh.observe(watchdog_);

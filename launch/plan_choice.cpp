@@ -103,12 +103,12 @@ dist::Bandwidth tp_link(const Options& options,
                         const Compute& compute) {
   Figures figures(fmt::format("link of {} tp ranks among {} on {}, {} {}",
                               mesh.tp().size(),
-                              mesh.world().size(),
+                              mesh.control().size(),
                               cpu_name(),
                               to_map(options).at("parallel.backend"),
                               options.parallel.link),
                   "",
-                  mesh.world());
+                  mesh.control());
   const auto values = figures.get("latency and bandwidth", 2, [&] {
     const auto link =
         dist::measure_bandwidth(mesh.tp(), 8 << 20, compute.device);
@@ -135,7 +135,7 @@ ChosenPlan automatic(const Options& options,
       model,
       plans,
       {.ranks = mesh.tp().size(),
-       .flops = peak_flops / mesh.world().size(),
+       .flops = peak_flops / mesh.control().size(),
        .link = tp_link(options, mesh, compute),
        .element_bytes = static_cast<double>(c10::elementSize(compute.dtype)),
        .gradient_bytes = compute.dtype == at::kDouble ? 8.0 : 4.0,
@@ -198,7 +198,7 @@ ChosenPlan choose_plan(Options& options,
                                 possible_plans(options, ranks, unequal_cpus));
   const at::Tensor sent =
       at::full({1}, static_cast<int>(chosen.plan), at::kLong);
-  mesh.world().broadcast(sent, 0);
+  mesh.control().broadcast(sent, 0);
   chosen.plan = static_cast<Plan>(sent.item<std::int64_t>());
   plan = chosen.plan;
   return chosen;

@@ -61,7 +61,7 @@ Ranks::Ranks(Options& options,
 }
 
 void Ranks::say(const std::string& line) const {
-  if (mesh.world().rank() != 0 || line.empty()) return;
+  if (mesh.control().rank() != 0 || line.empty()) return;
   // Not a stream that throws: the terminal may have been closed.
   std::fputs((line + "\n").c_str(), stdout);
 }

@@ -14,7 +14,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "dist/nccl/nccl_version.h"
+#include "dist/nccl/nccl_communicator.h"
 #include "launch/memory.h"
 #include "launch/option_table.h"
 #include "launch/version.h"
@@ -53,7 +53,7 @@ nlohmann::json provenance(const Options& options,
       {"mesh",
        {{"dp", mesh.dp().size()},
         {"tp", mesh.tp().size()},
-        {"world", mesh.world().size()}}},
+        {"world", mesh.control().size()}}},
       {"precision", to_map(options).at("train.precision")},
       {"data",
        {{"source", data.source},

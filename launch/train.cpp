@@ -37,7 +37,7 @@ constexpr std::chrono::hours kDataDeadline{1};
 /// The run's token files: fetched and made on rank 0, then opened by all. The
 /// others wait for that up to `kDataDeadline`; if it fails, rank 0 ends them.
 data::PreparedData open_data(const Options& options, dist::ProcessMesh& mesh) {
-  Communicator& world = mesh.world();
+  Communicator& world = mesh.control();
   const auto deadline = world.deadline();
   mesh.set_phase("data");
   world.set_deadline(kDataDeadline);
@@ -174,7 +174,7 @@ Choices settle(Options& options,
                const data::PreparedData& prepared,
                const std::optional<ResumePoint>& resumed,
                const std::string& unequal_cpus) {
-  Communicator& world = ranks.mesh.world();
+  Communicator& world = ranks.mesh.control();
   Compute compute = choose_compute(options, world, ranks.chosen.device);
   if (resumed) compute.reasons = resumed->reasons;
   const auto settings = settings_that_matter(options, prepared);
@@ -256,7 +256,7 @@ ExitCode train(Options options,
   const auto resumed = find_resume_point(options, world);
   const std::string unequal_cpus =
       ranks.chosen.device.is_cpu()
-          ? find_unequal_cpus(mesh.world(), ranks.hosts.places())
+          ? find_unequal_cpus(mesh.control(), ranks.hosts.places())
           : "";
   require_layout(options, mesh, unequal_cpus);
   const auto micro_batch = train::BatchPlan::make(options.trainer.batch,

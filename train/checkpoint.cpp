@@ -27,13 +27,15 @@ constexpr const char* kFormat = "mumoe-checkpoint-1";
 constexpr const char* kMaster = "master.";
 
 /// The tensors of a checkpoint that belong to one bucket: how their names begin
-/// and this rank's shard. Without an optimizer, the weights alone.
+/// and this rank's shard. Without an optimizer, and of buffers, the weights
+/// alone.
 std::vector<std::pair<std::string, at::Tensor>> shards_of(
     const FlatBuckets& buckets,
     std::size_t index,
     const AdamW* optimizer) {
   const Bucket& bucket = buckets.buckets()[index];
-  if (optimizer == nullptr) return {{kMaster, bucket.master}};
+  if (optimizer == nullptr || !bucket.trained)
+    return {{kMaster, bucket.master}};
   const AdamW::Moments& moments = optimizer->moments()[index];
   return {{kMaster, bucket.master},
           {"adam_m.", moments.first},
@@ -172,7 +174,7 @@ void save_checkpoint(const fs::path& folder,
                      dist::ProcessMesh& mesh,
                      int keep) {
   at::NoGradGuard no_grad;
-  const bool writes = mesh.world().rank() == 0;
+  const bool writes = mesh.control().rank() == 0;
   const NamedTensors named = collect(state, buckets, optimizer, writes);
   std::string problem;
   if (writes) {
@@ -185,7 +187,7 @@ void save_checkpoint(const fs::path& folder,
   }
   at::Tensor failed = at::zeros({1}, at::kLong);
   failed.fill_(problem.empty() ? 0 : 1);
-  mesh.world().broadcast(failed, 0);
+  mesh.control().broadcast(failed, 0);
   require(failed.item<std::int64_t>() == 0,
           "{}",
           problem.empty()

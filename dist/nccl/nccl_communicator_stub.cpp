@@ -7,6 +7,10 @@ bool has_nccl() {
   return false;
 }
 
+std::optional<std::string> nccl_version() {
+  return std::nullopt;
+}
+
 DevicePlace device_place(int local_rank) {
   return {.host = this_host(), .device = device_of(local_rank, 0)};
 }

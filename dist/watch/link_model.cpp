@@ -1,6 +1,5 @@
 #include "dist/watch/link_model.h"
 
-#include <fmt/format.h>
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -82,13 +81,7 @@ Work LinkModel::started(const Communicator& group,
       std::move(work),
       end,
       group.deadline(),
-      fmt::format("rank {} of {} (axis {}), {} #{}, phase {}",
-                  group.rank(),
-                  group.size(),
-                  group.axis(),
-                  to_string(collective.op),
-                  collective.sequence,
-                  group.phase())));
+      group.describe(collective.op, collective.sequence)));
 }
 
 Bandwidth parse_link(const std::string& text) {
