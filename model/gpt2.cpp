@@ -283,24 +283,19 @@ namespace {
 /// Columns of the head beyond which a product is as fast as one of all.
 constexpr std::int64_t kMostColumns = 4096;
 
-/// [tokens, I] meets the factors of one layer as matrices: its experts, its
-/// input, its output.
+/// The products of one layer with its experts', input and output factors.
 void add_layer(std::vector<Product>& products,
                const LayerShape& layer,
                std::int64_t tokens) {
-  const auto& r = layer.ranks;
-  const bool ring =
-      layer.form == Form::tensor_ring || layer.form == Form::tensor_train;
-  for (std::size_t e = 0; e < layer.experts.size(); ++e) {
-    const std::int64_t columns = layer.form == Form::cp ? r[0]
-                                 : ring                 ? r[e] * r[e + 1]
-                                                        : r[e];
-    products.push_back({tokens, layer.experts[e], columns});
+  for (const FactorSpec& f : factor_specs(layer)) {
+    const std::int64_t columns = f.columns(layer);
+    const std::int64_t summed = f.dims[0].in(layer);
+    if (f.role == Role::expert || f.role == Role::input) {
+      products.push_back({tokens, summed, columns});
+    } else if (f.role == Role::output) {
+      products.push_back({tokens, columns, summed});
+    }
   }
-  const std::int64_t last = r.back();
-  const std::int64_t before = ring ? r[r.size() - 2] : 1;
-  products.push_back({tokens, layer.inputs, before * last});
-  products.push_back({tokens, ring ? r[0] * last : last, layer.outputs});
 }
 
 }  // namespace
