@@ -88,12 +88,12 @@ Key ranks(std::string name, std::string help) {
       parse_list(text, "auto, paper, or whole numbers with commas between");
     }
     o.rank = text;
-    o.model.ranks.clear();
+    o.model.mlp.ranks.clear();
   };
   k.get = [](const Options& o) {
-    return o.model.ranks.empty()
+    return o.model.mlp.ranks.empty()
                ? o.rank
-               : fmt::format("{}", fmt::join(o.model.ranks, ","));
+               : fmt::format("{}", fmt::join(o.model.mlp.ranks, ","));
   };
   return k;
 }
@@ -126,24 +126,20 @@ Key choice(std::string name, std::string help, Names<Enum> names, Field field) {
   [](Options& o) -> decltype((o.member)) { return o.member; }
 
 std::vector<Key> make_table() {
-  using model::MlpKind;
   using train::ScheduleKind;
   return {
       choice<std::string>("model.family",
                           "architecture",
                           {{"gpt2", "gpt2"}},
                           MUMOE_FIELD(family)),
-      choice<MlpKind>("model.mlp",
-                      "what each block has as its MLP",
-                      {{MlpKind::dense, "dense"},
-                       {MlpKind::cp, "cp"},
-                       {MlpKind::tr, "tr"},
-                       {MlpKind::tt, "tt"},
-                       {MlpKind::tucker, "tucker"}},
-                      MUMOE_FIELD(model.mlp)),
+      {.name = "model.mlp",
+       .help = "what each block has as its MLP",
+       .set = [](Options& o,
+                 const std::string& text) { o.model.set_mlp(text); },
+       .get = [](const Options& o) { return std::string(o.model.mlp_name()); }},
       key("model.experts",
           "experts, one count a level (64 or 16,16)",
-          MUMOE_FIELD(model.experts)),
+          MUMOE_FIELD(model.mlp.experts)),
       ranks("model.rank",
             "auto (as many parameters as the dense MLP), paper (the authors'), "
             "the free rank, or all ranks (4,4,149)"),
@@ -152,20 +148,20 @@ std::vector<Key> make_table() {
                              {{GateActivation::entmax15, "entmax15"},
                               {GateActivation::softmax, "softmax"},
                               {GateActivation::top_k, "top_k"}},
-                             MUMOE_FIELD(model.gate.activation)),
+                             MUMOE_FIELD(model.mlp.gate.activation)),
       key("model.gate_top_k",
           "experts that a token keeps, for top_k",
-          MUMOE_FIELD(model.gate.top_k)),
+          MUMOE_FIELD(model.mlp.gate.top_k)),
       choice<GateNorm>("model.gate_norm",
                        "normalisation of the gate's logits",
                        {{GateNorm::layer, "layer"},
                         {GateNorm::batch, "batch"},
                         {GateNorm::none, "none"}},
-                       MUMOE_FIELD(model.gate.norm)),
+                       MUMOE_FIELD(model.mlp.gate.norm)),
       key("model.level_noise",
           "deviation at the start of the second and further levels of experts "
           "(0: equal rows, which cannot part)",
-          MUMOE_FIELD(model.level_noise)),
+          MUMOE_FIELD(model.mlp.level_noise)),
       key("model.depth", "blocks", MUMOE_FIELD(model.depth)),
       key("model.heads", "attention heads", MUMOE_FIELD(model.heads)),
       key("model.width",
@@ -173,7 +169,7 @@ std::vector<Key> make_table() {
           MUMOE_FIELD(model.width)),
       automatic("model.hidden",
                 "hidden width of an MLP (auto: 4 x width)",
-                MUMOE_FIELD(model.hidden)),
+                MUMOE_FIELD(model.mlp.hidden_dim)),
       key("model.context", "tokens a sample", MUMOE_FIELD(model.context)),
       automatic("model.vocab",
                 "rows of the embedding (auto: 256 for bytes, 50304 for gpt2)",
@@ -183,7 +179,7 @@ std::vector<Key> make_table() {
           MUMOE_FIELD(model.bias)),
       key("model.expert_bias",
           "a bias for every expert",
-          MUMOE_FIELD(model.expert_bias)),
+          MUMOE_FIELD(model.mlp.expert_bias)),
       key("data.source",
           "speeches, a folder of .txt files, or one with train.bin and val.bin",
           MUMOE_FIELD(source)),
@@ -302,11 +298,11 @@ std::vector<Key> make_table() {
                      {{Mixing::automatic, "auto"},
                       {Mixing::dense, "dense"},
                       {Mixing::sparse, "sparse"}},
-                     MUMOE_FIELD(model.mixing)),
+                     MUMOE_FIELD(model.mlp.mixing)),
       key("train.recompute",
           "form hidden layers again in backward instead of keeping them (no "
           "effect under the plan rank)",
-          MUMOE_FIELD(model.recompute)),
+          MUMOE_FIELD(model.mlp.recompute)),
       key("train.seed", "of all random numbers", MUMOE_FIELD(trainer.seed)),
       key("train.out",
           "run directory (empty: write nothing)",

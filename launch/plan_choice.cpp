@@ -35,7 +35,7 @@ bool repeats_work(Plan plan) {
 std::vector<Plan> possible_plans(const Options& options,
                                  int ranks,
                                  const std::string& unequal_cpus) {
-  const bool dense = options.model.mlp == model::MlpKind::dense;
+  const bool dense = options.model.dense;
   std::vector<Plan> plans;
   for (const Plan plan : kPlans) {
     if (plan == Plan::sequence && options.model.context % ranks != 0) continue;
@@ -123,7 +123,7 @@ ChosenPlan automatic(const Options& options,
                      double peak_flops,
                      const std::vector<Plan>& plans) {
   const model::Gpt2Config& model = options.model;
-  if (model.mlp == model::MlpKind::dense) {
+  if (model.dense) {
     return {plans.front(),
             "a dense MLP is cut in one way; tokens are where they divide"};
   }
@@ -151,7 +151,7 @@ void require_plan(const Options& options,
   require(plan || options.parallel.backend != BackendChoice::null,
           "parallel.plan = auto: parallel.backend = null has no link to "
           "measure; expected sequence, bottleneck or rank");
-  require(plan != Plan::rank || options.model.mlp != model::MlpKind::dense,
+  require(plan != Plan::rank || !options.model.dense,
           "parallel.plan = rank: a dense MLP has no rank; expected sequence or "
           "bottleneck");
   const auto possible = possible_plans(options, ranks, unequal_cpus);
