@@ -101,19 +101,11 @@ std::unique_ptr<Communicator> Communicator::split(int color,
 }
 
 std::int64_t Communicator::total_bytes() const {
-  std::int64_t whole = 0, halves = 0;
-  for (std::size_t i = 0; i < kOps; ++i) {
-    switch (static_cast<Op>(i)) {
-      case Op::all_gather:
-      case Op::reduce_scatter:
-      case Op::all_to_all:
-        halves += traffic_[i].bytes;
-        break;
-      default:
-        whole += traffic_[i].bytes;
-    }
-  }
-  return whole + halves / 2;
+  const auto bytes = [this](Op op) { return traffic(op).bytes; };
+  return bytes(Op::all_reduce) + bytes(Op::broadcast) +
+         (bytes(Op::all_gather) + bytes(Op::reduce_scatter) +
+          bytes(Op::all_to_all)) /
+             2;
 }
 
 std::string Communicator::describe(std::string_view what) const {

@@ -33,8 +33,6 @@ MuMoEBlock::MuMoEBlock(BlockConfig config,
                        dist::Communicator* batch_group)
     : config_(std::move(config)) {
   config_.validate();
-  const auto statistics =
-      at::TensorOptions(registry.master_dtype()).device(registry.device());
   for (std::size_t e = 0; e < config_.experts.size(); ++e) {
     gates_.push_back(
         registry.add({.name = fmt::format("{}gate.{}", prefix, e),
@@ -43,10 +41,19 @@ MuMoEBlock::MuMoEBlock(BlockConfig config,
                       .decay = true,
                       .init = Initializer::constant(0)}));
     if (config_.gate.norm != GateNorm::batch) continue;
-    statistics_.push_back(
-        {.running_mean = at::zeros({config_.experts[e]}, statistics),
-         .running_var = at::ones({config_.experts[e]}, statistics),
-         .group = batch_group});
+    const auto buffer = [&](const char* name, double value) {
+      return registry.add(
+          {.name = fmt::format("{}gate_norm.{}.{}", prefix, e, name),
+           .global_shape = {config_.experts[e]},
+           .placement = {},
+           .decay = false,
+           .init = Initializer::constant(value),
+           .full_precision = true,
+           .trained = false});
+    };
+    statistics_.push_back({.running_mean = buffer("running_mean", 0),
+                           .running_var = buffer("running_var", 1),
+                           .group = batch_group});
   }
   if (config_.input_layer_norm) {
     const auto add = [&](const char* name, double value) {

@@ -60,7 +60,8 @@ class MuMoEBlock {
  public:
   /// Registers the parameters under `prefix`, cut as `config.sharding` says:
   /// gate.E [I, N_E], input_ln.weight, input_ln.bias and the factors of layer1.
-  /// and layer2. (`add_factors`). Weight decay applies to all but the norm. A
+  /// and layer2. (`add_factors`), and as buffers gate_norm.E.running_mean and
+  /// .running_var of a batch norm. Weight decay applies to all but the norm. A
   /// batch-norm gate takes its statistics over all ranks of `batch_group`
   /// (null: this process alone), which must outlive the block; with cut tokens,
   /// that is dp and tp.

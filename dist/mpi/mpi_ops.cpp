@@ -24,27 +24,17 @@ MPI_Op create_op() {
 }  // namespace
 
 MpiOps MpiOps::create() {
-  MpiOps ops;
-  ops.float_min = create_op<at::kFloat, ReduceOp::min>();
-  ops.float_max = create_op<at::kFloat, ReduceOp::max>();
-  ops.double_min = create_op<at::kDouble, ReduceOp::min>();
-  ops.double_max = create_op<at::kDouble, ReduceOp::max>();
-  ops.bf16_sum = create_op<at::kBFloat16, ReduceOp::sum>();
-  ops.bf16_min = create_op<at::kBFloat16, ReduceOp::min>();
-  ops.bf16_max = create_op<at::kBFloat16, ReduceOp::max>();
-  return ops;
+  return {{create_op<at::kFloat, ReduceOp::min>(),
+           create_op<at::kFloat, ReduceOp::max>(),
+           create_op<at::kDouble, ReduceOp::min>(),
+           create_op<at::kDouble, ReduceOp::max>(),
+           create_op<at::kBFloat16, ReduceOp::min>(),
+           create_op<at::kBFloat16, ReduceOp::max>(),
+           create_op<at::kBFloat16, ReduceOp::sum>()}};
 }
 
 void MpiOps::free() {
-  for (MPI_Op* op : {&float_min,
-                     &float_max,
-                     &double_min,
-                     &double_max,
-                     &bf16_sum,
-                     &bf16_min,
-                     &bf16_max}) {
-    MPI_Op_free(op);
-  }
+  for (MPI_Op& op : own) MPI_Op_free(&op);
 }
 
 MPI_Datatype mpi_type(at::ScalarType type) {
@@ -69,16 +59,16 @@ std::byte* at_element(const at::Tensor& tensor, std::int64_t index) {
 
 MPI_Op MpiOps::get(at::ScalarType type, ReduceOp op) const {
   const bool sum = op == ReduceOp::sum || op == ReduceOp::avg;
-  const bool min = op == ReduceOp::min;
+  const std::size_t extremum = op == ReduceOp::min ? 0 : 1;
   switch (type) {
-    case at::kBFloat16:
-      return sum ? bf16_sum : min ? bf16_min : bf16_max;
     case at::kFloat:
-      return sum ? MPI_SUM : min ? float_min : float_max;
+      return sum ? MPI_SUM : own[extremum];
     case at::kDouble:
-      return sum ? MPI_SUM : min ? double_min : double_max;
+      return sum ? MPI_SUM : own[2 + extremum];
+    case at::kBFloat16:
+      return sum ? own[6] : own[4 + extremum];
     default:
-      return sum ? MPI_SUM : min ? MPI_MIN : MPI_MAX;
+      return sum ? MPI_SUM : op == ReduceOp::min ? MPI_MIN : MPI_MAX;
   }
 }
 

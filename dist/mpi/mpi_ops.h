@@ -3,6 +3,10 @@
 #include <ATen/core/Tensor.h>
 #include <mpi.h>
 
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
 #include "dist/communicator.h"
 
 namespace mumoe::dist {
@@ -21,9 +25,8 @@ struct MpiOps {
   /// The operation for one pair of elements; `avg` is `sum`.
   MPI_Op get(at::ScalarType type, ReduceOp op) const;
 
-  MPI_Op float_min, float_max;
-  MPI_Op double_min, double_max;
-  MPI_Op bf16_sum, bf16_min, bf16_max;
+  /// fp32 min and max, fp64 min and max, bf16 min, max and sum.
+  std::array<MPI_Op, 7> own;
 };
 
 /// What MPI calls a dtype; bf16 is MPI_UINT16_T.

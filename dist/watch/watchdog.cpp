@@ -164,21 +164,14 @@ Watchdog::Last& Watchdog::last_of(const Communicator& group) {
 
 Watchdog::Duration Watchdog::limit() const {
   const Deadlines& d = options_.deadlines;
-  switch (stage_) {
-    case Stage::start:
-      return d.start;
-    case Stage::data:
-      return Duration(0);
-    case Stage::first_step:
-      return d.first_step;
-    case Stage::step:
-      return d.step;
-    case Stage::evaluation:
-      return d.evaluation;
-    case Stage::checkpoint:
-      return d.checkpoint;
-  }
-  return Duration(0);
+  constexpr std::chrono::milliseconds kNone{0};  // fetching data
+  return std::array{d.start,
+                    kNone,
+                    d.first_step,
+                    d.step,
+                    d.evaluation,
+                    d.checkpoint}
+      .at(static_cast<std::size_t>(stage_));
 }
 
 Watchdog::Duration Watchdog::time() const {

@@ -50,13 +50,15 @@ class TestBlock {
         block_(config, "", registry_),
         buckets_(registry_, 1 << 16) {
     buckets_.initialise(/*seed=*/3);
+    for (const auto& p : registry_.parameters()) {
+      if (p.trained) parameters_.push_back(p);
+    }
   }
 
   MuMoEBlock* operator->() { return &block_; }
   MuMoEBlock& operator*() { return block_; }
-  const std::vector<dist::Parameter>& parameters() const {
-    return registry_.parameters();
-  }
+  /// Without buffers.
+  const std::vector<dist::Parameter>& parameters() const { return parameters_; }
   std::int64_t parameter_count() const { return registry_.global_numel(); }
   at::Tensor value(const std::string& name) const {
     return registry_.at(name).value;
@@ -104,6 +106,7 @@ class TestBlock {
   dist::ParameterRegistry registry_;
   MuMoEBlock block_;
   dist::FlatBuckets buckets_;
+  std::vector<dist::Parameter> parameters_;
 };
 
 inline const Form kForms[] = {Form::cp,

@@ -21,13 +21,14 @@ inline void set_weights(dist::FlatBuckets& buckets,
 }
 
 /// All tensors of one kind: &Bucket::master, &Bucket::grad. Collective when
-/// they are cut or sharded.
+/// they are cut or sharded. Buffers have no gradient.
 inline model::NamedTensors whole_tensors(const dist::FlatBuckets& buckets,
                                          at::Tensor dist::Bucket::*flat) {
   at::NoGradGuard no_grad;
   model::NamedTensors whole;
   for (const auto& bucket : buckets.buckets()) {
     at::Tensor shard = bucket.*flat;
+    if (!shard.defined()) continue;
     if (shard.numel() == bucket.numel()) shard = bucket.owned.of(shard);
     const at::Tensor all = buckets.unshard(bucket, shard);
     for (const auto& entry : bucket.entries) {
