@@ -7,7 +7,7 @@ install(TARGETS ${libraries} EXPORT mumoeTargets ARCHIVE DESTINATION ${CMAKE_INS
 install(TARGETS mumoe RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(EXPORT mumoeTargets NAMESPACE mumoe:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/mumoe)
 # Includes begin with the folder's name ("mumoe/block.h"), as in this tree.
-foreach(folder base dist mumoe data model train)
+foreach(folder base dist mumoe data model run train)
   install(DIRECTORY ${folder} DESTINATION include/mumoe FILES_MATCHING PATTERN "*.h")
 endforeach()
 configure_package_config_file(cmake/mumoeConfig.cmake.in ${CMAKE_BINARY_DIR}/mumoeConfig.cmake

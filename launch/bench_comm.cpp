@@ -12,9 +12,9 @@
 #include "dist/self_communicator.h"
 #include "dist/watch/bandwidth.h"
 #include "launch/comm_case.h"
-#include "launch/options.h"
 #include "launch/ranks.h"
 #include "launch/same_run.h"
+#include "run/options.h"
 
 namespace mumoe::launch {
 namespace {
@@ -120,7 +120,7 @@ constexpr std::pair<std::string_view, at::ScalarType> kTypes[] = {
     {"fp64", at::kDouble},
     {"int64", at::kLong}};
 
-Request read_request(const CommandLine& line) {
+Request read_request(const run::CommandLine& line) {
   Request request;
   request.type = line.text("type", "fp32");
   request.dtype = choose("--type", request.type, kTypes);
@@ -269,7 +269,7 @@ std::vector<Communicator*> groups(const Request& request,
 
 ExitCode bench_comm(const std::vector<std::string>& arguments,
                     const Invocation& invocation) {
-  CommandLine line = read_command_line(
+  run::CommandLine line = run::read_command_line(
       arguments,
       "parallel",
       {{"ops", "operations, with commas between"},
@@ -278,16 +278,16 @@ ExitCode bench_comm(const std::vector<std::string>& arguments,
        {"type", "fp32, bf16, fp64 or int64"},
        {"redop", "sum, min or max"},
        {"rounds", "timed rounds, of which the median is taken"}});
-  const ParallelOptions& parallel = line.options.parallel;
+  const run::ParallelOptions& parallel = line.options.parallel;
   Request request = read_request(line);
-  require(parallel.backend != BackendChoice::null,
+  require(parallel.backend != run::BackendChoice::null,
           "bench comm: parallel.backend = null moves nothing; expected auto, "
           "mpi or nccl");
   const auto self = dist::make_self_communicator(at::kCPU);
   const auto& mpi = invocation.mpi;
   Communicator& world = mpi ? mpi->world() : *self;
   world.set_deadline(deadline_of(parallel));
-  Facts facts = to_map(line.options);
+  Facts facts = run::to_map(line.options);
   facts.insert(line.own.begin(), line.own.end());
   require_same_run(world, facts);
   Ranks ranks(line.options, world, invocation);

@@ -9,15 +9,15 @@
 namespace mumoe::launch {
 namespace {
 
-void choose_backend(BackendChoice& backend, DeviceKind device) {
-  const bool gpu = device == DeviceKind::cuda;
-  if (backend == BackendChoice::automatic) {
-    backend = gpu ? BackendChoice::nccl : BackendChoice::mpi;
+void choose_backend(run::BackendChoice& backend, run::DeviceKind device) {
+  const bool gpu = device == run::DeviceKind::cuda;
+  if (backend == run::BackendChoice::automatic) {
+    backend = gpu ? run::BackendChoice::nccl : run::BackendChoice::mpi;
   }
-  require(backend != BackendChoice::mpi || !gpu,
+  require(backend != run::BackendChoice::mpi || !gpu,
           "parallel.backend = mpi: it moves tensors of the CPU, and "
           "train.device is cuda; expected auto or nccl");
-  require(backend != BackendChoice::nccl || gpu,
+  require(backend != run::BackendChoice::nccl || gpu,
           "parallel.backend = nccl: it moves tensors of GPUs, and train.device "
           "is cpu; expected auto or mpi");
 }
@@ -35,18 +35,19 @@ GpusHere gpus_here(int local_rank) {
           .place = dist::device_place(local_rank)};
 }
 
-DeviceChoice choose_device(Options& options,
+DeviceChoice choose_device(run::Options& options,
                            dist::Communicator& world,
                            const GpusHere& gpus) {
   auto& backend = options.parallel.backend;
-  const bool automatic = options.device == DeviceKind::automatic;
-  const bool demanded = options.device == DeviceKind::cuda ||
-                        (automatic && backend == BackendChoice::nccl);
-  const bool wanted = demanded || (automatic && backend != BackendChoice::mpi);
+  const bool automatic = options.device == run::DeviceKind::automatic;
+  const bool demanded = options.device == run::DeviceKind::cuda ||
+                        (automatic && backend == run::BackendChoice::nccl);
+  const bool wanted =
+      demanded || (automatic && backend != run::BackendChoice::mpi);
   const std::string fault =
       wanted ? dist::find_device_fault(world, gpus.place) : "";
   if (demanded && !fault.empty()) {
-    const char* key = options.device == DeviceKind::cuda
+    const char* key = options.device == run::DeviceKind::cuda
                           ? "train.device = cuda: "
                           : "parallel.backend = nccl: ";
     require(gpus.compiled_in,
@@ -55,7 +56,7 @@ DeviceChoice choose_device(Options& options,
     fail<InputError>("{}{}", key, fault);
   }
   const bool gpu = wanted && fault.empty();
-  options.device = gpu ? DeviceKind::cuda : DeviceKind::cpu;
+  options.device = gpu ? run::DeviceKind::cuda : run::DeviceKind::cpu;
   choose_backend(backend, options.device);
   require(options.parallel.link.empty() || !gpu,
           "parallel.link = {}: the model of a link holds up the host, not a "
@@ -69,16 +70,16 @@ DeviceChoice choose_device(Options& options,
   return {at::kCPU, some ? "GPUs are not used: " + fault : ""};
 }
 
-DataCommunicator make_data_communicator(const Options& options,
+DataCommunicator make_data_communicator(const run::Options& options,
                                         dist::Communicator& world,
                                         at::Device device) {
-  const ParallelOptions& parallel = options.parallel;
-  if (parallel.backend == BackendChoice::null && device.is_cuda()) {
+  const run::ParallelOptions& parallel = options.parallel;
+  if (parallel.backend == run::BackendChoice::null && device.is_cuda()) {
     return {dist::make_null_communicator(
         {.dp = parallel.dp, .tp = parallel.tp, .rank = world.rank()},
         device)};
   }
-  if (parallel.backend != BackendChoice::nccl) return {};
+  if (parallel.backend != run::BackendChoice::nccl) return {};
   auto nccl = dist::make_nccl_communicator(world, device.index());
   return {std::move(nccl.communicator),
           std::move(nccl.async_error),

@@ -9,7 +9,7 @@
 
 #include "dist/communicator.h"
 #include "dist/nccl/device_places.h"
-#include "launch/options.h"
+#include "run/options.h"
 
 namespace mumoe::launch {
 
@@ -32,7 +32,7 @@ struct DeviceChoice {
 /// ranks, for a device that some rank has not or shares, and for a backend that
 /// does not move the device's tensors. Collective over the ranks that are there
 /// (in a null world: one).
-DeviceChoice choose_device(Options& options,
+DeviceChoice choose_device(run::Options& options,
                            dist::Communicator& world,
                            const GpusHere& gpus);
 
@@ -46,7 +46,7 @@ struct DataCommunicator {
 };
 /// The communicator of the backend that `choose_device` chose. Collective over
 /// `world`, with its deadline. Throws `InputError` when ranks share a GPU.
-DataCommunicator make_data_communicator(const Options& options,
+DataCommunicator make_data_communicator(const run::Options& options,
                                         dist::Communicator& world,
                                         at::Device device);
 

@@ -20,7 +20,7 @@ constexpr auto kMargin = 30s;
 // longer idle, and they wait for it up to a quarter of an hour.
 constexpr auto kDaemonsMiss = 30s;
 
-dist::Watchdog::Options watchdog_options(const ParallelOptions& options,
+dist::Watchdog::Options watchdog_options(const run::ParallelOptions& options,
                                          const dist::HostMap& hosts,
                                          const Invocation& invocation,
                                          Guards::Backend backend,
@@ -53,7 +53,7 @@ dist::Watchdog::Options watchdog_options(const ParallelOptions& options,
 
 }  // namespace
 
-Guards::Guards(const ParallelOptions& options,
+Guards::Guards(const run::ParallelOptions& options,
                dist::ProcessMesh& mesh,
                const dist::HostMap& hosts,
                const Invocation& invocation,
@@ -74,7 +74,7 @@ Guards::Guards(const ParallelOptions& options,
   for (dist::Observer* observer : invocation.observers) mesh.observe(*observer);
 }
 
-std::chrono::milliseconds deadline_of(const ParallelOptions& options) {
+std::chrono::milliseconds deadline_of(const run::ParallelOptions& options) {
   return std::chrono::milliseconds(
       static_cast<std::int64_t>(options.deadline * 1000));
 }

@@ -10,7 +10,7 @@
 #include "dist/watch/fingerprint.h"
 #include "dist/watch/watchdog.h"
 #include "launch/commands.h"
-#include "launch/options.h"
+#include "run/options.h"
 
 namespace mumoe::launch {
 
@@ -28,7 +28,7 @@ class Guards {
 
   /// Collective. The deadlines of the mesh's groups become longer than the
   /// watchdog's, which says more and therefore goes first.
-  Guards(const ParallelOptions& options,
+  Guards(const run::ParallelOptions& options,
          dist::ProcessMesh& mesh,
          const dist::HostMap& hosts,
          const Invocation& invocation,
@@ -40,6 +40,6 @@ class Guards {
 };
 
 /// `parallel.deadline` as the deadlines of communicators have it.
-std::chrono::milliseconds deadline_of(const ParallelOptions& options);
+std::chrono::milliseconds deadline_of(const run::ParallelOptions& options);
 
 }  // namespace mumoe::launch

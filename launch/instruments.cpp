@@ -9,7 +9,7 @@
 
 namespace mumoe::launch {
 
-Instruments::Instruments(const Options& options, dist::Communicator& world)
+Instruments::Instruments(const run::Options& options, dist::Communicator& world)
     : check_replicas_(options.parallel.check_replicas) {
   if (!options.parallel.link.empty()) {
     link_.emplace(dist::parse_link(options.parallel.link));

@@ -9,7 +9,7 @@
 #include "dist/process_mesh.h"
 #include "dist/watch/link_model.h"
 #include "dist/watch/trace.h"
-#include "launch/options.h"
+#include "run/options.h"
 
 namespace mumoe::launch {
 
@@ -21,7 +21,7 @@ class Instruments {
  public:
   /// Collective over `world`. Throws `InputError` for a link that cannot be
   /// read and a trace that cannot be written.
-  Instruments(const Options& options, dist::Communicator& world);
+  Instruments(const run::Options& options, dist::Communicator& world);
 
   /// Lets them see `mesh`; after all other observers.
   void observe(dist::ProcessMesh& mesh);

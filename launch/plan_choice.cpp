@@ -32,7 +32,7 @@ bool repeats_work(Plan plan) {
 
 /// Plans that can cut the model of `options`, once `require_layout` has let it
 /// pass.
-std::vector<Plan> possible_plans(const Options& options,
+std::vector<Plan> possible_plans(const run::Options& options,
                                  int ranks,
                                  const std::string& unequal_cpus) {
   const bool dense = options.model.mlp == model::MlpKind::dense;
@@ -98,14 +98,14 @@ ChosenPlan fastest(const model::Gpt2Config& model,
 }
 
 /// The link of a tp group, measured when this machine first does such a run.
-dist::Bandwidth tp_link(const Options& options,
+dist::Bandwidth tp_link(const run::Options& options,
                         const dist::ProcessMesh& mesh,
                         const Compute& compute) {
   Figures figures(fmt::format("link of {} tp ranks among {} on {}, {} {}",
                               mesh.tp().size(),
                               mesh.world().size(),
                               cpu_name(),
-                              to_map(options).at("parallel.backend"),
+                              run::to_map(options).at("parallel.backend"),
                               options.parallel.link),
                   "",
                   mesh.world());
@@ -117,7 +117,7 @@ dist::Bandwidth tp_link(const Options& options,
   return {.latency_s = values[0], .bytes_per_s = values[1]};
 }
 
-ChosenPlan automatic(const Options& options,
+ChosenPlan automatic(const run::Options& options,
                      const dist::ProcessMesh& mesh,
                      const Compute& compute,
                      double peak_flops,
@@ -144,11 +144,11 @@ ChosenPlan automatic(const Options& options,
 }
 
 /// What speaks against the plan that is asked for, of several tp ranks.
-void require_plan(const Options& options,
+void require_plan(const run::Options& options,
                   int ranks,
                   const std::string& unequal_cpus) {
   const auto& plan = options.parallel.plan;
-  require(plan || options.parallel.backend != BackendChoice::null,
+  require(plan || options.parallel.backend != run::BackendChoice::null,
           "parallel.plan = auto: parallel.backend = null has no link to "
           "measure; expected sequence, bottleneck or rank");
   require(plan != Plan::rank || options.model.mlp != model::MlpKind::dense,
@@ -168,7 +168,7 @@ void require_plan(const Options& options,
 
 }  // namespace
 
-void require_layout(const Options& options,
+void require_layout(const run::Options& options,
                     const dist::ProcessMesh& mesh,
                     const std::string& unequal_cpus) {
   train::BatchPlan::make(options.trainer.batch,
@@ -181,7 +181,7 @@ void require_layout(const Options& options,
   require_plan(options, mesh.tp().size(), unequal_cpus);
 }
 
-ChosenPlan choose_plan(Options& options,
+ChosenPlan choose_plan(run::Options& options,
                        const dist::ProcessMesh& mesh,
                        const Compute& compute,
                        double peak_flops,

@@ -4,8 +4,8 @@
 
 #include "dist/process_mesh.h"
 #include "launch/compute.h"
-#include "launch/options.h"
 #include "mumoe/sharding.h"
+#include "run/options.h"
 
 namespace mumoe::launch {
 
@@ -18,7 +18,7 @@ struct ChosenPlan {
 /// Throws `InputError` when the model, or the batch, of `options` cannot be cut
 /// over `mesh`. `unequal_cpus` (`find_unequal_cpus`) keeps plans away that
 /// compute the same on each rank of a tp group. Measures and moves nothing.
-void require_layout(const Options& options,
+void require_layout(const run::Options& options,
                     const dist::ProcessMesh& mesh,
                     const std::string& unequal_cpus);
 
@@ -27,7 +27,7 @@ void require_layout(const Options& options,
 /// takes the least time by the cost table (mumoe/plan_cost.h), the measured
 /// bandwidth of the tp group and `peak_flops`, the rate of products of all
 /// ranks. Collective.
-ChosenPlan choose_plan(Options& options,
+ChosenPlan choose_plan(run::Options& options,
                        const dist::ProcessMesh& mesh,
                        const Compute& compute,
                        double peak_flops,

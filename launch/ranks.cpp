@@ -21,7 +21,7 @@ Guards::Backend backend_of(const DataCommunicator& carrier) {
   return found;
 }
 
-DeviceChoice choose_device_of(Options& options,
+DeviceChoice choose_device_of(run::Options& options,
                               dist::Communicator& world,
                               const Invocation& invocation,
                               bool alone) {
@@ -32,11 +32,11 @@ DeviceChoice choose_device_of(Options& options,
 
 }  // namespace
 
-Ranks::Ranks(Options& options,
+Ranks::Ranks(run::Options& options,
              dist::Communicator& world,
              const Invocation& invocation)
     : instruments(options, world),
-      alone(options.parallel.backend == BackendChoice::null),
+      alone(options.parallel.backend == run::BackendChoice::null),
       chosen(choose_device_of(options, world, invocation, alone)),
       carrier(make_data_communicator(options, world, chosen.device)),
       mesh(world,

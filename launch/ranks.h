@@ -9,7 +9,7 @@
 #include "launch/device_choice.h"
 #include "launch/guards.h"
 #include "launch/instruments.h"
-#include "launch/options.h"
+#include "run/options.h"
 
 namespace mumoe::launch {
 
@@ -19,7 +19,7 @@ namespace mumoe::launch {
 struct Ranks {
   /// Collective over `world`. Settles device and backend in `options`. Throws
   /// `InputError` for a mesh, a device or hosts that cannot be.
-  Ranks(Options& options,
+  Ranks(run::Options& options,
         dist::Communicator& world,
         const Invocation& invocation);
 

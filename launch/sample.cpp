@@ -8,15 +8,15 @@
 #include "launch/commands.h"
 #include "launch/compute.h"
 #include "launch/device_choice.h"
-#include "launch/options.h"
-#include "launch/run_directory.h"
 #include "model/generate.h"
-#include "train/checkpoint.h"
+#include "run/checkpoint.h"
+#include "run/options.h"
+#include "run/run_directory.h"
 
 namespace mumoe::launch {
 namespace {
 
-model::GenerateConfig read_generation(const CommandLine& line) {
+model::GenerateConfig read_generation(const run::CommandLine& line) {
   model::GenerateConfig config;
   config.tokens = line.number("tokens", config.tokens, std::int64_t{0});
   config.temperature = line.number("temperature", config.temperature, 0.0);
@@ -28,26 +28,26 @@ model::GenerateConfig read_generation(const CommandLine& line) {
 }  // namespace
 
 ExitCode sample_command(const Invocation& invocation) {
-  const CommandLine line =
-      read_command_line(invocation.arguments,
-                        "",
-                        {{"run", "run directory"},
-                         {"prompt", "what the text begins with"},
-                         {"tokens", "tokens to add"},
-                         {"temperature", "0 takes the most likely token"},
-                         {"top-k", "draw from the so many most likely tokens"},
-                         {"seed", "of the draws"}});
+  const run::CommandLine line = run::read_command_line(
+      invocation.arguments,
+      "",
+      {{"run", "run directory"},
+       {"prompt", "what the text begins with"},
+       {"tokens", "tokens to add"},
+       {"temperature", "0 takes the most likely token"},
+       {"top-k", "draw from the so many most likely tokens"},
+       {"seed", "of the draws"}});
   const std::filesystem::path folder = line.text("run", "");
   require(!folder.empty(), "mumoe sample: --run FOLDER is missing");
   model::GenerateConfig config = read_generation(line);
-  RunOnDisk opened = open_run(folder);
+  run::RunOnDisk opened = run::open_run(folder);
   for (const auto& note : opened.notes) {
     std::fprintf(stderr, "mumoe sample: %s\n", note.c_str());
   }
-  Options& options = opened.options;
+  run::Options& options = opened.options;
 
-  options.device = DeviceKind::automatic;  // the run may have had another
-  options.parallel.backend = BackendChoice::automatic;
+  options.device = run::DeviceKind::automatic;  // the run may have had another
+  options.parallel.backend = run::BackendChoice::automatic;
   const auto alone = dist::make_self_communicator(at::kCPU);
   const Compute compute = choose_compute(
       options,
@@ -57,7 +57,7 @@ ExitCode sample_command(const Invocation& invocation) {
   dist::ParameterRegistry registry(*self, compute.dtype, compute.device);
   const model::Gpt2 model(options.model, registry);
   dist::FlatBuckets buckets(registry, kBucketBytes);
-  train::load_weights(opened.checkpoint, buckets);
+  run::load_checkpoint(opened.checkpoint, buckets);
 
   const auto tokenizer = data::make_tokenizer(options.tokenizer);
   config.vocabulary = tokenizer->vocabulary();

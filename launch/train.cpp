@@ -16,12 +16,14 @@
 #include "launch/equal_cpus.h"
 #include "launch/memory.h"
 #include "launch/null_run.h"
-#include "launch/options.h"
 #include "launch/plan_choice.h"
 #include "launch/ranks.h"
-#include "launch/run_directory.h"
 #include "launch/same_run.h"
 #include "launch/start_table.h"
+#include "run/options.h"
+#include "run/resume.h"
+#include "run/run_directory.h"
+#include "train/metrics.h"
 #include "train/signals.h"
 #include "train/trainer.h"
 
@@ -36,7 +38,8 @@ constexpr std::chrono::hours kDataDeadline{1};
 
 /// The run's token files: fetched and made on rank 0, then opened by all. The
 /// others wait for that up to `kDataDeadline`; if it fails, rank 0 ends them.
-data::PreparedData open_data(const Options& options, dist::ProcessMesh& mesh) {
+data::PreparedData open_data(const run::Options& options,
+                             dist::ProcessMesh& mesh) {
   Communicator& world = mesh.world();
   const auto deadline = world.deadline();
   mesh.set_phase("data");
@@ -59,7 +62,7 @@ data::PreparedData open_data(const Options& options, dist::ProcessMesh& mesh) {
 /// Where a resumed run goes on, and what it says of itself.
 struct ResumePoint {
   std::filesystem::path checkpoint;
-  train::RunState state;
+  run::RunState state;
   /// Of what it took over.
   std::vector<std::string> reasons;
 };
@@ -67,21 +70,21 @@ struct ResumePoint {
 /// Where to go on from, if the run resumes, after taking over what it chose
 /// automatically. Throws `InputError` when there is nothing, or another thing
 /// on some rank. Collective.
-std::optional<ResumePoint> find_resume_point(Options& options,
+std::optional<ResumePoint> find_resume_point(run::Options& options,
                                              Communicator& world) {
   if (!options.resume) return std::nullopt;
   require(!options.trainer.out.empty(),
           "--train.resume: train.out is empty; expected the folder of the run");
   const auto folder = options.trainer.out / "checkpoints";
-  const auto checkpoint = train::latest_checkpoint(folder);
+  const auto checkpoint = run::latest_checkpoint(folder);
   require_same_run(world,
                    {{"--train.resume: the newest checkpoint",
                      checkpoint ? checkpoint->string() : "none"}});
   require(checkpoint.has_value(),
           "--train.resume: {} holds no checkpoint",
           folder.string());
-  ResumePoint point{*checkpoint, train::read_run_state(*checkpoint), {}};
-  point.reasons = replay_choices(options, point.state.settings);
+  ResumePoint point{*checkpoint, run::read_run_state(*checkpoint), {}};
+  point.reasons = run::replay_choices(options, point.state.settings);
   return point;
 }
 
@@ -111,7 +114,7 @@ bool stop_before_start(const train::StopSignals& signals, Communicator& world) {
 
 std::string final_line(const train::Trainer& trainer,
                        const data::PreparedData& prepared,
-                       const Options& options) {
+                       const run::Options& options) {
   std::string line = fmt::format("done: {} steps", trainer.state().step);
   if (const auto loss = trainer.val_loss()) {
     const double nats = *loss / prepared.val.bytes_per_token();
@@ -129,10 +132,10 @@ std::string final_line(const train::Trainer& trainer,
 }
 
 /// The world of a run that MPI does not make: one rank, or one of many alone.
-std::unique_ptr<Communicator> make_local_world(const Options& options,
+std::unique_ptr<Communicator> make_local_world(const run::Options& options,
                                                const Invocation& invocation) {
   const auto& mpi = invocation.mpi;
-  if (options.parallel.backend == BackendChoice::null) {
+  if (options.parallel.backend == run::BackendChoice::null) {
     return make_null_world(options, mpi ? mpi->world().size() : 1);
   }
   return mpi ? nullptr : dist::make_self_communicator(at::kCPU);
@@ -142,8 +145,8 @@ std::unique_ptr<Communicator> make_local_world(const Options& options,
 /// and those that it takes over where it has none.
 std::map<std::string, std::string> with_layout(
     std::map<std::string, std::string> settings,
-    const Options& options) {
-  const auto values = to_map(options);
+    const run::Options& options) {
+  const auto values = run::to_map(options);
   for (const char* name : {"parallel.tp", "parallel.plan"}) {
     settings[name] = values.at(name);
   }
@@ -169,7 +172,7 @@ struct Choices {
 
 /// Settles what `options` leave open. Throws `InputError` when the run does not
 /// go on from `resumed`.
-Choices settle(Options& options,
+Choices settle(run::Options& options,
                const Ranks& ranks,
                const data::PreparedData& prepared,
                const std::optional<ResumePoint>& resumed,
@@ -177,9 +180,11 @@ Choices settle(Options& options,
   Communicator& world = ranks.mesh.world();
   Compute compute = choose_compute(options, world, ranks.chosen.device);
   if (resumed) compute.reasons = resumed->reasons;
-  const auto settings = settings_that_matter(options, prepared);
+  const auto settings = run::settings_that_matter(options, prepared);
   if (resumed) {
-    check_resumable(resumed->state.settings, settings, resumed->checkpoint);
+    run::check_resumable(resumed->state.settings,
+                         settings,
+                         resumed->checkpoint);
   }
   options.trainer.peak_flops = measure_peak_flops(options, compute, world);
   ChosenPlan plan = choose_plan(options,
@@ -197,9 +202,9 @@ double checkpoint_bytes(const dist::ParameterRegistry& registry) {
 }
 
 /// Makes the run directory, on rank 0, and prints the start table. Collective.
-void report_start(const Options& options,
+void report_start(const run::Options& options,
                   const Ranks& ranks,
-                  RunDirectory* directory,
+                  run::RunDirectory* directory,
                   const data::PreparedData& prepared,
                   const dist::ParameterRegistry& registry,
                   const Choices& chosen,
@@ -208,6 +213,7 @@ void report_start(const Options& options,
   const auto rows = gather_rows(mesh, ranks.hosts, ranks.chosen.device);
   std::vector<std::string> lines;
   if (directory != nullptr) {
+    if (options.resume) train::require_metrics(options.trainer.out);
     lines = directory->prepare({options,
                                 prepared,
                                 mesh,
@@ -231,7 +237,7 @@ void report_start(const Options& options,
 }
 
 std::string stopped_line(const train::Trainer& trainer,
-                         const Options& options) {
+                         const run::Options& options) {
   return fmt::format("stopped by a signal after step {}; {}",
                      trainer.state().step,
                      options.trainer.out.empty()
@@ -239,19 +245,19 @@ std::string stopped_line(const train::Trainer& trainer,
                          : "saved: --train.resume goes on");
 }
 
-ExitCode train(Options options,
+ExitCode train(run::Options options,
                Communicator& world,
                const Invocation& invocation,
                MemoryUse& memory) {
   best_isa();  // refuses a bad MUMOE_ISA before anything is written
   train::StopSignals signals;
   world.set_deadline(deadline_of(options.parallel));
-  require_same_run(world, to_map(options));
+  require_same_run(world, run::to_map(options));
   Ranks ranks(options, world, invocation);
   ranks.say(ranks.chosen.note);
   dist::ProcessMesh& mesh = ranks.mesh;
   mesh.observe(memory);
-  std::optional<RunDirectory> directory;
+  std::optional<run::RunDirectory> directory;
   if (world.rank() == 0) directory.emplace(options.trainer.out);
   const auto resumed = find_resume_point(options, world);
   const std::string unequal_cpus =
@@ -344,7 +350,7 @@ ExitCode train(Options options,
 }  // namespace
 
 ExitCode train_command(const Invocation& invocation) {
-  const CommandLine line = read_command_line(invocation.arguments);
+  const run::CommandLine line = run::read_command_line(invocation.arguments);
   const auto local = make_local_world(line.options, invocation);
   Communicator& world = local ? *local : invocation.mpi->world();
   if (!line.print_config) {
@@ -357,7 +363,7 @@ ExitCode train_command(const Invocation& invocation) {
     }
   }
   if (world.rank() == 0) {
-    fmt::print("{}", to_config_text(line.options, &line.origins));
+    fmt::print("{}", run::to_config_text(line.options, &line.origins));
   }
   return ExitCode::done;
 }

@@ -14,7 +14,7 @@ namespace {
 using namespace std::chrono_literals;
 
 TEST(Instruments, ReplicasAreComparedEverySoManySteps) {
-  Options options;
+  run::Options options;
   options.parallel.check_replicas = 3;
   dist::ThreadWorld::run(2, [&](dist::Communicator& world) {
     world.set_deadline(60s);
@@ -41,9 +41,9 @@ TEST(Instruments, ReplicasAreComparedEverySoManySteps) {
 }
 
 TEST(NullRun, RefusesWhatCannotBe) {
-  Options options;
+  run::Options options;
   options.trainer.out.clear();
-  options.parallel.backend = BackendChoice::null;
+  options.parallel.backend = run::BackendChoice::null;
   testing::expect_input_error([&] { make_null_world(options, 1); },
                               {"expected parallel.dp and parallel.tp"});
   options.parallel.dp = 64;
@@ -63,7 +63,7 @@ TEST(NullRun, RefusesWhatCannotBe) {
 }
 
 TEST(NullRun, BytesAreThoseOfTheBuckets) {
-  Options options;
+  run::Options options;
   options.parallel.dp = 2;
   const auto world = make_null_world(options, 1);
   dist::ProcessMesh mesh(*world, 2, 1);

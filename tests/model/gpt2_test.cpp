@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "dist/params/flat_buckets.h"
 #include "dist/self_communicator.h"
-#include "model/nanogpt_weights.h"
+#include "run/nanogpt_weights.h"
 #include "tests/support/parameters.h"
 
 namespace mumoe::model {

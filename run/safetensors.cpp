@@ -1,4 +1,4 @@
-#include "model/safetensors.h"
+#include "run/safetensors.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -18,7 +18,7 @@
 #include "base/json.h"
 #include "dist/torch_text.h"
 
-namespace mumoe::model {
+namespace mumoe::run {
 namespace {
 
 using nlohmann::json;
@@ -280,4 +280,4 @@ void write_safetensors(const std::filesystem::path& path,
   file.commit();
 }
 
-}  // namespace mumoe::model
+}  // namespace mumoe::run

@@ -1,5 +1,5 @@
 // What is in checkpoints/, among whatever people put there.
-#include "train/checkpoint_folder.h"
+#include "run/checkpoint_folder.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
 
-namespace mumoe::train {
+namespace mumoe::run {
 namespace {
 
 namespace fs = std::filesystem;
@@ -163,4 +163,4 @@ TEST(CheckpointFolder, IsTriedWithoutLeavingATrace) {
 }
 
 }  // namespace
-}  // namespace mumoe::train
+}  // namespace mumoe::run

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-namespace mumoe::launch {
+namespace mumoe::run {
 
 /// One `key = value` line of a configuration file.
 struct ConfigEntry {
@@ -34,4 +34,4 @@ std::vector<ConfigEntry> read_config_file(const std::filesystem::path& file);
 /// `value` as it stands in a configuration: in quotes where it has to be.
 std::string to_config_value(std::string_view value);
 
-}  // namespace mumoe::launch
+}  // namespace mumoe::run

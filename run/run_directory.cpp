@@ -1,4 +1,4 @@
-#include "launch/run_directory.h"
+#include "run/run_directory.h"
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
@@ -14,14 +14,13 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/number.h"
 #include "dist/nccl/nccl_version.h"
-#include "launch/memory.h"
-#include "launch/option_table.h"
-#include "launch/version.h"
-#include "train/checkpoint.h"
-#include "train/metrics.h"
+#include "run/checkpoint.h"
+#include "run/option_table.h"
+#include "run/version.h"
 
-namespace mumoe::launch {
+namespace mumoe::run {
 namespace {
 
 namespace fs = std::filesystem;
@@ -97,12 +96,12 @@ std::string check_space(const fs::path& out, double bytes, int keep) {
 void require_free_names(const fs::path& folder,
                         std::int64_t step,
                         std::int64_t last) {
-  const auto names = train::names_in_the_way(folder, step, last);
+  const auto names = names_in_the_way(folder, step, last);
   require(names.empty(),
           "{}: is in the place of a checkpoint to come and holds no {}; "
           "expected it to be moved away",
           (folder / (names.empty() ? "" : names.front())).string(),
-          train::kStateFile);
+          kStateFile);
 }
 
 /// Names of what a run leaves that ended before its first checkpoint.
@@ -166,7 +165,7 @@ std::string set_aside(const fs::path& out, const std::string& config) {
 }
 
 /// How much of the run will be there if it ends unasked.
-std::string describe_checkpoints(const train::TrainerConfig& config) {
+std::string describe_checkpoints(const TrainerConfig& config) {
   std::string when;
   if (config.checkpoint_every > 0) {
     when = fmt::format("every {} steps, ", config.checkpoint_every);
@@ -200,12 +199,12 @@ void RunDirectory::claim() {
 
 std::vector<std::string> RunDirectory::prepare(const Start& start) {
   const Options& options = start.options;
-  const train::TrainerConfig& config = options.trainer;
+  const TrainerConfig& config = options.trainer;
   if (out_.empty()) {
     return {"out      train.out is empty: nothing of this run will be kept"};
   }
   const fs::path checkpoints = out_ / "checkpoints";
-  require(options.resume || !train::latest_checkpoint(checkpoints),
+  require(options.resume || !latest_checkpoint(checkpoints),
           "train.out = {}: holds a run with checkpoints; resume it with "
           "--train.resume or choose another folder",
           out_.string());
@@ -220,8 +219,7 @@ std::vector<std::string> RunDirectory::prepare(const Start& start) {
           out_.string(),
           error.message());
   if (!lock_) claim();
-  train::probe_checkpoint_folder(checkpoints);
-  if (options.resume) train::require_metrics(out_);
+  probe_checkpoint_folder(checkpoints);
   const std::string config_text = to_config_text(options);
   const auto aside = options.resume ? "" : set_aside(out_, config_text);
   write_file_atomically(out_ / "config.cfg", config_text);
@@ -241,7 +239,7 @@ std::vector<std::string> RunDirectory::prepare(const Start& start) {
 }
 
 RunOnDisk open_run(const fs::path& folder) {
-  const auto checkpoint = train::latest_checkpoint(folder / "checkpoints");
+  const auto checkpoint = latest_checkpoint(folder / "checkpoints");
   require(checkpoint.has_value(), "{}: holds no checkpoint", folder.string());
   const fs::path config = folder / "config.cfg";
   RunOnDisk run{*checkpoint, {}, {}};
@@ -254,7 +252,7 @@ RunOnDisk open_run(const fs::path& folder) {
     run.notes.push_back(config.string() +
                         ": is not there; the checkpoint's settings are taken");
   }
-  for (const auto& [key, value] : train::read_run_state(*checkpoint).settings) {
+  for (const auto& [key, value] : read_run_state(*checkpoint).settings) {
     const auto found = values.find(key);
     if (key.starts_with("parallel.")) continue;  // free to change
     if (found == values.end() && find_key(key) != nullptr) {
@@ -274,36 +272,4 @@ RunOnDisk open_run(const fs::path& folder) {
   return run;
 }
 
-std::map<std::string, std::string> settings_that_matter(
-    const Options& options,
-    const data::PreparedData& data) {
-  std::map<std::string, std::string> kept;
-  for (const auto& [name, value] : to_map(options)) {
-    if (name.starts_with("model.") || name.starts_with("optimizer.") ||
-        name.starts_with("schedule.") || name == "train.batch" ||
-        name == "train.seed" || name == "train.precision" ||
-        name == "train.gemm" || name == "train.mixing" ||
-        name == "data.tokenizer") {
-      kept[name] = value;
-    }
-  }
-  kept["data.source (hash of train.bin)"] = data.train.hash;
-  return kept;
-}
-
-void check_resumable(const std::map<std::string, std::string>& stored,
-                     const std::map<std::string, std::string>& now,
-                     const fs::path& checkpoint) {
-  for (const auto& [name, value] : now) {
-    const auto found = stored.find(name);
-    require(found != stored.end() && found->second == value,
-            "--train.resume: {} is {}, but the run in {} has {}; give the same "
-            "value, or start a new run",
-            name,
-            value,
-            checkpoint.string(),
-            found == stored.end() ? "none" : found->second);
-  }
-}
-
-}  // namespace mumoe::launch
+}  // namespace mumoe::run

@@ -1,4 +1,4 @@
-#include "launch/options.h"
+#include "run/options.h"
 
 #include <fmt/format.h>
 
@@ -6,11 +6,11 @@
 #include <boost/program_options.hpp>
 
 #include "base/error.h"
-#include "launch/config_file.h"
-#include "launch/option_table.h"
 #include "mumoe/rank_matching.h"
+#include "run/config_file.h"
+#include "run/option_table.h"
 
-namespace mumoe::launch {
+namespace mumoe::run {
 namespace {
 
 namespace po = boost::program_options;
@@ -356,4 +356,4 @@ std::string describe_keys() {
   return text;
 }
 
-}  // namespace mumoe::launch
+}  // namespace mumoe::run

@@ -1,4 +1,4 @@
-#include "model/safetensors.h"
+#include "run/safetensors.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -13,7 +13,7 @@
 #include "base/file.h"
 #include "tests/support/scratch.h"
 
-namespace mumoe::model {
+namespace mumoe::run {
 namespace {
 
 class Safetensors : public ::testing::Test {
@@ -193,4 +193,4 @@ RC_GTEST_PROP(SafetensorsProperty, DamagedFilesAreReadOrNamed, ()) {
 }
 
 }  // namespace
-}  // namespace mumoe::model
+}  // namespace mumoe::run

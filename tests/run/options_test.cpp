@@ -1,4 +1,4 @@
-#include "launch/options.h"
+#include "run/options.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -8,15 +8,12 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "dist/self_communicator.h"
-#include "launch/compute.h"
-#include "launch/option_table.h"
-#include "launch/run_directory.h"
-#include "tests/support/environment.h"
+#include "run/option_table.h"
+#include "run/resume.h"
 #include "tests/support/scratch.h"
 #include "tests/support/source_folder.h"
 
-namespace mumoe::launch {
+namespace mumoe::run {
 namespace {
 
 std::string refusal(const std::vector<std::string>& arguments) {
@@ -224,42 +221,6 @@ TEST(Settings, APlanIsReplayedForAsManyRanks) {
   EXPECT_EQ(resumed({"--parallel.tp=2"}), Plan::sequence);
 }
 
-TEST(Settings, AutomaticChoicesAreMadeOnceAndReplayed) {
-  const testing::ScratchFolder cache;
-  const testing::SetVariable variable("MUMOE_CACHE", cache.path());
-  const auto self = dist::make_self_communicator(at::kCPU);
-  for (const GemmLibrary library : {GemmLibrary::mkl, GemmLibrary::onednn}) {
-    // As if this library had been the faster one when the run began.
-    const std::string name(to_string(library));
-    Options options = read_command_line({"--train.gemm=" + name}).options;
-    choose_compute(options, *self, at::kCPU);
-    const auto stored = settings_that_matter(options, {});
-    EXPECT_EQ(stored.at("train.gemm"), name);
-    EXPECT_NE(stored.at("train.precision"), "auto");
-
-    Options resumed = read_command_line({}).options;
-    replay_choices(resumed, stored);
-    choose_compute(resumed, *self, at::kCPU);
-    EXPECT_EQ(resumed.model.gemm, library);
-    EXPECT_NO_THROW(
-        check_resumable(stored, settings_that_matter(resumed, {}), "run"));
-
-    // A choice of the user's own is not overruled, but refused.
-    Options other = read_command_line({name == "mkl" ? "--train.gemm=onednn"
-                                                     : "--train.gemm=mkl"})
-                        .options;
-    replay_choices(other, stored);
-    choose_compute(other, *self, at::kCPU);
-    EXPECT_THROW(
-        check_resumable(stored, settings_that_matter(other, {}), "run"),
-        InputError);
-  }
-  Options options = read_command_line({}).options;
-  choose_compute(options, *self, at::kCPU);
-  EXPECT_TRUE(offers(options.model.gemm));
-  EXPECT_NE(to_map(options).at("train.gemm"), "auto");
-}
-
 TEST(Settings, WhatMattersToAResumedRunIsCompared) {
   Options options = read_command_line({}).options;
   data::PreparedData data;
@@ -307,4 +268,4 @@ TEST(Settings, WhatMattersToAResumedRunIsCompared) {
 }
 
 }  // namespace
-}  // namespace mumoe::launch
+}  // namespace mumoe::run

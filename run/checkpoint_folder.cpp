@@ -1,4 +1,4 @@
-#include "train/checkpoint_folder.h"
+#include "run/checkpoint_folder.h"
 
 #include <fmt/format.h>
 
@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 
-namespace mumoe::train {
+namespace mumoe::run {
 namespace {
 
 namespace fs = std::filesystem;
@@ -187,4 +187,4 @@ void probe_checkpoint_folder(const fs::path& folder) {
   clean();
 }
 
-}  // namespace mumoe::train
+}  // namespace mumoe::run

@@ -1,4 +1,4 @@
-#include "launch/config_file.h"
+#include "run/config_file.h"
 
 #include <fmt/format.h>
 #include <algorithm>
@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 
-namespace mumoe::launch {
+namespace mumoe::run {
 namespace {
 
 constexpr std::string_view kBlanks = " \t\r";
@@ -250,4 +250,4 @@ std::string to_config_value(std::string_view value) {
   return quoted + '"';
 }
 
-}  // namespace mumoe::launch
+}  // namespace mumoe::run

@@ -1,4 +1,4 @@
-#include "train/checkpoint.h"
+#include "run/checkpoint.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -11,9 +11,9 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/number.h"
-#include "model/safetensors.h"
+#include "run/safetensors.h"
 
-namespace mumoe::train {
+namespace mumoe::run {
 namespace {
 
 namespace fs = std::filesystem;
@@ -21,30 +21,29 @@ using dist::Bucket;
 using dist::BucketEntry;
 using dist::FlatBuckets;
 using dist::Parameter;
-using model::NamedTensors;
 
 constexpr const char* kFormat = "mumoe-checkpoint-1";
 constexpr const char* kMaster = "master.";
 
-/// The tensors of a checkpoint that belong to one bucket: how their names begin
-/// and this rank's shard. Without an optimizer, the weights alone.
+/// The tensors of a checkpoint that belong to bucket `index`: how their names
+/// begin and this rank's shard.
 std::vector<std::pair<std::string, at::Tensor>> shards_of(
     const FlatBuckets& buckets,
     std::size_t index,
-    const AdamW* optimizer) {
-  const Bucket& bucket = buckets.buckets()[index];
-  if (optimizer == nullptr) return {{kMaster, bucket.master}};
-  const AdamW::Moments& moments = optimizer->moments()[index];
-  return {{kMaster, bucket.master},
-          {"adam_m.", moments.first},
-          {"adam_v.", moments.second}};
+    const OptimizerState& optimizer) {
+  std::vector<std::pair<std::string, at::Tensor>> shards = {
+      {kMaster, buckets.buckets()[index].master}};
+  for (const Moment& moment : optimizer) {
+    shards.emplace_back(moment.name + ".", moment.shards[index]);
+  }
+  return shards;
 }
 
 /// Whole tensors, on the rank that writes; the others only take part. One flat
 /// tensor at a time is gathered.
 NamedTensors collect(const RunState& state,
                      const FlatBuckets& buckets,
-                     const AdamW& optimizer,
+                     const OptimizerState& optimizer,
                      bool writes) {
   NamedTensors named;
   named.metadata = {{"format", kFormat},
@@ -54,7 +53,7 @@ NamedTensors collect(const RunState& state,
   buckets.await();
   for (std::size_t b = 0; b < buckets.buckets().size(); ++b) {
     const Bucket& bucket = buckets.buckets()[b];
-    for (const auto& [prefix, shard] : shards_of(buckets, b, &optimizer)) {
+    for (const auto& [prefix, shard] : shards_of(buckets, b, optimizer)) {
       const at::Tensor flat = buckets.unshard(bucket, shard);
       for (const BucketEntry& entry : bucket.entries) {
         const at::Tensor whole = buckets.gather(flat, entry);
@@ -139,36 +138,12 @@ const at::Tensor& tensor_for(const Parameter& parameter,
   return found->second;
 }
 
-RunState restore(const fs::path& checkpoint,
-                 FlatBuckets& buckets,
-                 const AdamW* optimizer) {
-  const fs::path file = checkpoint / kStateFile;
-  const NamedTensors named = model::read_safetensors(file);
-  const RunState state = parse_state(named, file);
-  at::NoGradGuard no_grad;
-  for (std::size_t b = 0; b < buckets.buckets().size(); ++b) {
-    const Bucket& bucket = buckets.buckets()[b];
-    for (const auto& [prefix, shard] : shards_of(buckets, b, optimizer)) {
-      for (const BucketEntry& entry : bucket.entries) {
-        const Parameter& p = buckets.parameter(entry);
-        const auto& whole = tensor_for(p, prefix + p.name, named, file);
-        if (prefix == kMaster) {
-          buckets.assign(whole, bucket, entry);
-        } else {
-          buckets.scatter(whole, bucket, entry, shard);
-        }
-      }
-    }
-  }
-  return state;
-}
-
 }  // namespace
 
 void save_checkpoint(const fs::path& folder,
                      const RunState& state,
                      const FlatBuckets& buckets,
-                     const AdamW& optimizer,
+                     const OptimizerState& optimizer,
                      dist::ProcessMesh& mesh,
                      int keep) {
   at::NoGradGuard no_grad;
@@ -197,7 +172,7 @@ void save_checkpoint(const fs::path& folder,
 RunState read_run_state(const fs::path& checkpoint) {
   const fs::path file = checkpoint / kStateFile;
   NamedTensors header;
-  header.metadata = model::read_safetensors_metadata(file);
+  header.metadata = read_safetensors_metadata(file);
   const RunState state = parse_state(header, file);
   // A copy under another name would be taken for what it is not.
   const auto named = step_in_name(checkpoint);
@@ -212,14 +187,26 @@ RunState read_run_state(const fs::path& checkpoint) {
 
 RunState load_checkpoint(const fs::path& checkpoint,
                          FlatBuckets& buckets,
-                         AdamW& optimizer) {
-  const RunState state = restore(checkpoint, buckets, &optimizer);
-  optimizer.set_steps(state.step);
+                         const OptimizerState& optimizer) {
+  const fs::path file = checkpoint / kStateFile;
+  const NamedTensors named = read_safetensors(file);
+  const RunState state = parse_state(named, file);
+  at::NoGradGuard no_grad;
+  for (std::size_t b = 0; b < buckets.buckets().size(); ++b) {
+    const Bucket& bucket = buckets.buckets()[b];
+    for (const auto& [prefix, shard] : shards_of(buckets, b, optimizer)) {
+      for (const BucketEntry& entry : bucket.entries) {
+        const Parameter& p = buckets.parameter(entry);
+        const auto& whole = tensor_for(p, prefix + p.name, named, file);
+        if (prefix == kMaster) {
+          buckets.assign(whole, bucket, entry);
+        } else {
+          buckets.scatter(whole, bucket, entry, shard);
+        }
+      }
+    }
+  }
   return state;
 }
 
-void load_weights(const fs::path& checkpoint, FlatBuckets& buckets) {
-  restore(checkpoint, buckets, nullptr);
-}
-
-}  // namespace mumoe::train
+}  // namespace mumoe::run

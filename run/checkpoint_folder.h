@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace mumoe::train {
+namespace mumoe::run {
 
 /// The file that makes a folder a checkpoint.
 inline constexpr const char* kStateFile = "state.safetensors";
@@ -67,4 +67,4 @@ bool remove_if_ours(const std::filesystem::path& checkpoint);
 /// naming the path and the reason.
 void probe_checkpoint_folder(const std::filesystem::path& folder);
 
-}  // namespace mumoe::train
+}  // namespace mumoe::run

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "launch/options.h"
+#include "run/options.h"
 
-namespace mumoe::launch {
+namespace mumoe::run {
 
 /// One setting: its key, its meaning, and how it becomes text and back.
 struct Key {
@@ -34,4 +34,4 @@ std::vector<std::int64_t> parse_list(
 const std::string& nearest(const std::vector<std::string>& known,
                            const std::string& name);
 
-}  // namespace mumoe::launch
+}  // namespace mumoe::run

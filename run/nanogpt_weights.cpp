@@ -1,4 +1,4 @@
-#include "model/nanogpt_weights.h"
+#include "run/nanogpt_weights.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 
-namespace mumoe::model {
+namespace mumoe::run {
 namespace {
 
 using dist::Parameter;
@@ -199,4 +199,4 @@ NamedTensors from_nanogpt(const ParameterRegistry& registry,
   return out;
 }
 
-}  // namespace mumoe::model
+}  // namespace mumoe::run

@@ -4,11 +4,11 @@
 
 #include <map>
 
-#include "launch/option_table.h"
-#include "launch/options.h"
+#include "run/option_table.h"
+#include "run/options.h"
 #include "tests/support/errors.h"
 
-namespace mumoe::launch {
+namespace mumoe::run {
 namespace {
 
 void expect_refused(const std::vector<std::string>& arguments,
@@ -119,4 +119,4 @@ TEST(Gates, RangesNameTheKey) {
 }
 
 }  // namespace
-}  // namespace mumoe::launch
+}  // namespace mumoe::run

@@ -1,4 +1,4 @@
-#include "launch/option_table.h"
+#include "run/option_table.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/number.h"
 
-namespace mumoe::launch {
+namespace mumoe::run {
 namespace {
 
 template <class Enum>
@@ -127,7 +127,7 @@ Key choice(std::string name, std::string help, Names<Enum> names, Field field) {
 
 std::vector<Key> make_table() {
   using model::MlpKind;
-  using train::ScheduleKind;
+
   return {
       choice<std::string>("model.family",
                           "architecture",
@@ -396,4 +396,4 @@ const std::string& nearest(const std::vector<std::string>& known,
                            });
 }
 
-}  // namespace mumoe::launch
+}  // namespace mumoe::run

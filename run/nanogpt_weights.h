@@ -1,9 +1,9 @@
 #pragma once
 
 #include "dist/params/parameter_registry.h"
-#include "model/safetensors.h"
+#include "run/safetensors.h"
 
-namespace mumoe::model {
+namespace mumoe::run {
 
 /// Weights of a GPT-2 under the names and in the shapes that nanoGPT-style
 /// checkpoints use: `transformer.h.0.attn.c_attn.weight` [3C, C] …, a μMoE
@@ -21,4 +21,4 @@ NamedTensors to_nanogpt(const dist::ParameterRegistry& registry,
 NamedTensors from_nanogpt(const dist::ParameterRegistry& registry,
                           const NamedTensors& nanogpt);
 
-}  // namespace mumoe::model
+}  // namespace mumoe::run

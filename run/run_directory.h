@@ -11,9 +11,9 @@
 #include "data/text/prepare.h"
 #include "dist/host_map.h"
 #include "dist/process_mesh.h"
-#include "launch/options.h"
+#include "run/options.h"
 
-namespace mumoe::launch {
+namespace mumoe::run {
 
 /// The folder `train.out` of a run, as its rank 0 holds it: no other run may
 /// write into it meanwhile. The kernel ends the hold when the process dies.
@@ -58,15 +58,4 @@ struct RunOnDisk {
 /// is gone is a note: the checkpoint has what its weights depend on.
 RunOnDisk open_run(const std::filesystem::path& folder);
 
-/// The settings that a resumed run must share with the run it resumes.
-std::map<std::string, std::string> settings_that_matter(
-    const Options& options,
-    const data::PreparedData& data);
-
-/// Throws `InputError` naming the first setting that differs, both values, and
-/// what to do.
-void check_resumable(const std::map<std::string, std::string>& stored,
-                     const std::map<std::string, std::string>& now,
-                     const std::filesystem::path& checkpoint);
-
-}  // namespace mumoe::launch
+}  // namespace mumoe::run

@@ -1,15 +1,15 @@
-#include "launch/run_directory.h"
+#include "run/run_directory.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "base/file.h"
 #include "dist/self_communicator.h"
+#include "run/checkpoint_folder.h"
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
-#include "train/checkpoint_folder.h"
 
-namespace mumoe::launch {
+namespace mumoe::run {
 namespace {
 
 namespace fs = std::filesystem;
@@ -143,4 +143,4 @@ TEST(RunDirectory, KeepsWhatARunLeftThatNeverSaved) {
 }
 
 }  // namespace
-}  // namespace mumoe::launch
+}  // namespace mumoe::run

@@ -1,6 +1,6 @@
 // Text in configurations: what is written reads back as the same bytes, and
 // what cannot be meant is refused with file and line.
-#include "launch/config_file.h"
+#include "run/config_file.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -8,11 +8,11 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
-#include "launch/option_table.h"
+#include "run/option_table.h"
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
 
-namespace mumoe::launch {
+namespace mumoe::run {
 namespace {
 
 using testing::expect_input_error;
@@ -317,4 +317,4 @@ TEST(Keys, SizesBeyondAllBoundsAreRefusedByName) {
 }
 
 }  // namespace
-}  // namespace mumoe::launch
+}  // namespace mumoe::run

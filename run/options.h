@@ -11,11 +11,9 @@
 #include "base/number.h"
 #include "model/gpt2.h"
 #include "mumoe/sharding.h"
-#include "train/optimizer.h"
-#include "train/schedule.h"
-#include "train/trainer.h"
+#include "run/train_config.h"
 
-namespace mumoe::launch {
+namespace mumoe::run {
 
 enum class Precision { automatic, bf16, fp32, fp64 };
 enum class DeviceKind { automatic, cpu, cuda };
@@ -56,9 +54,9 @@ struct Options {
 
   ParallelOptions parallel;
 
-  train::OptimizerConfig optimizer;
-  train::ScheduleConfig schedule;
-  train::TrainerConfig trainer;
+  OptimizerConfig optimizer;
+  ScheduleConfig schedule;
+  TrainerConfig trainer;
 
   Precision precision = Precision::automatic;
   DeviceKind device = DeviceKind::automatic;
@@ -96,7 +94,7 @@ struct OwnOption {
   std::string help;
 };
 
-/// Reads `--config FILE` (INI, launch/config_file.h) and then `--section.key
+/// Reads `--config FILE` (INI, run/config_file.h) and then `--section.key
 /// value`; the command line wins. A subcommand takes the keys of `section`
 /// alone on its command line
 /// ("*": of all; "": of none, and no --config), and its own options. Values
@@ -140,4 +138,4 @@ Number CommandLine::number(const std::string& name,
   }
 }
 
-}  // namespace mumoe::launch
+}  // namespace mumoe::run
