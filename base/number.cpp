@@ -16,16 +16,23 @@ namespace {
 template <class Number>
 std::string describe(Number least, Number most, bool beyond) {
   using Limits = std::numeric_limits<Number>;
-  const std::string kind =
-      std::is_integral_v<Number> ? "a whole number" : "a finite number";
+  constexpr bool kWhole = std::is_integral_v<Number>;
   const bool low = least > Limits::lowest(), high = most < Limits::max();
-  if (low && !high && !beyond)
-    return fmt::format("{}, {} or more", kind, least);
+  const char* kind = kWhole ? "a whole number" : "a finite number";
+  const auto text = [](Number n) {
+    return fmt::format(kWhole ? "{}" : "{:g}", n);
+  };
+  if (low && !high && !beyond) {
+    return fmt::format("{}, {} or more", kind, text(least));
+  }
   if (!low && !high && !beyond && Limits::is_signed) return kind;
   if (!low && !high && !Limits::is_integer) {
-    return fmt::format("{}, {} to {} in size", kind, Limits::min(), most);
+    return fmt::format("{}, {} to {} in size",
+                       kind,
+                       text(Limits::min()),
+                       text(most));
   }
-  return fmt::format("{}, {} to {}", kind, least, most);
+  return fmt::format("{}, {} to {}", kind, text(least), text(most));
 }
 
 }  // namespace

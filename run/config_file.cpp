@@ -59,9 +59,8 @@ class Reader {
     ++line_;
     constexpr std::size_t kLongest = 65536;
     check(whole.size() <= kLongest,
-          "a line of ",
+          "a line of {} bytes; expected at most {}",
           whole.size(),
-          " bytes; expected at most ",
           kLongest);
     check(whole.find('\0') == whole.npos,
           "a zero byte; expected a text file in ASCII or UTF-8");
@@ -77,15 +76,21 @@ class Reader {
   std::vector<ConfigEntry> entries() && { return std::move(entries_); }
 
  private:
-  template <class... Parts>
-  void check(bool condition, const Parts&... parts) const {
-    require(condition, "{}:{}: {}", file_, line_, parts...);
+  template <class... Args>
+  void check(bool condition,
+             fmt::format_string<Args...> text,
+             Args&&... arguments) const {
+    require(condition,
+            "{}:{}: {}",
+            file_,
+            line_,
+            format_message(text, fmt::make_format_args(arguments...)));
   }
 
   void read_section(std::string_view line) {
     const auto end = line.find(']');
     const auto name = trim(line.substr(1, end - 1));
-    check(end != line.npos && is_name(name), line, ": expected [section]");
+    check(end != line.npos && is_name(name), "{}: expected [section]", line);
     check_rest(line.substr(end + 1), line);
     section_ = name;
   }
@@ -94,17 +99,16 @@ class Reader {
     const auto equals = line.find('=');
     const auto key = trim(line.substr(0, equals));
     check(equals != line.npos && is_name(key),
-          line,
-          ": expected [section], key = value or # comment");
+          "{}: expected [section], key = value or # comment",
+          line);
     ConfigEntry entry;
     entry.name = section_.empty() ? key : fmt::format("{}.{}", section_, key);
     entry.line = line_;
     const auto [before, added] = lines_.emplace(entry.name, line_);
     check(added,
+          "{} stands in line {} already; expected it once",
           entry.name,
-          " stands in line ",
-          before->second,
-          " already; expected it once");
+          before->second);
     const auto value = trim(line.substr(equals + 1));
     if (value.starts_with('"')) {
       entry.value = read_quoted(value);
@@ -125,19 +129,16 @@ class Reader {
     }
     const auto value = trim(text.substr(0, end));
     check(std::ranges::none_of(value, is_control),
+          "{} = {}: a control character; expected it in quotes, as {}",
           entry.name,
-          " = ",
           value,
-          ": a control character; expected it in quotes, as ",
           to_config_value(value));
     check(value.size() < 2 || value.front() != '\'' || value.back() != '\'',
+          "{} = {}: expected no quotes or double ones (if these belong to the "
+          "value: \"{}\")",
           entry.name,
-          " = ",
           value,
-          ": expected no quotes or double ones (if these belong to the value: "
-          "\"",
-          value,
-          "\")");
+          value);
     entry.value = value;
   }
 
@@ -146,16 +147,17 @@ class Reader {
     std::string value;
     std::size_t at = 1;
     while (at < text.size() && text[at] != '"') {
-      check(!is_control(text[at]),
-            text,
-            ": a control character in quotes; expected an escape (\\r, \\x1b)");
+      check(
+          !is_control(text[at]),
+          "{}: a control character in quotes; expected an escape (\\r, \\x1b)",
+          text);
       if (text[at] == '\\') {
         value += read_escape(text, at);
       } else {
         value += text[at++];
       }
     }
-    check(at < text.size(), text, ": a quote that is not closed");
+    check(at < text.size(), "{}: a quote that is not closed", text);
     check_rest(text.substr(at + 1), text);
     return value;
   }
@@ -187,8 +189,8 @@ class Reader {
   void check_rest(std::string_view rest, std::string_view line) const {
     rest = trim(rest);
     check(rest.empty() || rest.front() == '#',
+          "{}: expected nothing but a # comment before {}",
           line,
-          ": expected nothing but a # comment before ",
           rest);
   }
 

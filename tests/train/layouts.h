@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "dist/self_communicator.h"
+#include "dist/torch_text.h"
 #include "tests/support/parameters.h"
 #include "tests/support/steps.h"
 #include "tests/train/small_run.h"

@@ -10,6 +10,7 @@
 #include "dist/params/gradient_norm.h"
 #include "dist/params/replica_check.h"
 #include "dist/self_communicator.h"
+#include "dist/torch_text.h"
 #include "dist/watch/observer.h"
 #include "run/checkpoint.h"
 #include "tests/dist/bucket_fixture.h"
