@@ -1,6 +1,7 @@
 #include "base/number.h"
 
 #include <fmt/format.h>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <string>
