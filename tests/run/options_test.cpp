@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "dist/self_communicator.h"
 #include "run/option_table.h"
 #include "run/resume.h"
 #include "tests/support/scratch.h"
