@@ -12,10 +12,10 @@
 
 #include "base/cpu.h"
 #include "base/json.h"
-#include "launch/bench_comm.h"
 #include "launch/bench_layer.h"
 #include "launch/commands.h"
 #include "mumoe/gemm_rate.h"
+#include "run/command_line.h"
 #include "run/options.h"
 
 namespace mumoe::launch {

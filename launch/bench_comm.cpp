@@ -1,4 +1,4 @@
-#include "launch/bench_comm.h"
+#include "launch/commands.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -12,8 +12,9 @@
 #include "dist/self_communicator.h"
 #include "dist/watch/bandwidth.h"
 #include "launch/comm_case.h"
-#include "launch/ranks.h"
 #include "launch/same_run.h"
+#include "launch/session.h"
+#include "run/command_line.h"
 #include "run/options.h"
 
 namespace mumoe::launch {
@@ -28,7 +29,7 @@ constexpr int kMostRounds = 100000;
 /// What the command line asks for.
 struct Request {
   std::vector<Op> ops;
-  std::vector<std::string> axes;  ///< Empty: those with several ranks.
+  std::vector<std::string> axes;  ///< Empty: those with several session.
   std::vector<std::int64_t> sizes;
   at::ScalarType dtype;
   std::string type;
@@ -167,7 +168,7 @@ double measure(CommCase& comm_case, int rounds, Communicator& world) {
 /// What one size of a table found.
 struct Found {
   double busbw;        ///< GB/s
-  std::int64_t wrong;  ///< Elements, on all ranks.
+  std::int64_t wrong;  ///< Elements, on all session.
 };
 
 void print_heading(const Request& request, Op op, const Communicator& group) {
@@ -218,7 +219,7 @@ Found run_size(const Request& request,
   return found;
 }
 
-/// One table. Returns the number of wrong elements on all ranks.
+/// One table. Returns the number of wrong elements on all session.
 std::int64_t run_table(const Request& request,
                        Op op,
                        Communicator& group,
@@ -269,7 +270,7 @@ std::vector<Communicator*> groups(const Request& request,
 
 ExitCode bench_comm(const std::vector<std::string>& arguments,
                     const Invocation& invocation) {
-  run::CommandLine line = run::read_command_line(
+  const run::CommandLine line = run::read_command_line(
       arguments,
       "parallel",
       {{"ops", "operations, with commas between"},
@@ -290,14 +291,14 @@ ExitCode bench_comm(const std::vector<std::string>& arguments,
   Facts facts = run::to_map(line.options);
   facts.insert(line.own.begin(), line.own.end());
   require_same_run(world, facts);
-  Ranks ranks(line.options, world, invocation);
-  request.device = ranks.chosen.device;
-  if (!ranks.chosen.note.empty()) ranks.say("# " + ranks.chosen.note);
-  const auto measured = groups(request, ranks.mesh);
+  Session session(line.options, world, invocation);
+  request.device = session.chosen.device;
+  if (!session.chosen.note.empty()) session.say("# " + session.chosen.note);
+  const auto measured = groups(request, session.mesh);
   std::int64_t wrong = 0;
   for (const Op op : request.ops) {
     for (Communicator* group : measured) {
-      wrong += run_table(request, op, *group, ranks.mesh);
+      wrong += run_table(request, op, *group, session.mesh);
     }
   }
   if (wrong > 0) {

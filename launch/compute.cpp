@@ -12,7 +12,6 @@
 #include "base/error.h"
 #include "launch/figures.h"
 #include "run/option_table.h"
-#include "train/token_batches.h"
 
 namespace mumoe::launch {
 namespace {
@@ -40,6 +39,11 @@ at::ScalarType dtype_of(run::Precision precision) {
   }
 }
 
+run::Precision precision_of(at::ScalarType dtype) {
+  if (dtype == at::kBFloat16) return run::Precision::bf16;
+  return dtype == at::kDouble ? run::Precision::fp64 : run::Precision::fp32;
+}
+
 GemmLibrary library_of(run::GemmChoice choice) {
   return choice == run::GemmChoice::mkl ? GemmLibrary::mkl
                                         : GemmLibrary::onednn;
@@ -55,18 +59,11 @@ GemmLibrary other_than(GemmLibrary library) {
 }
 
 /// The products of one micro-batch of a rank.
-std::vector<Product> products_of(const run::Options& options,
-                                 const dist::Communicator& world,
+std::vector<Product> products_of(const model::Gpt2Config& model,
+                                 std::int64_t micro_batch,
                                  at::Device device) {
-  const std::int64_t dp = options.parallel.dp > 0
-                              ? options.parallel.dp
-                              : world.size() / options.parallel.tp;
-  const auto plan = train::BatchPlan::make(options.trainer.batch,
-                                           options.trainer.micro_batch,
-                                           std::max<std::int64_t>(dp, 1));
   const auto products =
-      model::main_products(options.model,
-                           plan.micro_batch * options.model.context);
+      model::main_products(model, micro_batch * model.context);
   return with_fewer_rows(products, device.is_cuda() ? kGpuFlops : kCpuFlops);
 }
 
@@ -181,8 +178,8 @@ std::string describe_change(const Figures& figures,
   settle_by(from_values(*old), before);
   std::string changes;
   for (const char* key : {"train.precision", "train.gemm"}) {
-    const auto was = run::find_key(key)->get(before);
-    const auto is = run::find_key(key)->get(now);
+    const auto was = run::find_key(key)->text.get(before);
+    const auto is = run::find_key(key)->text.get(now);
     if (was != is) changes += fmt::format(", {} was {}", key, was);
   }
   if (changes.empty()) return {};
@@ -192,8 +189,9 @@ std::string describe_change(const Figures& figures,
 
 /// The choice of a CPU, where something is `auto`.
 std::vector<std::string> settle_on_cpu(run::Options& options,
-                                       dist::Communicator& world) {
-  const auto products = products_of(options, world, at::kCPU);
+                                       dist::Communicator& world,
+                                       std::int64_t micro_batch) {
+  const auto products = products_of(options.model, micro_batch, at::kCPU);
   Figures figures = figures_of(products, at::kCPU, world);
   const run::Options open = options;
   const auto values = figures.get("products", kComputeValues, [&] {
@@ -223,9 +221,17 @@ run::Precision choose_precision(const ComputeFigures& figures,
              : run::Precision::fp32;
 }
 
-Compute choose_compute(run::Options& options,
+run::Options Compute::settled(run::Options options) const {
+  options.precision = precision_of(dtype);
+  options.gemm = choice_of(gemm);
+  options.model.gemm = gemm;
+  return options;
+}
+
+Compute choose_compute(run::Options options,
                        dist::Communicator& world,
-                       at::Device device) {
+                       at::Device device,
+                       std::int64_t micro_batch) {
   std::vector<std::string> reasons;
   if (device.is_cuda() && options.precision == run::Precision::automatic) {
     options.precision = run::Precision::bf16;
@@ -240,23 +246,24 @@ Compute choose_compute(run::Options& options,
   }
   if (options.precision == run::Precision::automatic ||
       options.gemm == run::GemmChoice::automatic) {
-    reasons = settle_on_cpu(options, world);
+    reasons = settle_on_cpu(options, world, micro_batch);
   }
-  options.model.gemm = library_of(options.gemm);
-  return {.dtype = dtype_of(options.precision),
-          .device = device,
-          .reasons = std::move(reasons)};
+  return {dtype_of(options.precision),
+          device,
+          library_of(options.gemm),
+          std::move(reasons)};
 }
 
-double measure_peak_flops(const run::Options& options,
+double measure_peak_flops(const model::Gpt2Config& model,
                           const Compute& compute,
-                          dist::Communicator& world) {
-  auto products = products_of(options, world, compute.device);
+                          dist::Communicator& world,
+                          std::int64_t micro_batch) {
+  auto products = products_of(model, micro_batch, compute.device);
   if (compute.device.is_cuda()) products.push_back({8192, 8192, 8192});
   world.barrier();
   const auto rate =
       measure_gemm_rates(products,
-                         {{compute.dtype, options.model.gemm}},
+                         {{compute.dtype, compute.gemm}},
                          compute.device,
                          {.time = 150ms, .rounds = 4, .pause = 20ms});
   // A rank that is alone in a null world finds its own rate as the mean.
@@ -265,9 +272,9 @@ double measure_peak_flops(const run::Options& options,
   const double now = mean.item<double>();
 
   Figures figures = figures_of(products, compute.device, world);
-  const auto name = fmt::format("peak of {} by {}",
-                                run::find_key("train.precision")->get(options),
-                                to_string(options.model.gemm));
+  const auto precision = run::to_map(compute.settled({})).at("train.precision");
+  const auto name =
+      fmt::format("peak of {} by {}", precision, to_string(compute.gemm));
   const double seen =
       figures.get(name, 1, [&] { return Figures::Values{now}; })[0];
   if (now > seen) figures.keep(name, {now});

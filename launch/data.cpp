@@ -4,6 +4,7 @@
 
 #include "data/text/tokenizer.h"
 #include "launch/commands.h"
+#include "run/command_line.h"
 #include "run/options.h"
 
 namespace mumoe::launch {

@@ -1,6 +1,7 @@
 #include <cstdio>
 
 #include "launch/commands.h"
+#include "run/command_line.h"
 #include "run/options.h"
 #include "run/version.h"
 

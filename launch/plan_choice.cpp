@@ -1,18 +1,21 @@
 #include "launch/plan_choice.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <vector>
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "dist/gather_text.h"
 #include "dist/watch/bandwidth.h"
 #include "launch/figures.h"
 #include "mumoe/plan_cost.h"
-#include "train/token_batches.h"
 
 namespace mumoe::launch {
 namespace {
@@ -120,22 +123,19 @@ dist::Bandwidth tp_link(const run::Options& options,
 ChosenPlan automatic(const run::Options& options,
                      const dist::ProcessMesh& mesh,
                      const Compute& compute,
-                     double peak_flops,
+                     const train::BatchPlan& batch,
                      const std::vector<Plan>& plans) {
   const model::Gpt2Config& model = options.model;
   if (model.mlp == model::MlpKind::dense) {
     return {plans.front(),
             "a dense MLP is cut in one way; tokens are where they divide"};
   }
-  const auto batch = train::BatchPlan::make(options.trainer.batch,
-                                            options.trainer.micro_batch,
-                                            mesh.dp().size());
   const auto context = static_cast<double>(model.context);
   return fastest(
       model,
       plans,
       {.ranks = mesh.tp().size(),
-       .flops = peak_flops / mesh.world().size(),
+       .flops = options.trainer.peak_flops / mesh.world().size(),
        .link = tp_link(options, mesh, compute),
        .element_bytes = static_cast<double>(c10::elementSize(compute.dtype)),
        .gradient_bytes = compute.dtype == at::kDouble ? 8.0 : 4.0,
@@ -168,39 +168,59 @@ void require_plan(const run::Options& options,
 
 }  // namespace
 
-void require_layout(const run::Options& options,
-                    const dist::ProcessMesh& mesh,
-                    const std::string& unequal_cpus) {
-  train::BatchPlan::make(options.trainer.batch,
-                         options.trainer.micro_batch,
-                         mesh.dp().size());
+std::string find_unequal_cpus(dist::Communicator& world,
+                              const std::vector<dist::RankPlace>& places) {
+  const auto mine = fmt::format("{} ({} in libraries), {} threads",
+                                to_string(best_isa()),
+                                at::get_cpu_capability(),
+                                at::get_num_threads());
+  const auto cpus = dist::gather_text(world, mine);
+  std::map<int, std::size_t> firsts;  // rank of each tp group, by place in dp
+  for (std::size_t rank = 0; rank < cpus.size(); ++rank) {
+    const auto first = firsts.try_emplace(places[rank].dp, rank).first->second;
+    if (cpus[rank] == cpus[first]) continue;
+    return fmt::format("rank {} has {}, rank {} has {}",
+                       first,
+                       cpus[first],
+                       rank,
+                       cpus[rank]);
+  }
+  return {};
+}
+
+train::BatchPlan require_layout(const run::Options& options,
+                                const dist::ProcessMesh& mesh,
+                                const std::string& unequal_cpus) {
+  auto batch = train::BatchPlan::make(options.trainer.batch,
+                                      options.trainer.micro_batch,
+                                      mesh.dp().size());
   // Of the plans that `auto` may find, bottleneck asks for the least.
   options.model.validate_sharding(
       {options.parallel.plan.value_or(Plan::bottleneck), &mesh.tp()});
-  if (mesh.tp().size() == 1) return;
-  require_plan(options, mesh.tp().size(), unequal_cpus);
+  if (mesh.tp().size() > 1) {
+    require_plan(options, mesh.tp().size(), unequal_cpus);
+  }
+  return batch;
 }
 
-ChosenPlan choose_plan(run::Options& options,
+ChosenPlan choose_plan(const run::Options& options,
                        const dist::ProcessMesh& mesh,
                        const Compute& compute,
-                       double peak_flops,
+                       const train::BatchPlan& batch,
                        const std::string& unequal_cpus) {
-  auto& plan = options.parallel.plan;
+  if (options.parallel.plan) return {*options.parallel.plan};
   const int ranks = mesh.tp().size();
-  if (plan) return {*plan};
   // With one tp rank there is nothing to choose, and another layout may.
   if (ranks == 1) return {};
   ChosenPlan chosen = automatic(options,
                                 mesh,
                                 compute,
-                                peak_flops,
+                                batch,
                                 possible_plans(options, ranks, unequal_cpus));
   const at::Tensor sent =
       at::full({1}, static_cast<int>(chosen.plan), at::kLong);
   mesh.world().broadcast(sent, 0);
   chosen.plan = static_cast<Plan>(sent.item<std::int64_t>());
-  plan = chosen.plan;
   return chosen;
 }
 

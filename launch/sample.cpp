@@ -6,10 +6,10 @@
 #include "dist/params/flat_buckets.h"
 #include "dist/self_communicator.h"
 #include "launch/commands.h"
-#include "launch/compute.h"
-#include "launch/device_choice.h"
+#include "launch/settle.h"
 #include "model/generate.h"
 #include "run/checkpoint.h"
+#include "run/command_line.h"
 #include "run/options.h"
 #include "run/run_directory.h"
 
@@ -44,22 +44,16 @@ ExitCode sample_command(const Invocation& invocation) {
   for (const auto& note : opened.notes) {
     std::fprintf(stderr, "mumoe sample: %s\n", note.c_str());
   }
-  run::Options& options = opened.options;
+  const Settled settled = settle_alone(std::move(opened.options));
+  const Compute& compute = settled.compute;
 
-  options.device = run::DeviceKind::automatic;  // the run may have had another
-  options.parallel.backend = run::BackendChoice::automatic;
-  const auto alone = dist::make_self_communicator(at::kCPU);
-  const Compute compute = choose_compute(
-      options,
-      *alone,
-      choose_device(options, *alone, gpus_here(/*local_rank=*/0)).device);
   const auto self = dist::make_self_communicator(compute.device);
   dist::ParameterRegistry registry(*self, compute.dtype, compute.device);
-  const model::Gpt2 model(options.model, registry);
+  const model::Gpt2 model(settled.options.model, registry);
   dist::FlatBuckets buckets(registry, kBucketBytes);
   run::load_checkpoint(opened.checkpoint, buckets);
 
-  const auto tokenizer = data::make_tokenizer(options.tokenizer);
+  const auto tokenizer = data::make_tokenizer(settled.options.tokenizer);
   config.vocabulary = tokenizer->vocabulary();
 
   const std::string prompt = line.text("prompt", "");

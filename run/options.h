@@ -2,13 +2,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "base/error.h"
-#include "base/number.h"
 #include "model/gpt2.h"
 #include "mumoe/sharding.h"
 #include "run/train_config.h"
@@ -29,7 +28,6 @@ struct ParallelOptions {
   std::optional<Plan> plan = Plan::sequence;  ///< None: chosen by measuring.
   int zero = 1;  ///< Whether the optimizer's state is cut over dp.
   BackendChoice backend = BackendChoice::automatic;
-  Wire wire = Wire::fp32;  ///< Of gradients on their way.
   bool tp_across_hosts = false;
   double deadline = 600;  ///< Seconds one phase may take.
   /// Compares what ranks are about to call before each collective.
@@ -69,41 +67,40 @@ struct Options {
 /// Where a value came from, for `--print-config`.
 using Origins = std::map<std::string, std::string>;
 
-/// A command line, read.
-struct CommandLine {
-  Options options;
-  Origins origins;
-  bool print_config = false;
-  /// `--NAME VALUE` of the subcommand's own, e.g. --prompt.
-  std::map<std::string, std::string> own;
+/// Options in the making: settings by key, of which the last one wins.
+class Draft {
+ public:
+  /// Everything that is resolved is `auto`.
+  Draft();
 
-  /// The value of one of those.
-  std::string text(const std::string& name, std::string otherwise) const;
-  /// The same as a number from `least` to `most`. Throws `InputError`: option,
-  /// value, what was expected.
-  template <class Number>
-  Number number(const std::string& name,
-                Number otherwise,
-                Number least = std::numeric_limits<Number>::lowest(),
-                Number most = std::numeric_limits<Number>::max()) const;
+  /// Takes one setting. `where` is what a mistake is reported of, `origin` what
+  /// is kept. Throws `InputError`: an unknown key (with the nearest known one),
+  /// or a value of the wrong type.
+  void set(const std::string& name,
+           const std::string& value,
+           const std::string& where,
+           const std::string& origin);
+  /// Takes those of a file (INI, run/config_file.h); returns how many. Throws
+  /// `InputError` naming file and line.
+  std::size_t read_file(const std::filesystem::path& file);
+
+  /// The options, with values that depend on others (hidden width, vocabulary,
+  /// length of the schedule, ranks) resolved. Throws `InputError` naming key,
+  /// value and what was expected.
+  Options resolved() const;
+  /// As they were set.
+  const Options& unresolved() const { return options_; }
+  const Origins& origins() const { return origins_; }
+
+ private:
+  Options options_;
+  Origins origins_;
 };
 
-/// An option that one subcommand has on top of the keys of a run.
-struct OwnOption {
-  std::string name;
-  std::string help;
-};
-
-/// Reads `--config FILE` (INI, run/config_file.h) and then `--section.key
-/// value`; the command line wins. A subcommand takes the keys of `section`
-/// alone on its command line
-/// ("*": of all; "": of none, and no --config), and its own options. Values
-/// that depend on others (hidden width, vocabulary, length of the schedule) are
-/// resolved. Throws `InputError`: an unknown key (with the nearest known one),
-/// a value of the wrong type, where it stands.
-CommandLine read_command_line(const std::vector<std::string>& arguments,
-                              const std::string& section = "*",
-                              const std::vector<OwnOption>& own = {});
+/// Runs `check` on the part of `Options` that is called `part` ("model"), or on
+/// what was told it. A message of it that begins with the name of a member,
+/// `width = 3: ...`, is given that member's key.
+void name_keys(const std::string& part, const std::function<void()>& check);
 
 /// The options that `values`, by key, say, resolved; `origin` is named when one
 /// is refused. What `to_map` returns gives the same options again.
@@ -120,22 +117,5 @@ std::string to_config_text(const Options& options,
 
 /// All keys and their values as text.
 std::map<std::string, std::string> to_map(const Options& options);
-
-/// One line a key: name, default, meaning.
-std::string describe_keys();
-
-template <class Number>
-Number CommandLine::number(const std::string& name,
-                           Number otherwise,
-                           Number least,
-                           Number most) const {
-  const auto found = own.find(name);
-  if (found == own.end()) return otherwise;
-  try {
-    return parse_number(found->second, least, most);
-  } catch (const InputError& error) {
-    fail<InputError>("--{} {}: {}", name, found->second, error.what());
-  }
-}
 
 }  // namespace mumoe::run

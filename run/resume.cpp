@@ -2,66 +2,70 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "base/error.h"
 #include "run/option_table.h"
 
 namespace mumoe::run {
+namespace {
 
-std::vector<std::string> replay_choices(
-    Options& options,
-    const std::map<std::string, std::string>& settings) {
-  std::vector<std::string> reasons;
-  const auto replay = [&](const char* name) {
-    const Key* key = find_key(name);
-    const auto stored = settings.find(name);
-    if (key->get(options) == "auto" && stored != settings.end()) {
-      try {
-        key->set(options, stored->second);
-      } catch (const InputError& error) {
-        fail<InputError>("--train.resume: the checkpoint has {} = {}: {}",
-                         name,
-                         stored->second,
-                         error.what());
-      }
-      reasons.push_back(fmt::format("{} auto: {}, as the checkpoint has it",
-                                    key->name.substr(key->name.find('.') + 1),
-                                    stored->second));
-    }
-  };
-  replay("train.precision");
-  replay("train.gemm");
-  // A plan is chosen for a number of ranks.
-  const auto tp = settings.find("parallel.tp");
-  if (tp != settings.end() &&
-      tp->second == std::to_string(options.parallel.tp)) {
-    replay("parallel.plan");
-  }
-  return reasons;
+/// What `stored` has instead of `auto`, or nullptr.
+const std::string* replayed_value(const Key& key,
+                                  const Options& options,
+                                  const Settings& stored) {
+  const bool always = key.on_resume == OnResume::replayed;
+  const bool at_same_tp = key.on_resume == OnResume::replayed_at_same_tp;
+  const auto found = stored.find(key.name);
+  if ((!always && !at_same_tp) || found == stored.end()) return nullptr;
+  const auto tp = stored.find("parallel.tp");
+  const bool same_tp =
+      tp != stored.end() && tp->second == std::to_string(options.parallel.tp);
+  if (at_same_tp && !same_tp) return nullptr;
+  return key.text.get(options) == "auto" ? &found->second : nullptr;
 }
 
-std::map<std::string, std::string> settings_that_matter(
-    const Options& options,
-    const data::PreparedData& data) {
-  std::map<std::string, std::string> kept;
-  for (const auto& [name, value] : to_map(options)) {
-    if (name.starts_with("model.") || name.starts_with("optimizer.") ||
-        name.starts_with("schedule.") || name == "train.batch" ||
-        name == "train.seed" || name == "train.precision" ||
-        name == "train.gemm" || name == "train.mixing" ||
-        name == "data.tokenizer") {
-      kept[name] = value;
-    }
+}  // namespace
+
+Settings settings_of(const Options& options, const data::PreparedData& data) {
+  Settings settings;
+  for (const Key& key : option_table()) {
+    if (key.on_resume == OnResume::free) continue;
+    settings[key.name] = key.text.get(options);
   }
-  kept["data.source (hash of train.bin)"] = data.train.hash;
-  return kept;
+  settings["data.source (hash of train.bin)"] = data.train.hash;
+  return settings;
 }
 
-void check_resumable(const std::map<std::string, std::string>& stored,
-                     const std::map<std::string, std::string>& now,
+Replayed replay(Options options, const Settings& stored) {
+  Replayed replayed{std::move(options), {}};
+  for (const Key& key : option_table()) {
+    const auto* value = replayed_value(key, replayed.options, stored);
+    if (value == nullptr) continue;
+    try {
+      key.text.set(replayed.options, *value);
+    } catch (const InputError& error) {
+      fail<InputError>("--train.resume: the checkpoint has {} = {}: {}",
+                       key.name,
+                       *value,
+                       error.what());
+    }
+    replayed.reasons.push_back(
+        fmt::format("{} auto: {}, as the checkpoint has it",
+                    key.name.substr(key.name.find('.') + 1),
+                    *value));
+  }
+  return replayed;
+}
+
+void check_resumable(const Settings& stored,
+                     const Settings& now,
                      const std::filesystem::path& checkpoint) {
   for (const auto& [name, value] : now) {
     const auto found = stored.find(name);
-    require(found != stored.end() && found->second == value,
+    const Key* key = find_key(name);  // none of the hash of the tokens
+    require((key != nullptr && !must_match(*key)) ||
+                (found != stored.end() && found->second == value),
             "--train.resume: {} is {}, but the run in {} has {}; give the same "
             "value, or start a new run",
             name,

@@ -10,21 +10,27 @@
 
 namespace mumoe::run {
 
-/// Takes over from a checkpoint's settings what was chosen automatically, where
-/// `options` still say `auto`, and says so: a line for each.
-std::vector<std::string> replay_choices(
-    Options& options,
-    const std::map<std::string, std::string>& settings);
+/// What a checkpoint holds of its run's settings, by key.
+using Settings = std::map<std::string, std::string>;
 
-/// The settings that a resumed run must share with the run it resumes.
-std::map<std::string, std::string> settings_that_matter(
-    const Options& options,
-    const data::PreparedData& data);
+/// Those of a run: every key whose row does not leave it free on resume, and
+/// the hash of the training tokens.
+Settings settings_of(const Options& options, const data::PreparedData& data);
 
-/// Throws `InputError` naming the first setting that differs, both values, and
-/// what to do.
-void check_resumable(const std::map<std::string, std::string>& stored,
-                     const std::map<std::string, std::string>& now,
+/// Options that go on from a checkpoint.
+struct Replayed {
+  Options options;
+  /// A line for each setting that was `auto` and is as the checkpoint has it.
+  std::vector<std::string> reasons;
+};
+/// `options`, with what the checkpoint's settings say in the place of `auto`
+/// where the keys' rows ask for it.
+Replayed replay(Options options, const Settings& stored);
+
+/// Throws `InputError` naming the first setting that must match and does not,
+/// both values, and what to do.
+void check_resumable(const Settings& stored,
+                     const Settings& now,
                      const std::filesystem::path& checkpoint);
 
 }  // namespace mumoe::run

@@ -253,12 +253,10 @@ RunOnDisk open_run(const fs::path& folder) {
                         ": is not there; the checkpoint's settings are taken");
   }
   for (const auto& [key, value] : read_run_state(*checkpoint).settings) {
-    const auto found = values.find(key);
-    if (key.starts_with("parallel.")) continue;  // free to change
-    if (found == values.end() && find_key(key) != nullptr) {
-      values[key] = value;
-    }
-    if (found == values.end() || found->second == value) continue;
+    const Key* row = find_key(key);
+    if (row == nullptr || !must_match(*row)) continue;
+    const auto [found, added] = values.emplace(key, value);
+    if (added || found->second == value) continue;
     run.notes.push_back(fmt::format(
         "{} = {} in {}, {} in the checkpoint, which is what was trained: {}",
         key,

@@ -28,7 +28,7 @@ struct TrainerConfig {
   /// step beats it; 0: not known.
   double peak_flops = 0;
 
-  /// Throws `InputError` naming the key and what it must be.
+  /// Throws `InputError` naming the member and what it must be.
   void validate() const;
 };
 
@@ -45,7 +45,7 @@ struct OptimizerConfig {
   /// Largest 2-norm of the gradient; longer ones are scaled to it. 0: never.
   double clip = 1.0;
 
-  /// Throws `InputError` naming the key and what it must be.
+  /// Throws `InputError` naming the member and what it must be.
   void validate() const;
 };
 
@@ -62,7 +62,7 @@ struct ScheduleConfig {
   /// Step at which `min_lr` is reached; later steps stay there.
   std::int64_t steps = 1;
 
-  /// Throws `InputError` naming the key and what it must be.
+  /// Throws `InputError` naming the member and what it must be.
   void validate() const;
 };
 

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "dist/self_communicator.h"
 #include "launch/figures.h"
+#include "run/command_line.h"
 #include "run/resume.h"
 #include "tests/support/environment.h"
 #include "tests/support/errors.h"
@@ -93,7 +94,9 @@ struct Chosen {
 Chosen choose() {
   const auto self = dist::make_self_communicator(at::kCPU);
   Chosen chosen;
-  chosen.reasons = choose_compute(chosen.options, *self, at::kCPU).reasons;
+  const Compute compute = choose_compute(chosen.options, *self, at::kCPU, 8);
+  chosen.options = compute.settled(chosen.options);
+  chosen.reasons = compute.reasons;
   return chosen;
 }
 
@@ -190,14 +193,16 @@ TEST(Choice, LeavesAloneWhatIsGiven) {
   const auto self = dist::make_self_communicator(at::kCPU);
   run::Options options = small_options();
   options.precision = run::Precision::fp64;
-  EXPECT_TRUE(choose_compute(options, *self, at::kCPU).reasons.empty());
-  EXPECT_EQ(options.precision, run::Precision::fp64);
-  EXPECT_NE(options.gemm, run::GemmChoice::automatic);
+  Compute compute = choose_compute(options, *self, at::kCPU, 8);
+  EXPECT_TRUE(compute.reasons.empty());
+  EXPECT_EQ(compute.settled(options).precision, run::Precision::fp64);
+  EXPECT_NE(compute.settled(options).gemm, run::GemmChoice::automatic);
   options = small_options();
   options.precision = run::Precision::fp32;
   options.gemm = run::GemmChoice::mkl;
-  EXPECT_TRUE(choose_compute(options, *self, at::kCPU).reasons.empty());
-  EXPECT_EQ(options.gemm, run::GemmChoice::mkl);
+  compute = choose_compute(options, *self, at::kCPU, 8);
+  EXPECT_TRUE(compute.reasons.empty());
+  EXPECT_EQ(compute.settled(options).gemm, run::GemmChoice::mkl);
   EXPECT_FALSE(std::filesystem::exists(cache.path() / "measured"));
 }
 
@@ -227,8 +232,8 @@ TEST(Peak, IsTheMostThatWasSeen) {
   const auto self = dist::make_self_communicator(at::kCPU);
   run::Options options = small_options();
   options.precision = run::Precision::fp32;
-  const Compute compute = choose_compute(options, *self, at::kCPU);
-  const double first = measure_peak_flops(options, compute, *self);
+  const Compute compute = choose_compute(options, *self, at::kCPU, 8);
+  const double first = measure_peak_flops(options.model, compute, *self, 8);
   EXPECT_GT(first, 0);
   const auto file = only_file(cache.path());
   auto json = nlohmann::json::parse(read_file(file));
@@ -236,12 +241,12 @@ TEST(Peak, IsTheMostThatWasSeen) {
     if (name.starts_with("peak")) values = {1e18};
   }
   write_file_atomically(file, json.dump());
-  EXPECT_EQ(measure_peak_flops(options, compute, *self), 1e18);
+  EXPECT_EQ(measure_peak_flops(options.model, compute, *self, 8), 1e18);
   for (auto& [name, values] : json["figures"].items()) {
     if (name.starts_with("peak")) values = {1.0};
   }
   write_file_atomically(file, json.dump());
-  EXPECT_GT(measure_peak_flops(options, compute, *self), 1e6);
+  EXPECT_GT(measure_peak_flops(options.model, compute, *self, 8), 1e6);
   EXPECT_EQ(read_file(file).find("[1.0]"), std::string::npos);
 }
 
@@ -249,38 +254,34 @@ TEST(Settings, AutomaticChoicesAreMadeOnceAndReplayed) {
   const ScratchFolder cache;
   const SetVariable variable("MUMOE_CACHE", cache.path());
   const auto self = dist::make_self_communicator(at::kCPU);
+  const auto settled = [&](const std::vector<std::string>& arguments,
+                           const run::Settings& stored) {
+    const auto asked = run::read_command_line(arguments).options;
+    const auto options = run::replay(asked, stored).options;
+    return choose_compute(options, *self, at::kCPU, 16).settled(options);
+  };
   for (const GemmLibrary library : {GemmLibrary::mkl, GemmLibrary::onednn}) {
     // As if this library had been the faster one when the run began.
     const std::string name(to_string(library));
-    run::Options options =
-        run::read_command_line({"--train.gemm=" + name}).options;
-    choose_compute(options, *self, at::kCPU);
-    const auto stored = run::settings_that_matter(options, {});
+    const auto stored =
+        run::settings_of(settled({"--train.gemm=" + name}, {}), {});
     EXPECT_EQ(stored.at("train.gemm"), name);
     EXPECT_NE(stored.at("train.precision"), "auto");
 
-    run::Options resumed = run::read_command_line({}).options;
-    run::replay_choices(resumed, stored);
-    choose_compute(resumed, *self, at::kCPU);
+    const run::Options resumed = settled({}, stored);
     EXPECT_EQ(resumed.model.gemm, library);
-    EXPECT_NO_THROW(run::check_resumable(stored,
-                                         run::settings_that_matter(resumed, {}),
-                                         "run"));
+    EXPECT_NO_THROW(
+        run::check_resumable(stored, run::settings_of(resumed, {}), "run"));
 
     // A choice of the user's own is not overruled, but refused.
-    run::Options other =
-        run::read_command_line(
-            {name == "mkl" ? "--train.gemm=onednn" : "--train.gemm=mkl"})
-            .options;
-    run::replay_choices(other, stored);
-    choose_compute(other, *self, at::kCPU);
-    EXPECT_THROW(run::check_resumable(stored,
-                                      run::settings_that_matter(other, {}),
-                                      "run"),
-                 InputError);
+    const auto other =
+        settled({name == "mkl" ? "--train.gemm=onednn" : "--train.gemm=mkl"},
+                stored);
+    EXPECT_THROW(
+        run::check_resumable(stored, run::settings_of(other, {}), "run"),
+        InputError);
   }
-  run::Options options = run::read_command_line({}).options;
-  choose_compute(options, *self, at::kCPU);
+  const run::Options options = settled({}, {});
   EXPECT_TRUE(offers(options.model.gemm));
   EXPECT_NE(run::to_map(options).at("train.gemm"), "auto");
 }

@@ -39,14 +39,14 @@ constexpr auto kAutoBackend = run::BackendChoice::automatic;
 TEST(Device, GpusWhereEveryRankHasOne) {
   ThreadWorld::run(3, [](Communicator& world) {
     run::Options options = options_with(kAuto, kAutoBackend);
-    const auto device =
-        choose_device(options, world, gpus(3, world.rank())).device;
-    EXPECT_EQ(device, at::Device(at::kCUDA, world.rank()));
-    EXPECT_EQ(options.device, run::DeviceKind::cuda);
-    EXPECT_EQ(options.parallel.backend, run::BackendChoice::nccl);
+    const auto chosen = choose_device(options, world, gpus(3, world.rank()));
+    EXPECT_EQ(chosen.device, at::Device(at::kCUDA, world.rank()));
+    EXPECT_EQ(chosen.kind(), run::DeviceKind::cuda);
+    EXPECT_EQ(chosen.backend, run::BackendChoice::nccl);
     // What was settled stays.
+    options = options_with(chosen.kind(), chosen.backend);
     EXPECT_EQ(choose_device(options, world, gpus(3, world.rank())).device,
-              device);
+              chosen.device);
   });
 }
 
@@ -55,32 +55,31 @@ TEST(Device, TheOnlyGpuThatARankSeesIsItsOwn) {
   ThreadWorld::run(3, [](Communicator& world) {
     run::Options options = options_with(kAuto, kAutoBackend);
     const auto mine = gpus(1, world.rank(), world.rank());
-    EXPECT_EQ(choose_device(options, world, mine).device,
-              at::Device(at::kCUDA, 0));
-    EXPECT_EQ(options.parallel.backend, run::BackendChoice::nccl);
+    const auto chosen = choose_device(options, world, mine);
+    EXPECT_EQ(chosen.device, at::Device(at::kCUDA, 0));
+    EXPECT_EQ(chosen.backend, run::BackendChoice::nccl);
   });
 }
 
 /// With all on auto and `visible` GPUs on each host: the CPU, and why.
-run::Options expect_cpu(Communicator& world,
+DeviceChoice expect_cpu(Communicator& world,
                         int visible,
                         const std::string& why) {
-  run::Options options = options_with(kAuto, kAutoBackend);
-  const auto chosen =
-      choose_device(options, world, gpus(visible, world.rank()));
+  auto chosen = choose_device(options_with(kAuto, kAutoBackend),
+                              world,
+                              gpus(visible, world.rank()));
   EXPECT_TRUE(chosen.device.is_cpu());
   EXPECT_EQ(chosen.note.find("GPUs are not used: " + why), 0u);
-  return options;
+  return chosen;
 }
 
 TEST(Device, OneGpuIsNotSharedByTwoRanks) {
   ThreadWorld::run(2, [](Communicator& world) {
-    run::Options options =
-        expect_cpu(world,
-                   1,
-                   "ranks 0 and 1 on host node share the GPU at "
-                   "0000:00:00.0");
-    options = options_with(run::DeviceKind::cuda, kAutoBackend);
+    expect_cpu(world,
+               1,
+               "ranks 0 and 1 on host node share the GPU at "
+               "0000:00:00.0");
+    const auto options = options_with(run::DeviceKind::cuda, kAutoBackend);
     testing::expect_input_error(
         [&] { choose_device(options, world, gpus(1, world.rank())); },
         {"train.device = cuda: ranks 0 and 1 on host node share the GPU at "
@@ -90,11 +89,11 @@ TEST(Device, OneGpuIsNotSharedByTwoRanks) {
 
 TEST(Device, TheCpuWhereOneRankHasNone) {
   ThreadWorld::run(3, [](Communicator& world) {
-    const run::Options options =
+    const DeviceChoice chosen =
         expect_cpu(world, 2, "rank 2 on host node has no GPU 2: 2 visible");
-    EXPECT_EQ(options.device, run::DeviceKind::cpu);
-    EXPECT_EQ(options.parallel.backend, run::BackendChoice::mpi);
-    EXPECT_EQ(make_data_communicator(options, world, at::kCPU).group, nullptr);
+    EXPECT_EQ(chosen.kind(), run::DeviceKind::cpu);
+    EXPECT_EQ(chosen.backend, run::BackendChoice::mpi);
+    EXPECT_EQ(make_data_communicator({}, chosen, world).group, nullptr);
   });
 }
 
@@ -144,10 +143,10 @@ TEST(Device, OneRankAloneHasAGpuOfItsOwn) {
   run::Options options = options_with(kAuto, run::BackendChoice::null);
   options.parallel.dp = 64;
   options.parallel.tp = 8;
-  const at::Device device = choose_device(options, *self, gpus(1, 0)).device;
-  EXPECT_TRUE(device.is_cuda());
+  const auto chosen = choose_device(options, *self, gpus(1, 0));
+  EXPECT_TRUE(chosen.device.is_cuda());
   const auto world = dist::make_null_communicator({.dp = 64, .tp = 8});
-  const auto carrier = make_data_communicator(options, *world, device);
+  const auto carrier = make_data_communicator(options.parallel, chosen, *world);
   ASSERT_NE(carrier.group, nullptr);
   const dist::ProcessMesh mesh(*world, 64, 8, carrier.group.get());
   EXPECT_EQ(mesh.tp().size(), 8);
@@ -182,8 +181,9 @@ TEST(Device, TheNullBackendIsLeftAlone) {
   const auto self = dist::make_self_communicator(at::kCPU);
   run::Options options =
       options_with(run::DeviceKind::cpu, run::BackendChoice::null);
-  EXPECT_TRUE(choose_device(options, *self, gpus(1, 0)).device.is_cpu());
-  EXPECT_EQ(options.parallel.backend, run::BackendChoice::null);
+  const auto chosen = choose_device(options, *self, gpus(1, 0));
+  EXPECT_TRUE(chosen.device.is_cpu());
+  EXPECT_EQ(chosen.backend, run::BackendChoice::null);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "run/command_line.h"
 #include "run/option_table.h"
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
@@ -22,7 +23,7 @@ const std::vector<std::string>& text_keys() {
   static const std::vector<std::string> keys = [] {
     std::vector<std::string> names;
     for (const Key& key : option_table()) {
-      if (key.is_text) names.push_back(key.name);
+      if (key.text.is_text) names.push_back(key.name);
     }
     return names;
   }();
@@ -294,7 +295,7 @@ TEST(Keys, NumbersAreExactAndErrorsSayWhatFits) {
         {"command line: " + key + " = " + value + ": expected"});
   };
   for (const Key& key : option_table()) {
-    if (key.is_text) continue;
+    if (key.text.is_text) continue;
     for (const char* text : {"", "nan", "-inf", "1e999", "0x1", "1 2", "+1"}) {
       refused(key.name, text);
     }

@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "run/command_line.h"
 #include "run/option_table.h"
 #include "run/options.h"
 #include "tests/support/errors.h"

@@ -1,4 +1,5 @@
 #include "run/options.h"
+#include "run/command_line.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -212,9 +213,8 @@ TEST(Settings, APlanIsReplayedForAsManyRanks) {
       {"parallel.tp", "2"},
       {"parallel.plan", "bottleneck"}};
   const auto resumed = [&](const std::vector<std::string>& arguments) {
-    Options options = read_command_line(arguments).options;
-    replay_choices(options, stored);
-    return options.parallel.plan;
+    const Options options = read_command_line(arguments).options;
+    return replay(options, stored).options.parallel.plan;
   };
   EXPECT_EQ(resumed({"--parallel.tp=2", "--parallel.plan=auto"}),
             Plan::bottleneck);
@@ -226,7 +226,7 @@ TEST(Settings, WhatMattersToAResumedRunIsCompared) {
   Options options = read_command_line({}).options;
   data::PreparedData data;
   data.train.hash = "a";
-  const auto stored = settings_that_matter(options, data);
+  const auto stored = settings_of(options, data);
   EXPECT_NO_THROW(check_resumable(stored, stored, "run"));
   // Where it runs, how long and what it prints do not matter.
   Options other = options;
@@ -234,13 +234,12 @@ TEST(Settings, WhatMattersToAResumedRunIsCompared) {
   other.trainer.log_every = 3;
   other.trainer.micro_batch = 2;
   other.parallel.dp = 2;
-  EXPECT_NO_THROW(
-      check_resumable(stored, settings_that_matter(other, data), "run"));
+  EXPECT_NO_THROW(check_resumable(stored, settings_of(other, data), "run"));
   const auto expect_refused = [&](auto change, const std::string& key) {
     Options changed = options;
     change(changed);
     try {
-      check_resumable(stored, settings_that_matter(changed, data), "run");
+      check_resumable(stored, settings_of(changed, data), "run");
       FAIL() << key;
     } catch (const InputError& error) {
       expect_contains(error.what(), {key});
@@ -263,9 +262,8 @@ TEST(Settings, WhatMattersToAResumedRunIsCompared) {
   expect_refused([](Options& o) { o.model.gate.top_k = 1; },
                  "model.gate_top_k");
   data.train.hash = "b";
-  EXPECT_THROW(
-      check_resumable(stored, settings_that_matter(options, data), "run"),
-      InputError);
+  EXPECT_THROW(check_resumable(stored, settings_of(options, data), "run"),
+               InputError);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "launch/instruments.h"
+#include "launch/session.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -13,14 +13,16 @@ namespace {
 
 using namespace std::chrono_literals;
 
-TEST(Instruments, ReplicasAreComparedEverySoManySteps) {
+TEST(Session, ReplicasAreComparedEverySoManySteps) {
   run::Options options;
+  options.device = run::DeviceKind::cpu;
   options.parallel.check_replicas = 3;
+  const std::optional<dist::MpiRuntime> no_mpi;
+  const Invocation invocation{{}, no_mpi, {}};
   dist::ThreadWorld::run(2, [&](dist::Communicator& world) {
     world.set_deadline(60s);
-    Instruments instruments(options, world);
-    dist::ProcessMesh mesh(world, 2, 1);
-    instruments.observe(mesh);
+    Session session(options, world, invocation);
+    dist::ProcessMesh& mesh = session.mesh;
     dist::ParameterRegistry registry(mesh.tp(), at::kFloat, at::kCPU);
     registry.add({.name = "gate",
                   .global_shape = {4},
@@ -28,7 +30,7 @@ TEST(Instruments, ReplicasAreComparedEverySoManySteps) {
                   .init = dist::Initializer::normal(0, 1)});
     dist::FlatBuckets buckets(registry, 64);
     buckets.initialise(1);
-    const auto after_step = instruments.after_step(buckets, mesh);
+    const auto after_step = session.after_step(buckets);
     after_step(3);
     if (world.rank() == 1) {
       registry.parameters()[0].value.data_ptr<float>()[2] += 1;
@@ -36,7 +38,7 @@ TEST(Instruments, ReplicasAreComparedEverySoManySteps) {
     after_step(4);
     after_step(5);
     EXPECT_THROW(after_step(6), CommunicationError);
-    EXPECT_EQ(instruments.finish(), "");
+    EXPECT_EQ(session.finish_trace(), "");
   });
 }
 
