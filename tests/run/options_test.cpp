@@ -144,6 +144,19 @@ TEST(CommandLine, MistakesAreOneLineThatNamesTheKey) {
   expect_contains(refusal({"--parallel.deadline", "0.1"}), {"1000000 seconds"});
 }
 
+TEST(CommandLine, MembersOfConfigurationsAreCalledByTheirKeys) {
+  expect_contains(refusal({"--checkpoint.keep=0"}),
+                  {"checkpoint.keep = 0: expected at least 1"});
+  expect_contains(refusal({"--optimizer.lr=0"}),
+                  {"optimizer.lr = 0: expected a positive number"});
+  expect_contains(refusal({"--optimizer.beta2=1"}),
+                  {"optimizer.beta2 = 1: expected at least 0 and below 1"});
+  expect_contains(refusal({"--schedule.min_lr=1"}), {"schedule.min_lr = 1: "});
+  for (const Key& key : option_table()) {
+    EXPECT_EQ(find_key_of_member(key.text.member)->name, key.name);
+  }
+}
+
 TEST(CommandLine, SubcommandsTakeWhatIsTheirs) {
   const std::vector<OwnOption> own{{"temperature", "of the draws"}};
   EXPECT_EQ(
