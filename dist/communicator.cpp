@@ -116,14 +116,17 @@ std::int64_t Communicator::total_bytes() const {
   return whole + halves / 2;
 }
 
-std::string Communicator::describe(Op op) const {
-  return fmt::format("rank {} of {} (axis {}), {} #{}, phase {}",
+std::string Communicator::describe(std::string_view what) const {
+  return fmt::format("rank {} of {} (axis {}), {}, phase {}",
                      rank_,
                      size_,
                      axis_,
-                     to_string(op),
-                     sequence_,
+                     what,
                      phase_);
+}
+
+std::string Communicator::describe(Op op, std::int64_t sequence) const {
+  return describe(fmt::format("{} #{}", to_string(op), sequence));
 }
 
 void Communicator::check(Op op, const at::Tensor& tensor) const {
@@ -176,35 +179,21 @@ Collective Communicator::count(Op op, const at::Tensor& payload) {
 }
 
 std::string_view to_string(Op op) {
-  switch (op) {
-    case Op::all_reduce:
-      return "all_reduce";
-    case Op::all_gather:
-      return "all_gather";
-    case Op::reduce_scatter:
-      return "reduce_scatter";
-    case Op::all_to_all:
-      return "all_to_all";
-    case Op::broadcast:
-      return "broadcast";
-    case Op::barrier:
-      return "barrier";
-  }
-  return "?";
+  constexpr std::array<std::string_view, kOps> kNames = {"all_reduce",
+                                                         "all_gather",
+                                                         "reduce_scatter",
+                                                         "all_to_all",
+                                                         "broadcast",
+                                                         "barrier"};
+  return kNames.at(static_cast<std::size_t>(op));
 }
 
 std::string_view to_string(ReduceOp op) {
-  switch (op) {
-    case ReduceOp::sum:
-      return "sum";
-    case ReduceOp::avg:
-      return "avg";
-    case ReduceOp::min:
-      return "min";
-    case ReduceOp::max:
-      return "max";
-  }
-  return "?";
+  constexpr std::array<std::string_view, 4> kNames = {"sum",
+                                                      "avg",
+                                                      "min",
+                                                      "max"};
+  return kNames.at(static_cast<std::size_t>(op));
 }
 
 }  // namespace mumoe::dist

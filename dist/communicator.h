@@ -120,6 +120,12 @@ class Communicator {
   void set_phase(std::string_view phase) { phase_ = phase; }
   const std::string& phase() const { return phase_; }
 
+  /// "rank 1 of 4 (axis dp), WHAT, phase backward": the head of every message
+  /// about the group.
+  std::string describe(std::string_view what) const;
+  /// The same of operation `sequence`: "all_reduce #17".
+  std::string describe(Op op, std::int64_t sequence) const;
+
  protected:
   Communicator(int rank, int size, std::string axis)
       : rank_(rank), size_(size), axis_(std::move(axis)) {}
@@ -141,9 +147,8 @@ class Communicator {
                                                  int key,
                                                  std::string axis) = 0;
 
-  /// "rank 1 of 4 (axis dp), all_reduce #17, phase backward": the head of
-  /// every message about one operation.
-  std::string describe(Op op) const;
+  /// Of the operation that was begun last.
+  std::string describe(Op op) const { return describe(op, sequence_); }
   /// Operations begun so far on this rank, all kinds together.
   std::int64_t sequence() const { return sequence_; }
 

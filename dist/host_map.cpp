@@ -37,7 +37,7 @@ HostMap::HostMap(const ProcessMesh& mesh, const Host& mine) {
                                        mine.machine);
   std::vector<std::string> machines;                         // by rank
   std::map<std::string, std::set<std::string>> of_one_name;  // machines
-  for (const auto& gathered : gather_text(mesh.world(), text)) {
+  for (const auto& gathered : gather_text(mesh.control(), text)) {
     std::istringstream words(gathered);
     RankPlace& place = places_.emplace_back();
     words >> place.dp >> place.tp >> place.host >> machines.emplace_back();
@@ -77,9 +77,9 @@ void HostMap::require_tp_within_hosts() const {
   }
   for (const auto& [dp, group] : groups) {
     require(group.hosts.size() == 1,
-            "parallel.tp = {}: the tp group of ranks {} (dp {}) spans the "
-            "hosts {}: expected one host; start a multiple of parallel.tp "
-            "ranks on each, or give --parallel.tp_across_hosts yes",
+            "tp = {}: the tp group of ranks {} (dp {}) spans the "
+            "hosts {}: expected one host; start a multiple of tp ranks on "
+            "each",
             group.ranks.size(),
             join(group.ranks),
             dp,

@@ -19,7 +19,7 @@ struct RankPlace {
 /// (MACHINE)", the first characters of `Host::machine`.
 class HostMap {
  public:
-  /// Collective over `mesh.world()`. `mine`: where this rank runs.
+  /// Collective over `mesh.control()`. `mine`: where this rank runs.
   explicit HostMap(const ProcessMesh& mesh, const Host& mine = this_host());
   /// Places by world rank.
   explicit HostMap(std::vector<RankPlace> places)

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "dist/self_communicator.h"
 
 namespace mumoe::dist {
 namespace {
@@ -54,6 +55,9 @@ class NullCommunicator final : public Communicator {
   std::unique_ptr<Communicator> do_split(int,
                                          int key,
                                          std::string axis) override {
+    if (mesh_.dp * mesh_.tp == 1) {
+      return make_self_communicator(device_, std::move(axis));
+    }
     const int ranks = size_of(axis);
     MUMOE_CHECK(key >= 0 && key < ranks,
                 "axis {} of a null communicator: key {}, expected the rank in "
@@ -83,6 +87,16 @@ class NullCommunicator final : public Communicator {
 };
 
 }  // namespace
+
+// A null communicator of one rank: the base class answers for it.
+std::unique_ptr<Communicator> make_self_communicator(at::Device device,
+                                                     std::string axis) {
+  return std::make_unique<NullCommunicator>(NullMesh{},
+                                            0,
+                                            1,
+                                            std::move(axis),
+                                            device);
+}
 
 std::unique_ptr<Communicator> make_null_communicator(const NullMesh& mesh,
                                                      at::Device device) {

@@ -10,33 +10,31 @@ ProcessMesh::ProcessMesh(Communicator& world,
                          int dp,
                          int tp,
                          Communicator* data)
-    : world_(world) {
+    : control_(world) {
   const int ranks = world.size();
-  require(tp >= 1, "parallel.tp = {}: expected at least 1", tp);
-  require(dp >= 0, "parallel.dp = {}: expected auto or at least 1", dp);
-  require(ranks % tp == 0,
-          "parallel.tp = {}: {} ranks do not divide by it",
-          tp,
-          ranks);
+  require(tp >= 1, "tp = {}: expected at least 1", tp);
+  require(dp >= 0, "dp = {}: expected auto or at least 1", dp);
+  require(ranks % tp == 0, "tp = {}: {} ranks do not divide by it", tp, ranks);
   if (dp == 0) dp = ranks / tp;
   require(dp * tp == ranks,
-          "parallel.dp = {} and parallel.tp = {}: their product {} is not the "
+          "dp = {} and tp = {}: their product {} is not the "
           "number of ranks, {} (start with mpirun -n {})",
           dp,
           tp,
           dp * tp,
           ranks,
           dp * tp);
-  const int dp_rank = world.rank() / tp;
-  const int tp_rank = world.rank() % tp;
+  const MeshShape shape{dp, tp};
+  const int dp_rank = shape.place_in_dp(world.rank());
+  const int tp_rank = shape.place_in_tp(world.rank());
   if (data == nullptr) data = &world;
   dp_ = data->split(tp_rank, dp_rank, "dp");
   tp_ = data->split(dp_rank, tp_rank, "tp");
-  all_ = data->split(0, world.rank(), "all");
+  dp_tp_ = data->split(0, world.rank(), "all");
 }
 
 ProcessMesh::~ProcessMesh() {
-  for (const Observer* observer : observers_) world_.unobserve(*observer);
+  for (const Observer* observer : observers_) control_.unobserve(*observer);
 }
 
 std::string ProcessMesh::describe() const {
@@ -45,25 +43,25 @@ std::string ProcessMesh::describe() const {
                      dp_->size(),
                      tp_->rank(),
                      tp_->size(),
-                     world_.rank(),
-                     world_.size());
+                     control_.rank(),
+                     control_.size());
 }
 
 void ProcessMesh::set_deadline(std::chrono::milliseconds deadline) {
-  for (Communicator* group : {&world_, dp_.get(), tp_.get(), all_.get()}) {
+  for (Communicator* group : {&control_, dp_.get(), tp_.get(), dp_tp_.get()}) {
     group->set_deadline(deadline);
   }
 }
 
 void ProcessMesh::set_phase(std::string_view phase) {
-  for (Communicator* group : {&world_, dp_.get(), tp_.get(), all_.get()}) {
+  for (Communicator* group : {&control_, dp_.get(), tp_.get(), dp_tp_.get()}) {
     group->set_phase(phase);
   }
   for (Observer* observer : observers_) observer->phase(phase);
 }
 
 void ProcessMesh::observe(Observer& observer) {
-  for (Communicator* group : {&world_, dp_.get(), tp_.get(), all_.get()}) {
+  for (Communicator* group : {&control_, dp_.get(), tp_.get(), dp_tp_.get()}) {
     group->observe(observer);
   }
   observers_.push_back(&observer);

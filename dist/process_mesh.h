@@ -7,9 +7,20 @@
 
 namespace mumoe::dist {
 
-/// The ranks of a run as a grid of `dp` × `tp`. World rank = dp · |tp| + tp, so
-/// that the ranks of one tp group are neighbours and share a host. The only
-/// place where rank arithmetic lives.
+/// The grid `dp` × `tp` of the ranks of a run, of any size, without the ranks.
+/// World rank = place in dp · |tp| + place in tp, so that the ranks of one tp
+/// group are neighbours and share a host. The only place where rank arithmetic
+/// lives.
+struct MeshShape {
+  int dp = 1;
+  int tp = 1;
+
+  int ranks() const { return dp * tp; }
+  int place_in_dp(int rank) const { return rank / tp; }
+  int place_in_tp(int rank) const { return rank % tp; }
+};
+
+/// The ranks of a run along the axes of a `MeshShape`.
 class ProcessMesh {
  public:
   /// Collective over `world`. `dp` 0 means all ranks that tp leaves. Throws
@@ -28,13 +39,14 @@ class ProcessMesh {
 
   /// All ranks, for small values of the program's control (choices, flags,
   /// losses): CPU tensors, whatever moves the run's.
-  Communicator& world() const { return world_; }
+  Communicator& control() const { return control_; }
   /// Ranks that hold the same slices and see different samples.
   Communicator& dp() const { return *dp_; }
   /// Ranks that hold different slices and see the same samples.
   Communicator& tp() const { return *tp_; }
   /// All ranks once more, for the run's tensors: sums of what is whole on all.
-  Communicator& all() const { return *all_; }
+  Communicator& dp_tp() const { return *dp_tp_; }
+  MeshShape shape() const { return {dp_->size(), tp_->size()}; }
   /// "dp 0/2 tp 0/1 world 0/2"
   std::string describe() const;
 
@@ -47,10 +59,10 @@ class ProcessMesh {
   void observe(Observer& observer);
 
  private:
-  Communicator& world_;
+  Communicator& control_;
   std::unique_ptr<Communicator> dp_;
   std::unique_ptr<Communicator> tp_;
-  std::unique_ptr<Communicator> all_;
+  std::unique_ptr<Communicator> dp_tp_;
   std::vector<Observer*> observers_;
 };
 

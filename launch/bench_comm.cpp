@@ -224,7 +224,7 @@ std::int64_t run_table(const Request& request,
                        Op op,
                        Communicator& group,
                        dist::ProcessMesh& mesh) {
-  Communicator& world = mesh.world();
+  Communicator& world = mesh.control();
   if (world.rank() == 0) print_heading(request, op, group);
   double busbw = 0;
   std::int64_t wrong = 0;
@@ -245,9 +245,9 @@ std::int64_t run_table(const Request& request,
 std::vector<Communicator*> groups(const Request& request,
                                   const dist::ProcessMesh& mesh) {
   std::vector<Communicator*> found;
-  for (Communicator* group : {&mesh.dp(), &mesh.tp(), &mesh.all()}) {
+  for (Communicator* group : {&mesh.dp(), &mesh.tp(), &mesh.dp_tp()}) {
     // Unasked, `all` is left out where it is the same as dp or tp.
-    const bool same = group == &mesh.all() &&
+    const bool same = group == &mesh.dp_tp() &&
                       (mesh.dp().size() == 1 || mesh.tp().size() == 1);
     const bool wanted = request.axes.empty()
                             ? !same

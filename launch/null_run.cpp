@@ -57,14 +57,7 @@ void StepCosts::step_ended() {
 }
 
 std::string StepCosts::report(const dist::FlatBuckets& buckets) const {
-  double weights = 0, gradients = 0, state = 0;
-  for (const dist::Bucket& bucket : buckets.buckets()) {
-    const auto master = static_cast<double>(bucket.master.nbytes());
-    weights += static_cast<double>(bucket.compute.nbytes());
-    gradients += static_cast<double>(bucket.grad.nbytes());
-    const bool shared = bucket.master.is_alias_of(bucket.compute);
-    state += (shared ? 2 : 3) * master;
-  }
+  const dist::ParameterBytes bytes = dist::bytes_a_rank(buckets.layout());
   std::vector<double> ms;
   for (std::size_t i = 1; i < ends_.size(); ++i) {
     ms.push_back(
@@ -83,9 +76,9 @@ std::string StepCosts::report(const dist::FlatBuckets& buckets) const {
       "memory   weights {:.1f} MiB, gradients {:.1f} MiB, optimizer {:.1f} "
       "MiB; process at most {:.1f} MiB{}",
       time,
-      weights / kMib,
-      gradients / kMib,
-      state / kMib,
+      static_cast<double>(bytes.weights) / kMib,
+      static_cast<double>(bytes.gradients) / kMib,
+      static_cast<double>(bytes.optimizer) / kMib,
       peak_resident_mib(),
       describe_gpu_peak(buckets.registry().device()));
 }

@@ -106,12 +106,12 @@ dist::Bandwidth tp_link(const run::Options& options,
                         const Compute& compute) {
   Figures figures(fmt::format("link of {} tp ranks among {} on {}, {} {}",
                               mesh.tp().size(),
-                              mesh.world().size(),
+                              mesh.control().size(),
                               cpu_name(),
                               run::to_map(options).at("parallel.backend"),
                               options.parallel.link),
                   "",
-                  mesh.world());
+                  mesh.control());
   const auto values = figures.get("latency and bandwidth", 2, [&] {
     const auto link =
         dist::measure_bandwidth(mesh.tp(), 8 << 20, compute.device);
@@ -135,7 +135,7 @@ ChosenPlan automatic(const run::Options& options,
       model,
       plans,
       {.ranks = mesh.tp().size(),
-       .flops = options.trainer.peak_flops / mesh.world().size(),
+       .flops = options.trainer.peak_flops / mesh.control().size(),
        .link = tp_link(options, mesh, compute),
        .element_bytes = static_cast<double>(c10::elementSize(compute.dtype)),
        .gradient_bytes = compute.dtype == at::kDouble ? 8.0 : 4.0,
@@ -195,8 +195,10 @@ train::BatchPlan require_layout(const run::Options& options,
                                       options.trainer.micro_batch,
                                       mesh.dp().size());
   // Of the plans that `auto` may find, bottleneck asks for the least.
-  options.model.validate_sharding(
-      {options.parallel.plan.value_or(Plan::bottleneck), &mesh.tp()});
+  run::name_keys({"parallel", "model"}, [&] {
+    options.model.validate_sharding(
+        {options.parallel.plan.value_or(Plan::bottleneck), &mesh.tp()});
+  });
   if (mesh.tp().size() > 1) {
     require_plan(options, mesh.tp().size(), unequal_cpus);
   }
@@ -219,7 +221,7 @@ ChosenPlan choose_plan(const run::Options& options,
                                 possible_plans(options, ranks, unequal_cpus));
   const at::Tensor sent =
       at::full({1}, static_cast<int>(chosen.plan), at::kLong);
-  mesh.world().broadcast(sent, 0);
+  mesh.control().broadcast(sent, 0);
   chosen.plan = static_cast<Plan>(sent.item<std::int64_t>());
   return chosen;
 }

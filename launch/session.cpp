@@ -44,7 +44,7 @@ dist::Watchdog::Options watchdog_options(const run::ParallelOptions& options,
   // Owned by what asks it, which may be left behind.
   const auto peers =
       mpi ? mpi->peers()
-          : std::make_shared<const dist::LocalPeers>(session.mesh.world());
+          : std::make_shared<const dist::LocalPeers>(session.mesh.control());
   const bool one_host = session.hosts.hosts().size() == 1;
   dist::Watchdog::Options watchdog{
       .deadlines = dist::Deadlines::of(deadline_of(options)),
@@ -75,11 +75,20 @@ dist::Watchdog::Options watchdog_options(const run::ParallelOptions& options,
   return watchdog;
 }
 
+void require_tp_within(const dist::HostMap& hosts) {
+  try {
+    hosts.require_tp_within_hosts();
+  } catch (const InputError& error) {
+    fail<InputError>("{}, or give --parallel.tp_across_hosts yes",
+                     error.what());
+  }
+}
+
 }  // namespace
 
 Session::Session(const run::Options& options,
                  dist::Communicator& world,
-                 const Invocation& invocation)
+                 const Invocation& invocation) try
     : check_replicas(options.parallel.check_replicas),
       alone(options.parallel.backend == run::BackendChoice::null),
       chosen(choose_device_of(options, world, invocation, alone)),
@@ -95,7 +104,7 @@ Session::Session(const run::Options& options,
             "parallel.check_collectives = yes: parallel.backend = null has no "
             "other ranks to compare with");
   } else {
-    if (!options.parallel.tp_across_hosts) hosts.require_tp_within_hosts();
+    if (!options.parallel.tp_across_hosts) require_tp_within(hosts);
     watch(options.parallel, invocation);
   }
   if (!options.parallel.link.empty()) {
@@ -106,6 +115,8 @@ Session::Session(const run::Options& options,
     trace.emplace(options.trace, world);
     mesh.observe(*trace);  // last: sees times as the link leaves them
   }
+} catch (const InputError& error) {
+  throw run::with_keys(error, {"parallel", ""});
 }
 
 void Session::watch(const run::ParallelOptions& options,
@@ -122,7 +133,7 @@ void Session::watch(const run::ParallelOptions& options,
 }
 
 void Session::say(const std::string& line) const {
-  if (mesh.world().rank() != 0 || line.empty()) return;
+  if (mesh.control().rank() != 0 || line.empty()) return;
   // Not a stream that throws: the terminal may have been closed.
   std::fputs((line + "\n").c_str(), stdout);
 }
@@ -141,7 +152,7 @@ std::string Session::finish_trace() {
     trace->finish();
   } catch (const InputError& error) {
     // What was asked for beside the run; the run itself has come to its end.
-    std::fprintf(stderr, "mumoe: %s\n", error.what());
+    std::fprintf(stderr, "mumoe: %s\n", run::with_keys(error, {""}).what());
     return {};
   }
   const dist::GradientOverlap found = trace->gradient_overlap();

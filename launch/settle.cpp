@@ -25,11 +25,12 @@ Settled settle(const run::Options& asked,
                const train::BatchPlan& batch,
                const std::string& unequal_cpus) {
   const dist::ProcessMesh& mesh = session.mesh;
-  Settled settled = settle_compute(asked, session.chosen, batch, mesh.world());
+  Settled settled =
+      settle_compute(asked, session.chosen, batch, mesh.control());
   run::Options& options = settled.options;
   options.trainer.peak_flops = measure_peak_flops(options.model,
                                                   settled.compute,
-                                                  mesh.world(),
+                                                  mesh.control(),
                                                   batch.micro_batch);
   settled.plan =
       choose_plan(options, mesh, settled.compute, batch, unequal_cpus);

@@ -158,7 +158,7 @@ std::vector<RankRow> gather_rows(const dist::ProcessMesh& mesh,
                                        device.str(),
                                        at::get_num_threads(),
                                        cpus_of_this_thread());
-  const auto texts = dist::gather_text(mesh.world(), mine);
+  const auto texts = dist::gather_text(mesh.control(), mine);
   std::vector<RankRow> rows(texts.size());
   for (std::size_t rank = 0; rank < texts.size(); ++rank) {
     RankRow& row = rows[rank];

@@ -20,7 +20,7 @@ struct RankRow {
 };
 
 /// The rows of all ranks of the run, by world rank. Collective over
-/// `mesh.world()`.
+/// `mesh.control()`.
 std::vector<RankRow> gather_rows(const dist::ProcessMesh& mesh,
                                  const dist::HostMap& hosts,
                                  const at::Device& device);

@@ -39,7 +39,7 @@ constexpr std::chrono::hours kDataDeadline{1};
 /// others wait for that up to `kDataDeadline`; if it fails, rank 0 ends them.
 data::PreparedData open_data(const run::Options& options,
                              dist::ProcessMesh& mesh) {
-  Communicator& world = mesh.world();
+  Communicator& world = mesh.control();
   const auto deadline = world.deadline();
   mesh.set_phase("data");
   world.set_deadline(kDataDeadline);
@@ -263,7 +263,7 @@ ExitCode run_steps(const Job& job,
     buckets.initialise(options.trainer.seed);
   }
   job.signals.saving();
-  if (stop_before_start(job.signals, mesh.world())) {
+  if (stop_before_start(job.signals, mesh.control())) {
     session.say(
         "stopped by a signal before the first step: nothing was written");
     return ExitCode::preempted;
@@ -295,7 +295,7 @@ ExitCode train(const run::Options& asked,
   const StartPoint start = find_start(asked, world);
   const bool on_cpu = session.chosen.device.is_cpu();
   const std::string unequal_cpus =
-      on_cpu ? find_unequal_cpus(mesh.world(), session.hosts.places()) : "";
+      on_cpu ? find_unequal_cpus(mesh.control(), session.hosts.places()) : "";
   const auto batch = require_layout(start.options, mesh, unequal_cpus);
   if (on_cpu) require_room(start.options, batch.micro_batch, mesh.tp().size());
   memory.settled(start.options, batch.micro_batch, start.state.step);

@@ -26,13 +26,14 @@ constexpr const char* kFormat = "mumoe-checkpoint-1";
 constexpr const char* kMaster = "master.";
 
 /// The tensors of a checkpoint that belong to bucket `index`: how their names
-/// begin and this rank's shard.
+/// begin and this rank's shard. Buffers have no moments.
 std::vector<std::pair<std::string, at::Tensor>> shards_of(
     const FlatBuckets& buckets,
     std::size_t index,
     const OptimizerState& optimizer) {
   std::vector<std::pair<std::string, at::Tensor>> shards = {
       {kMaster, buckets.buckets()[index].master}};
+  if (!buckets.buckets()[index].trained) return shards;
   for (const Moment& moment : optimizer) {
     shards.emplace_back(moment.name + ".", moment.shards[index]);
   }
@@ -147,7 +148,7 @@ void save_checkpoint(const fs::path& folder,
                      dist::ProcessMesh& mesh,
                      int keep) {
   at::NoGradGuard no_grad;
-  const bool writes = mesh.world().rank() == 0;
+  const bool writes = mesh.control().rank() == 0;
   const NamedTensors named = collect(state, buckets, optimizer, writes);
   std::string problem;
   if (writes) {
@@ -160,7 +161,7 @@ void save_checkpoint(const fs::path& folder,
   }
   at::Tensor failed = at::zeros({1}, at::kLong);
   failed.fill_(problem.empty() ? 0 : 1);
-  mesh.world().broadcast(failed, 0);
+  mesh.control().broadcast(failed, 0);
   require(failed.item<std::int64_t>() == 0,
           "{}",
           problem.empty()

@@ -28,7 +28,7 @@ struct RunState {
 /// One number that an optimizer keeps for each of the parameters.
 struct Moment {
   std::string name;  ///< In files, before that of the parameter.
-  /// For each bucket, in dtype and shape of its master.
+  /// For each bucket, in dtype and shape of its master; undefined of buffers.
   std::vector<at::Tensor> shards;
 };
 /// All of them, as a value: whoever holds it shares their storage.

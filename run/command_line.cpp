@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "run/key_names.h"
 #include "run/option_table.h"
 
 namespace mumoe::run {

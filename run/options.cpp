@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 
 #include "base/error.h"
 #include "mumoe/rank_matching.h"
 #include "run/config_file.h"
-#include "run/key_names.h"
 #include "run/option_table.h"
 
 namespace mumoe::run {
@@ -64,12 +64,12 @@ void resolve(Options& o) {
   }
   if (o.model.vocab == 0) o.model.vocab = o.tokenizer == "gpt2" ? 50304 : 256;
   if (o.schedule.steps == 0) o.schedule.steps = o.trainer.steps;
-  name_keys("model", [&] { o.model.validate_but_ranks(); });
+  name_keys({"model"}, [&] { o.model.validate_but_ranks(); });
   resolve_ranks(o);
-  name_keys("model", [&] { o.model.validate(); });
-  name_keys("trainer", [&] { o.trainer.validate(); });
-  name_keys("schedule", [&] { o.schedule.validate(); });
-  name_keys("optimizer", [&] { o.optimizer.validate(); });
+  name_keys({"model"}, [&] { o.model.validate(); });
+  name_keys({"trainer"}, [&] { o.trainer.validate(); });
+  name_keys({"schedule"}, [&] { o.schedule.validate(); });
+  name_keys({"optimizer"}, [&] { o.optimizer.validate(); });
   require(o.parallel.deadline >= 1 && o.parallel.deadline <= 1e6,
           "parallel.deadline = {}: expected 1 to 1000000 seconds",
           o.parallel.deadline);
@@ -126,16 +126,26 @@ Options Draft::resolved() const {
   return options;
 }
 
-void name_keys(const std::string& part, const std::function<void()>& check) {
-  try {
-    check();
-  } catch (const InputError& error) {
-    const std::string text = error.what();
-    const auto end = std::min(text.find(" = "), text.size());
-    const Key* key = find_key_of_member(part + "." + text.substr(0, end));
-    if (key == nullptr) throw;
-    fail<InputError>("{}{}", key->name, text.substr(end));
+InputError with_keys(const InputError& error,
+                     std::initializer_list<const char*> parts) {
+  constexpr std::string_view kEquals = " = ";
+  std::string text = error.what();
+  for (auto at = text.find(kEquals); at != text.npos;
+       at = text.find(kEquals, at + kEquals.size())) {
+    const auto begin =
+        text.find_last_not_of("abcdefghijklmnopqrstuvwxyz0123456789_.", at - 1);
+    const auto first = begin == text.npos ? 0 : begin + 1;
+    const std::string name = text.substr(first, at - first);
+    for (const std::string part : parts) {
+      const auto* key =
+          find_key_of_member(part.empty() ? name : part + "." + name);
+      if (key == nullptr) continue;
+      text.replace(first, name.size(), key->name);
+      at += key->name.size() - name.size();
+      break;
+    }
   }
+  return InputError(text);
 }
 
 Options options_from(const std::map<std::string, std::string>& values,

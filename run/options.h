@@ -2,12 +2,13 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
+#include <initializer_list>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "model/gpt2.h"
 #include "mumoe/sharding.h"
 #include "run/train_config.h"
@@ -97,10 +98,21 @@ class Draft {
   Origins origins_;
 };
 
-/// Runs `check` on the part of `Options` that is called `part` ("model"), or on
-/// what was told it. A message of it that begins with the name of a member,
-/// `width = 3: ...`, is given that member's key.
-void name_keys(const std::string& part, const std::function<void()>& check);
+/// `error` of a library, which names members of what it was told, `width = 3:
+/// ...`, with their keys instead: those of members of the `parts` of `Options`
+/// ("model"; "": its own).
+InputError with_keys(const InputError& error,
+                     std::initializer_list<const char*> parts);
+
+/// Runs `check`, whose errors are given keys in this way.
+template <class Check>
+auto name_keys(std::initializer_list<const char*> parts, const Check& check) {
+  try {
+    return check();
+  } catch (const InputError& error) {
+    throw with_keys(error, parts);
+  }
+}
 
 /// The options that `values`, by key, say, resolved; `origin` is named when one
 /// is refused. What `to_map` returns gives the same options again.

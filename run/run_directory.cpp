@@ -15,7 +15,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/number.h"
-#include "dist/nccl/nccl_version.h"
+#include "dist/nccl/nccl_communicator.h"
 #include "run/checkpoint.h"
 #include "run/option_table.h"
 #include "run/version.h"
@@ -52,7 +52,7 @@ nlohmann::json provenance(const Options& options,
       {"mesh",
        {{"dp", mesh.dp().size()},
         {"tp", mesh.tp().size()},
-        {"world", mesh.world().size()}}},
+        {"world", mesh.control().size()}}},
       {"precision", to_map(options).at("train.precision")},
       {"data",
        {{"source", data.source},

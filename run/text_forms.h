@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "base/number.h"
-#include "run/key.h"
+#include "run/option_table.h"
 
 // Text forms of the rows of option_table.cpp.
 

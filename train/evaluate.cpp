@@ -36,7 +36,7 @@ double evaluate(const model::Gpt2& model,
   }
   // Every tp rank has the sum of its group's windows.
   const at::Tensor total = at::full({1}, sum / mesh.tp().size(), at::kDouble);
-  mesh.world().all_reduce(total);
+  mesh.control().all_reduce(total);
   return total.item<double>() / static_cast<double>(all.size() * context);
 }
 

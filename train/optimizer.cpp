@@ -62,8 +62,9 @@ AdamW::AdamW(const run::OptimizerConfig& config, dist::FlatBuckets& buckets)
     : config_(config), buckets_(buckets) {
   config_.validate();
   for (const dist::Bucket& bucket : buckets.buckets()) {
-    moments_.push_back(
-        {at::zeros_like(bucket.master), at::zeros_like(bucket.master)});
+    Moments& moments = moments_.emplace_back();
+    if (!bucket.trained) continue;
+    moments = {at::zeros_like(bucket.master), at::zeros_like(bucket.master)};
   }
 }
 
@@ -83,6 +84,7 @@ void AdamW::step(double lr, double grad_scale) {
   // updated, and are the first that the next forward pass needs.
   for (std::size_t b = moments_.size(); b-- > 0;) {
     const dist::Bucket& bucket = buckets_.buckets()[b];
+    if (!bucket.trained) continue;
     scalars.weight_decay = bucket.decay ? config_.weight_decay : 0;
     if (bucket.master.scalar_type() == at::kDouble) {
       update<double>(scalars, bucket, moments_[b]);

@@ -16,7 +16,8 @@ namespace mumoe::train {
 /// moments and the master, and rounds the compute weights.
 class AdamW {
  public:
-  /// The moments of one bucket, in dtype and shape of its master.
+  /// The moments of one bucket, in dtype and shape of its master; undefined for
+  /// buffers.
   struct Moments {
     at::Tensor first;
     at::Tensor second;

@@ -73,7 +73,7 @@ StepReport Trainer::step() {
   auto& mesh = parts_.mesh;
   const auto dp_bytes = mesh.dp().total_bytes();
   const auto tp_bytes = mesh.tp().total_bytes();
-  const auto all_bytes = mesh.all().total_bytes();
+  const auto all_bytes = mesh.dp_tp().total_bytes();
   const std::int64_t step_tokens = plan_.batch * parts_.model.config().context;
   if (!batches_) {
     batches_ =
@@ -117,7 +117,7 @@ StepReport Trainer::step() {
                  at::full({}, parts_.stop_requested() ? 1.0 : 0.0, at::kDouble),
                  at::full({}, active, at::kDouble),
                  at::full({}, time_to_save() ? 1.0 : 0.0, at::kDouble)});
-  mesh.world().all_reduce(status);
+  mesh.control().all_reduce(status);
   const double mean_loss = status[0].item<double>();
   stop_ = status[1].item<double>() > 0;
   save_due_ = status[3].item<double>() > 0;
@@ -152,22 +152,22 @@ StepReport Trainer::step() {
   report.mfu = mfu(report.tokens_per_s);
   report.dp_bytes = mesh.dp().total_bytes() - dp_bytes;
   report.tp_bytes = mesh.tp().total_bytes() - tp_bytes;
-  report.all_bytes = mesh.all().total_bytes() - all_bytes;
+  report.all_bytes = mesh.dp_tp().total_bytes() - all_bytes;
   report.rss_mib = resident_mib();
   if (mixing_) {
     report.active_share =
         status[2].item<double>() /
-        static_cast<double>(plan_.micro_steps * mesh.world().size());
+        static_cast<double>(plan_.micro_steps * mesh.control().size());
   }
   parts_.after_step(state_.step);
   return report;
 }
 
 Outcome Trainer::run() {
-  const bool writes = parts_.mesh.world().rank() == 0 && !config_.out.empty();
+  const bool writes = parts_.mesh.control().rank() == 0 && !config_.out.empty();
   std::optional<MetricsFile> metrics;
   if (writes) metrics.emplace(config_.out, state_.step);
-  Progress progress(parts_.mesh.world().rank() == 0,
+  Progress progress(parts_.mesh.control().rank() == 0,
                     config_.steps,
                     config_.log_every);
   const auto due = [&](std::int64_t every) {
@@ -226,7 +226,7 @@ void Trainer::save() {
 bool Trainer::time_to_save() const {
   const std::chrono::duration<double, std::ratio<60>> since =
       Clock::now() - saved_;
-  return parts_.mesh.world().rank() == 0 && config_.checkpoint_minutes > 0 &&
+  return parts_.mesh.control().rank() == 0 && config_.checkpoint_minutes > 0 &&
          since.count() >= config_.checkpoint_minutes;
 }
 

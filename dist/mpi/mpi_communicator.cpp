@@ -1,8 +1,6 @@
 #include "dist/mpi/mpi_communicator.h"
 
-#include <fmt/format.h>
 #include <algorithm>
-#include <array>
 #include <utility>
 #include <vector>
 
@@ -14,7 +12,7 @@
 namespace mumoe::dist {
 namespace {
 
-using Requests = std::vector<MPI_Request>;
+using Requests = MpiTask::Requests;
 
 // From this size on an all_reduce is bound by bandwidth, not latency.
 constexpr std::size_t kLargeAllReduce = 64 << 10;
@@ -56,22 +54,13 @@ class Columns {
   MPI_Datatype strided_ = MPI_DATATYPE_NULL;
 };
 
-struct Chunk {
-  std::int64_t begin;
-  std::int64_t count;
-};
-
-std::vector<Chunk> chunks(std::int64_t count, std::int64_t most) {
-  std::vector<Chunk> result;
+// Calls `f` with the begin and the count of each part of `count` elements, of
+// which one call of MPI moves at most `most`.
+template <class F>
+void in_parts(std::int64_t count, std::int64_t most, F f) {
   for (std::int64_t begin = 0; begin < count; begin += most) {
-    result.push_back({begin, std::min(most, count - begin)});
+    f(begin, std::min(most, count - begin));
   }
-  return result;
-}
-
-std::byte* at_element(const at::Tensor& tensor, std::int64_t index) {
-  return static_cast<std::byte*>(tensor.data_ptr()) +
-         index * static_cast<std::int64_t>(tensor.element_size());
 }
 
 class MpiCommunicator final : public Communicator {
@@ -88,13 +77,10 @@ class MpiCommunicator final : public Communicator {
   std::unique_ptr<Communicator> duplicate(std::string axis,
                                           std::int64_t max_count) {
     auto comm = std::make_shared<MPI_Comm>(MPI_COMM_NULL);
-    run(describe_group("duplicate", axis),
-        {[group = group_](Requests& requests, const std::string& text) {
-           requests.emplace_back();
-           MUMOE_MPI_CHECK(MPI_Ibarrier(group->comm, &requests.back()), text);
-         },
-         [group = group_, comm](Requests&, const std::string& text) {
-           MUMOE_MPI_CHECK(MPI_Comm_dup(group->comm, comm.get()), text);
+    run(describe("duplicate into " + axis),
+        {barrier_step(),
+         [group = group_, comm](Requests&, const std::string& what) {
+           MUMOE_MPI_CHECK(MPI_Comm_dup(group->comm, comm.get()), what);
          }});
     auto result = make_mpi_communicator(group_->context,
                                         *comm,
@@ -111,8 +97,8 @@ class MpiCommunicator final : public Communicator {
   at::Device device() const override { return at::kCPU; }
 
   Work do_all_reduce(const at::Tensor& tensor, ReduceOp op) override {
-    return tensor.nbytes() < kLargeAllReduce ? all_reduce_by_mpi(tensor, op)
-                                             : all_reduce_by_peers(tensor, op);
+    if (tensor.nbytes() < kLargeAllReduce) return all_reduce_by_mpi(tensor, op);
+    return reduce_by_peers(Op::all_reduce, op, tensor, {}, 2 * tensor.nbytes());
   }
 
   Work all_reduce_by_mpi(const at::Tensor& tensor, ReduceOp op) {
@@ -120,19 +106,16 @@ class MpiCommunicator final : public Communicator {
                       Requests& requests,
                       const std::string& what) {
       const auto type = tensor.scalar_type();
-      const MPI_Op reduction = group->context->ops.get(type, op);
-      for (const Chunk& chunk : chunks(tensor.numel(), most)) {
-        MPI_Request request;
+      in_parts(tensor.numel(), most, [&](std::int64_t begin, auto count) {
         MUMOE_MPI_CHECK(MPI_Iallreduce(MPI_IN_PLACE,
-                                       at_element(tensor, chunk.begin),
-                                       static_cast<int>(chunk.count),
+                                       at_element(tensor, begin),
+                                       static_cast<int>(count),
                                        mpi_type(type),
-                                       reduction,
+                                       group->context->ops.get(type, op),
                                        group->comm,
-                                       &request),
+                                       next(requests)),
                         what);
-        requests.push_back(request);
-      }
+      });
     };
     if (op != ReduceOp::avg) return start(Op::all_reduce, {std::move(reduce)});
     auto scale = [tensor, ranks = size()](Requests&, const std::string&) {
@@ -141,17 +124,21 @@ class MpiCommunicator final : public Communicator {
     return start(Op::all_reduce, {std::move(reduce), std::move(scale)});
   }
 
-  Work all_reduce_by_peers(const at::Tensor& tensor, ReduceOp op) {
+  // Without `shard` an all_reduce.
+  Work reduce_by_peers(Op kind,
+                       ReduceOp op,
+                       const at::Tensor& whole,
+                       const at::Tensor& shard,
+                       std::size_t bytes) {
     auto reduction = std::make_shared<MpiPeerReduction>(group_,
                                                         rank(),
                                                         size(),
                                                         sequence(),
                                                         op,
-                                                        max_count_);
-    reduction->all_reduce(tensor);
-    return start(Op::all_reduce,
-                 MpiPeerReduction::steps(reduction),
-                 2 * tensor.nbytes());
+                                                        max_count_,
+                                                        whole,
+                                                        shard);
+    return start(kind, MpiPeerReduction::steps(reduction), bytes);
   }
 
   Work do_all_gather(const at::Tensor& shard,
@@ -163,22 +150,19 @@ class MpiCommunicator final : public Communicator {
           const std::int64_t columns = shard.numel();
           const bool in_place =
               shard.data_ptr() == at_element(whole, rank * columns);
-          for (const Chunk& chunk : chunks(columns, most)) {
-            const Columns part(shard.scalar_type(), chunk.count, columns, what);
-            const void* from =
-                in_place ? MPI_IN_PLACE : at_element(shard, chunk.begin);
-            MPI_Request request;
-            MUMOE_MPI_CHECK(MPI_Iallgather(from,
+          in_parts(columns, most, [&](std::int64_t first, auto count) {
+            const Columns part(shard.scalar_type(), count, columns, what);
+            MUMOE_MPI_CHECK(MPI_Iallgather(in_place ? MPI_IN_PLACE
+                                                    : at_element(shard, first),
                                            part.count(),
                                            part.type(),
-                                           at_element(whole, chunk.begin),
+                                           at_element(whole, first),
                                            part.count(),
                                            part.type(),
                                            group->comm,
-                                           &request),
+                                           next(requests)),
                             what);
-            requests.push_back(request);
-          }
+          });
         };
     return start(Op::all_gather, {std::move(begin)}, whole.nbytes());
   }
@@ -186,25 +170,35 @@ class MpiCommunicator final : public Communicator {
   Work do_reduce_scatter(const at::Tensor& whole,
                          const at::Tensor& shard,
                          ReduceOp op) override {
-    auto reduction = std::make_shared<MpiPeerReduction>(group_,
-                                                        rank(),
-                                                        size(),
-                                                        sequence(),
-                                                        op,
-                                                        max_count_);
-    reduction->reduce_scatter(whole, shard);
-    return start(Op::reduce_scatter,
-                 MpiPeerReduction::steps(reduction),
-                 whole.nbytes());
+    return reduce_by_peers(Op::reduce_scatter,
+                           op,
+                           whole,
+                           shard,
+                           whole.nbytes());
   }
 
   Work do_all_to_all(const at::Tensor& in, const at::Tensor& out) override {
-    auto begin =
-        [group = group_, in, out, ranks = size(), most = columns_at_once()](
-            Requests& requests,
-            const std::string& what) {
-          exchange(*group, in, at_element(out, 0), ranks, most, requests, what);
-        };
+    // Row r of `out` becomes row `rank` of rank r's `in`, both [ranks,
+    // columns].
+    auto begin = [group = group_,
+                  in,
+                  out,
+                  columns = in.numel() / size(),
+                  most = columns_at_once()](Requests& requests,
+                                            const std::string& what) {
+      in_parts(columns, most, [&](std::int64_t first, auto count) {
+        const Columns part(in.scalar_type(), count, columns, what);
+        MUMOE_MPI_CHECK(MPI_Ialltoall(at_element(in, first),
+                                      part.count(),
+                                      part.type(),
+                                      at_element(out, first),
+                                      part.count(),
+                                      part.type(),
+                                      group->comm,
+                                      next(requests)),
+                        what);
+      });
+    };
     return start(Op::all_to_all, {std::move(begin)}, in.nbytes());
   }
 
@@ -212,111 +206,30 @@ class MpiCommunicator final : public Communicator {
     auto begin = [group = group_, tensor, root, most = max_count_](
                      Requests& requests,
                      const std::string& what) {
-      for (const Chunk& chunk : chunks(tensor.numel(), most)) {
-        MPI_Request request;
-        MUMOE_MPI_CHECK(MPI_Ibcast(at_element(tensor, chunk.begin),
-                                   static_cast<int>(chunk.count),
+      in_parts(tensor.numel(), most, [&](std::int64_t first, auto count) {
+        MUMOE_MPI_CHECK(MPI_Ibcast(at_element(tensor, first),
+                                   static_cast<int>(count),
                                    mpi_type(tensor.scalar_type()),
                                    root,
                                    group->comm,
-                                   &request),
+                                   next(requests)),
                         what);
-        requests.push_back(request);
-      }
+      });
     };
     return start(Op::broadcast, {std::move(begin)}, tensor.nbytes());
   }
 
-  Work do_barrier() override {
-    auto begin = [group = group_](Requests& requests, const std::string& what) {
-      MPI_Request request;
-      MUMOE_MPI_CHECK(MPI_Ibarrier(group->comm, &request), what);
-      requests.push_back(request);
+  Work do_barrier() override { return start(Op::barrier, {barrier_step()}); }
+
+  MpiTask::Step barrier_step() const {
+    return [group = group_](Requests& requests, const std::string& what) {
+      MUMOE_MPI_CHECK(MPI_Ibarrier(group->comm, next(requests)), what);
     };
-    return start(Op::barrier, {std::move(begin)});
   }
 
   std::unique_ptr<Communicator> do_split(int color,
                                          int key,
-                                         std::string axis) override {
-    // MPI takes no negative colors, and blocks in MPI_Comm_split: every rank
-    // learns all choices first, so that all have arrived when it is called.
-    struct Choices {
-      std::array<int, 2> own;
-      std::vector<int> all;  // [size, 2]: color, key
-      MPI_Comm comm = MPI_COMM_NULL;
-    };
-    auto choices = std::make_shared<Choices>();
-    choices->own = {color, key};
-    choices->all.resize(2 * size());
-    run(describe_group("split", axis),
-        {[group = group_, choices](Requests& requests,
-                                   const std::string& text) {
-           MPI_Request request;
-           MUMOE_MPI_CHECK(MPI_Iallgather(choices->own.data(),
-                                          2,
-                                          MPI_INT,
-                                          choices->all.data(),
-                                          2,
-                                          MPI_INT,
-                                          group->comm,
-                                          &request),
-                           text);
-           requests.push_back(request);
-         },
-         [group = group_, choices, ranks = size()](Requests&,
-                                                   const std::string& text) {
-           int first = 0;  // the lowest rank of this color stands for it
-           while (choices->all[2 * first] != choices->own[0]) ++first;
-           MUMOE_CHECK(first < ranks);
-           MUMOE_MPI_CHECK(MPI_Comm_split(group->comm,
-                                          first,
-                                          choices->own[1],
-                                          &choices->comm),
-                           text);
-         }});
-    std::vector<std::pair<int, int>> members;  // (key, rank here)
-    for (int r = 0; r < size(); ++r) {
-      if (choices->all[2 * r] == color) {
-        members.emplace_back(choices->all[2 * r + 1], r);
-      }
-    }
-    std::sort(members.begin(), members.end());
-    const auto self =
-        std::find(members.begin(), members.end(), std::pair{key, rank()});
-    return make_mpi_communicator(group_->context,
-                                 choices->comm,
-                                 static_cast<int>(self - members.begin()),
-                                 static_cast<int>(members.size()),
-                                 std::move(axis),
-                                 max_count_);
-  }
-
-  // Row r of `out` becomes row `rank` of rank r's `in`, both [ranks, columns].
-  static void exchange(const MpiGroup& group,
-                       const at::Tensor& in,
-                       std::byte* out,
-                       int ranks,
-                       std::int64_t most,
-                       Requests& requests,
-                       const std::string& what) {
-    const std::int64_t columns = in.numel() / ranks;
-    const auto size = static_cast<std::int64_t>(in.element_size());
-    for (const Chunk& chunk : chunks(columns, most)) {
-      const Columns part(in.scalar_type(), chunk.count, columns, what);
-      MPI_Request request;
-      MUMOE_MPI_CHECK(MPI_Ialltoall(at_element(in, chunk.begin),
-                                    part.count(),
-                                    part.type(),
-                                    out + chunk.begin * size,
-                                    part.count(),
-                                    part.type(),
-                                    group.comm,
-                                    &request),
-                      what);
-      requests.push_back(request);
-    }
-  }
+                                         std::string axis) override;
 
   // Elements of one rank's part that one call may move, for all parts together
   // to stay below the limit.
@@ -324,37 +237,68 @@ class MpiCommunicator final : public Communicator {
     return std::max<std::int64_t>(1, max_count_ / size());
   }
 
-  Work start(Op op, std::vector<MpiTask::Step> steps, std::size_t bytes = 0) {
-    auto task = std::make_shared<MpiTask>(describe(op),
+  std::shared_ptr<MpiTask> post(std::string what,
+                                std::vector<MpiTask::Step> steps,
+                                std::size_t bytes = 0) {
+    auto task = std::make_shared<MpiTask>(std::move(what),
                                           deadline(),
                                           std::move(steps),
                                           bytes);
     group_->context->thread->post(task);
-    return Work(std::move(task));
+    return task;
   }
-
+  Work start(Op op, std::vector<MpiTask::Step> steps, std::size_t bytes = 0) {
+    return Work(post(describe(op), std::move(steps), bytes));
+  }
   void run(std::string what, std::vector<MpiTask::Step> steps) {
-    auto task = std::make_shared<MpiTask>(std::move(what),
-                                          deadline(),
-                                          std::move(steps));
-    group_->context->thread->post(task);
-    task->wait();
-  }
-
-  std::string describe_group(std::string_view action,
-                             const std::string& axis) const {
-    return fmt::format("rank {} of {} (axis {}), {} into {}, phase {}",
-                       rank(),
-                       size(),
-                       this->axis(),
-                       action,
-                       axis,
-                       phase());
+    post(std::move(what), std::move(steps))->wait();
   }
 
   std::shared_ptr<MpiGroup> group_;
   std::int64_t max_count_;
 };
+
+// MPI takes no negative colors, and blocks in MPI_Comm_split: every rank learns
+// all colors first, so that all have arrived when it is called.
+std::unique_ptr<Communicator> MpiCommunicator::do_split(int color,
+                                                        int key,
+                                                        std::string axis) {
+  struct Split {
+    int color;
+    std::vector<int> colors;  // of all ranks
+    MPI_Comm comm = MPI_COMM_NULL;
+    int rank = 0;
+    int size = 0;
+  };
+  auto split = std::make_shared<Split>(color, std::vector<int>(size()));
+  run(describe("split into " + axis),
+      {[group = group_, split](Requests& requests, const std::string& what) {
+         MUMOE_MPI_CHECK(MPI_Iallgather(&split->color,
+                                        1,
+                                        MPI_INT,
+                                        split->colors.data(),
+                                        1,
+                                        MPI_INT,
+                                        group->comm,
+                                        next(requests)),
+                         what);
+       },
+       [group = group_, split, key](Requests&, const std::string& what) {
+         // The lowest rank of a color stands for it.
+         const auto first = std::ranges::find(split->colors, split->color);
+         const int place = static_cast<int>(first - split->colors.begin());
+         MUMOE_MPI_CHECK(MPI_Comm_split(group->comm, place, key, &split->comm),
+                         what);
+         MUMOE_MPI_CHECK(MPI_Comm_rank(split->comm, &split->rank), what);
+         MUMOE_MPI_CHECK(MPI_Comm_size(split->comm, &split->size), what);
+       }});
+  return make_mpi_communicator(group_->context,
+                               split->comm,
+                               split->rank,
+                               split->size,
+                               std::move(axis),
+                               max_count_);
+}
 
 }  // namespace
 

@@ -5,42 +5,35 @@ namespace mumoe::dist {
 std::shared_ptr<std::byte[]> StagingPool::borrow(
     const std::shared_ptr<StagingPool>& pool,
     std::size_t bytes) {
-  auto buffer = std::make_unique<Buffer>(pool->take(bytes));
-  std::byte* data = buffer->data.get();
-  std::shared_ptr<Buffer> holder(buffer.release(), [pool](Buffer* used) {
-    pool->give_back(std::move(*used));
-    delete used;
-  });
-  return {std::move(holder), data};
-}
-
-StagingPool::Buffer StagingPool::take(std::size_t bytes) {
+  std::unique_ptr<std::byte[]> data;
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(pool->mutex_);
     // The smallest that is large enough; else the largest makes room.
-    auto best = free_.end();
-    for (auto it = free_.begin(); it != free_.end(); ++it) {
-      if (it->size >= bytes && (best == free_.end() || it->size < best->size)) {
-        best = it;
+    auto found = pool->free_.lower_bound(bytes);
+    if (found == pool->free_.end() && !pool->free_.empty()) --found;
+    if (found != pool->free_.end()) {
+      if (found->first >= bytes) {
+        data = std::move(found->second);
+        bytes = found->first;
       }
+      pool->free_.erase(found);
     }
-    if (best != free_.end()) {
-      Buffer buffer = std::move(*best);
-      free_.erase(best);
-      return buffer;
-    }
-    if (!free_.empty()) free_.pop_back();
   }
-  return {std::unique_ptr<std::byte[]>(new std::byte[bytes]), bytes};
-}
-
-void StagingPool::give_back(Buffer buffer) {
-  std::lock_guard lock(mutex_);
-  free_.push_back(std::move(buffer));
+  if (!data) data.reset(new std::byte[bytes]);
+  return {data.release(), [pool, bytes](std::byte* used) {
+            std::lock_guard lock(pool->mutex_);
+            pool->free_.emplace(bytes, used);
+          }};
 }
 
 MpiGroup::~MpiGroup() {
-  context->thread->post([handle = comm]() mutable { MPI_Comm_free(&handle); });
+  auto free = [handle = comm](MpiTask::Requests&, const std::string&) mutable {
+    MPI_Comm_free(&handle);
+  };
+  context->thread->post(
+      std::make_shared<MpiTask>("end of a group",
+                                std::chrono::milliseconds(0),
+                                std::vector<MpiTask::Step>{std::move(free)}));
 }
 
 }  // namespace mumoe::dist

@@ -3,10 +3,10 @@
 #include <mpi.h>
 
 #include <cstddef>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <utility>
-#include <vector>
 
 #include "dist/mpi/mpi_ops.h"
 #include "dist/mpi/mpi_thread.h"
@@ -24,15 +24,8 @@ class StagingPool {
       std::size_t bytes);
 
  private:
-  struct Buffer {
-    std::unique_ptr<std::byte[]> data;
-    std::size_t size = 0;
-  };
-  Buffer take(std::size_t bytes);
-  void give_back(Buffer buffer);
-
   std::mutex mutex_;
-  std::vector<Buffer> free_;
+  std::multimap<std::size_t, std::unique_ptr<std::byte[]>> free_;  // by size
 };
 
 /// What all communicators of one runtime share.

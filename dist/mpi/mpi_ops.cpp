@@ -62,6 +62,11 @@ MPI_Datatype mpi_type(at::ScalarType type) {
   }
 }
 
+std::byte* at_element(const at::Tensor& tensor, std::int64_t index) {
+  return static_cast<std::byte*>(tensor.data_ptr()) +
+         index * static_cast<std::int64_t>(tensor.element_size());
+}
+
 MPI_Op MpiOps::get(at::ScalarType type, ReduceOp op) const {
   const bool sum = op == ReduceOp::sum || op == ReduceOp::avg;
   const bool min = op == ReduceOp::min;

@@ -28,5 +28,7 @@ struct MpiOps {
 
 /// What MPI calls a dtype; bf16 is MPI_UINT16_T.
 MPI_Datatype mpi_type(at::ScalarType type);
+/// Element `index` of a contiguous tensor.
+std::byte* at_element(const at::Tensor& tensor, std::int64_t index);
 
 }  // namespace mumoe::dist

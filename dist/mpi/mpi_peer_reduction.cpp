@@ -16,11 +16,6 @@ constexpr std::int64_t kIntervalBytes = 2 << 20;
 // Operations under way at once are fewer; MPI promises tags up to 32767.
 constexpr std::int64_t kTags = 16384;
 
-std::byte* at_element(const at::Tensor& tensor, std::int64_t index) {
-  return static_cast<std::byte*>(tensor.data_ptr()) +
-         index * static_cast<std::int64_t>(tensor.element_size());
-}
-
 }  // namespace
 
 MpiPeerReduction::MpiPeerReduction(std::shared_ptr<const MpiGroup> group,
@@ -28,43 +23,30 @@ MpiPeerReduction::MpiPeerReduction(std::shared_ptr<const MpiGroup> group,
                                    int ranks,
                                    std::int64_t sequence,
                                    ReduceOp op,
-                                   std::int64_t max_count)
+                                   std::int64_t max_count,
+                                   at::Tensor whole,
+                                   at::Tensor shard)
     : group_(std::move(group)),
       rank_(rank),
       ranks_(ranks),
       tag_(static_cast<int>(2 * (sequence % kTags))),
       op_(op),
-      max_count_(max_count) {}
-
-void MpiPeerReduction::all_reduce(const at::Tensor& tensor) {
-  gathers_ = true;
-  whole_ = tensor;
-  plan(tensor.numel(), ranks_);
-}
-
-void MpiPeerReduction::reduce_scatter(const at::Tensor& whole,
-                                      const at::Tensor& shard) {
-  whole_ = whole;
-  result_ = shard;
-  const std::byte* own = at_element(whole, rank_ * shard.numel());
-  const auto* result = static_cast<const std::byte*>(shard.data_ptr());
-  MUMOE_CHECK(result == own ||
-                  result + shard.nbytes() <= at_element(whole, 0) ||
-                  result >= at_element(whole, whole.numel()),
-              "reduce_scatter: the shard overlaps a part of another rank");
-  plan(shard.numel(), 1);
-}
-
-void MpiPeerReduction::plan(std::int64_t elements,
-                            std::int64_t ranks_in_a_segment) {
+      gathers_(!shard.defined()),
+      whole_(std::move(whole)),
+      result_(std::move(shard)),
+      type_(mpi_type(whole_.scalar_type())),
+      elements_(gathers_ ? whole_.numel() : result_.numel()) {
+  if (!gathers_) {
+    const auto* result = static_cast<const std::byte*>(result_.data_ptr());
+    MUMOE_CHECK(result == at_element(whole_, rank_ * elements_) ||
+                    result + result_.nbytes() <= at_element(whole_, 0) ||
+                    result >= at_element(whole_, whole_.numel()),
+                "reduce_scatter: the shard overlaps a part of another rank");
+  }
   const auto size = static_cast<std::int64_t>(whole_.element_size());
-  type_ = mpi_type(whole_.scalar_type());
-  elements_ = elements;
   segment_ = std::min(
-      {elements, max_count_, ranks_in_a_segment * kIntervalBytes / size});
-  const std::int64_t most =
-      gathers_ ? (segment_ + ranks_ - 1) / ranks_ : segment_;
-  row_bytes_ = most * size;
+      {elements_, max_count, (gathers_ ? ranks_ : 1) * kIntervalBytes / size});
+  row_bytes_ = size * (gathers_ ? (segment_ + ranks_ - 1) / ranks_ : segment_);
   staging_ = StagingPool::borrow(group_->context->staging,
                                  static_cast<std::size_t>(ranks_ * row_bytes_));
 }
@@ -78,6 +60,12 @@ MpiPeerReduction::Interval MpiPeerReduction::interval(std::int64_t segment,
   return {begin + first, count * (rank + 1) / ranks_ - first};
 }
 
+MpiPeerReduction::Message MpiPeerReduction::part(std::int64_t segment,
+                                                 int rank) const {
+  const Interval of = interval(segment, rank);
+  return {at_element(whole_, of.begin), of.count};
+}
+
 std::byte* MpiPeerReduction::row(int rank) const {
   return staging_.get() + rank * row_bytes_;
 }
@@ -88,7 +76,7 @@ std::vector<MpiTask::Step> MpiPeerReduction::steps(
       (self->elements_ + self->segment_ - 1) / self->segment_;
   std::vector<MpiTask::Step> steps;
   for (std::int64_t i = 0; i <= segments; ++i) {
-    steps.push_back([self, i, segments](std::vector<MPI_Request>& requests,
+    steps.push_back([self, i, segments](MpiTask::Requests& requests,
                                         const std::string& what) {
       if (i > 0) self->reduce(i - 1);
       if (i > 0 && self->gathers_) self->gather(i - 1, requests, what);
@@ -98,33 +86,47 @@ std::vector<MpiTask::Step> MpiPeerReduction::steps(
   return steps;
 }
 
-void MpiPeerReduction::scatter(std::int64_t segment,
-                               std::vector<MPI_Request>& requests,
-                               const std::string& what) {
-  const auto own = static_cast<int>(interval(segment, rank_).count);
-  for (int i = 1; i < ranks_ && own > 0; ++i) {
+template <class In, class Out>
+void MpiPeerReduction::exchange(int tag,
+                                In in,
+                                Out out,
+                                MpiTask::Requests& requests,
+                                const std::string& what) {
+  const auto start =
+      [&](auto* call, const char* name, const Message& message, int peer) {
+        if (message.count == 0) return;
+        check_mpi(call(message.data,
+                       static_cast<int>(message.count),
+                       type_,
+                       peer,
+                       tag,
+                       group_->comm,
+                       next(requests)),
+                  name,
+                  what);
+      };
+  for (int i = 1; i < ranks_; ++i) {
     const int from = (rank_ - i + ranks_) % ranks_;
-    MPI_Request request;
-    MUMOE_MPI_CHECK(
-        MPI_Irecv(row(from), own, type_, from, tag_, group_->comm, &request),
-        what);
-    requests.push_back(request);
+    start(MPI_Irecv, "MPI_Irecv", in(from), from);
   }
   for (int i = 1; i < ranks_; ++i) {
     const int to = (rank_ + i) % ranks_;
-    const Interval part = interval(segment, to);
-    if (part.count == 0) continue;
-    MPI_Request request;
-    MUMOE_MPI_CHECK(MPI_Isend(at_element(whole_, part.begin),
-                              static_cast<int>(part.count),
-                              type_,
-                              to,
-                              tag_,
-                              group_->comm,
-                              &request),
-                    what);
-    requests.push_back(request);
+    start(MPI_Isend, "MPI_Isend", out(to), to);
   }
+}
+
+void MpiPeerReduction::scatter(std::int64_t segment,
+                               MpiTask::Requests& requests,
+                               const std::string& what) {
+  const std::int64_t own = interval(segment, rank_).count;
+  exchange(
+      tag_,
+      [&](int from) {
+        return Message{row(from), own};
+      },
+      [&](int to) { return part(segment, to); },
+      requests,
+      what);
 }
 
 void MpiPeerReduction::reduce(std::int64_t segment) {
@@ -139,37 +141,14 @@ void MpiPeerReduction::reduce(std::int64_t segment) {
 }
 
 void MpiPeerReduction::gather(std::int64_t segment,
-                              std::vector<MPI_Request>& requests,
+                              MpiTask::Requests& requests,
                               const std::string& what) {
-  for (int i = 1; i < ranks_; ++i) {
-    const int from = (rank_ - i + ranks_) % ranks_;
-    const Interval part = interval(segment, from);
-    if (part.count == 0) continue;
-    MPI_Request request;
-    MUMOE_MPI_CHECK(MPI_Irecv(at_element(whole_, part.begin),
-                              static_cast<int>(part.count),
-                              type_,
-                              from,
-                              tag_ + 1,
-                              group_->comm,
-                              &request),
-                    what);
-    requests.push_back(request);
-  }
-  const Interval own = interval(segment, rank_);
-  for (int i = 1; i < ranks_ && own.count > 0; ++i) {
-    const int to = (rank_ + i) % ranks_;
-    MPI_Request request;
-    MUMOE_MPI_CHECK(MPI_Isend(at_element(whole_, own.begin),
-                              static_cast<int>(own.count),
-                              type_,
-                              to,
-                              tag_ + 1,
-                              group_->comm,
-                              &request),
-                    what);
-    requests.push_back(request);
-  }
+  exchange(
+      tag_ + 1,
+      [&](int from) { return part(segment, from); },
+      [&](int) { return part(segment, rank_); },
+      requests,
+      what);
 }
 
 }  // namespace mumoe::dist

@@ -20,7 +20,7 @@ namespace mumoe::dist {
 /// results of one segment travel, so do the intervals of the next. Each byte
 /// travels once (twice for all_reduce), which is the least there is; staging
 /// memory is one segment and stays in the cache; bf16 is rounded once; and the
-/// bits are those of ThreadWorld, whatever the MPI library does.
+/// bits are the same, whatever the MPI library does.
 ///
 /// Segments depend on the progress of each rank, so collective calls of MPI
 /// would meet in different orders when several operations are under way.
@@ -29,18 +29,17 @@ namespace mumoe::dist {
 /// Thread safety: made by the caller, then used on the MPI thread alone.
 class MpiPeerReduction {
  public:
-  /// `sequence`: the number of the operation, equal on all ranks. `max_count`:
-  /// most elements in a segment.
+  /// all_reduce of `whole` or, with `shard`, reduce_scatter of it. `sequence`:
+  /// the number of the operation, equal on all ranks. `max_count`: most
+  /// elements in a segment.
   MpiPeerReduction(std::shared_ptr<const MpiGroup> group,
                    int rank,
                    int ranks,
                    std::int64_t sequence,
                    ReduceOp op,
-                   std::int64_t max_count);
-
-  /// Choose one.
-  void all_reduce(const at::Tensor& tensor);
-  void reduce_scatter(const at::Tensor& whole, const at::Tensor& shard);
+                   std::int64_t max_count,
+                   at::Tensor whole,
+                   at::Tensor shard);
 
   /// What the MPI thread does.
   static std::vector<MpiTask::Step> steps(
@@ -51,15 +50,26 @@ class MpiPeerReduction {
     std::int64_t begin;  // in `whole_`
     std::int64_t count;
   };
+  struct Message {
+    std::byte* data;
+    std::int64_t count;
+  };
   Interval interval(std::int64_t segment, int rank) const;
-  void plan(std::int64_t elements, std::int64_t ranks_in_a_segment);
-  std::byte* row(int rank) const;  // of the staging memory
+  Message part(std::int64_t segment, int rank) const;  // of `whole_`
+  std::byte* row(int rank) const;                      // of the staging memory
+  /// Receives `in(rank)` from, and sends `out(rank)` to, every other rank.
+  template <class In, class Out>
+  void exchange(int tag,
+                In in,
+                Out out,
+                MpiTask::Requests& requests,
+                const std::string& what);
   void scatter(std::int64_t segment,
-               std::vector<MPI_Request>& requests,
+               MpiTask::Requests& requests,
                const std::string& what);
   void reduce(std::int64_t segment);
   void gather(std::int64_t segment,
-              std::vector<MPI_Request>& requests,
+              MpiTask::Requests& requests,
               const std::string& what);
 
   std::shared_ptr<const MpiGroup> group_;
@@ -67,13 +77,12 @@ class MpiPeerReduction {
   int ranks_;
   int tag_;
   ReduceOp op_;
-  std::int64_t max_count_;
-  bool gathers_ = false;
+  bool gathers_;
   at::Tensor whole_;
   at::Tensor result_;  // [own elements]; undefined: in place
-  MPI_Datatype type_ = MPI_DATATYPE_NULL;
-  std::int64_t elements_ = 0;  // all_reduce: all; reduce_scatter: of a shard
-  std::int64_t segment_ = 0;   // how many of them a segment has
+  MPI_Datatype type_;
+  std::int64_t elements_;     // all_reduce: all; reduce_scatter: of a shard
+  std::int64_t segment_ = 0;  // how many of them a segment has
   std::int64_t row_bytes_ = 0;
   std::shared_ptr<std::byte[]> staging_;  // [ranks, row_bytes_]
 };

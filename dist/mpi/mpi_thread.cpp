@@ -10,6 +10,7 @@
 #include <iterator>
 #include <utility>
 
+#include "base/error.h"
 #include "base/thread_signals.h"
 
 namespace mumoe::dist {
@@ -17,12 +18,19 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// How long a thread yields before it sleeps: longer than a small collective on
-// one host, shorter than what a time slice would cost the computation.
-constexpr auto kSpin = 50us;
+constexpr auto kSpin = MpiTask::kSpin;
 
 // A slow network: for how long data under way counts as moving.
 constexpr std::size_t kBytesPerMicrosecond = 200;
+
+std::exception_ptr error_of(int code, const std::string& what) {
+  try {
+    check_mpi(code, "the operation", what);
+  } catch (...) {
+    return std::current_exception();
+  }
+  return nullptr;
+}
 
 void initialize() {
   int initialized = 0;
@@ -42,85 +50,6 @@ void initialize() {
 }
 
 }  // namespace
-
-void check_mpi(int code,
-               std::string_view expression,
-               std::string_view operation) {
-  if (code == MPI_SUCCESS) return;
-  char text[MPI_MAX_ERROR_STRING] = "unknown error";
-  int length = 0;
-  MPI_Error_string(code, text, &length);
-  fail<CommunicationError>("{}: {} failed: {}", operation, expression, text);
-}
-
-namespace {
-
-std::exception_ptr error_of(int code, const std::string& what) {
-  try {
-    check_mpi(code, "the operation", what);
-  } catch (...) {
-    return std::current_exception();
-  }
-  return nullptr;
-}
-
-}  // namespace
-
-MpiTask::MpiTask(std::string what,
-                 std::chrono::milliseconds deadline,
-                 std::vector<Step> steps,
-                 std::size_t bytes)
-    : what_(std::move(what)),
-      deadline_(deadline),
-      steps_(std::move(steps)),
-      bytes_(bytes) {}
-
-void MpiTask::wait() {
-  if (!done()) {
-    bool in_time = true;
-    if (waiters_) waiters_->fetch_add(1, std::memory_order_relaxed);
-    const auto start = std::chrono::steady_clock::now();
-    while (!done() && std::chrono::steady_clock::now() - start < kSpin) {
-      std::this_thread::yield();
-    }
-    if (!done()) {
-      std::unique_lock lock(mutex_);
-      const auto ended = [this] { return done(); };
-      // In slices: a process that was stopped and goes on has lost one of
-      // them, not its deadline, and finds what came in the meantime.
-      constexpr std::chrono::milliseconds kSlice{500};
-      auto left =
-          deadline_.count() == 0 ? decltype(deadline_)::max() : deadline_;
-      while (in_time &&
-             !changed_.wait_for(lock, std::min(left, kSlice), ended)) {
-        left -= std::min(left, kSlice);
-        in_time = left.count() > 0;
-      }
-    }
-    if (waiters_) waiters_->fetch_sub(1, std::memory_order_relaxed);
-    if (!in_time) {
-      char seconds[32];
-      std::snprintf(seconds, sizeof seconds, "%.1f", deadline_.count() / 1e3);
-      fail<CommunicationError>(
-          "{}: not finished after {} s; another rank is stuck, gone or calls "
-          "something else",
-          what_,
-          seconds);
-    }
-  }
-  if (error_) std::rethrow_exception(error_);
-}
-
-void MpiTask::end(std::exception_ptr error) {
-  steps_.clear();
-  error_ = std::move(error);
-  ended_ = Work::Clock::now();
-  {
-    std::lock_guard lock(mutex_);
-    done_.store(true, std::memory_order_release);
-  }
-  changed_.notify_all();
-}
 
 std::shared_ptr<MpiThread> MpiThread::start(std::function<void()> setup,
                                             std::chrono::milliseconds limit) {
@@ -162,23 +91,13 @@ void MpiThread::post(std::shared_ptr<MpiTask> task) {
   {
     std::lock_guard lock(mutex_);
     if (!ended_) {
-      queue_.push_back({std::move(task), {}});
+      queue_.push_back(std::move(task));
       called_.store(true, std::memory_order_release);
     }
   }
   if (task) {
     task->end(std::make_exception_ptr(CommunicationError(
         fmt::format("{}: MPI has been finalized or abandoned", task->what_))));
-  }
-  changed_.notify_all();
-}
-
-void MpiThread::post(std::function<void()> call) {
-  {
-    std::lock_guard lock(mutex_);
-    if (ended_) return;
-    queue_.push_back({{}, std::move(call)});
-    called_.store(true, std::memory_order_release);
   }
   changed_.notify_all();
 }
@@ -239,11 +158,11 @@ void MpiThread::loop() {
 
 // Starts what has been posted, and obeys `abort` and `stop`.
 bool MpiThread::take() {
-  std::deque<Item> items;
+  std::deque<std::shared_ptr<MpiTask>> taken;
   Stop stop;
   {
     std::lock_guard lock(mutex_);
-    items.swap(queue_);
+    taken.swap(queue_);
     stop = stop_;
     // While it is to stop it stays called, until nothing is under way.
     called_.store(stop != Stop::no, std::memory_order_release);
@@ -252,27 +171,23 @@ bool MpiThread::take() {
     std::fflush(nullptr);
     MPI_Abort(MPI_COMM_WORLD, code);
   }
-  for (const Item& item : items) {
-    if (item.task) {
-      bytes_ += item.task->bytes_;
-      advance(item.task);
-    } else {
-      item.call();
-    }
+  for (const auto& task : taken) {
+    bytes_ += task->bytes_;
+    advance(task);
   }
   if (stop == Stop::abandon) {
     end();
-  } else if (stop == Stop::finalize && items.empty() && requests_.empty()) {
+  } else if (stop == Stop::finalize && taken.empty() && requests_.empty()) {
     teardown_();
     MPI_Finalize();
     end();
   }
-  return !items.empty();
+  return !taken.empty();
 }
 
 // Takes the steps of a task until one of them has started something.
 void MpiThread::advance(const std::shared_ptr<MpiTask>& task) {
-  std::vector<MPI_Request> started;
+  MpiTask::Requests started;
   try {
     while (started.empty() && task->next_step_ < task->steps_.size()) {
       task->steps_[task->next_step_++](started, task->what_);
@@ -371,16 +286,14 @@ void MpiThread::pause(Clock::time_point& last_activity) {
 
 // Fails all that is left and tells who waits for the end of the thread.
 void MpiThread::end() {
-  std::deque<Item> items;
   {
     std::lock_guard lock(mutex_);
-    items.swap(queue_);
+    for (auto& task : queue_) {
+      bytes_ += task->bytes_;
+      tasks_.push_back(std::move(task));
+    }
+    queue_.clear();
     ended_ = true;
-  }
-  for (const Item& item : items) {
-    if (!item.task) continue;
-    bytes_ += item.task->bytes_;
-    tasks_.push_back(item.task);
   }
   for (const auto& task : tasks_) {
     fail_task(task,

@@ -6,76 +6,17 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
-#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <string>
-#include <string_view>
 #include <thread>
 #include <vector>
 
-#include "base/error.h"
-#include "dist/work.h"
+#include "dist/mpi/mpi_task.h"
 
 // MPI's side of mpi_runtime and mpi_communicator; only they include this.
 
 namespace mumoe::dist {
-
-/// Throws `CommunicationError("<operation>: <expression> failed: <MPI's
-/// text>")` unless `code` is MPI_SUCCESS. `operation` names the rank.
-void check_mpi(int code,
-               std::string_view expression,
-               std::string_view operation);
-
-/// The one check of MPI calls. `operation`: the head of the message, as
-/// `Communicator::describe` gives it.
-#define MUMOE_MPI_CHECK(call, operation) \
-  ::mumoe::dist::check_mpi((call), #call, (operation))
-
-class MpiThread;
-
-/// One collective on its way through the MPI thread, and the state behind the
-/// caller's `Work`. The MPI thread calls the steps in turn, each when the
-/// requests that the one before has started are complete; at the end it drops
-/// them (and the tensors they hold), and only then marks the task as done.
-class MpiTask final : public Work::State {
- public:
-  /// Appends the requests it starts; `what` heads its messages.
-  using Step = std::function<void(std::vector<MPI_Request>& requests,
-                                  const std::string& what)>;
-
-  /// `bytes`: about how much moves, 0 for little.
-  MpiTask(std::string what,
-          std::chrono::milliseconds deadline,
-          std::vector<Step> steps,
-          std::size_t bytes = 0);
-
-  /// Blocks until the task is done, or throws when the deadline, counted from
-  /// this call, has passed.
-  void wait() override;
-  bool done() override { return done_.load(std::memory_order_acquire); }
-  std::optional<Work::Clock::time_point> ended() override {
-    return done() ? std::optional(ended_) : std::nullopt;
-  }
-
- private:
-  friend class MpiThread;
-  void end(std::exception_ptr error);
-
-  std::string what_;
-  std::chrono::milliseconds deadline_;
-  std::vector<Step> steps_;
-  std::size_t bytes_;
-  std::size_t next_step_ = 0;
-  std::size_t open_requests_ = 0;
-  std::shared_ptr<std::atomic<int>> waiters_;  // of the MPI thread
-  std::exception_ptr error_;
-  Work::Clock::time_point ended_;
-  std::atomic<bool> done_{false};
-  std::mutex mutex_;
-  std::condition_variable changed_;
-};
 
 /// The one thread that calls MPI: initialises it, starts every operation,
 /// drives those under way, and finalises it. MPI needs to support no more than
@@ -102,9 +43,6 @@ class MpiThread {
   /// Queues a task; tasks begin in the order of posts. After the end of the
   /// thread the task fails.
   void post(std::shared_ptr<MpiTask> task);
-  /// Queues a short call of MPI, such as the freeing of a handle; dropped
-  /// after the end of the thread.
-  void post(std::function<void()> call);
 
   /// Ends the thread after what is under way: runs `teardown`, then
   /// MPI_Finalize. False: not done within `limit`; the thread is left behind.
@@ -119,11 +57,6 @@ class MpiThread {
  private:
   using Clock = std::chrono::steady_clock;
   enum class Stop { no, finalize, abandon };
-  struct Item {  // one of the two
-    std::shared_ptr<MpiTask> task;
-    std::function<void()> call;
-  };
-
   void loop();
   bool take();
   void advance(const std::shared_ptr<MpiTask>& task);
@@ -135,7 +68,7 @@ class MpiThread {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Item> queue_;
+  std::deque<std::shared_ptr<MpiTask>> queue_;
   Stop stop_ = Stop::no;
   bool ended_ = false;
   std::function<void()> teardown_;
@@ -147,7 +80,7 @@ class MpiThread {
       std::make_shared<std::atomic<int>>(0);
 
   // Of the MPI thread alone: request i belongs to tasks_[i].
-  std::vector<MPI_Request> requests_;
+  MpiTask::Requests requests_;
   std::vector<std::shared_ptr<MpiTask>> tasks_;
   std::vector<int> indices_;
   std::vector<MPI_Status> statuses_;

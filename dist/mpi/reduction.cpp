@@ -144,6 +144,20 @@ void with_type(at::ScalarType type, F&& f) {
   }
 }
 
+// Calls `f` with the operation that `op` names.
+template <class F>
+void with_op(ReduceOp op, F&& f) {
+  switch (op) {
+    case ReduceOp::sum:
+    case ReduceOp::avg:
+      return f(Sum{});
+    case ReduceOp::min:
+      return f(Extremum<false>{});
+    case ReduceOp::max:
+      return f(Extremum<true>{});
+  }
+}
+
 }  // namespace
 
 void reduce_parts(at::ScalarType type,
@@ -152,15 +166,9 @@ void reduce_parts(at::ScalarType type,
                   void* out,
                   std::int64_t count) {
   with_type(type, [&]<class T>(T) {
-    switch (op) {
-      case ReduceOp::sum:
-      case ReduceOp::avg:
-        return reduce_parts_as<T, Sum>(parts, out, count, op == ReduceOp::avg);
-      case ReduceOp::min:
-        return reduce_parts_as<T, Extremum<false>>(parts, out, count, false);
-      case ReduceOp::max:
-        return reduce_parts_as<T, Extremum<true>>(parts, out, count, false);
-    }
+    with_op(op, [&]<class By>(By) {
+      reduce_parts_as<T, By>(parts, out, count, op == ReduceOp::avg);
+    });
   });
 }
 
@@ -170,15 +178,7 @@ void reduce_pair(at::ScalarType type,
                  void* inout,
                  std::int64_t count) {
   with_type(type, [&]<class T>(T) {
-    switch (op) {
-      case ReduceOp::sum:
-      case ReduceOp::avg:
-        return reduce_pair_as<T, Sum>(in, inout, count);
-      case ReduceOp::min:
-        return reduce_pair_as<T, Extremum<false>>(in, inout, count);
-      case ReduceOp::max:
-        return reduce_pair_as<T, Extremum<true>>(in, inout, count);
-    }
+    with_op(op, [&]<class By>(By) { reduce_pair_as<T, By>(in, inout, count); });
   });
 }
 

@@ -23,56 +23,40 @@ namespace mumoe::dist {
 namespace {
 
 ncclDataType_t nccl_type(NcclType type) {
-  switch (type) {
-    case NcclType::bf16:
-      return ncclBfloat16;
-    case NcclType::fp32:
-      return ncclFloat32;
-    case NcclType::fp64:
-      return ncclFloat64;
-    case NcclType::int64:
-      return ncclInt64;
-  }
-  fail<InternalError>("no such NcclType");
+  constexpr std::array kTypes = {ncclBfloat16,
+                                 ncclFloat32,
+                                 ncclFloat64,
+                                 ncclInt64};
+  return kTypes.at(static_cast<std::size_t>(type));
 }
 
 ncclRedOp_t nccl_op(ReduceOp op) {
-  switch (op) {
-    case ReduceOp::sum:
-      return ncclSum;
-    case ReduceOp::avg:
-      return ncclAvg;
-    case ReduceOp::min:
-      return ncclMin;
-    case ReduceOp::max:
-      return ncclMax;
-  }
-  fail<InternalError>("no such ReduceOp");
+  constexpr std::array kReductions = {ncclSum, ncclAvg, ncclMin, ncclMax};
+  return kReductions.at(static_cast<std::size_t>(op));
 }
 
 }  // namespace
 
 std::size_t size_of(NcclType type) {
-  switch (type) {
-    case NcclType::bf16:
-      return 2;
-    case NcclType::fp32:
-      return 4;
-    default:
-      return 8;
-  }
+  return std::array{2, 4, 8, 8}.at(static_cast<std::size_t>(type));
 }
 
 NcclComm::Id NcclComm::make_id(const NcclCall& call) {
   static_assert(sizeof(Id) == sizeof(ncclUniqueId));
   ncclUniqueId id;
-  const ncclResult_t result = ncclGetUniqueId(&id);
-  if (result != ncclSuccess) {
-    fail_nccl(result, nullptr, "ncclGetUniqueId", call);
-  }
+  check_nccl(ncclGetUniqueId(&id), nullptr, "ncclGetUniqueId", call);
   Id bytes;
   std::memcpy(bytes.data(), &id, sizeof(id));
   return bytes;
+}
+
+std::string NcclComm::version() {
+  int version = 0;
+  check_nccl(ncclGetVersion(&version), nullptr, "ncclGetVersion", {"start"});
+  return fmt::format("{}.{}.{}",
+                     version / 10000,
+                     version / 100 % 100,
+                     version % 100);
 }
 
 NcclComm::NcclComm(std::shared_ptr<NcclContext> context,
@@ -147,81 +131,72 @@ std::unique_ptr<NcclComm> NcclComm::split(int color,
       new NcclComm(context_, comm, std::move(axis), call));
 }
 
-void NcclComm::all_reduce(const void* in,
-                          void* out,
-                          std::size_t count,
-                          NcclType type,
+void NcclComm::all_reduce(const NcclData& data,
                           ReduceOp op,
                           const NcclCall& call) {
-  MUMOE_NCCL_RUN(ncclAllReduce(in,
-                               out,
-                               count,
-                               nccl_type(type),
+  MUMOE_NCCL_RUN(ncclAllReduce(data.in,
+                               data.out,
+                               data.count,
+                               nccl_type(data.type),
                                nccl_op(op),
                                comm_,
                                stream_),
                  call);
 }
 
-void NcclComm::all_gather(const void* in,
-                          void* out,
-                          std::size_t count,
-                          NcclType type,
-                          const NcclCall& call) {
-  MUMOE_NCCL_RUN(ncclAllGather(in, out, count, nccl_type(type), comm_, stream_),
+void NcclComm::all_gather(const NcclData& data, const NcclCall& call) {
+  MUMOE_NCCL_RUN(ncclAllGather(data.in,
+                               data.out,
+                               data.count,
+                               nccl_type(data.type),
+                               comm_,
+                               stream_),
                  call);
 }
 
-void NcclComm::reduce_scatter(const void* in,
-                              void* out,
-                              std::size_t count,
-                              NcclType type,
+void NcclComm::reduce_scatter(const NcclData& data,
                               ReduceOp op,
                               const NcclCall& call) {
-  MUMOE_NCCL_RUN(ncclReduceScatter(in,
-                                   out,
-                                   count,
-                                   nccl_type(type),
+  MUMOE_NCCL_RUN(ncclReduceScatter(data.in,
+                                   data.out,
+                                   data.count,
+                                   nccl_type(data.type),
                                    nccl_op(op),
                                    comm_,
                                    stream_),
                  call);
 }
 
-void NcclComm::all_to_all(const void* in,
-                          void* out,
-                          std::size_t count,
-                          NcclType type,
-                          const NcclCall& call) {
-  const std::size_t bytes = count * size_of(type);
-  const auto* from = static_cast<const std::byte*>(in);
-  auto* to = static_cast<std::byte*>(out);
+void NcclComm::all_to_all(const NcclData& data, const NcclCall& call) {
+  const std::size_t bytes = data.count * size_of(data.type);
+  const auto* from = static_cast<const std::byte*>(data.in);
+  auto* to = static_cast<std::byte*>(data.out);
+  const ncclDataType_t type = nccl_type(data.type);
   context_->group(
       [&] {
         for (int r = 0; r < size_; ++r, from += bytes, to += bytes) {
-          MUMOE_NCCL_RUN(
-              ncclSend(from, count, nccl_type(type), r, comm_, stream_),
-              call);
-          MUMOE_NCCL_RUN(
-              ncclRecv(to, count, nccl_type(type), r, comm_, stream_),
-              call);
+          MUMOE_NCCL_RUN(ncclSend(from, data.count, type, r, comm_, stream_),
+                         call);
+          MUMOE_NCCL_RUN(ncclRecv(to, data.count, type, r, comm_, stream_),
+                         call);
         }
       },
       call);
 }
 
-void NcclComm::broadcast(void* data,
-                         std::size_t count,
-                         NcclType type,
-                         int root,
-                         const NcclCall& call) {
-  MUMOE_NCCL_RUN(
-      ncclBroadcast(data, data, count, nccl_type(type), root, comm_, stream_),
-      call);
+void NcclComm::broadcast(const NcclData& data, int root, const NcclCall& call) {
+  MUMOE_NCCL_RUN(ncclBroadcast(data.in,
+                               data.out,
+                               data.count,
+                               nccl_type(data.type),
+                               root,
+                               comm_,
+                               stream_),
+                 call);
 }
 
 void NcclComm::barrier(void* word, const NcclCall& call) {
-  all_reduce(word, word, 1, NcclType::int64, ReduceOp::sum, call);
+  all_reduce({word, word, 1, NcclType::int64}, ReduceOp::sum, call);
 }
 
 void NcclComm::check(const NcclCall& call) const {

@@ -21,6 +21,14 @@ class NcclContext;
 enum class NcclType { bf16, fp32, fp64, int64 };
 std::size_t size_of(NcclType type);
 
+/// What an operation reads and writes.
+struct NcclData {
+  const void* in;
+  void* out;
+  std::size_t count;
+  NcclType type;
+};
+
 /// On whose behalf NCCL is called, "rank 1 of 4 (axis dp), all_reduce #17,
 /// phase backward", and how long that may take; zero: no deadline.
 struct NcclCall {
@@ -44,6 +52,8 @@ class NcclComm {
   /// What the ranks of a new group have in common: made by one, given to all.
   using Id = std::array<std::byte, 128>;
   static Id make_id(const NcclCall& call);
+  /// Of the library in use, "2.28.3".
+  static std::string version();
 
   /// Collective over the `size` ranks that have the same `id`.
   NcclComm(std::shared_ptr<NcclContext> context,
@@ -74,38 +84,17 @@ class NcclComm {
   cudaStream_t stream() const { return stream_; }
 
   /// `out` [count] becomes the reduction of all ranks' `in`; they may be one.
-  void all_reduce(const void* in,
-                  void* out,
-                  std::size_t count,
-                  NcclType type,
-                  ReduceOp op,
-                  const NcclCall& call);
+  void all_reduce(const NcclData& data, ReduceOp op, const NcclCall& call);
   /// `out` [size · count] becomes all ranks' `in` [count], in rank order.
-  void all_gather(const void* in,
-                  void* out,
-                  std::size_t count,
-                  NcclType type,
-                  const NcclCall& call);
+  void all_gather(const NcclData& data, const NcclCall& call);
   /// `out` [count] becomes this rank's part of the reduction of all ranks'
   /// `in` [size · count].
-  void reduce_scatter(const void* in,
-                      void* out,
-                      std::size_t count,
-                      NcclType type,
-                      ReduceOp op,
-                      const NcclCall& call);
+  void reduce_scatter(const NcclData& data, ReduceOp op, const NcclCall& call);
   /// Part r of `out` [size · count] becomes part `rank` of rank r's `in`.
-  void all_to_all(const void* in,
-                  void* out,
-                  std::size_t count,
-                  NcclType type,
-                  const NcclCall& call);
-  /// Every rank's `data` [count] becomes that of rank `root`.
-  void broadcast(void* data,
-                 std::size_t count,
-                 NcclType type,
-                 int root,
-                 const NcclCall& call);
+  void all_to_all(const NcclData& data, const NcclCall& call);
+  /// Every rank's `out` [count] becomes the `in` of rank `root`; they may be
+  /// one.
+  void broadcast(const NcclData& data, int root, const NcclCall& call);
   /// Ends when all ranks have queued it. `word`: 8 bytes of the
   /// device, of no meaning.
   void barrier(void* word, const NcclCall& call);

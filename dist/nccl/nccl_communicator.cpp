@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -34,8 +35,13 @@ NcclType nccl_type(const at::Tensor& tensor) {
   }
 }
 
-std::size_t elements(const at::Tensor& tensor) {
-  return static_cast<std::size_t>(tensor.numel());
+/// From `in` to `out`; `parts`: of how many counts the larger of them is.
+NcclData data_of(const at::Tensor& in, const at::Tensor& out, int parts = 1) {
+  const std::int64_t most = std::max(in.numel(), out.numel());
+  return {.in = in.data_ptr(),
+          .out = out.data_ptr(),
+          .count = static_cast<std::size_t>(most / parts),
+          .type = nccl_type(in)};
 }
 
 // NaN where `tensor` has one, else −0, which changes no number it is added to.
@@ -61,21 +67,14 @@ class NcclCommunicator final : public Communicator {
   at::Device device() const override { return device_; }
 
   Work do_all_reduce(const at::Tensor& tensor, ReduceOp op) override {
-    return reduce(Op::all_reduce, op, tensor, tensor, [&](auto&&... arguments) {
-      comm_->all_reduce(arguments...);
-    });
+    return reduce(Op::all_reduce, op, tensor, tensor, &NcclComm::all_reduce);
   }
 
   Work do_all_gather(const at::Tensor& shard,
                      const at::Tensor& whole) override {
-    return Work(
-        start(Op::all_gather, {shard, whole}, [&](const NcclCall& call) {
-          comm_->all_gather(shard.data_ptr(),
-                            whole.data_ptr(),
-                            elements(shard),
-                            nccl_type(shard),
-                            call);
-        }));
+    return start(Op::all_gather, {shard, whole}, [&](const NcclCall& call) {
+      comm_->all_gather(data_of(shard, whole, size()), call);
+    });
   }
 
   Work do_reduce_scatter(const at::Tensor& whole,
@@ -86,12 +85,11 @@ class NcclCommunicator final : public Communicator {
     if (adds && whole.scalar_type() == at::kBFloat16 && size() > 2) {
       return exchange_and_add(whole, shard, op);
     }
-    return reduce(
-        Op::reduce_scatter,
-        op,
-        whole,
-        shard,
-        [&](auto&&... arguments) { comm_->reduce_scatter(arguments...); });
+    return reduce(Op::reduce_scatter,
+                  op,
+                  whole,
+                  shard,
+                  &NcclComm::reduce_scatter);
   }
 
   // bf16: NCCL would round at every rank that a sum passes. The parts are
@@ -102,47 +100,36 @@ class NcclCommunicator final : public Communicator {
     const at::NoGradGuard no_grad;
     const at::Tensor parts =
         at::empty({size(), shard.numel()}, whole.options());
-    return Work(start(Op::reduce_scatter,
-                      {whole, shard, parts},
-                      [&](const NcclCall& call) {
-                        comm_->all_to_all(whole.data_ptr(),
-                                          parts.data_ptr(),
-                                          elements(shard),
-                                          NcclType::bf16,
-                                          call);
-                        const StreamScope scope(device_, comm_->stream());
-                        at::Tensor sum = at::sum(parts, {0}, false, at::kFloat);
-                        if (op == ReduceOp::avg) sum.div_(size());
-                        at::Tensor(shard).copy_(sum.view_as(shard));
-                      }));
+    return start(Op::reduce_scatter,
+                 {whole, shard, parts},
+                 [&](const NcclCall& call) {
+                   comm_->all_to_all(data_of(whole, parts, size()), call);
+                   const StreamScope scope(device_, comm_->stream());
+                   at::Tensor sum = at::sum(parts, {0}, false, at::kFloat);
+                   if (op == ReduceOp::avg) sum.div_(size());
+                   at::Tensor(shard).copy_(sum.view_as(shard));
+                 });
   }
 
   Work do_all_to_all(const at::Tensor& in, const at::Tensor& out) override {
-    return Work(start(Op::all_to_all, {in, out}, [&](const NcclCall& call) {
-      comm_->all_to_all(in.data_ptr(),
-                        out.data_ptr(),
-                        elements(in) / size(),
-                        nccl_type(in),
-                        call);
-    }));
+    return start(Op::all_to_all, {in, out}, [&](const NcclCall& call) {
+      comm_->all_to_all(data_of(in, out, size()), call);
+    });
   }
 
   Work do_broadcast(const at::Tensor& tensor, int root) override {
-    return Work(start(Op::broadcast, {tensor}, [&](const NcclCall& call) {
-      comm_->broadcast(tensor.data_ptr(),
-                       elements(tensor),
-                       nccl_type(tensor),
-                       root,
-                       call);
-    }));
+    return start(Op::broadcast, {tensor}, [&](const NcclCall& call) {
+      comm_->broadcast(data_of(tensor, tensor), root, call);
+    });
   }
 
   Work do_barrier() override {
     const at::Tensor word = at::zeros({1}, on_device(at::kLong));
-    return Work(std::make_shared<NcclBarrier>(
-        start(Op::barrier, {word}, [&](const NcclCall& call) {
-          comm_->barrier(word.data_ptr(), call);
-        })));
+    return start(
+        Op::barrier,
+        {word},
+        [&](const NcclCall& call) { comm_->barrier(word.data_ptr(), call); },
+        NcclWork::Waits::host);
   }
 
   std::unique_ptr<Communicator> do_split(int color,
@@ -152,29 +139,33 @@ class NcclCommunicator final : public Communicator {
   /// The (color, key) of every rank, on the CPU [size, 2].
   at::Tensor gather_choices(int color, int key, const NcclCall& call);
 
-  // `run(in, out, count, type, op, call)` reduces `in` to `out`.
-  template <class Run>
+  using Reduction = void (NcclComm::*)(const NcclData&,
+                                       ReduceOp,
+                                       const NcclCall&);
+
+  // `run` reduces `in` to `out`.
   Work reduce(Op kind,
               ReduceOp op,
               const at::Tensor& in,
               const at::Tensor& out,
-              Run run) {
-    const auto type = nccl_type(in);
+              Reduction run) {
     const auto queue = [&](const at::Tensor& from,
                            const at::Tensor& to,
                            ReduceOp by,
                            const NcclCall& call) {
-      run(from.data_ptr(), to.data_ptr(), elements(to), type, by, call);
+      const auto parts = static_cast<int>(from.numel() / to.numel());
+      ((*comm_).*run)(data_of(from, to, parts), by, call);
     };
-    if (op == ReduceOp::sum || op == ReduceOp::avg || type == NcclType::int64) {
-      return Work(start(kind, {in, out}, [&](const NcclCall& call) {
+    if (op == ReduceOp::sum || op == ReduceOp::avg ||
+        in.scalar_type() == at::kLong) {
+      return start(kind, {in, out}, [&](const NcclCall& call) {
         queue(in, out, op, call);
-      }));
+      });
     }
     const at::NoGradGuard no_grad;
     const at::Tensor nans = nan_places(in);
     const at::Tensor sum = in.is_same(out) ? nans : at::empty_like(out);
-    return Work(start(kind, {in, out, nans, sum}, [&](const NcclCall& call) {
+    return start(kind, {in, out, nans, sum}, [&](const NcclCall& call) {
       comm_->context()->group(
           [&] {
             queue(in, out, op, call);
@@ -183,17 +174,19 @@ class NcclCommunicator final : public Communicator {
           call);
       const StreamScope scope(device_, comm_->stream());
       at::Tensor(out).add_(sum.view_as(out));
-    }));
+    });
   }
 
-  std::shared_ptr<NcclWork> start(Op op,
-                                  std::vector<at::Tensor> tensors,
-                                  const NcclWork::Operation& operation) {
-    return std::make_shared<NcclWork>(comm_,
-                                      NcclCall{describe(op), deadline()},
-                                      device_,
-                                      std::move(tensors),
-                                      operation);
+  Work start(Op op,
+             std::vector<at::Tensor> tensors,
+             const NcclWork::Operation& operation,
+             NcclWork::Waits waits = NcclWork::Waits::stream) {
+    return Work(std::make_shared<NcclWork>(comm_,
+                                           NcclCall{describe(op), deadline()},
+                                           device_,
+                                           std::move(tensors),
+                                           operation,
+                                           waits));
   }
 
   at::TensorOptions on_device(at::ScalarType type) const {
@@ -215,14 +208,7 @@ std::unique_ptr<Communicator> NcclCommunicator::do_split(int color,
                                               device_);
   };
   if (size() == 1) return result(nullptr, 0, 1);
-  const NcclCall call{
-      fmt::format("rank {} of {} (axis {}), split for axis {}, phase {}",
-                  rank(),
-                  size(),
-                  this->axis(),
-                  axis,
-                  phase()),
-      deadline()};
+  const NcclCall call{describe("split for axis " + axis), deadline()};
   // NCCL takes no negative colors: the lowest rank of a color stands for it.
   const at::Tensor choices = gather_choices(color, key, call);
   const auto* choice = choices.data_ptr<std::int64_t>();
@@ -242,10 +228,11 @@ at::Tensor NcclCommunicator::gather_choices(int color,
       at::tensor({std::int64_t{color}, std::int64_t{key}}, at::kLong)
           .to(device_);
   const at::Tensor all = at::empty({size(), 2}, on_device(at::kLong));
-  NcclWork work(comm_, call, device_, {own, all}, [&](const NcclCall& of) {
-    comm_->all_gather(own.data_ptr(), all.data_ptr(), 2, NcclType::int64, of);
-  });
-  work.finish();
+  const auto gather = [&](const NcclCall& of) {
+    comm_->all_gather(data_of(own, all, size()), of);
+  };
+  NcclWork(comm_, call, device_, {own, all}, gather, NcclWork::Waits::host)
+      .wait();
   return all.to(at::kCPU);
 }
 
@@ -262,14 +249,6 @@ NcclComm::Id share_id(Communicator& control, const NcclCall& call) {
   return id;
 }
 
-}  // namespace
-
-bool has_nccl() {
-  return true;
-}
-
-namespace {
-
 DevicePlace place_of(int device) {
   DevicePlace place{.host = this_host(),
                     .device = device,
@@ -279,6 +258,14 @@ DevicePlace place_of(int device) {
 }
 
 }  // namespace
+
+bool has_nccl() {
+  return true;
+}
+
+std::optional<std::string> nccl_version() {
+  return NcclComm::version();
+}
 
 DevicePlace device_place(int local_rank) {
   return place_of(device_of(local_rank, cuda_device_count()));

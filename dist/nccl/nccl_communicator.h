@@ -3,6 +3,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "dist/communicator.h"
@@ -12,6 +13,9 @@ namespace mumoe::dist {
 
 /// Whether this build has the backend.
 bool has_nccl();
+/// The version of the NCCL library that this process would use, "2.28.3";
+/// nothing in a build without CUDA.
+std::optional<std::string> nccl_version();
 /// This process's GPU (`device_of`), as the rank of number `local_rank` on its
 /// host; in a build without CUDA there is none.
 DevicePlace device_place(int local_rank);

@@ -7,13 +7,17 @@ bool has_nccl() {
   return false;
 }
 
+std::optional<std::string> nccl_version() {
+  return std::nullopt;
+}
+
 DevicePlace device_place(int local_rank) {
   return {.host = this_host(), .device = device_of(local_rank, 0)};
 }
 
 NcclWorld make_nccl_communicator(Communicator&, int, std::string) {
   fail<InputError>(
-      "parallel.backend = nccl: this build has no CUDA, expected auto or mpi");
+      "backend = nccl: this build has no CUDA, expected auto or mpi");
 }
 
 }  // namespace mumoe::dist

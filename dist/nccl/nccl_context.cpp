@@ -32,10 +32,7 @@ constexpr const char* kOrder = "NCCL_LAUNCH_ORDER_IMPLICIT";
 void require_order(const NcclCall& call) {
   constexpr int kFirst = 22600;  // the version that knows it
   int version = 0;
-  const ncclResult_t result = ncclGetVersion(&version);
-  if (result != ncclSuccess) {
-    fail_nccl(result, nullptr, "ncclGetVersion", call);
-  }
+  check_nccl(ncclGetVersion(&version), nullptr, "ncclGetVersion", call);
   require(version >= kFirst,
           "NCCL {}.{}: expected 2.26 or later",
           version / 10000,
@@ -58,10 +55,11 @@ std::string texts(ncclResult_t result, ncclComm_t comm) {
 
 }  // namespace
 
-void fail_nccl(ncclResult_t result,
-               ncclComm_t comm,
-               std::string_view expression,
-               const NcclCall& call) {
+void check_nccl(ncclResult_t result,
+                ncclComm_t comm,
+                std::string_view expression,
+                const NcclCall& call) {
+  if (well(result)) return;
   fail<CommunicationError>("{}: {}: {}",
                            call.what,
                            expression,
@@ -120,23 +118,29 @@ struct NcclContext::State {
     return open;
   }
 
-  // Waits until `comm` has done with what was asked of it.
+  // Whether `comm` is not yet done with what was asked of it; throws what NCCL
+  // has found by itself.
+  bool busy(ncclComm_t comm,
+            std::string_view expression,
+            const NcclCall& call) {
+    const std::lock_guard lock(calls);
+    check_alive(call);
+    ncclResult_t state = ncclInProgress;
+    check_nccl(ncclCommGetAsyncError(comm, &state),
+               comm,
+               "ncclCommGetAsyncError",
+               call);
+    check_nccl(state, comm, expression, call);
+    return state == ncclInProgress;
+  }
+
+  // Waits until it is done.
   void settle(ncclComm_t comm,
               std::string_view expression,
               const NcclCall& call) {
     const auto start = Clock::now();
-    for (auto pause = 10us;; pause = std::min(2 * pause, 5'000us)) {
-      ncclResult_t state = ncclInProgress;
-      {
-        const std::lock_guard lock(calls);
-        check_alive(call);
-        const ncclResult_t result = ncclCommGetAsyncError(comm, &state);
-        if (result != ncclSuccess) {
-          fail_nccl(result, comm, "ncclCommGetAsyncError", call);
-        }
-        if (!well(state)) fail_nccl(state, comm, expression, call);
-      }
-      if (state == ncclSuccess) return;
+    for (auto pause = 10us; busy(comm, expression, call);
+         pause = std::min(2 * pause, 5'000us)) {
       if (call.deadline > 0ms && Clock::now() - start > call.deadline) {
         fail<CommunicationError>(
             "{}: {}: not finished after {} s; another rank is stuck or gone, "
@@ -208,8 +212,7 @@ ncclComm_t NcclContext::open(
     {
       const std::lock_guard lock(state_->calls);
       state_->check_alive(call);
-      const ncclResult_t result = start(slot);
-      if (!well(result)) fail_nccl(result, parent, expression, call);
+      check_nccl(start(slot), parent, expression, call);
       const std::lock_guard lock_members(state_->mutex);
       state_->members.push_back({slot, std::move(axis)});
     }
@@ -247,8 +250,7 @@ void NcclContext::close(ncclComm_t comm, const NcclCall& call) {
     delete found->comm;
     state_->members.erase(found);
   }
-  const ncclResult_t result = ncclCommDestroy(comm);
-  if (!well(result)) fail_nccl(result, nullptr, "ncclCommDestroy", call);
+  check_nccl(ncclCommDestroy(comm), nullptr, "ncclCommDestroy", call);
 }
 
 void NcclContext::run(ncclComm_t comm,
@@ -259,7 +261,7 @@ void NcclContext::run(ncclComm_t comm,
     const std::lock_guard lock(state_->calls);
     state_->check_alive(call);
     const ncclResult_t result = operation();
-    if (!well(result)) fail_nccl(result, comm, expression, call);
+    check_nccl(result, comm, expression, call);
     if (state_->grouping) {
       state_->collected.insert(comm);
       return;
@@ -277,8 +279,7 @@ void NcclContext::group(const std::function<void()>& body,
     const std::lock_guard lock(state_->calls);
     state_->check_alive(call);
     MUMOE_CHECK(!state_->grouping, "{}: a group within a group", call.what);
-    result = ncclGroupStart();
-    if (!well(result)) fail_nccl(result, nullptr, "ncclGroupStart", call);
+    check_nccl(ncclGroupStart(), nullptr, "ncclGroupStart", call);
     state_->grouping = true;
     const auto end = [&] {
       state_->grouping = false;
@@ -293,7 +294,7 @@ void NcclContext::group(const std::function<void()>& body,
       throw;
     }
     result = end();
-    if (!well(result)) fail_nccl(result, nullptr, "ncclGroupEnd", call);
+    check_nccl(result, nullptr, "ncclGroupEnd", call);
   }
   if (result == ncclSuccess) return;
   for (const ncclComm_t comm : comms) {
@@ -302,14 +303,7 @@ void NcclContext::group(const std::function<void()>& body,
 }
 
 void NcclContext::check(ncclComm_t comm, const NcclCall& call) const {
-  const std::lock_guard lock(state_->calls);
-  state_->check_alive(call);
-  ncclResult_t state = ncclSuccess;
-  const ncclResult_t result = ncclCommGetAsyncError(comm, &state);
-  if (result != ncclSuccess) {
-    fail_nccl(result, comm, "ncclCommGetAsyncError", call);
-  }
-  if (!well(state)) fail_nccl(state, comm, "asynchronous error", call);
+  state_->busy(comm, "asynchronous error", call);
 }
 
 std::string NcclContext::async_error() const {

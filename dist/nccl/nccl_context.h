@@ -15,12 +15,13 @@
 
 namespace mumoe::dist {
 
-/// Throws `CommunicationError`: whose call it was, `expression` and NCCL's two
-/// texts for `result`, on one line. `comm` may be null.
-[[noreturn]] void fail_nccl(ncclResult_t result,
-                            ncclComm_t comm,
-                            std::string_view expression,
-                            const NcclCall& call);
+/// Throws `CommunicationError` unless `result` is success or in progress: whose
+/// call it was, `expression` and NCCL's two texts for `result`, on one line.
+/// `comm` may be null.
+void check_nccl(ncclResult_t result,
+                ncclComm_t comm,
+                std::string_view expression,
+                const NcclCall& call);
 
 /// What all NCCL communicators of one process share: a GPU, the lock under
 /// which NCCL is called, the order in which it starts operations, and their

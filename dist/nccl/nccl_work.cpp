@@ -14,13 +14,15 @@ NcclWork::NcclWork(std::shared_ptr<NcclComm> comm,
                    NcclCall call,
                    at::Device device,
                    std::vector<at::Tensor> tensors,
-                   const Operation& operation)
+                   const Operation& operation,
+                   Waits waits)
     : comm_(std::move(comm)),
       call_(std::move(call)),
       device_(device),
       end_(comm_->context()->device(), call_.what),
       tensors_(std::move(tensors)),
-      from_(current_stream(device)) {
+      from_(current_stream(device)),
+      waits_(waits) {
   const CudaDeviceGuard guard(comm_->context()->device(), call_.what);
   const cudaStream_t stream = comm_->stream();
   CudaEvent begin(comm_->context()->device(), call_.what);
@@ -48,6 +50,7 @@ void NcclWork::leave_tensors() const {
 }
 
 void NcclWork::wait() {
+  if (waits_ == Waits::host) finish();
   comm_->check(call_);
   const CudaDeviceGuard guard(comm_->context()->device(), call_.what);
   const cudaStream_t current = current_stream(device_);
@@ -72,7 +75,6 @@ void NcclWork::finish() {
     }
     std::this_thread::sleep_for(std::chrono::microseconds(50));
   }
-  wait();
 }
 
 }  // namespace mumoe::dist

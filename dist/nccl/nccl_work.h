@@ -18,21 +18,24 @@ class NcclWork final : public Work::State {
   /// What queues the operation on the group's stream.
   using Operation = std::function<void(const NcclCall&)>;
 
+  enum class Waits { stream, host };
+
   /// Starts it: it runs after what `device`'s current stream now holds.
   NcclWork(std::shared_ptr<NcclComm> comm,
            NcclCall call,
            at::Device device,
            std::vector<at::Tensor> tensors,
-           const Operation& operation);
+           const Operation& operation,
+           Waits waits = Waits::stream);
   ~NcclWork() override;
 
-  /// Orders the current stream after it, without blocking the host.
+  /// Orders the current stream after it. `Waits::host`: blocks the host, too,
+  /// until it has ended, or throws at the deadline.
   void wait() override;
   bool done() override;
-  /// Blocks the host until it has ended, or throws at the deadline.
-  void finish();
 
  private:
+  void finish();
   void leave_tensors() const;
 
   std::shared_ptr<NcclComm> comm_;
@@ -41,18 +44,7 @@ class NcclWork final : public Work::State {
   CudaEvent end_;
   std::vector<at::Tensor> tensors_;
   cudaStream_t from_;
-};
-
-/// The same, of a barrier: `wait` blocks the host.
-class NcclBarrier final : public Work::State {
- public:
-  explicit NcclBarrier(std::shared_ptr<NcclWork> work)
-      : work_(std::move(work)) {}
-  void wait() override { work_->finish(); }
-  bool done() override { return work_->done(); }
-
- private:
-  std::shared_ptr<NcclWork> work_;
+  Waits waits_;
 };
 
 }  // namespace mumoe::dist

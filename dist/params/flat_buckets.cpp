@@ -2,11 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
-#include <map>
-#include <tuple>
-
-#include "base/error.h"
 #include "dist/self_communicator.h"
 
 namespace mumoe::dist {
@@ -21,129 +16,81 @@ void write_owned(const at::Tensor& slice,
                  const Bucket& bucket,
                  const BucketEntry& entry,
                  const at::Tensor& shard) {
-  const Interval& owned = bucket.owned;
-  const std::int64_t begin = std::max(entry.offset, owned.begin);
-  const std::int64_t end =
-      std::min(entry.offset + entry.numel, owned.begin + owned.count);
-  if (begin >= end) return;
-  shard.narrow(0, begin - owned.begin, end - begin)
-      .copy_(slice.flatten().narrow(0, begin - entry.offset, end - begin));
+  const Piece piece = piece_of(entry, bucket.owned);
+  if (piece.count == 0) return;
+  shard.narrow(0, piece.offset, piece.count)
+      .copy_(slice.flatten().narrow(0, piece.begin, piece.count));
+}
+
+/// What the handles of a bucket's parameters hold while its weights are on
+/// their way: whoever reads them gets an error, never old weights.
+c10::Storage absent(const Bucket& bucket) {
+  auto storage = c10::make_intrusive<c10::StorageImpl>(
+      c10::StorageImpl::use_byte_size_t(),
+      bucket.compute.nbytes(),
+      c10::DataPtr(nullptr, bucket.compute.device()),
+      nullptr,
+      /*resizable=*/false);
+  storage->release_data_and_set_meta_custom_data_ptr_error_msg_(
+      "weights are read that are on their way from other ranks: "
+      "ParameterRegistry::await comes before");
+  return c10::Storage(std::move(storage));
 }
 
 }  // namespace
 
-at::Tensor Interval::of(const at::Tensor& flat) const {
-  return flat.narrow(0, begin, count);
-}
-
 FlatBuckets::FlatBuckets(const ParameterRegistry& registry,
                          std::int64_t bucket_bytes)
-    : registry_(registry), self_(make_self_communicator(registry.device())) {
-  fill(bucket_bytes);
-  for (Bucket& bucket : buckets_) {
-    bucket.group = self_.get();
-    lay_out(bucket, 1, 0, false);
-    allocate(bucket);
-  }
+    : registry_(registry),
+      self_(make_self_communicator(registry.device())),
+      layout_(lay_out(registry.parameters(),
+                      registry.compute_dtype(),
+                      {.dp = 1, .tp = registry.tp().size()},
+                      {.bytes = bucket_bytes})) {
+  allocate(registry.tp().rank(), *self_, *self_);
 }
 
 FlatBuckets::FlatBuckets(const ParameterRegistry& registry,
                          const ProcessMesh& mesh,
                          const BucketOptions& options)
-    : registry_(registry) {
-  MUMOE_CHECK(options.zero == 0 || options.zero == 1, "zero {}", options.zero);
-  fill(options.bytes);
-  for (Bucket& bucket : buckets_) {
-    // All ranks that compute with these weights. Those that also own the same
-    // part of them share the work of the norm.
-    const Communicator& holders = bucket.cut ? mesh.dp() : mesh.all();
-    const bool over_all = !bucket.cut && options.whole_is_partial;
-    bucket.group = over_all ? &mesh.all() : &mesh.dp();
-    if (options.zero == 0) {
-      lay_out(bucket, holders.size(), holders.rank(), false);
-    } else if (bucket.cut || over_all) {
-      lay_out(bucket, 1, 0, true);
-    } else {
-      lay_out(bucket, mesh.tp().size(), mesh.tp().rank(), true);
-    }
-    allocate(bucket);
-  }
+    : registry_(registry),
+      layout_(lay_out(registry.parameters(),
+                      registry.compute_dtype(),
+                      mesh.shape(),
+                      options)) {
+  allocate(mesh.dp_tp().rank(), mesh.dp(), mesh.dp_tp());
 }
 
 FlatBuckets::~FlatBuckets() {
   registry_.set_await({});
 }
 
-void FlatBuckets::fill(std::int64_t bucket_bytes) {
-  MUMOE_CHECK(bucket_bytes > 0);
+// `rank`: of the layout's mesh.
+void FlatBuckets::allocate(int rank, Communicator& dp, Communicator& all) {
+  const auto wide =
+      at::TensorOptions(registry_.master_dtype()).device(registry_.device());
+  gathers_.resize(layout_.buckets.size());
+  bucket_of_.resize(registry_.parameters().size());
+  for (std::size_t b = 0; b < layout_.buckets.size(); ++b) {
+    Bucket& bucket = buckets_.emplace_back(layout_.buckets[b]);
+    bucket.group = bucket.over_all ? &all : &dp;
+    bucket.owned = owned(layout_, b, rank);
+    bucket.counted = counted(layout_, b, rank);
+    const auto compute =
+        bucket.full_precision ? wide : wide.dtype(layout_.compute);
+    bucket.compute = at::zeros({bucket.numel()}, compute);
+    bucket.master = compute.dtype() == wide.dtype()
+                        ? bucket.owned.of(bucket.compute)
+                        : at::zeros({bucket.owned.count}, wide);
+    if (bucket.trained) bucket.grad = at::zeros({bucket.numel()}, wide);
+    for (const BucketEntry& entry : bucket.entries) {
+      bucket_of_[entry.parameter] = b;
+      at::Tensor handle = parameter(entry).value;
+      handle.set_data(view(bucket.compute, entry));
+    }
+  }
   registry_.set_await(
       [this](std::size_t first, std::size_t last) { await(first, last); });
-  const std::int64_t limit =
-      bucket_bytes /
-      static_cast<std::int64_t>(c10::elementSize(registry_.master_dtype()));
-
-  // The open bucket of each kind.
-  std::map<std::tuple<bool, bool, bool>, std::size_t> open;
-  const auto& parameters = registry_.parameters();
-  for (std::size_t i = parameters.size(); i-- > 0;) {
-    const Parameter& parameter = parameters[i];
-    const std::tuple kind{parameter.placement.is_cut(),
-                          parameter.decay,
-                          parameter.full_precision};
-    const std::int64_t numel = parameter.value.numel();
-    const auto found = open.find(kind);
-    if (found == open.end() || buckets_[found->second].used() + numel > limit) {
-      open[kind] = buckets_.size();
-      buckets_.push_back(
-          {.cut = parameter.placement.is_cut(), .decay = parameter.decay});
-    }
-    Bucket& bucket = buckets_[open[kind]];
-    bucket.entries.push_back({i, bucket.used(), numel});
-  }
-
-  // In the order in which backward completes them: by the parameter that comes
-  // last, which is the one nearest the model's front.
-  std::sort(buckets_.begin(),
-            buckets_.end(),
-            [](const Bucket& a, const Bucket& b) {
-              return a.entries.back().parameter > b.entries.back().parameter;
-            });
-  gathers_.resize(buckets_.size());
-  bucket_of_.resize(parameters.size());
-  for (std::size_t b = 0; b < buckets_.size(); ++b) {
-    for (const BucketEntry& entry : buckets_[b].entries) {
-      bucket_of_[entry.parameter] = b;
-    }
-  }
-}
-
-// `copies` ranks own the same part; this one is number `copy` of them.
-void FlatBuckets::lay_out(Bucket& bucket, int copies, int copy, bool sharded) {
-  const Communicator& group = *bucket.group;
-  const std::int64_t part = slice_of(bucket.used(), 0, group.size()).padded;
-  bucket.owned = sharded ? Interval{group.rank() * part, part}
-                         : Interval{0, group.size() * part};
-  const Slice counted = slice_of(bucket.owned.count, copy, copies);
-  bucket.counted = {bucket.owned.begin + counted.begin, counted.count};
-}
-
-void FlatBuckets::allocate(Bucket& bucket) {
-  const auto options =
-      at::TensorOptions(registry_.master_dtype()).device(registry_.device());
-  const auto& group = *bucket.group;
-  const std::int64_t length =
-      slice_of(bucket.used(), 0, group.size()).padded * group.size();
-  const auto compute_dtype =
-      parameter(bucket.entries.front()).value.scalar_type();
-  bucket.grad = at::zeros({length}, options);
-  bucket.compute = at::zeros({length}, options.dtype(compute_dtype));
-  bucket.master = compute_dtype == registry_.master_dtype()
-                      ? bucket.owned.of(bucket.compute)
-                      : at::zeros({bucket.owned.count}, options);
-  for (const BucketEntry& entry : bucket.entries) {
-    at::Tensor handle = parameter(entry).value;
-    handle.set_data(view(bucket.compute, entry));
-  }
 }
 
 void FlatBuckets::initialise(std::uint64_t seed) {
@@ -191,6 +138,7 @@ void FlatBuckets::start_gather(std::size_t index) {
   const Bucket& bucket = buckets_[index];
   if (!bucket.is_sharded()) return;
   await_bucket(index);
+  set_storage(bucket, absent(bucket));
   gathers_[index] =
       bucket.group->all_gather_async(bucket.owned.of(bucket.compute),
                                      bucket.compute);
@@ -210,6 +158,15 @@ void FlatBuckets::await_bucket(std::size_t index) const {
   if (!gather) return;
   gather->wait();
   gather.reset();
+  set_storage(buckets_[index], buckets_[index].compute.storage());
+}
+
+void FlatBuckets::set_storage(const Bucket& bucket,
+                              const c10::Storage& storage) const {
+  for (const BucketEntry& entry : bucket.entries) {
+    const at::Tensor& handle = parameter(entry).value;
+    handle.unsafeGetTensorImpl()->set_storage_keep_dtype(storage);
+  }
 }
 
 at::Tensor FlatBuckets::unshard(const Bucket& bucket,

@@ -7,78 +7,31 @@
 #include <optional>
 #include <vector>
 
-#include "dist/params/parameter_registry.h"
+#include "dist/params/bucket_layout.h"
 #include "dist/process_mesh.h"
 
 namespace mumoe::dist {
 
-/// Where one parameter lies in a bucket.
-struct BucketEntry {
-  /// Index into `ParameterRegistry::parameters()`.
-  std::size_t parameter;
-  std::int64_t offset;
-  std::int64_t numel;
-};
-
-/// Elements [begin, begin + count) of a bucket.
-struct Interval {
-  std::int64_t begin = 0;
-  std::int64_t count = 0;
-
-  /// That part of `flat`, a tensor parallel to the bucket.
-  at::Tensor of(const at::Tensor& flat) const;
-};
-
-/// Parameters of one kind (cut or replicated over tp; decayed or not; rounded
-/// for computing or not) as flat 1-D tensors: one after the other, then zeros
-/// up to a multiple of the group's size.
-struct Bucket {
-  bool cut = false;
-  bool decay = false;
-  std::vector<BucketEntry> entries = {};
+/// The memory of one bucket, as flat 1-D tensors of `numel()` elements.
+struct Bucket : BucketShape {
   /// The ranks over which the gradient is summed; all compute with the same
   /// weights.
   Communicator* group = nullptr;
-  /// What this rank updates: the whole bucket or, with ZeRO, part `rank` of as
-  /// many as the group has ranks.
+  /// What this rank updates, and counts in the norm (bucket_layout.h).
   Interval owned = {};
-  /// The part of `owned` whose squares this rank adds to the norm, so that over
-  /// the world each element of the model counts once.
   Interval counted = {};
   /// The weights that the optimizer updates, fp32 (fp64 in an fp64 run):
   /// [owned.count]. A part of `compute` when the dtypes agree.
   at::Tensor master = {};
-  /// The weights the model computes with, [numel]; the parameters' values are
-  /// views of it.
+  /// The weights the model computes with; the parameters' values are views of
+  /// it.
   at::Tensor compute = {};
-  /// Gradients in the dtype of `master`, [numel]; summed in `owned` alone.
+  /// Gradients in the dtype of `master`; summed in `owned` alone. Undefined for
+  /// buffers.
   at::Tensor grad = {};
-
-  std::int64_t numel() const { return grad.numel(); }
-  /// Without the zeros at the end.
-  std::int64_t used() const {
-    return entries.empty() ? 0 : entries.back().offset + entries.back().numel;
-  }
-  /// Whether each rank of the group owns a part of its own.
-  bool is_sharded() const { return owned.count < numel(); }
 };
 
-struct BucketOptions {
-  /// Of gradient in a bucket, about; a larger parameter has one of its own.
-  std::int64_t bytes = std::int64_t{4} << 20;
-  /// 1: each rank of a bucket's group keeps master and optimizer state of its
-  /// own part only (ZeRO-1; Rajbhandari et al., arXiv 1910.02054).
-  int zero = 0;
-  /// Whether the gradients of parameters that are whole on all tp ranks are
-  /// partial there (tokens are cut over tp). Their buckets' group is then all
-  /// ranks, so that one sum does both.
-  bool whole_is_partial = false;
-};
-
-/// The storage of all parameters of a registry. Buckets are filled in reverse
-/// order of registration, since backward finishes the last layers first, and
-/// stand in the order in which it completes them; the reverse is the order in
-/// which forward needs them.
+/// The memory of all parameters of a registry, laid out by `lay_out`.
 ///
 /// Beside "flat" tensors, parallel to a whole bucket, there are "shards",
 /// parallel to the part of it that this rank owns.
@@ -111,7 +64,8 @@ class FlatBuckets {
 
   /// Starts to bring the weights that the ranks of bucket `index` own, and have
   /// updated, to all of them; nothing where none is sharded. Collective over
-  /// its group. `await` before the weights are read.
+  /// its group. Until `await`, reading the parameters' values throws
+  /// `c10::Error`.
   void start_gather(std::size_t index);
   /// Waits for the weights of parameters [first, last), as indices into
   /// `ParameterRegistry::parameters()`. Cheap when they have come. On CUDA it
@@ -121,6 +75,8 @@ class FlatBuckets {
   void await() const;
 
   const ParameterRegistry& registry() const { return registry_; }
+  const BucketLayout& layout() const { return layout_; }
+  /// In the order of the layout.
   const std::vector<Bucket>& buckets() const { return buckets_; }
 
   /// The flat tensor of which every rank of the bucket's group gives its
@@ -145,17 +101,18 @@ class FlatBuckets {
   }
 
  private:
-  void fill(std::int64_t bucket_bytes);
-  void lay_out(Bucket& bucket, int copies, int copy, bool sharded);
-  void allocate(Bucket& bucket);
+  void allocate(int rank, Communicator& dp, Communicator& all);
   void assign_slice(const at::Tensor& slice,
                     const Bucket& bucket,
                     const BucketEntry& entry);
   void await_bucket(std::size_t index) const;
+  /// Where the values of the bucket's parameters lie.
+  void set_storage(const Bucket& bucket, const c10::Storage& storage) const;
 
   const ParameterRegistry& registry_;
   /// The group of buckets without a mesh.
   std::unique_ptr<Communicator> self_;
+  BucketLayout layout_;
   std::vector<Bucket> buckets_;
   /// By parameter: its bucket.
   std::vector<std::size_t> bucket_of_;

@@ -20,7 +20,7 @@ double gradient_norm(const FlatBuckets& buckets, const ProcessMesh& mesh) {
     squares.addcmul_(norm, norm);
   }
   squares = squares.to(at::kCPU);
-  mesh.world().all_reduce(squares);
+  mesh.control().all_reduce(squares);
   return squares.sqrt().item<double>();
 }
 

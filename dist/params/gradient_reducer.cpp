@@ -18,44 +18,44 @@ constexpr std::size_t kBehind = 2;
 
 /// Called by autograd when the gradient of one parameter is complete.
 struct GradientReducer::Watch final : torch::autograd::PostAccumulateGradHook {
-  Watch(GradientReducer& reducer, std::size_t parameter)
-      : reducer(reducer), parameter(parameter) {}
+  Watch(GradientReducer& reducer, std::size_t place)
+      : reducer(reducer), place(place) {}
   void operator()(const at::Tensor& value) override {
-    reducer.take(parameter, value);
+    reducer.take(reducer.places_[place], value);
   }
   GradientReducer& reducer;
-  std::size_t parameter;
+  std::size_t place;
 };
 
 GradientReducer::GradientReducer(FlatBuckets& buckets,
                                  const ReducerOptions& options)
-    : buckets_(buckets),
-      options_(options),
-      places_(buckets.registry().parameters().size()),
-      states_(buckets.buckets().size()) {
+    : buckets_(buckets), options_(options), states_(buckets.buckets().size()) {
   for (std::size_t b = 0; b < states_.size(); ++b) {
-    for (const BucketEntry& entry : buckets.buckets()[b].entries) {
-      places_[entry.parameter] = {b, entry};
+    const Bucket& bucket = buckets.buckets()[b];
+    if (!bucket.trained) continue;
+    for (const BucketEntry& entry : bucket.entries) {
       torch::autograd::impl::set_post_acc_grad_hooks(
           buckets.parameter(entry).value,
-          std::make_unique<Watch>(*this, entry.parameter));
+          std::make_unique<Watch>(*this, places_.size()));
+      places_.push_back({b, entry});
     }
   }
 }
 
 GradientReducer::~GradientReducer() {
-  for (const Parameter& parameter : buckets_.registry().parameters()) {
-    torch::autograd::impl::set_post_acc_grad_hooks(parameter.value, nullptr);
+  for (const Place& place : places_) {
+    torch::autograd::impl::set_post_acc_grad_hooks(
+        buckets_.parameter(place.entry).value,
+        nullptr);
   }
 }
 
 void GradientReducer::begin(bool last) {
   last_ = last;
   next_bucket_ = 0;
-  for (std::size_t b = 0; b < states_.size(); ++b) {
-    states_[b].waiting = buckets_.buckets()[b].entries.size();
-  }
+  for (BucketState& state : states_) state.waiting = 0;
   for (Place& place : places_) {
+    ++states_[place.bucket].waiting;
     place.arrived = false;
     const at::Tensor& value = buckets_.parameter(place.entry).value;
     const at::Tensor part = target(place);
@@ -69,14 +69,13 @@ at::Tensor GradientReducer::target(const Place& place) const {
   return buckets_.view(buckets_.buckets()[place.bucket].grad, place.entry);
 }
 
-void GradientReducer::take(std::size_t parameter, const at::Tensor& value) {
-  Place& place = places_[parameter];
+void GradientReducer::take(Place& place, const at::Tensor& value) {
   // A gradient that was added in place came before; autograd calls once more,
   // without one.
   if (!value.grad().defined()) return;
   MUMOE_CHECK(!place.arrived,
               "a gradient of {} came twice in one backward pass",
-              buckets_.registry().parameters()[parameter].name);
+              buckets_.parameter(place.entry).name);
   const at::Tensor part = target(place);
   if (value.grad().data_ptr() != part.data_ptr()) {
     if (place.filled) {
@@ -95,8 +94,10 @@ void GradientReducer::take(std::size_t parameter, const at::Tensor& value) {
 void GradientReducer::start_ready_buckets() {
   for (; next_bucket_ < states_.size() && states_[next_bucket_].waiting == 0;
        ++next_bucket_) {
-    states_[next_bucket_].reduction.start(buckets_.buckets()[next_bucket_],
-                                          options_.wire);
+    const Bucket& bucket = buckets_.buckets()[next_bucket_];
+    if (bucket.trained) {
+      states_[next_bucket_].reduction.start(bucket, options_.wire);
+    }
     if (next_bucket_ >= kBehind) {
       states_[next_bucket_ - kBehind].reduction.advance();
     }
@@ -106,11 +107,7 @@ void GradientReducer::start_ready_buckets() {
 void GradientReducer::finish() {
   MUMOE_CHECK(last_, "finish() before the last backward pass was announced");
   for (Place& place : places_) {
-    if (!place.filled) {
-      buckets_.buckets()[place.bucket]
-          .grad.narrow(0, place.entry.offset, place.entry.numel)
-          .zero_();
-    }
+    if (!place.filled) target(place).zero_();
     place.filled = false;
     at::Tensor(buckets_.parameter(place.entry).value).mutable_grad().reset();
   }

@@ -50,7 +50,7 @@ class GradientReducer {
     std::size_t waiting = 0;
     BucketReduction reduction;
   };
-  struct Place {
+  struct Place {  // of the gradient of a parameter
     std::size_t bucket;
     BucketEntry entry;
     bool filled = false;
@@ -59,7 +59,7 @@ class GradientReducer {
 
   /// The part of its bucket that takes a parameter's gradient.
   at::Tensor target(const Place& place) const;
-  void take(std::size_t parameter, const at::Tensor& value);
+  void take(Place& place, const at::Tensor& value);
   void start_ready_buckets();
 
   FlatBuckets& buckets_;

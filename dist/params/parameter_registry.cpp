@@ -3,19 +3,12 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
-#include <numeric>
+#include <algorithm>
 
 #include "base/error.h"
 
 namespace mumoe::dist {
 namespace {
-
-std::int64_t product(at::IntArrayRef sizes) {
-  return std::accumulate(sizes.begin(),
-                         sizes.end(),
-                         std::int64_t{1},
-                         std::multiplies<>());
-}
 
 /// A slice seen as [outer, padded, inner] around the cut dim.
 struct SliceLayout {
@@ -28,9 +21,9 @@ SliceLayout layout_of(const Parameter& parameter) {
   const at::IntArrayRef shape = parameter.global_shape;
   const int dim = std::max(parameter.placement.cut_dim, 0);
   if (shape.empty()) return {};
-  return {product(shape.slice(0, dim)),
+  return {c10::multiply_integers(shape.slice(0, dim)),
           shape[dim],
-          product(shape.slice(dim + 1))};
+          c10::multiply_integers(shape.slice(dim + 1))};
 }
 
 template <class Scalar>
@@ -65,7 +58,23 @@ void fill(const Parameter& parameter,
 }  // namespace
 
 std::int64_t Parameter::global_numel() const {
-  return product(global_shape);
+  return c10::multiply_integers(global_shape);
+}
+
+std::vector<std::int64_t> Parameter::slice_shape(int tp) const {
+  auto shape = global_shape;
+  if (!placement.is_cut()) return shape;
+  MUMOE_CHECK(placement.cut_dim < static_cast<int>(shape.size()),
+              "{}: no dim {}",
+              name,
+              placement.cut_dim);
+  std::int64_t& extent = shape[placement.cut_dim];
+  extent = slice_of(extent, 0, tp).padded;
+  return shape;
+}
+
+at::ScalarType master_dtype(at::ScalarType compute) {
+  return compute == at::kDouble ? at::kDouble : at::kFloat;
 }
 
 at::Tensor ParameterRegistry::add(Parameter parameter) {
@@ -74,24 +83,15 @@ at::Tensor ParameterRegistry::add(Parameter parameter) {
                 "{} is registered twice",
                 parameter.name);
   }
-  parameter.decay = parameter.decay || decay_all_;
-  auto shape = parameter.global_shape;
-  if (parameter.placement.is_cut()) {
-    MUMOE_CHECK(parameter.placement.cut_dim < static_cast<int>(shape.size()),
-                "{}: no dim {}",
-                parameter.name,
-                parameter.placement.cut_dim);
-    shape[parameter.placement.cut_dim] = slice(parameter).padded;
-  }
+  const bool trained = parameter.trained;
+  parameter.decay = trained && (parameter.decay || decay_all_);
+  parameter.full_precision = parameter.full_precision || !trained;
   const auto dtype = parameter.full_precision ? master_dtype() : compute_;
-  parameter.value = at::empty(shape, at::TensorOptions(dtype).device(device_));
-  parameter.value.requires_grad_(true);
+  parameter.value = at::empty(parameter.slice_shape(tp_.size()),
+                              at::TensorOptions(dtype).device(device_));
+  parameter.value.requires_grad_(trained);
   parameters_.push_back(std::move(parameter));
   return parameters_.back().value;
-}
-
-at::ScalarType ParameterRegistry::master_dtype() const {
-  return compute_ == at::kDouble ? at::kDouble : at::kFloat;
 }
 
 const Parameter& ParameterRegistry::at(const std::string& name) const {
@@ -104,12 +104,10 @@ const Parameter& ParameterRegistry::at(const std::string& name) const {
 }
 
 std::int64_t ParameterRegistry::global_numel() const {
-  return std::accumulate(parameters_.begin(),
-                         parameters_.end(),
-                         std::int64_t{0},
-                         [](std::int64_t sum, const Parameter& p) {
-                           return sum + p.global_numel();
-                         });
+  std::int64_t sum = 0;
+  for (const Parameter& p : parameters_)
+    sum += p.trained ? p.global_numel() : 0;
+  return sum;
 }
 
 Slice ParameterRegistry::slice(const Parameter& parameter) const {

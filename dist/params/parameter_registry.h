@@ -15,6 +15,8 @@
 namespace mumoe::dist {
 
 /// One parameter of a model: its global identity and this rank's slice of it.
+/// Or a buffer, such as running statistics: a value that the model itself
+/// updates, the same way on all ranks that hold it.
 struct Parameter {
   /// Unique and independent of the layout, e.g. "h.0.mlp.layer1.output".
   std::string name;
@@ -26,13 +28,22 @@ struct Parameter {
   /// Whether the model computes with the master itself instead of its rounded
   /// copy: norms, whose weights near 1 bf16 would hardly let move.
   bool full_precision = false;
+  /// A buffer is not: it takes no gradient, no decay and no optimizer state, is
+  /// in the master's dtype and, beside that, initialised, checkpointed,
+  /// compared and cut as parameters are.
+  bool trained = true;
   /// This rank's slice: an autograd leaf in the compute dtype (the master's
   /// with `full_precision`), shaped like `global_shape` but for a cut dim,
   /// which is the padded part.
   at::Tensor value = {};
 
   std::int64_t global_numel() const;
+  /// Of the slice of each of `tp` ranks.
+  std::vector<std::int64_t> slice_shape(int tp) const;
 };
+
+/// fp64 for a model that computes in fp64, else fp32.
+at::ScalarType master_dtype(at::ScalarType compute);
 
 /// All parameters of a model, in the order of the forward pass. Everything that
 /// concerns parameters (initialisation, gradient reduction and norm, optimizer,
@@ -58,16 +69,18 @@ class ParameterRegistry {
   const std::vector<Parameter>& parameters() const { return parameters_; }
   /// Throws `InternalError` for an unknown name.
   const Parameter& at(const std::string& name) const;
-  /// fp64 for an fp64 run, else fp32.
-  at::ScalarType master_dtype() const;
+  at::ScalarType compute_dtype() const { return compute_; }
+  at::ScalarType master_dtype() const { return dist::master_dtype(compute_); }
+  /// Over whose ranks parameters are cut.
+  const Communicator& tp() const { return tp_; }
   at::Device device() const { return device_; }
-  /// Elements of all global tensors.
+  /// Elements of all global tensors but buffers.
   std::int64_t global_numel() const;
 
   /// Waits until the values of parameters [first, last), as indices into
-  /// `parameters()`, may be read: an update of them may still be on its way. A
-  /// model calls it before it reads them, layer by layer. Cheap when they have
-  /// come.
+  /// `parameters()`, may be read: an update of them may still be on its way, and
+  /// reading them before throws. A model calls it layer by layer. Cheap when
+  /// they have come.
   void await(std::size_t first, std::size_t last) const {
     if (await_) await_(first, last);
   }

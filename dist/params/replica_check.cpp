@@ -91,7 +91,7 @@ Difference compare(const std::vector<std::int64_t>& ranks,
 }  // namespace
 
 void ReplicaCheck::run(std::int64_t step) const {
-  Communicator& world = mesh_.world();
+  Communicator& world = mesh_.control();
   const at::Tensor mine = hashes(buckets_, mesh_);
   const at::Tensor gathered =
       at::empty({world.size(), mine.numel()}, at::kLong);

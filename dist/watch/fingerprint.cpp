@@ -120,23 +120,23 @@ std::string difference(const std::vector<Fingerprint>& all,
 }  // namespace
 
 FingerprintCheck::FingerprintCheck(const ProcessMesh& mesh) {
-  const int rank = mesh.world().rank();
-  watch(mesh, mesh.world(), 0, rank);
+  const int rank = mesh.control().rank();
+  watch(mesh, mesh.control(), 0, rank);
   watch(mesh, mesh.dp(), mesh.tp().rank(), mesh.dp().rank());
   watch(mesh, mesh.tp(), mesh.dp().rank(), mesh.tp().rank());
-  watch(mesh, mesh.all(), 0, rank);
+  watch(mesh, mesh.dp_tp(), 0, rank);
 }
 
 void FingerprintCheck::watch(const ProcessMesh& mesh,
                              const Communicator& group,
                              int color,
                              int key) {
-  auto control = mesh.world().split(color, key, group.axis() + " check");
+  auto control = mesh.control().split(color, key, group.axis() + " check");
   MUMOE_CHECK(
       control->size() == group.size() && control->rank() == group.rank(),
       "axis {}: the world has other ranks than the group",
       group.axis());
-  const auto mine = at::full({1}, mesh.world().rank(), at::kLong);
+  const auto mine = at::full({1}, mesh.control().rank(), at::kLong);
   const auto all = at::empty({control->size()}, at::kLong);
   control->all_gather(mine, all);
   const auto* ranks = all.const_data_ptr<std::int64_t>();

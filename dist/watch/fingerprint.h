@@ -24,8 +24,8 @@ class ProcessMesh;
 /// Thread safety: that of the groups, one thread at a time for all of them.
 class FingerprintCheck final : public Observer {
  public:
-  /// Collective over `mesh.world()`, whose backend carries the fingerprints of
-  /// all four groups, whatever moves their tensors. `mesh.observe` is the
+  /// Collective over `mesh.control()`, whose backend carries the fingerprints
+  /// of all four groups, whatever moves their tensors. `mesh.observe` is the
   /// caller's.
   explicit FingerprintCheck(const ProcessMesh& mesh);
 

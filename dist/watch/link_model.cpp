@@ -1,6 +1,5 @@
 #include "dist/watch/link_model.h"
 
-#include <fmt/format.h>
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -82,13 +81,7 @@ Work LinkModel::started(const Communicator& group,
       std::move(work),
       end,
       group.deadline(),
-      fmt::format("rank {} of {} (axis {}), {} #{}, phase {}",
-                  group.rank(),
-                  group.size(),
-                  group.axis(),
-                  to_string(collective.op),
-                  collective.sequence,
-                  group.phase())));
+      group.describe(collective.op, collective.sequence)));
 }
 
 Bandwidth parse_link(const std::string& text) {
@@ -100,7 +93,7 @@ Bandwidth parse_link(const std::string& text) {
     bandwidth = number(view.substr(comma + 1));
   }
   require(latency && bandwidth && *latency >= 0 && *bandwidth > 0,
-          "parallel.link = {}: expected latency in microseconds and bandwidth "
+          "link = {}: expected latency in microseconds and bandwidth "
           "in GB/s, such as 50,1.25",
           text);
   return {*latency / 1e6, *bandwidth * 1e9};

@@ -3,16 +3,13 @@
 #include <fmt/format.h>
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <exception>
-#include <future>
-#include <system_error>
-#include <type_traits>
 #include <utility>
 
 #include "base/error.h"
 #include "base/thread_signals.h"
 #include "dist/process_mesh.h"
+#include "dist/watch/ask.h"
 
 namespace mumoe::dist {
 namespace {
@@ -27,18 +24,8 @@ constexpr auto kJump = 1'000ms;
 constexpr auto kSettle = 2'000ms;
 // How long communicators may take to abort.
 constexpr auto kAbort = 5'000ms;
-// How long an answer may take, where the line can do without.
-constexpr auto kAnswer = 1'000ms;
-
-template <class... Values>
-std::string format(const char* text, Values... values) {
-  char line[64];
-  std::snprintf(line, sizeof line, text, values...);
-  return line;
-}
-
 std::string seconds(std::chrono::steady_clock::duration time) {
-  return format("%.1f s", std::chrono::duration<double>(time).count());
+  return fmt::format("{:.1f} s", std::chrono::duration<double>(time).count());
 }
 
 std::string bytes_text(std::int64_t bytes) {
@@ -47,13 +34,13 @@ std::string bytes_text(std::int64_t bytes) {
   double value = static_cast<double>(bytes) / 1024;
   std::size_t unit = 0;
   for (; value >= 1024 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
-  return format("%.1f %s", value, kUnits[unit]);
+  return fmt::format("{:.1f} {}", value, kUnits[unit]);
 }
 
 std::string rank_text(const ProcessMesh& mesh) {
   return fmt::format("rank {} of {} (dp {}/{} tp {}/{})",
-                     mesh.world().rank(),
-                     mesh.world().size(),
+                     mesh.control().rank(),
+                     mesh.control().size(),
                      mesh.dp().rank(),
                      mesh.dp().size(),
                      mesh.tp().rank(),
@@ -76,34 +63,6 @@ std::string text_of(const std::function<std::string()>& ask) {
   } catch (const std::exception& error) {
     return error.what();
   }
-}
-
-// Runs `work` on a thread of its own, which may be left behind. An invalid
-// future where there is no memory for a thread.
-template <class Work>
-std::future<std::invoke_result_t<Work>> start(Work work) {
-  std::packaged_task<decltype(work())()> task(std::move(work));
-  auto result = task.get_future();
-  try {
-    std::thread([task = std::move(task)]() mutable {
-      block_signals();
-      task();
-    }).detach();
-  } catch (const std::system_error&) {
-    return {};
-  }
-  return result;
-}
-
-// What `work` returns; `otherwise` when it has not within `kAnswer`.
-template <class Work>
-auto answer_of(Work work, decltype(work()) otherwise) {
-  auto result = start(std::move(work));
-  if (!result.valid() ||
-      result.wait_for(kAnswer) != std::future_status::ready) {
-    return otherwise;
-  }
-  return result.get();
 }
 
 std::string first_text(
@@ -273,7 +232,8 @@ void Watchdog::loop() {
 std::string Watchdog::failed_poll(bool due) {
   if (!polling_.valid()) {
     if (due && !options_.polls.empty()) {
-      polling_ = start([polls = options_.polls] { return first_text(polls); });
+      polling_ =
+          start_aside([polls = options_.polls] { return first_text(polls); });
     }
     return {};
   }
@@ -295,8 +255,8 @@ Watchdog::Place Watchdog::place() const {
                         seconds(time() - stage_begun_));
   }
   if (limit() > Duration(0)) {
-    text += format(", deadline %g s",
-                   std::chrono::duration<double>(limit()).count());
+    text += fmt::format(", deadline {:g} s",
+                        std::chrono::duration<double>(limit()).count());
   }
   return {std::move(text), groups_, newest_, time()};
 }
@@ -337,7 +297,7 @@ std::string Watchdog::describe(const Place& place) {
 void Watchdog::end_job(const std::string& line, Duration grace) const {
   options_.print(line);
   std::this_thread::sleep_for(grace);
-  const auto aborted = start([aborts = options_.aborts] {
+  const auto aborted = start_aside([aborts = options_.aborts] {
     for (const auto& abort : aborts) {
       try {
         abort();

@@ -40,7 +40,7 @@ inline void expect_difference(Communicator& world,
   EXPECT_EQ(error_of([&] { (is_odd ? odd : usual)(mesh); }), text);
   mesh.set_phase("update");
   const auto sum = at::ones({4}, at::kLong);
-  mesh.all().all_reduce(sum);
+  mesh.dp_tp().all_reduce(sum);
   EXPECT_EQ(sum[3].item<std::int64_t>(), world.size());
 }
 
@@ -109,7 +109,7 @@ inline void agreement(Communicator& world) {
     mesh.set_phase(i % 2 ? "forward" : "backward");
     const auto tensor = at::full({1000 * i}, world.rank(), at::kDouble);
     const Work work = mesh.dp().all_reduce_async(tensor, ReduceOp::max);
-    mesh.world().barrier();
+    mesh.control().barrier();
     mesh.tp().all_reduce(tensor.narrow(0, 0, 0));
     work.wait();
     EXPECT_EQ(tensor[i].item<double>(), world.size() - 1);

@@ -41,10 +41,7 @@ class Nccl : public OverFakes {
   at::Tensor data_ = at::ones({8}, at::kFloat);
 
   void sum(NcclComm& comm) {
-    comm.all_reduce(data_.data_ptr(),
-                    data_.data_ptr(),
-                    8,
-                    NcclType::fp32,
+    comm.all_reduce({data_.data_ptr(), data_.data_ptr(), 8, NcclType::fp32},
                     ReduceOp::sum,
                     call_);
   }
@@ -57,14 +54,11 @@ void Nccl::check_reductions(NcclComm& comm,
   for (const auto op : suite::kReductions) {
     const auto in = suite::values(kCount, comm.rank()).to(dtype);
     const auto out = at::full({kCount}, -9, dtype);
-    comm.all_reduce(in.data_ptr(), out.data_ptr(), kCount, type, op, call_);
+    comm.all_reduce({in.data_ptr(), out.data_ptr(), kCount, type}, op, call_);
     const auto whole =
         suite::values(comm.size() * kCount, comm.rank()).to(dtype);
     const auto shard = at::full({kCount}, -9, dtype);
-    comm.reduce_scatter(whole.data_ptr(),
-                        shard.data_ptr(),
-                        kCount,
-                        type,
+    comm.reduce_scatter({whole.data_ptr(), shard.data_ptr(), kCount, type},
                         op,
                         call_);
     synchronize(comm);
@@ -83,16 +77,18 @@ void Nccl::check_moves(NcclComm& comm, NcclType type, at::ScalarType dtype) {
   const int n = comm.size();
   const auto own = suite::values(kCount, comm.rank()).to(dtype);
   const auto all = at::full({n * kCount}, -9, dtype);
-  comm.all_gather(own.data_ptr(), all.data_ptr(), kCount, type, call_);
+  comm.all_gather({own.data_ptr(), all.data_ptr(), kCount, type}, call_);
   std::vector<at::Tensor> sent, expected;
   for (int r = 0; r < n; ++r) {
     sent.push_back(suite::values(kCount, comm.rank() + 2 * r).to(dtype));
     expected.push_back(suite::values(kCount, r + 2 * comm.rank()).to(dtype));
   }
   const auto in = at::cat(sent), out = at::full({n * kCount}, -9, dtype);
-  comm.all_to_all(in.data_ptr(), out.data_ptr(), kCount, type, call_);
+  comm.all_to_all({in.data_ptr(), out.data_ptr(), kCount, type}, call_);
   const auto last = own.clone();
-  comm.broadcast(last.data_ptr(), kCount, type, n - 1, call_);
+  comm.broadcast({last.data_ptr(), last.data_ptr(), kCount, type},
+                 n - 1,
+                 call_);
   synchronize(comm);
   for (int r = 0; r < n; ++r) {
     suite::expect_equal(all.narrow(0, r * kCount, kCount),
@@ -188,9 +184,7 @@ TEST_F(Nccl, AGroupOfTwoCommunicators) {
     context_->group(
         [&] {
           sum(*one);
-          two->broadcast(word.data_ptr(),
-                         1,
-                         NcclType::int64,
+          two->broadcast({word.data_ptr(), word.data_ptr(), 1, NcclType::int64},
                          size() - 1,
                          call_);
           sum(*one);
@@ -259,15 +253,15 @@ TEST_F(Nccl, ARefusedOperationIsNamed) {
   const auto type = NcclType::fp32;
   const auto run = [&](const std::string& name) {
     if (name == "ncclAllReduce") {
-      comm->all_reduce(data, data, 1, type, ReduceOp::min, call);
+      comm->all_reduce({data, data, 1, type}, ReduceOp::min, call);
     } else if (name == "ncclAllGather") {
-      comm->all_gather(data, data, 0, type, call);
+      comm->all_gather({data, data, 0, type}, call);
     } else if (name == "ncclReduceScatter") {
-      comm->reduce_scatter(data, data, 0, type, ReduceOp::avg, call);
+      comm->reduce_scatter({data, data, 0, type}, ReduceOp::avg, call);
     } else if (name == "ncclBroadcast") {
-      comm->broadcast(data, 1, type, 0, call);
+      comm->broadcast({data, data, 1, type}, 0, call);
     } else {
-      comm->all_to_all(data, data, 1, type, call);
+      comm->all_to_all({data, data, 1, type}, call);
     }
   };
   for (const std::string name : {"ncclAllReduce",

@@ -52,7 +52,7 @@ TEST_F(NcclAdapter, AMeshOfItsGroups) {
   EXPECT_EQ(one[4].item<float>(), tp);
   mesh.dp().all_reduce(one);
   EXPECT_EQ(one[4].item<float>(), size());
-  mesh.all().all_reduce(one, ReduceOp::avg);
+  mesh.dp_tp().all_reduce(one, ReduceOp::avg);
   EXPECT_EQ(one[4].item<float>(), size());
 }
 
@@ -197,10 +197,7 @@ TEST_F(NcclAdapter, AFailedStartKeepsItsTensors) {
              at::kCPU,
              std::move(tensors),
              [&](const NcclCall& call) {
-               comm->all_reduce(memory,
-                                memory,
-                                1000,
-                                NcclType::fp32,
+               comm->all_reduce({memory, memory, 1000, NcclType::fp32},
                                 ReduceOp::sum,
                                 call);
                fakes::fake_cuda().failing = "cudaEventRecord";

@@ -48,7 +48,7 @@ TEST(NcclGpu, AMeshOfItsGroups) {
       at::ones({1 << 20}, at::TensorOptions(at::kBFloat16).device(gpu()));
   for (int i = 0; i < 100; ++i) {
     mesh.tp().all_reduce(one, ReduceOp::avg);
-    mesh.all().all_reduce(one, ReduceOp::max);
+    mesh.dp_tp().all_reduce(one, ReduceOp::max);
     mesh.dp().all_reduce(one);
   }
   EXPECT_EQ(one[12345].item<float>(), 1);

@@ -14,9 +14,9 @@ TEST(NullCommunicator, AMeshStandsOnItAsOnAnyWorld) {
   const auto world = make_null_communicator({.dp = 64, .tp = 8, .rank = 43});
   const ProcessMesh mesh(*world, 0, 8);
   EXPECT_EQ(mesh.describe(), "dp 5/64 tp 3/8 world 43/512");
-  EXPECT_EQ(mesh.all().size(), 512);
-  EXPECT_EQ(mesh.all().rank(), 43);
-  EXPECT_EQ(mesh.all().axis(), "all");
+  EXPECT_EQ(mesh.dp_tp().size(), 512);
+  EXPECT_EQ(mesh.dp_tp().rank(), 43);
+  EXPECT_EQ(mesh.dp_tp().axis(), "all");
   const auto again = mesh.dp().split(0, mesh.dp().rank(), "dp");
   EXPECT_EQ(again->size(), 64);
 }

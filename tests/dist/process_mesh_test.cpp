@@ -21,7 +21,7 @@ void check_grid(Communicator& world, int dp, int tp) {
   EXPECT_EQ(world.rank(), mesh.dp().rank() * tp + mesh.tp().rank());
   EXPECT_EQ(mesh.dp().axis(), "dp");
   EXPECT_EQ(mesh.tp().axis(), "tp");
-  EXPECT_EQ(&mesh.world(), &world);
+  EXPECT_EQ(&mesh.control(), &world);
   const auto in_dp = at::full({1}, world.rank(), at::kLong);
   const auto in_tp = in_dp.clone();
   const Work first = mesh.dp().all_reduce_async(in_dp);
@@ -69,7 +69,8 @@ TEST(ProcessMesh, DeadlineAndPhaseReachAllGroups) {
     EXPECT_EQ(mesh.dp().deadline(), 7s);
     mesh.set_deadline(5s);
     mesh.set_phase("forward");
-    for (const Communicator* group : {&mesh.world(), &mesh.dp(), &mesh.tp()}) {
+    for (const Communicator* group :
+         {&mesh.control(), &mesh.dp(), &mesh.tp()}) {
       EXPECT_EQ(group->deadline(), 5s);
       EXPECT_EQ(group->phase(), "forward");
     }

@@ -103,7 +103,7 @@ TEST(ReplicaCheck, OneBitOnOneTpRankIsFound) {
 
 TEST(ReplicaCheck, ASliceMustBeTheSameOnAllDpRanks) {
   const auto text = check(2, 2, at::kFloat, [](auto& mesh, auto& buckets) {
-    if (mesh.world().rank() == 3) flip_weight(buckets, "output");
+    if (mesh.control().rank() == 3) flip_weight(buckets, "output");
   });
   EXPECT_EQ(text,
             "step 12: replicas of output differ: world rank(s) 3 (dp 1 tp 1) "

@@ -189,7 +189,7 @@ TEST_F(TraceTest, WhatIsWaitedForIsExposed) {
   mesh.set_phase("backward");
   const auto begin = Work::Clock::now();
   const Work first = mesh.dp().all_reduce_async(x);
-  const Work second = mesh.all().all_reduce_async(x);
+  const Work second = mesh.dp_tp().all_reduce_async(x);
   std::this_thread::sleep_for(kOperation / 2);  // computes
   const std::chrono::duration<double> computed = Work::Clock::now() - begin;
   first.wait();
@@ -268,7 +268,7 @@ TEST_F(TraceTest, IsWrittenByTheEndOfARunThatFails) {
 TEST_F(TraceTest, AFileThatCannotBeWrittenIsRefusedAtOnce) {
   testing::expect_input_error(
       [&] { Trace(folder.path() / "none" / "trace.json", *self); },
-      {"log.trace = ", "none/trace.json", "cannot write"});
+      {"trace = ", "none/trace.json", "cannot write"});
 }
 
 // The run loses nothing by it, and gets to know at its end.
@@ -277,7 +277,7 @@ TEST_F(TraceTest, ADiskThatFillsUpEndsNoRun) {
   Trace trace("/dev/full", *self, {.steps = 1});
   for (int step = 0; step < 3; ++step) trace.phase("load");
   testing::expect_input_error([&] { trace.finish(); },
-                              {"log.trace = /dev/full", "cannot write"});
+                              {"trace = /dev/full", "cannot write"});
 }
 
 TEST(Trace, EachRankHasAFile) {
@@ -293,7 +293,7 @@ TEST(Trace, EachRankHasAFile) {
     mesh.set_phase("backward");
     const at::Tensor x = at::ones({4}, at::kFloat);
     const Work work = mesh.dp().all_reduce_async(x);
-    mesh.world().barrier();
+    mesh.control().barrier();
     work.wait();
     EXPECT_EQ(x[0].item<float>(), 3);
     trace->finish();

@@ -415,7 +415,7 @@ TEST(WatchdogOfTwoRanks, NamesWhatIsOpenOnOtherAxesToo) {
     const auto tensor = at::ones({3}, at::kDouble);
     Work open;
     if (world.rank() == 0) open = mesh.dp().all_reduce_async(tensor);
-    mesh.world().barrier();
+    mesh.control().barrier();
     const auto line = job.end_within(60s);
     if (world.rank() == 0) {
       expect_match(line,
@@ -425,7 +425,7 @@ TEST(WatchdogOfTwoRanks, NamesWhatIsOpenOnOtherAxesToo) {
                        "dp, begun " +
                        kTime + " ago, not ended");
     }
-    mesh.world().barrier();
+    mesh.control().barrier();
     if (world.rank() == 1) open = mesh.dp().all_reduce_async(tensor);
     open.wait();
   });

@@ -32,7 +32,7 @@ inline void intervals_cover_each_bucket(Communicator& world) {
     BucketFixture f(world, layout, at::kFloat);
     for (const Bucket& bucket : f.buckets->buckets()) {
       const auto& all =
-          bucket.cut || !layout.whole_is_partial ? f.mesh.dp() : f.mesh.all();
+          bucket.cut || !layout.whole_is_partial ? f.mesh.dp() : f.mesh.dp_tp();
       EXPECT_EQ(bucket.group, &all);
       EXPECT_EQ(bucket.numel() % all.size(), 0);
       EXPECT_LT(bucket.numel() - bucket.used(), all.size());
@@ -45,7 +45,7 @@ inline void intervals_cover_each_bucket(Communicator& world) {
 
       const at::Tensor counted = at::zeros({bucket.numel()}, at::kLong);
       bucket.counted.of(counted).fill_(1);
-      (bucket.cut ? f.mesh.dp() : f.mesh.all()).all_reduce(counted);
+      (bucket.cut ? f.mesh.dp() : f.mesh.dp_tp()).all_reduce(counted);
       EXPECT_TRUE(counted.eq(1).all().item<bool>());
     }
   }
@@ -54,7 +54,7 @@ inline void intervals_cover_each_bucket(Communicator& world) {
 /// Reductions of gradients that this rank has begun.
 inline std::int64_t reductions(const dist::ProcessMesh& mesh) {
   std::int64_t calls = 0;
-  for (const Communicator* group : {&mesh.dp(), &mesh.all()}) {
+  for (const Communicator* group : {&mesh.dp(), &mesh.dp_tp()}) {
     calls += group->traffic(Op::all_reduce).calls +
              group->traffic(Op::reduce_scatter).calls;
   }
@@ -224,6 +224,9 @@ inline void gathers_are_awaited_one_by_one(Communicator& world) {
   const std::size_t parameters = f.registry.parameters().size();
   f.buckets->await(3, 3);
   for (const bool waited : log.waited) EXPECT_FALSE(waited);
+  for (const dist::Parameter& p : f.registry.parameters()) {
+    EXPECT_THROW(p.value.sum(), c10::Error) << p.name << " is on its way";
+  }
   for (std::size_t first = 0; first < parameters; first += 4) {
     const std::size_t end = std::min(first + 4, parameters);
     f.buckets->await(first, end);

@@ -2,13 +2,11 @@
 
 #include <fmt/format.h>
 #include <algorithm>
-#include <condition_variable>
 #include <cstring>
 #include <exception>
 #include <map>
 #include <mutex>
 #include <numeric>
-#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -16,208 +14,17 @@
 #include "base/error.h"
 #include "dist/mpi/reduction.h"
 #include "dist/torch_text.h"
+#include "tests/support/thread_group.h"
 
 namespace mumoe::dist {
-
 namespace {
 
-// What all groups of one world share. One mutex for all: these are tests.
-struct World {
-  explicit World(int ranks) : left(ranks, false) {}
-
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::vector<bool> left;
-  std::optional<std::string> aborted;  // "aborted because rank 1 failed: ..."
-};
-
-// An error that is the consequence of another rank's.
-struct AbortedError : CommunicationError {
-  using CommunicationError::CommunicationError;
-};
-
-// What one rank brings to an operation. `call` is what ranks must agree on.
-struct Post {
-  std::string call;
-  std::string what;  // head of messages: rank, axis, operation, phase
-  at::Tensor in;
-  at::Tensor out;
-  int color = 0;
-  int key = 0;
-};
-
-struct Group;
-
-// One operation of a group: open until every rank has posted its part.
-struct Slot {
-  std::vector<std::optional<Post>> posts;
-  bool done = false;
-  Work::Clock::time_point ended;
-  std::string error;
-  // What a split gives to each rank: the new group and the rank in it.
-  std::vector<std::pair<std::shared_ptr<Group>, int>> groups;
-};
-
-// Operations and splits in the order of calls. The communicator counts empty
-// tensors too, which never come here: keys may have gaps, the same on all
-// ranks.
-using Key = std::pair<std::int64_t, std::int64_t>;
-
-struct Group {
-  std::shared_ptr<World> world;
-  std::vector<int> members;  // world ranks, in the order of this group
-  std::map<Key, std::shared_ptr<Slot>> open;
-
-  int size() const { return static_cast<int>(members.size()); }
-};
-
-std::string missing(const Group& group, const Slot& slot) {
-  std::string ranks;
-  for (int r = 0; r < group.size(); ++r) {
-    if (!slot.posts[r])
-      ranks += fmt::format("{}{}", ranks.empty() ? "" : ", ", r);
-  }
-  return ranks;
-}
-
-std::string mismatch(const Slot& slot, int a, int b) {
-  return fmt::format("ranks differ: rank {} called {}, rank {} called {}",
-                     a,
-                     slot.posts[a]->call,
-                     b,
-                     slot.posts[b]->call);
-}
-
-// Under the world's mutex: a rank that goes on to `key` will never post its
-// part of an older operation.
-void fail_skipped(Group& group, int rank, const Key& key, const Post& post) {
-  for (auto it = group.open.begin();
-       it != group.open.end() && it->first < key;) {
-    Slot& slot = *it->second;
-    if (slot.posts[rank]) {
-      ++it;
-      continue;
-    }
-    const auto other = std::find_if(slot.posts.begin(),
-                                    slot.posts.end(),
-                                    [](const auto& p) { return bool(p); });
-    slot.error =
-        fmt::format("ranks differ: rank {} called {}, rank {} went on to {}",
-                    other - slot.posts.begin(),
-                    (*other)->call,
-                    rank,
-                    post.call);
-    slot.ended = Work::Clock::now();
-    slot.done = true;
-    it = group.open.erase(it);
-  }
-}
-
-// Posts one rank's part; the last to come computes, without the lock.
-std::shared_ptr<Slot> post(Group& group,
-                           int rank,
-                           const Key& key,
-                           Post part,
-                           std::function<void(Slot&)> compute) {
-  std::shared_ptr<Slot> slot;
-  {
-    std::lock_guard lock(group.world->mutex);
-    fail_skipped(group, rank, key, part);
-    auto& entry = group.open[key];
-    if (!entry) {
-      entry = std::make_shared<Slot>();
-      entry->posts.resize(group.size());
-    }
-    slot = entry;
-    slot->posts[rank] = std::move(part);
-    const bool complete = std::all_of(slot->posts.begin(),
-                                      slot->posts.end(),
-                                      [](const auto& p) { return bool(p); });
-    group.world->changed.notify_all();
-    if (!complete) return slot;
-    group.open.erase(key);
-    if (group.world->aborted) return slot;
-  }
-  for (int r = 1; r < group.size() && slot->error.empty(); ++r) {
-    if (slot->posts[r]->call != slot->posts[0]->call) {
-      slot->error = mismatch(*slot, 0, r);
-    }
-  }
-  try {
-    if (slot->error.empty()) compute(*slot);
-  } catch (const std::exception& error) {
-    slot->error = error.what();
-  }
-  std::lock_guard lock(group.world->mutex);
-  for (auto& ended : slot->posts) ended->in = ended->out = at::Tensor();
-  slot->ended = Work::Clock::now();
-  slot->done = true;
-  group.world->changed.notify_all();
-  return slot;
-}
-
-class ThreadWork final : public Work::State {
- public:
-  ThreadWork(std::shared_ptr<Group> group,
-             std::shared_ptr<Slot> slot,
-             std::string what,
-             std::chrono::milliseconds deadline)
-      : group_(std::move(group)),
-        slot_(std::move(slot)),
-        what_(std::move(what)),
-        deadline_(deadline) {}
-
-  void wait() override {
-    std::unique_lock lock(group_->world->mutex);
-    const auto end = std::chrono::steady_clock::now() + deadline_;
-    while (!slot_->done) {
-      throw_if_hopeless();
-      if (deadline_.count() == 0) {
-        group_->world->changed.wait(lock);
-      } else if (group_->world->changed.wait_until(lock, end) ==
-                     std::cv_status::timeout &&
-                 !slot_->done) {
-        throw_if_hopeless();
-        fail<CommunicationError>(
-            "{}: not finished after {} s; waits for rank(s) {}",
-            what_,
-            deadline_.count() / 1000.0,
-            missing(*group_, *slot_));
-      }
-    }
-    if (!slot_->error.empty()) {
-      fail<CommunicationError>("{}: {}", what_, slot_->error);
-    }
-  }
-
-  bool done() override {
-    std::lock_guard lock(group_->world->mutex);
-    return slot_->done || group_->world->aborted;
-  }
-
-  std::optional<Work::Clock::time_point> ended() override {
-    std::lock_guard lock(group_->world->mutex);
-    return slot_->done ? std::optional(slot_->ended) : std::nullopt;
-  }
-
- private:
-  void throw_if_hopeless() const {
-    const auto& world = *group_->world;
-    if (world.aborted) fail<AbortedError>("{}: {}", what_, *world.aborted);
-    for (int r = 0; r < group_->size(); ++r) {
-      if (!slot_->posts[r] && world.left[group_->members[r]]) {
-        fail<CommunicationError>("{}: rank {} has returned without calling it",
-                                 what_,
-                                 r);
-      }
-    }
-  }
-
-  std::shared_ptr<Group> group_;
-  std::shared_ptr<Slot> slot_;
-  std::string what_;
-  std::chrono::milliseconds deadline_;
-};
+using threads::AbortedError;
+using threads::Group;
+using threads::Post;
+using threads::Slot;
+using threads::ThreadWork;
+using threads::World;
 
 std::byte* bytes(const at::Tensor& tensor) {
   return static_cast<std::byte*>(tensor.data_ptr());
@@ -344,12 +151,7 @@ class ThreadCommunicator final : public Communicator {
                                          std::string axis) override {
     Post part;
     part.call = fmt::format("split into {}", axis);
-    part.what = fmt::format("rank {} of {} (axis {}), split into {}, phase {}",
-                            rank(),
-                            size(),
-                            this->axis(),
-                            axis,
-                            phase());
+    part.what = describe(part.call);
     part.color = color;
     part.key = key;
     const std::string what = part.what;

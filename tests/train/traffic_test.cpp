@@ -59,7 +59,7 @@ Moved step(const model::Gpt2Config& config, Plan plan, int ranks) {
     reducer.finish();
     if (world.rank() != 0) return;
     result.tp = moved(mesh.tp());
-    result.all = moved(mesh.all());
+    result.all = moved(mesh.dp_tp());
     for (const auto& p : registry.parameters()) {
       if (!p.placement.is_cut()) {
         result.whole += static_cast<double>(p.global_numel());

@@ -33,10 +33,10 @@ double grown_mib(dist::ProcessMesh& mesh, int zero) {
   for (const auto& bucket : buckets.buckets()) bucket.grad.fill_(1);
   optimizer.step(1e-3, 1);
   buckets.await();
-  mesh.world().barrier();
+  mesh.control().barrier();
   malloc_trim(0);
   const double grown = testing::private_mib() - before;
-  mesh.world().barrier();
+  mesh.control().barrier();
   return grown;
 }
 
