@@ -1,9 +1,9 @@
 #include "dist/tensor_parallel.h"
 
 #include <ATen/ATen.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include "base/error.h"
+#include "dist/node_state.h"
 
 namespace mumoe::dist {
 namespace {
@@ -25,28 +25,24 @@ at::Tensor moved(const TensorParallel& region, Move move, const at::Tensor& x) {
 }
 
 // One of the two moves; its gradient is the other's.
-template <Move kMove>
-struct Exchange : torch::autograd::Function<Exchange<kMove>> {
-  // Autograd keeps integers and tensors: a region travels as two integers.
+struct Exchange : torch::autograd::Function<Exchange> {
+  struct Call {
+    TensorParallel region;
+    Move move;
+  };
   static at::Tensor forward(AutogradContext* context,
                             const at::Tensor& x,
-                            std::int64_t group,
-                            bool tokens_cut) {
+                            const Call& call) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    context->saved_data["group"] = group;
-    context->saved_data["tokens_cut"] = tokens_cut;
-    const at::Tensor y = moved(region(group, tokens_cut), kMove, x);
+    keep(*context, call);
+    const at::Tensor y = moved(call.region, call.move, x);
     return y.is_same(x) ? x.view_as(x) : y;
   }
-  static variable_list backward(AutogradContext* context, variable_list grads) {
-    const TensorParallel kept =
-        region(context->saved_data["group"].toInt(),
-               context->saved_data["tokens_cut"].toBool());
-    constexpr Move kDual = kMove == Move::enter ? Move::leave : Move::enter;
-    return {moved(kept, kDual, grads[0]), {}, {}};
-  }
-  static TensorParallel region(std::int64_t group, bool tokens_cut) {
-    return {*reinterpret_cast<Communicator*>(group), tokens_cut};
+  static variable_list backward(AutogradContext* context,
+                                const variable_list& grads) {
+    const auto [region, move] = kept<Call>(*context);
+    const Move dual = move == Move::enter ? Move::leave : Move::enter;
+    return {moved(region, dual, grads[0]), {}};
   }
 };
 
@@ -92,16 +88,12 @@ at::Tensor TensorParallel::sum(const at::Tensor& partial) const {
 
 at::Tensor TensorParallel::enter(const at::Tensor& x) const {
   if (size() == 1) return x;
-  return Exchange<Move::enter>::apply(x,
-                                      reinterpret_cast<std::int64_t>(group_),
-                                      tokens_cut_);
+  return Exchange::apply(x, Exchange::Call{*this, Move::enter});
 }
 
 at::Tensor TensorParallel::leave(const at::Tensor& partial) const {
   if (size() == 1) return partial;
-  return Exchange<Move::leave>::apply(partial,
-                                      reinterpret_cast<std::int64_t>(group_),
-                                      tokens_cut_);
+  return Exchange::apply(partial, Exchange::Call{*this, Move::leave});
 }
 
 void TensorParallel::sum_together(std::vector<at::Tensor*> partial) const {

@@ -125,7 +125,7 @@ std::string MemoryUse::place() const {
       micro_batch_ == 1
           ? "a shorter model.context, or a smaller model"
           : fmt::format("train.micro_batch below {}", micro_batch_),
-      m.recompute ? "" : ", or train.recompute = yes");
+      m.mlp.recompute ? "" : ", or train.recompute = yes");
 }
 
 void MemoryUse::explain(const std::exception& error) const {

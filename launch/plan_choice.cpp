@@ -38,7 +38,7 @@ bool repeats_work(Plan plan) {
 std::vector<Plan> possible_plans(const run::Options& options,
                                  int ranks,
                                  const std::string& unequal_cpus) {
-  const bool dense = options.model.mlp == model::MlpKind::dense;
+  const bool dense = options.model.dense;
   std::vector<Plan> plans;
   for (const Plan plan : kPlans) {
     if (plan == Plan::sequence && options.model.context % ranks != 0) continue;
@@ -126,7 +126,7 @@ ChosenPlan automatic(const run::Options& options,
                      const train::BatchPlan& batch,
                      const std::vector<Plan>& plans) {
   const model::Gpt2Config& model = options.model;
-  if (model.mlp == model::MlpKind::dense) {
+  if (model.dense) {
     return {plans.front(),
             "a dense MLP is cut in one way; tokens are where they divide"};
   }
@@ -151,7 +151,7 @@ void require_plan(const run::Options& options,
   require(plan || options.parallel.backend != run::BackendChoice::null,
           "parallel.plan = auto: parallel.backend = null has no link to "
           "measure; expected sequence, bottleneck or rank");
-  require(plan != Plan::rank || options.model.mlp != model::MlpKind::dense,
+  require(plan != Plan::rank || !options.model.dense,
           "parallel.plan = rank: a dense MLP has no rank; expected sequence or "
           "bottleneck");
   const auto possible = possible_plans(options, ranks, unequal_cpus);

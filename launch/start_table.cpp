@@ -121,12 +121,11 @@ std::vector<Cells> line_per_host(const std::vector<RankRow>& rows,
 
 std::string describe_mlp(const run::Options& options) {
   const auto& m = options.model;
-  return m.mlp == model::MlpKind::dense
-             ? fmt::format("dense MLPs of {}", m.hidden)
-             : fmt::format("{} mixtures of {} experts, rank {}",
-                           run::to_map(options).at("model.mlp"),
-                           fmt::join(m.experts, " x "),
-                           fmt::join(m.ranks, ", "));
+  return m.dense ? fmt::format("dense MLPs of {}", m.mlp.hidden_dim)
+                 : fmt::format("{} mixtures of {} experts, rank {}",
+                               m.mlp_name(),
+                               fmt::join(m.mlp.experts, " x "),
+                               fmt::join(m.mlp.ranks, ", "));
 }
 
 /// Lines that belong to the one above.
@@ -140,13 +139,13 @@ std::string below(const std::vector<std::string>& lines) {
 std::string describe_matching(const run::Options& options) {
   const auto& m = options.model;
   const bool matched = options.rank == "auto" || options.rank == "paper";
-  if (m.mlp == model::MlpKind::dense || !matched) return {};
+  if (m.dense || !matched) return {};
   return fmt::format(
       "         rank {}: {}, {} parameters a block, {} in a dense MLP\n",
       options.rank,
-      fmt::join(m.ranks, ", "),
-      parameter_count(m.block().shape(), m.ranks),
-      dense_mlp_parameters(m.width, m.hidden, m.width, m.bias, true));
+      fmt::join(m.mlp.ranks, ", "),
+      MuMoEBlock::parameter_count(m.block()),
+      dense_mlp_parameters(m.width, m.mlp.hidden_dim, m.width, m.bias, true));
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <utility>
+#include <vector>
 
 #include "mumoe/gelu.h"
 
@@ -19,40 +21,30 @@ DenseMlp::DenseMlp(std::int64_t width,
                    GemmLibrary gemm,
                    const dist::TensorParallel& tp)
     : gemm_(gemm), tp_(tp) {
-  const auto vector = [&](const std::string& name,
-                          std::int64_t size,
-                          double value,
-                          bool is_norm,
-                          dist::Placement placement) {
-    return registry.add({.name = prefix + name,
-                         .global_shape = {size},
-                         .placement = placement,
-                         .decay = false,
-                         .init = Initializer::constant(value),
-                         .full_precision = is_norm});
-  };
-  const auto matrix = [&](const std::string& name,
-                          std::int64_t rows,
-                          std::int64_t columns,
-                          double deviation,
-                          dist::Placement placement) {
-    return registry.add({.name = prefix + name,
-                         .global_shape = {rows, columns},
-                         .placement = placement,
-                         .decay = true,
-                         .init = Initializer::normal(0, deviation)});
-  };
   using dist::Placement;
-  norm_weight_ = vector("ln.weight", width, 1, true, {});
-  if (bias) norm_bias_ = vector("ln.bias", width, 0, true, {});
-  fc_ = matrix("fc", hidden, width, 0.02, Placement::cut(0));
-  if (bias) fc_bias_ = vector("fc_bias", hidden, 0, false, Placement::cut(0));
-  proj_ = matrix("proj",
-                 width,
-                 hidden,
-                 0.02 / std::sqrt(2.0 * static_cast<double>(depth)),
-                 Placement::cut(1));
-  if (bias) proj_bias_ = vector("proj_bias", width, 0, false, {});
+  const auto add = [&](const std::string& name,
+                       std::vector<std::int64_t> shape,
+                       Initializer init,
+                       Placement placement = {}) {
+    const bool is_matrix = shape.size() == 2;
+    return registry.add({.name = prefix + name,
+                         .global_shape = std::move(shape),
+                         .placement = placement,
+                         .decay = is_matrix,
+                         .init = init,
+                         .full_precision = name.starts_with("ln.")});
+  };
+  const auto zero = Initializer::constant(0);
+  norm_weight_ = add("ln.weight", {width}, Initializer::constant(1));
+  if (bias) norm_bias_ = add("ln.bias", {width}, zero);
+  const Initializer first = Initializer::normal(0, 0.02);
+  const Initializer last =
+      Initializer::normal(0,
+                          0.02 / std::sqrt(2.0 * static_cast<double>(depth)));
+  fc_ = add("fc", {hidden, width}, first, Placement::cut(0));
+  if (bias) fc_bias_ = add("fc_bias", {hidden}, zero, Placement::cut(0));
+  proj_ = add("proj", {width, hidden}, last, Placement::cut(1));
+  if (bias) proj_bias_ = add("proj_bias", {width}, zero);
 }
 
 at::Tensor DenseMlp::forward(const at::Tensor& x) const {

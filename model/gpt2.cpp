@@ -17,9 +17,11 @@ using dist::ParameterRegistry;
 
 namespace {
 
-/// What `check` throws, with "model.KEY = 4,4: " before it.
+constexpr std::string_view kDense = "dense";
+
+/// What `check` throws, with "MEMBER = 4,4: " before it.
 template <class Check>
-void named(const char* key,
+void named(const char* member,
            const std::vector<std::int64_t>& values,
            Check check) {
   try {
@@ -29,7 +31,7 @@ void named(const char* key,
     for (const auto value : values) {
       text += fmt::format("{}{}", text.empty() ? "" : ",", value);
     }
-    fail<InputError>("model.{} = {}: {}", key, text, error.what());
+    fail<InputError>("{} = {}: {}", member, text, error.what());
   }
 }
 
@@ -38,11 +40,11 @@ void named(const char* key,
 void Gpt2Config::validate_but_ranks() const {
   // So far no size of a tensor overflows, nor any sum of them.
   static constexpr std::int64_t kLargest = 1 << 24;
-  const auto extent = [](const char* key, std::int64_t value) {
-    require(value > 0, "model.{} = {}: expected at least 1", key, value);
+  const auto extent = [](const char* member, std::int64_t value) {
+    require(value > 0, "{} = {}: expected at least 1", member, value);
     require(value <= kLargest,
-            "model.{} = {}: expected at most {}",
-            key,
+            "{} = {}: expected at most {}",
+            member,
             value,
             kLargest);
   };
@@ -51,77 +53,79 @@ void Gpt2Config::validate_but_ranks() const {
   extent("width", width);
   extent("context", context);
   extent("vocab", vocab);
-  extent("hidden", hidden);
+  extent("mlp.hidden_dim", mlp.hidden_dim);
   require(width % heads == 0,
-          "model.heads = {}: model.width = {} does not divide by it",
+          "heads = {}: width = {} does not divide by it",
           heads,
           width);
-  if (mlp == MlpKind::dense) return;
+  if (dense) return;
   // Its running statistics would have to be part of checkpoints.
-  require(gate.norm != GateNorm::batch,
-          "model.gate_norm = batch: GPT-2 has layer and none, since statistics "
+  require(mlp.gate.norm != GateNorm::batch,
+          "mlp.gate.norm = batch: GPT-2 has layer and none, since statistics "
           "over tokens would mix positions");
   // What is wrong with as many ranks as there must be is the experts' fault.
-  named("experts", experts, [&] {
-    const Form form = block().form;
-    LayerShape{form,
-               width,
-               hidden,
-               experts,
-               std::vector<std::int64_t>(rank_count(form, experts.size()), 1)}
-        .validate();
+  named("mlp.experts", mlp.experts, [&] {
+    const std::vector<std::int64_t> ones(
+        rank_count(mlp.form, mlp.experts.size()),
+        1);
+    for (const auto& layer : block().shape().layers(ones)) layer.validate();
   });
-  require(level_noise >= 0,
-          "model.level_noise = {}: expected at least 0",
-          level_noise);
-  if (gate.activation != GateActivation::top_k) return;
-  const auto fewest = *std::min_element(experts.begin(), experts.end());
-  require(gate.top_k >= 1 && gate.top_k <= fewest,
-          "model.gate_top_k = {}: expected 1 to {}, the experts of a level",
-          gate.top_k,
+  require(mlp.level_noise >= 0,
+          "mlp.level_noise = {}: expected at least 0",
+          mlp.level_noise);
+  if (mlp.gate.activation != GateActivation::top_k) return;
+  const auto fewest = *std::min_element(mlp.experts.begin(), mlp.experts.end());
+  require(mlp.gate.top_k >= 1 && mlp.gate.top_k <= fewest,
+          "mlp.gate.top_k = {}: expected 1 to {}, the experts of a level",
+          mlp.gate.top_k,
           fewest);
 }
 
 void Gpt2Config::validate() const {
   validate_but_ranks();
-  if (mlp == MlpKind::dense) return;
-  named("rank", ranks, [&] {
+  if (dense) return;
+  named("mlp.ranks", mlp.ranks, [&] {
     block().validate();
     MuMoEBlock::parameter_count(block());  // refuses what cannot be counted
   });
 }
 
+std::string_view Gpt2Config::mlp_name() const {
+  return dense ? kDense : to_string(mlp.form);
+}
+
+void Gpt2Config::set_mlp(std::string_view name) {
+  dense = name == kDense;
+  if (dense) return;
+  std::string allowed(kDense);
+  for (const Form form : forms()) {
+    if (to_string(form) == name) {
+      mlp.form = form;
+      return;
+    }
+    allowed += fmt::format(", {}", to_string(form));
+  }
+  fail<InputError>("expected one of: {}", allowed);
+}
+
 BlockConfig Gpt2Config::block() const {
-  const Form form = mlp == MlpKind::tr       ? Form::tensor_ring
-                    : mlp == MlpKind::tt     ? Form::tensor_train
-                    : mlp == MlpKind::tucker ? Form::tucker
-                                             : Form::cp;
-  return {.input_dim = width,
-          .hidden_dim = hidden,
-          .output_dim = width,
-          .experts = experts,
-          .form = form,
-          .ranks = ranks,
-          .gate = gate,
-          .input_layer_norm = true,
-          .expert_bias = expert_bias,
-          .level_noise = level_noise,
-          .gemm = gemm,
-          .mixing = mixing,
-          .recompute = recompute,
-          .gradients_in_place = true};
+  BlockConfig block = mlp;
+  block.input_dim = block.output_dim = width;
+  block.gemm = gemm;
+  block.gradients_in_place = true;
+  return block;
 }
 
 void Gpt2Config::validate_sharding(const Sharding& sharding) const {
   const auto tp = sharding.region();
   require(heads % tp.size() == 0,
-          "parallel.tp = {}: model.heads = {} does not divide by it, and "
+          "tp = {}: heads = {} does not divide by it, and "
           "attention is cut by heads",
           tp.size(),
           heads);
   require(!tp.tokens_cut() || context % tp.size() == 0,
-          "parallel.plan = sequence: cuts the tokens of a window, and "
-          "model.context = {} does not divide by parallel.tp = {}; the plan "
+          "plan = sequence: cuts the tokens of a window, and "
+          "context = {} does not divide by tp = {}; the plan "
           "bottleneck does not cut tokens",
           context,
           tp.size());
@@ -179,16 +183,16 @@ Gpt2::Gpt2(const Gpt2Config& config,
                         config_.gemm,
                         tp_);
     std::variant<DenseMlp, MuMoEBlock> mlp =
-        config_.mlp == MlpKind::dense
-            ? std::variant<DenseMlp, MuMoEBlock>(DenseMlp(config_.width,
-                                                          config_.hidden,
-                                                          config_.depth,
-                                                          config_.bias,
-                                                          prefix + "mlp.",
-                                                          registry,
-                                                          config_.gemm,
-                                                          tp_))
-            : MuMoEBlock(block, prefix + "mlp.", registry);
+        config_.dense ? std::variant<DenseMlp, MuMoEBlock>(
+                            DenseMlp(config_.width,
+                                     config_.mlp.hidden_dim,
+                                     config_.depth,
+                                     config_.bias,
+                                     prefix + "mlp.",
+                                     registry,
+                                     config_.gemm,
+                                     tp_))
+                      : MuMoEBlock(block, prefix + "mlp.", registry);
     layers_.push_back({first,
                        registry.parameters().size(),
                        weight,
@@ -270,9 +274,8 @@ std::optional<MixingSummary> Gpt2::last_mixing() const {
 
 double flops_per_token(const Gpt2Config& c) {
   const std::int64_t attention = 4 * c.width * c.width;
-  const std::int64_t mlp = c.mlp == MlpKind::dense
-                               ? 2 * c.width * c.hidden
-                               : MuMoEBlock::macs_per_token(c.block());
+  const std::int64_t mlp = c.dense ? 2 * c.width * c.mlp.hidden_dim
+                                   : MuMoEBlock::macs_per_token(c.block());
   const double macs =
       static_cast<double>(c.depth * (attention + mlp) + c.vocab * c.width);
   return 6.0 * macs + 6.0 * static_cast<double>(c.depth * c.width * c.context);
@@ -283,24 +286,19 @@ namespace {
 /// Columns of the head beyond which a product is as fast as one of all.
 constexpr std::int64_t kMostColumns = 4096;
 
-/// [tokens, I] meets the factors of one layer as matrices: its experts, its
-/// input, its output.
+/// The products of one layer with its experts', input and output factors.
 void add_layer(std::vector<Product>& products,
                const LayerShape& layer,
                std::int64_t tokens) {
-  const auto& r = layer.ranks;
-  const bool ring =
-      layer.form == Form::tensor_ring || layer.form == Form::tensor_train;
-  for (std::size_t e = 0; e < layer.experts.size(); ++e) {
-    const std::int64_t columns = layer.form == Form::cp ? r[0]
-                                 : ring                 ? r[e] * r[e + 1]
-                                                        : r[e];
-    products.push_back({tokens, layer.experts[e], columns});
+  for (const FactorSpec& f : factor_specs(layer)) {
+    const std::int64_t columns = f.columns(layer);
+    const std::int64_t summed = f.dims[0].in(layer);
+    if (f.role == Role::expert || f.role == Role::input) {
+      products.push_back({tokens, summed, columns});
+    } else if (f.role == Role::output) {
+      products.push_back({tokens, columns, summed});
+    }
   }
-  const std::int64_t last = r.back();
-  const std::int64_t before = ring ? r[r.size() - 2] : 1;
-  products.push_back({tokens, layer.inputs, before * last});
-  products.push_back({tokens, ring ? r[0] * last : last, layer.outputs});
 }
 
 }  // namespace
@@ -308,15 +306,15 @@ void add_layer(std::vector<Product>& products,
 std::vector<Product> main_products(const Gpt2Config& c, std::int64_t tokens) {
   std::vector<Product> products = {{tokens, c.width, 3 * c.width},
                                    {tokens, c.width, c.width}};
-  if (c.mlp == MlpKind::dense) {
-    products.push_back({tokens, c.width, c.hidden});
-    products.push_back({tokens, c.hidden, c.width});
+  if (c.dense) {
+    products.push_back({tokens, c.width, c.mlp.hidden_dim});
+    products.push_back({tokens, c.mlp.hidden_dim, c.width});
   } else {
     const BlockShape block = c.block().shape();
     for (const std::int64_t experts : block.experts) {
       products.push_back({tokens, block.input_dim, experts});
     }
-    for (const LayerShape& layer : block.layers(c.ranks)) {
+    for (const LayerShape& layer : block.layers(c.mlp.ranks)) {
       add_layer(products, layer, tokens);
     }
   }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -17,9 +18,6 @@
 
 namespace mumoe::model {
 
-/// What a block has as its MLP: dense, or a μMoE of a form.
-enum class MlpKind { dense, cp, tr, tt, tucker };
-
 /// The shape of a GPT-2. All counts are positive; `width` is a multiple of
 /// `heads`.
 struct Gpt2Config {
@@ -31,26 +29,24 @@ struct Gpt2Config {
   std::int64_t vocab = 50304;
   /// Biases of attention, dense MLPs and layer norms.
   bool bias = false;
-  MlpKind mlp = MlpKind::cp;
-  /// Hidden width of the MLP or of the μMoE block.
-  std::int64_t hidden = 3072;
-  /// The rest concerns μMoE blocks.
-  std::vector<std::int64_t> experts = {256};
-  /// In the order of `LayerShape::ranks`.
-  std::vector<std::int64_t> ranks = {556};
-  GateConfig gate = {};
-  bool expert_bias = true;
-  /// σ of the second and further levels of experts (`BlockConfig`).
-  double level_noise = 0;
-  /// How to compute; none of these changes what is computed.
+  /// What a block has as its MLP: a dense one of `mlp.hidden_dim`, or the
+  /// mixture `mlp`.
+  bool dense = false;
+  /// Its input and output dims are `width`, its sharding and library the
+  /// model's.
+  BlockConfig mlp = {.hidden_dim = 3072, .experts = {256}, .ranks = {556}};
+  /// Who multiplies; does not change what is computed.
   GemmLibrary gemm = preferred_gemm_library();
-  Mixing mixing = Mixing::automatic;
-  bool recompute = false;
 
-  /// Throws `InputError` naming the key (model.width …) and what it must be.
+  /// The MLP as configs name it: dense, or the mixture's form.
+  std::string_view mlp_name() const;
+  /// Throws `InputError`: the names that there are.
+  void set_mlp(std::string_view name);
+  /// Throws `InputError` naming the member (`width`) and what it must be.
   void validate() const;
   /// The same, but for the ranks, which may still have to be chosen.
   void validate_but_ranks() const;
+  /// The mixture, complete but for its sharding.
   BlockConfig block() const;
   /// Throws `InputError` unless `sharding` can cut such a model.
   void validate_sharding(const Sharding& sharding) const;

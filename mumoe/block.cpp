@@ -205,12 +205,4 @@ std::int64_t MuMoEBlock::macs_per_token(const BlockConfig& c) {
   return mumoe::macs_per_token(c.shape(), c.ranks);
 }
 
-void scale_expert_factors(Factors& factors,
-                          std::size_t level,
-                          std::int64_t expert,
-                          double factor) {
-  const at::NoGradGuard no_grad;
-  factors.expert.at(level).select(0, expert).mul_(factor);
-}
-
 }  // namespace mumoe

@@ -135,11 +135,4 @@ class MuMoEBlock {
   mutable MixingReport last_mixing_;
 };
 
-/// Multiplies the rows of `expert` in the factors of that level by `factor`, in
-/// place: the edit that `MuMoEBlock::scale_expert` stands for, made for good.
-void scale_expert_factors(Factors& factors,
-                          std::size_t level,
-                          std::int64_t expert,
-                          double factor);
-
 }  // namespace mumoe

@@ -10,13 +10,10 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "dist/torch_text.h"
-#include "mumoe/cp.h"
 #include "mumoe/kernels/combine.h"
 #include "mumoe/kernels/combine_cuda.h"
 #include "mumoe/kernels/current_stream.h"
 #include "mumoe/kernels/element.h"
-#include "mumoe/tr.h"
-#include "mumoe/tucker.h"
 
 namespace mumoe {
 namespace {
@@ -73,8 +70,8 @@ void set_operands(Matrices& m,
     m.mixed[e] = pointer<E>(mixed[e]);
   }
   m.projection = pointer<E>(projection);
-  // Tucker's bias is added before the core.
-  if (u.form != Form::tucker) m.bias = pointer<E>(u.input_bias);
+  // Otherwise it has been added before the core.
+  if (!u.core.defined()) m.bias = pointer<E>(u.input_bias);
 }
 
 }  // namespace
@@ -116,19 +113,6 @@ SparseLevels choose_mixing(const Tensors& coefficients,
     report->active = all > 0 ? active / all : 1;
   }
   return sparse;
-}
-
-CombineShape combination_of(const LayerShape& shape) {
-  switch (shape.form) {
-    case Form::cp:
-      return cp_combination(shape);
-    case Form::tensor_ring:
-    case Form::tensor_train:
-      return tr_combination(shape);
-    case Form::tucker:
-      return tucker_combination(shape);
-  }
-  fail<InternalError>("no such form");
 }
 
 at::Tensor combine(const Tensors& a,

@@ -7,7 +7,6 @@
 
 #include "mumoe/factors.h"
 #include "mumoe/gemm.h"
-#include "mumoe/kernels/combine_shape.h"
 
 // Mixing of experts and combination with the projected input, on tensors:
 // chooses kernels by device, and per level between a matrix product and reading
@@ -45,11 +44,8 @@ SparseLevels choose_mixing(const std::vector<at::Tensor>& coefficients,
 /// mixes sparsely, for products of this dtype.
 double sparse_mixing_threshold(at::ScalarType dtype);
 
-/// The sizes of a layer's combination.
-kernels::CombineShape combination_of(const LayerShape& shape);
-
-/// c from the projection q (without its bias, which `factors` hold; Tucker's
-/// has been added before).
+/// c from the projection q, without its bias, which `factors` hold; where there
+/// is a core, it has been added before.
 at::Tensor combine(const std::vector<at::Tensor>& coefficients,
                    const SparseLevels& sparse,
                    const Factors& factors,

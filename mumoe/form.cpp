@@ -1,28 +1,14 @@
 #include "mumoe/form.h"
 
 #include <algorithm>
-#include <string>
 
 #include "base/error.h"
 
 namespace mumoe {
 namespace {
 
-constexpr std::size_t kMostLevels = 4;
+constexpr std::size_t kMostLevels = kernels::kMaxLevels;
 constexpr std::int64_t kLargestProduct = std::int64_t{1} << 56;
-
-std::string_view rank_names(Form form) {
-  switch (form) {
-    case Form::cp:
-      return "R";
-    case Form::tensor_ring:
-    case Form::tensor_train:
-      return "r_1, ..., r_{E+2}";
-    case Form::tucker:
-      return "RN_1, ..., RN_E, RI, RO";
-  }
-  fail<InternalError>("no such form");
-}
 
 void require_positive(std::string_view what,
                       const std::vector<std::int64_t>& sizes) {
@@ -31,55 +17,38 @@ void require_positive(std::string_view what,
   }
 }
 
-/// A shape whose number of ranks is known to fit, with the names of the
-/// equations.
-struct Sizes {
-  explicit Sizes(const LayerShape& shape)
-      : s(shape),
-        levels(shape.experts.size()),
-        input_rows(shape.inputs + shape.bias) {
-    MUMOE_CHECK(levels > 0 && s.ranks.size() == rank_count(s.form, levels));
-  }
-
-  /// Elements of the factor of level e, counted from zero.
-  std::int64_t expert_factor(std::size_t e) const {
-    if (s.form == Form::cp) return checked_product({s.experts[e], s.ranks[0]});
-    if (s.form == Form::tucker)
-      return checked_product({s.experts[e], s.ranks[e]});
-    return checked_product({s.ranks[e], s.experts[e], s.ranks[e + 1]});
-  }
-
-  /// RN_1 ... RN_e of a Tucker core.
-  std::int64_t core_levels(std::size_t e) const {
-    std::int64_t product = 1;
-    for (std::size_t k = 0; k < e; ++k)
-      product = checked_product({product, s.ranks[k]});
-    return product;
-  }
-
-  const LayerShape& s;
-  const std::size_t levels;
-  const std::int64_t input_rows;
-};
+/// The factors of a shape whose number of ranks has to fit.
+std::vector<FactorSpec> checked_specs(const LayerShape& s) {
+  const std::size_t levels = s.experts.size();
+  MUMOE_CHECK(levels > 0 && levels <= kMostLevels &&
+              s.ranks.size() == rank_count(s.form, levels));
+  return factor_specs(s);
+}
 
 }  // namespace
 
+std::span<const Form> forms() {
+  static const Form all[] = {
+      Form::cp,
+      Form::tensor_ring,
+      Form::tensor_train,
+      Form::tucker,
+  };
+  return all;
+}
+
 std::string_view to_string(Form form) {
-  switch (form) {
-    case Form::cp:
-      return "cp";
-    case Form::tensor_ring:
-      return "tr";
-    case Form::tensor_train:
-      return "tt";
-    case Form::tucker:
-      return "tucker";
-  }
-  fail<InternalError>("no such form");
+  return form->name;
 }
 
 std::size_t rank_count(Form form, std::size_t levels) {
-  return form == Form::cp ? 1 : levels + 2;
+  std::size_t count = 0;
+  for (const FactorSpec& factor : form->factors(levels)) {
+    for (const Dim dim : factor.dims) {
+      if (dim.of == Dim::Of::rank) count = std::max(count, dim.index + 1);
+    }
+  }
+  return count;
 }
 
 void LayerShape::validate() const {
@@ -93,83 +62,133 @@ void LayerShape::validate() const {
           "ranks: {} given, expected {} ({}) for {} with {}{} of experts",
           ranks.size(),
           expected,
-          rank_names(form),
-          to_string(form),
+          form->rank_names,
+          form->name,
           levels,
           levels == 1 ? " level" : " levels");
   require_positive("inputs", {inputs});
   require_positive("outputs", {outputs});
   require_positive("experts", experts);
   require_positive("ranks", ranks);
-  require(form != Form::tensor_train || ranks[0] == 1,
-          "ranks: r_1 = {}, expected 1 for tt",
-          ranks[0]);
+  require(form->first_rank == 0 || ranks[0] == form->first_rank,
+          "ranks: r_1 = {}, expected {} for {}",
+          ranks[0],
+          form->first_rank,
+          form->name);
 }
 
-std::int64_t parameter_count(const LayerShape& shape) {
-  const Sizes sizes(shape);
-  const auto& r = shape.ranks;
-  const std::size_t levels = sizes.levels;
+std::int64_t& Dim::in(LayerShape& shape) const {
+  switch (of) {
+    case Of::inputs:
+      return shape.inputs;
+    case Of::outputs:
+      return shape.outputs;
+    case Of::experts:
+      return shape.experts.at(index);
+    case Of::rank:
+      return shape.ranks.at(index);
+  }
+  fail<InternalError>("no such dim");
+}
+
+std::int64_t Dim::in(const LayerShape& shape) const {
+  return in(const_cast<LayerShape&>(shape));
+}
+
+int FactorSpec::place(Dim dim) const {
+  const auto found = std::find(dims.begin(), dims.end(), dim);
+  return found == dims.end() ? -1 : static_cast<int>(found - dims.begin());
+}
+
+std::vector<std::int64_t> FactorSpec::shape(const LayerShape& layer) const {
+  std::vector<std::int64_t> sizes;
+  for (const Dim dim : dims) sizes.push_back(dim.in(layer));
+  return sizes;
+}
+
+std::int64_t FactorSpec::columns(const LayerShape& layer) const {
+  auto sizes = shape(layer);
+  sizes.front() = 1;
+  return checked_product(sizes);
+}
+
+std::int64_t FactorSpec::numel(const LayerShape& layer) const {
+  return checked_product(shape(layer));
+}
+
+std::vector<FactorSpec> factor_specs(const LayerShape& s) {
+  std::vector<FactorSpec> specs = s.form->factors(s.experts.size());
+  if (!s.bias) return specs;
+  const auto input = std::find_if(specs.begin(), specs.end(), [](auto& f) {
+    return f.role == Role::input;
+  });
+  const FactorSpec bias{Role::input_bias,
+                        {input->dims.begin() + 1, input->dims.end()}};
+  specs.insert(input + 1, bias);
+  return specs;
+}
+
+bool experts_have_last_rank(const LayerShape& s) {
+  const Dim last = Dim::rank(s.ranks.size() - 1);
+  const auto specs = factor_specs(s);
+  return std::any_of(specs.begin(), specs.end(), [&](const FactorSpec& f) {
+    return f.role == Role::expert && f.place(last) >= 0;
+  });
+}
+
+kernels::CombineShape combination_of(const LayerShape& s) {
+  kernels::CombineShape c;
+  for (const FactorSpec& f : checked_specs(s)) {
+    if (f.role != Role::expert) continue;
+    c.experts[f.level] = s.experts[f.level];
+    c.mixed[f.level] = f.columns(s);
+  }
+  c.levels = static_cast<int>(s.experts.size());
+  s.form->combination(s, c);
+  return c;
+}
+
+std::int64_t parameter_count(const LayerShape& s) {
   std::int64_t sum = 0;
-  for (std::size_t e = 0; e < levels; ++e) sum += sizes.expert_factor(e);
-  switch (shape.form) {
-    case Form::cp:
-      return sum + checked_product({sizes.input_rows, r[0]}) +
-             checked_product({shape.outputs, r[0]});
-    case Form::tensor_ring:
-    case Form::tensor_train:
-      return sum +
-             checked_product({r[levels], sizes.input_rows, r[levels + 1]}) +
-             checked_product({r[levels + 1], shape.outputs, r[0]});
-    case Form::tucker:
-      return sum + checked_product({sizes.input_rows, r[levels]}) +
-             checked_product(
-                 {sizes.core_levels(levels), r[levels], r[levels + 1]}) +
-             checked_product({shape.outputs, r[levels + 1]});
-  }
-  fail<InternalError>("no such form");
+  for (const FactorSpec& f : checked_specs(s)) sum += f.numel(s);
+  return sum;
 }
 
-std::int64_t macs_per_token(const LayerShape& shape) {
-  const Sizes sizes(shape);
-  const auto& r = shape.ranks;
-  std::int64_t sum = parameter_count(shape);
-  switch (shape.form) {
-    case Form::cp:
-      return sum;
-    case Form::tensor_ring:
-    case Form::tensor_train:
-      for (std::size_t k = 1; k <= sizes.levels; ++k)
-        sum += checked_product({r[0], r[k], r[k + 1]});
-      return sum;
-    case Form::tucker:
-      for (std::size_t e = 1; e <= sizes.levels; ++e)
-        sum += checked_product({sizes.core_levels(e), r.back()});
-      return sum;
+CombineMacs combine_macs(const LayerShape& s) {
+  const kernels::CombineShape c = combination_of(s);
+  CombineMacs macs;
+  switch (c.kind) {
+    case kernels::Combination::hadamard:
+      break;
+    case kernels::Combination::ring:
+      for (int e = 1; e < c.levels; ++e) {
+        macs.levels += checked_product({c.rows, c.ranks[e], c.ranks[e + 1]});
+      }
+      macs.columns = checked_product({c.rows, c.inner, c.columns});
+      break;
+    case kernels::Combination::kronecker: {
+      std::int64_t rows = 1;
+      for (int e = 0; e < c.levels; ++e) {
+        rows = checked_product({rows, c.mixed[e]});
+        macs.columns += checked_product({rows, c.columns});
+      }
+    }
   }
-  fail<InternalError>("no such form");
+  return macs;
 }
 
-std::int64_t expert_matrix_rank(const LayerShape& shape) {
-  const Sizes sizes(shape);
-  const auto& r = shape.ranks;
-  const std::int64_t matrix = std::min(shape.inputs, shape.outputs);
-  switch (shape.form) {
-    case Form::cp:
-      return std::min(matrix, r[0]);
-    case Form::tensor_ring:
-    case Form::tensor_train:
-      return std::min(
-          matrix,
-          checked_product(
-              {r.back(), *std::min_element(r.begin(), r.end() - 1)}));
-    case Form::tucker:
-      return std::min({matrix, r[sizes.levels], r.back()});
-  }
-  fail<InternalError>("no such form");
+std::int64_t macs_per_token(const LayerShape& s) {
+  const std::int64_t parameters = parameter_count(s);
+  const CombineMacs macs = combine_macs(s);
+  return parameters + macs.levels + macs.columns;
 }
 
-std::int64_t checked_product(std::initializer_list<std::int64_t> sizes) {
+std::int64_t expert_matrix_rank(const LayerShape& s) {
+  checked_specs(s);
+  return std::min({s.inputs, s.outputs, s.form->matrix_rank(s.ranks)});
+}
+
+std::int64_t checked_product(const std::vector<std::int64_t>& sizes) {
   std::int64_t product = 1;
   for (const std::int64_t size : sizes) {
     MUMOE_CHECK(size >= 0);

@@ -3,9 +3,11 @@
 #include <ATen/ATen.h>
 #include <c10/core/DeviceGuard.h>
 #include <fmt/format.h>
-#include <torch/csrc/autograd/custom_function.h>
+
+#include <utility>
 
 #include "base/error.h"
+#include "dist/node_state.h"
 #include "dist/torch_text.h"
 #include "mumoe/gate_activation.h"
 #include "mumoe/gate_batch.h"
@@ -24,7 +26,17 @@ struct Call {
   GateConfig config;
   dist::Communicator* group = nullptr;
   bool training = false;
+  GemmLibrary library = {};
 
+  Tensor x_TI = {}, weight_IN = {};  ///< Undefined: from logits.
+  Tensor logits_TN = {}, a_TN = {};
+  BatchMoments moments = {};  ///< Of a batch norm.
+
+  template <class F>
+  void each(F f) {
+    for (Tensor* t : {&x_TI, &weight_IN, &logits_TN, &a_TN}) f(*t);
+    for (Tensor* t : {&moments.mean, &moments.rstd, &moments.count}) f(*t);
+  }
   /// φ alone, after the batch norm.
   GateConfig without_norm() const {
     GateConfig result = config;
@@ -34,119 +46,72 @@ struct Call {
   bool by_batch() const { return config.norm == GateNorm::batch; }
 };
 
-void store(AutogradContext* context, const Call& call) {
-  auto& saved = context->saved_data;
-  saved["activation"] = static_cast<std::int64_t>(call.config.activation);
-  saved["norm"] = static_cast<std::int64_t>(call.config.norm);
-  saved["top_k"] = call.config.top_k;
-  saved["group"] = reinterpret_cast<std::int64_t>(call.group);
-  saved["training"] = call.training;
-}
-
-Call stored_call(AutogradContext* context) {
-  auto& saved = context->saved_data;
-  const auto number = [&](const char* key) { return saved[key].toInt(); };
-  return {{static_cast<GateActivation>(number("activation")),
-           static_cast<GateNorm>(number("norm")),
-           number("top_k")},
-          reinterpret_cast<dist::Communicator*>(number("group")),
-          saved["training"].toBool()};
-}
-
 Call call_of(const GateConfig& config,
              const BatchStatistics* statistics,
              std::int64_t experts) {
   config.validate(experts);
-  if (config.norm != GateNorm::batch) return {config};
+  if (config.norm != GateNorm::batch) return {.config = config};
   MUMOE_CHECK(statistics != nullptr,
               "A gate with batch norm needs its statistics.");
-  return {config, statistics->group, statistics->training};
+  return {.config = config,
+          .group = statistics->group,
+          .training = statistics->training};
 }
 
-/// a, and the batch norm's moments where there is one.
-struct Coefficients {
-  Tensor a_TN;
-  BatchMoments moments;
-};
-
-Coefficients forward(const Tensor& logits_TN,
-                     const Call& call,
-                     const BatchStatistics* statistics) {
-  if (!call.by_batch()) return {gate_rows(logits_TN, call.config), {}};
-  const auto [z_TN, moments] = batch_normalise(logits_TN, *statistics);
-  const Tensor a_TN = gate_rows(z_TN, call.without_norm());
-  return {a_TN.to(logits_TN.scalar_type()), moments};
-}
-
-Tensor backward(const Tensor& logits_TN,
-                const Coefficients& result,
-                const Tensor& grad_a_TN,
-                const Call& call) {
+/// a of the call's logits, which is kept with the moments.
+Tensor coefficients(Call& call, const BatchStatistics* statistics) {
   if (!call.by_batch()) {
-    return gate_rows_backward(logits_TN, result.a_TN, grad_a_TN, call.config);
+    call.a_TN = gate_rows(call.logits_TN, call.config);
+    return call.a_TN;
   }
-  const Tensor z_TN = batch_normalise_with(logits_TN, result.moments);
+  const auto [z_TN, moments] = batch_normalise(call.logits_TN, *statistics);
+  call.moments = moments;
+  call.a_TN =
+      gate_rows(z_TN, call.without_norm()).to(call.logits_TN.scalar_type());
+  return call.a_TN;
+}
+
+/// dℓ from da, of any shape with as many elements.
+Tensor logits_gradient(const Call& call, const Tensor& grad_a) {
+  MUMOE_CHECK(!at::GradMode::is_enabled(),
+              "The gate is differentiable once only.");
+  const Tensor& logits_TN = call.logits_TN;
+  const Tensor grad_a_TN = grad_a.reshape(logits_TN.sizes()).contiguous();
+  if (!call.by_batch()) {
+    return gate_rows_backward(logits_TN, call.a_TN, grad_a_TN, call.config);
+  }
+  const Tensor z_TN = batch_normalise_with(logits_TN, call.moments);
   const auto type = z_TN.scalar_type();
   const Tensor d_TN = gate_rows_backward(z_TN,
-                                         result.a_TN.to(type),
+                                         call.a_TN.to(type),
                                          grad_a_TN.to(type),
                                          call.without_norm());
   return batch_normalise_backward(z_TN,
                                   d_TN,
-                                  result.moments,
+                                  call.moments,
                                   call.group,
                                   call.training)
       .to(logits_TN.scalar_type());
 }
 
-/// Saves what backward needs, `first` before it.
-void save(AutogradContext* context,
-          variable_list first,
-          const Tensor& logits_TN,
-          const Coefficients& result) {
-  first.insert(first.end(),
-               {logits_TN,
-                result.a_TN,
-                result.moments.mean,
-                result.moments.rstd,
-                result.moments.count});
-  context->save_for_backward(std::move(first));
-}
-
-/// dℓ from da, where logits and what follows were saved at `at`.
-Tensor saved_backward(AutogradContext* context,
-                      const variable_list& saved,
-                      std::size_t at,
-                      const Tensor& grad_a) {
-  MUMOE_CHECK(!at::GradMode::is_enabled(),
-              "The gate is differentiable once only.");
-  const Tensor& logits_TN = saved[at];
-  const Coefficients result{saved[at + 1],
-                            {saved[at + 2], saved[at + 3], saved[at + 4]}};
-  const Tensor grad_a_TN = grad_a.reshape(logits_TN.sizes()).contiguous();
-  return backward(logits_TN, result, grad_a_TN, stored_call(context));
-}
-
 struct FromLogits : torch::autograd::Function<FromLogits> {
   static Tensor forward(AutogradContext* context,
                         const Tensor& logits,
-                        const Call& call,
+                        Call call,
                         const BatchStatistics* statistics) {
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const c10::OptionalDeviceGuard guard(logits.device());
-    const Tensor logits_TN = logits.reshape({-1, logits.size(-1)}).contiguous();
-    const Coefficients result = mumoe::forward(logits_TN, call, statistics);
-    store(context, call);
-    save(context, {}, logits_TN, result);
-    return result.a_TN.view(logits.sizes());
+    call.logits_TN = logits.reshape({-1, logits.size(-1)}).contiguous();
+    const Tensor a_TN = coefficients(call, statistics);
+    dist::keep(*context, std::move(call));
+    return a_TN.view(logits.sizes());
   }
 
   static variable_list backward(AutogradContext* context,
                                 const variable_list& grads) {
-    const auto saved = context->get_saved_variables();
-    const c10::OptionalDeviceGuard guard(saved[0].device());
-    const Tensor grad = saved_backward(context, saved, 0, grads[0]);
-    return {grad.view(grads[0].sizes()), {}, {}};
+    const auto call = dist::kept<Call>(*context);
+    const c10::OptionalDeviceGuard guard(call.logits_TN.device());
+    return {logits_gradient(call, grads[0]).view(grads[0].sizes()), {}, {}};
   }
 };
 
@@ -154,37 +119,34 @@ struct FromInputs : torch::autograd::Function<FromInputs> {
   static Tensor forward(AutogradContext* context,
                         const Tensor& x_TI,
                         const Tensor& weight_IN,
-                        const Call& call,
-                        const BatchStatistics* statistics,
-                        GemmLibrary library) {
+                        Call call,
+                        const BatchStatistics* statistics) {
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const c10::OptionalDeviceGuard guard(x_TI.device());
-    const Tensor logits_TN =
-        mm(x_TI.to(weight_IN.scalar_type()), weight_IN, library);
-    const Coefficients result = mumoe::forward(logits_TN, call, statistics);
-    store(context, call);
-    context->saved_data["library"] = static_cast<std::int64_t>(library);
-    save(context, {x_TI, weight_IN}, logits_TN, result);
-    return result.a_TN;
+    call.x_TI = x_TI;
+    call.weight_IN = weight_IN;
+    call.logits_TN =
+        mm(x_TI.to(weight_IN.scalar_type()), weight_IN, call.library);
+    const Tensor a_TN = coefficients(call, statistics);
+    dist::keep(*context, std::move(call));
+    return a_TN;
   }
 
   static variable_list backward(AutogradContext* context,
                                 const variable_list& grads) {
-    const auto saved = context->get_saved_variables();
-    const Tensor &x_TI = saved[0], &weight_IN = saved[1];
-    const c10::OptionalDeviceGuard guard(x_TI.device());
-    const auto library =
-        static_cast<GemmLibrary>(context->saved_data["library"].toInt());
-    const Tensor grad_TN = saved_backward(context, saved, 2, grads[0]);
+    const auto call = dist::kept<Call>(*context);
+    const c10::OptionalDeviceGuard guard(call.x_TI.device());
+    const Tensor grad_TN = logits_gradient(call, grads[0]);
     Tensor grad_x_TI, grad_weight_IN;
     if (context->needs_input_grad(0)) {
-      grad_x_TI = mm(grad_TN, weight_IN.t(), library).to(x_TI.scalar_type());
+      grad_x_TI = mm(grad_TN, call.weight_IN.t(), call.library)
+                      .to(call.x_TI.scalar_type());
     }
     if (context->needs_input_grad(1)) {
-      const Tensor rounded_TI = x_TI.to(weight_IN.scalar_type());
-      grad_weight_IN = mm(rounded_TI.t(), grad_TN, library);
+      const Tensor rounded_TI = call.x_TI.to(call.weight_IN.scalar_type());
+      grad_weight_IN = mm(rounded_TI.t(), grad_TN, call.library);
     }
-    return {grad_x_TI, grad_weight_IN, {}, {}, {}};
+    return {grad_x_TI, grad_weight_IN, {}, {}};
   }
 };
 
@@ -254,8 +216,9 @@ Tensor gate(const Tensor& x,
               x.sizes(),
               weight.sizes());
   check(x, weight.scalar_type());
-  const Call call = call_of(config, statistics, weight.size(1));
-  return FromInputs::apply(x, weight, call, statistics, library);
+  Call call = call_of(config, statistics, weight.size(1));
+  call.library = library;
+  return FromInputs::apply(x, weight, std::move(call), statistics);
 }
 
 Tensor gate_coefficients(const Tensor& logits,
@@ -265,8 +228,9 @@ Tensor gate_coefficients(const Tensor& logits,
               "Gate logits have shape {}",
               logits.sizes());
   check(logits, logits.scalar_type());
-  const Call call = call_of(config, statistics, logits.size(-1));
-  return FromLogits::apply(logits, call, statistics);
+  return FromLogits::apply(logits,
+                           call_of(config, statistics, logits.size(-1)),
+                           statistics);
 }
 
 }  // namespace mumoe

@@ -1,10 +1,10 @@
 #include "mumoe/gemm.h"
 
 #include <ATen/ATen.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "dist/node_state.h"
 
 namespace at::native {
 /// LibTorch's wrapper of oneDNN's matrix product: result = beta · result +
@@ -19,6 +19,9 @@ namespace at::native {
 
 namespace mumoe {
 namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
 
 /// Multiply-accumulates below which oneDNN's set-up would show.
 constexpr std::int64_t kSmall = 1 << 17;
@@ -41,43 +44,45 @@ bool by_onednn(const at::Tensor& a, const at::Tensor& b, GemmLibrary library) {
          a.numel() * b.size(1) >= kSmall;
 }
 
+struct Product {
+  at::Tensor x, weight;
+  bool bias;
+  GemmLibrary library;
+
+  template <class F>
+  void each(F f) {
+    f(x);
+    f(weight);
+  }
+};
+
 struct Linear : torch::autograd::Function<Linear> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context,
+  static at::Tensor forward(AutogradContext* context,
                             const at::Tensor& x,
                             const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias,
-                            std::int64_t library) {
+                            GemmLibrary library) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    context->save_for_backward({x, weight});
-    context->saved_data["library"] = library;
-    context->saved_data["bias"] = bias.has_value();
+    dist::keep(*context, Product{x, weight, bias.has_value(), library});
     auto shape = x.sizes().vec();
     shape.back() = weight.size(0);
-    at::Tensor y = mm(x.reshape({-1, weight.size(1)}),
-                      weight.t(),
-                      static_cast<GemmLibrary>(library));
+    at::Tensor y = mm(x.reshape({-1, weight.size(1)}), weight.t(), library);
     if (bias.has_value()) y.add_(*bias);
     return y.view(shape);
   }
 
-  static torch::autograd::variable_list backward(
-      torch::autograd::AutogradContext* context,
-      const torch::autograd::variable_list& grads) {
+  static variable_list backward(AutogradContext* context,
+                                const variable_list& grads) {
     MUMOE_CHECK(!at::GradMode::is_enabled(), "linear: differentiable once");
-    const auto saved = context->get_saved_variables();
-    const auto library =
-        static_cast<GemmLibrary>(context->saved_data["library"].toInt());
-    const at::Tensor& weight = saved[1];
-    const at::Tensor x = saved[0].reshape({-1, weight.size(1)});
+    const auto [input, weight, bias, library] = dist::kept<Product>(*context);
+    const at::Tensor x = input.reshape({-1, weight.size(1)});
     const at::Tensor dy = grads[0].reshape({-1, weight.size(0)});
     at::Tensor dx, dweight, dbias;
     if (context->needs_input_grad(0)) {
-      dx = mm(dy, weight, library).view(saved[0].sizes());
+      dx = mm(dy, weight, library).view(input.sizes());
     }
     if (context->needs_input_grad(1)) dweight = mm(dy.t(), x, library);
-    if (context->saved_data["bias"].toBool() && context->needs_input_grad(2)) {
-      dbias = dy.sum(0);
-    }
+    if (bias && context->needs_input_grad(2)) dbias = dy.sum(0);
     return {dx, dweight, dbias, {}};
   }
 };
@@ -138,10 +143,7 @@ at::Tensor linear(const at::Tensor& x,
                   GemmLibrary library) {
   const auto optional_bias =
       bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt;
-  return Linear::apply(x,
-                       weight,
-                       optional_bias,
-                       static_cast<std::int64_t>(library));
+  return Linear::apply(x, weight, optional_bias, library);
 }
 
 }  // namespace mumoe

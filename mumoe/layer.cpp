@@ -1,117 +1,73 @@
 #include "mumoe/layer.h"
 
 #include <ATen/ATen.h>
-#include <torch/csrc/autograd/function_hook.h>
-#include <torch/csrc/autograd/variable.h>
 
-#include <functional>
-
-#include "mumoe/tucker.h"
+#include "dist/params/gradient_slot.h"
 
 namespace mumoe {
 namespace {
 
 using Tensors = std::vector<at::Tensor>;
 
-/// Calls `compute(target, accumulate)` for the gradient of `factor`, shaped
-/// like it; returns it, or nothing when it was added in place or is not needed.
-at::Tensor gradient_of(
-    const at::Tensor& factor,
-    bool in_place,
-    const std::function<void(const at::Tensor&, bool)>& compute) {
-  if (!factor.defined() || !factor.requires_grad()) return {};
-  const at::Tensor& held = factor.is_leaf() ? factor.grad() : at::Tensor();
-  if (!in_place || !held.defined() || !held.is_contiguous() ||
-      held.scalar_type() != factor.scalar_type()) {
-    const at::Tensor fresh = at::empty(factor.sizes(), factor.options());
-    compute(fresh, false);
-    return fresh;
-  }
-  compute(held, true);
-  const auto& hook = torch::autograd::impl::post_acc_grad_hooks(factor);
-  if (hook != nullptr) (*hook)(factor);
-  return {};
+/// The gradient of `factor` by `write(slot)`; undefined when it was added in
+/// place or is not needed.
+template <class Write>
+at::Tensor gradient_of(const LayerOperands& layer,
+                       const at::Tensor& factor,
+                       Write write) {
+  const dist::GradientSlot slot(factor, layer.gradients_in_place);
+  if (slot.wanted()) write(slot);
+  return slot.finish();
 }
 
-/// Stores a gradient of the same shape, or adds it to what is there.
-void put(const at::Tensor& target, const at::Tensor& value, bool accumulate) {
-  if (accumulate) {
-    target.add_(value);
-  } else {
-    target.copy_(value);
-  }
+/// The same, a product.
+at::Tensor product_gradient(const LayerOperands& layer,
+                            const at::Tensor& factor,
+                            const at::Tensor& left,
+                            const at::Tensor& right) {
+  return gradient_of(layer, factor, [&](const dist::GradientSlot& slot) {
+    mm_into(factor_matrix(slot.target()),
+            left,
+            right,
+            slot.accumulate(),
+            layer.library);
+  });
 }
 
-/// The products of one layer's gradients, into its `FactorGradients`.
-class GradientWriter {
- public:
-  GradientWriter(const LayerOperands& layer, FactorGradients& gradients)
-      : layer_(layer), gradients_(gradients) {
-    gradients.returned.form = layer.factors.form;
-  }
+at::Tensor core_gradient(const LayerOperands& layer,
+                         const at::Tensor& inner,
+                         const at::Tensor& dq) {
+  const at::Tensor& core = layer.factors.core;
+  return gradient_of(layer, core, [&](const dist::GradientSlot& slot) {
+    // [RI, K, RO] → [K…, RI, RO]
+    slot.put(mm(inner.t(), dq, layer.library)
+                 .view({core.size(-2), -1, core.size(-1)})
+                 .movedim(0, 1)
+                 .reshape(core.sizes()));
+  });
+}
 
-  void output(const at::Tensor& dy, const at::Tensor& c) {
-    gradients_.returned.output = product(layer_.factors.output, dy.t(), c);
+void expert_and_bias_gradients(const LayerOperands& layer,
+                               const Tensors& dm,
+                               const at::Tensor& dq,
+                               Factors& gradients) {
+  const Factors& u = layer.factors;
+  for (std::size_t e = 0; e < dm.size(); ++e) {
+    gradients.expert.push_back(
+        gradient_of(layer, u.expert[e], [&](const dist::GradientSlot& slot) {
+          expert_gradient_into(factor_matrix(slot.target()),
+                               layer.coefficients[e],
+                               dm[e],
+                               layer.sparse[e],
+                               slot.accumulate(),
+                               layer.library);
+        }));
   }
-  void input(const at::Tensor& z, const at::Tensor& dq) {
-    gradients_.returned.input = product(layer_.factors.input, z.t(), dq);
-  }
-  void experts(const Tensors& mixed) {
-    for (std::size_t e = 0; e < mixed.size(); ++e) {
-      gradients_.returned.expert.push_back(
-          gradient_of(layer_.factors.expert[e],
-                      gradients_.in_place,
-                      [&](const at::Tensor& target, bool accumulate) {
-                        expert_gradient_into(factor_matrix(target),
-                                             layer_.coefficients[e],
-                                             mixed[e],
-                                             layer_.sparse[e],
-                                             accumulate,
-                                             layer_.library);
-                      }));
-    }
-  }
-  void bias(const at::Tensor& dq) {
-    gradients_.returned.input_bias =
-        gradient_of(layer_.factors.input_bias,
-                    gradients_.in_place,
-                    [&](const at::Tensor& target, bool accumulate) {
-                      put(target, dq.sum(0).view(target.sizes()), accumulate);
-                    });
-  }
-  void core(const at::Tensor& inner, const at::Tensor& dq) {
-    const at::Tensor& core = layer_.factors.core;
-    gradients_.returned.core = gradient_of(
-        core,
-        gradients_.in_place,
-        [&](const at::Tensor& target, bool accumulate) {
-          // [RI, K, RO] → [K…, RI, RO]
-          const at::Tensor dcore = mm(inner.t(), dq, layer_.library)
-                                       .view({core.size(-2), -1, core.size(-1)})
-                                       .movedim(0, 1)
-                                       .reshape(core.sizes());
-          put(target, dcore, accumulate);
-        });
-  }
-
- private:
-  at::Tensor product(const at::Tensor& factor,
-                     const at::Tensor& left,
-                     const at::Tensor& right) {
-    return gradient_of(factor,
-                       gradients_.in_place,
-                       [&](const at::Tensor& target, bool accumulate) {
-                         mm_into(factor_matrix(target),
-                                 left,
-                                 right,
-                                 accumulate,
-                                 layer_.library);
-                       });
-  }
-
-  const LayerOperands& layer_;
-  FactorGradients& gradients_;
-};
+  gradients.input_bias =
+      gradient_of(layer, u.input_bias, [&](const dist::GradientSlot& slot) {
+        slot.put(dq.sum(0).view(slot.target().sizes()));
+      });
+}
 
 void add_to(Tensors& sums, const Tensors& more) {
   if (sums.empty()) {
@@ -125,17 +81,19 @@ at::Tensor input_gradient(const LayerOperands& layer, const at::Tensor& dq) {
   return mm(dq, factor_matrix(layer.factors.input).t(), layer.library);
 }
 
-/// A cut rank is summed over by y, dz, and whatever meets a slice of it: dm of
-/// rings and Tucker (which makes da and dU_e complete), da of CP, z U_I of
-/// Tucker. One operation a layer. Returns dz; `dinner` is Tucker's.
+/// A cut rank is summed over by y, dz, and whatever meets a slice of it: dm,
+/// which makes da and dU_e complete, or da where experts have the rank
+/// themselves (CP); z U_I where there is a core. One operation a layer. Returns
+/// dz; `dq` is of z U_I.
 at::Tensor sum_over_rank(const LayerOperands& layer,
                          const LayerBackward& how,
+                         bool experts_cut,
                          CombineGradients& d,
-                         at::Tensor& dinner,
+                         at::Tensor& dq,
                          Tensors& da) {
-  const Form form = layer.factors.form;
+  const bool core = layer.factors.core.defined();
   std::vector<at::Tensor*> partial;
-  if (form == Form::cp) {
+  if (experts_cut) {
     add_to(da, d.coefficients);
     for (auto& a : da) {
       if (how.last) partial.push_back(&a);
@@ -144,25 +102,22 @@ at::Tensor sum_over_rank(const LayerOperands& layer,
     for (auto& m : d.mixed) partial.push_back(&m);
   }
   at::Tensor dz;
-  if (form == Form::tucker) {
-    partial.push_back(&dinner);
+  if (core) {
+    partial.push_back(&dq);
   } else if (how.input_wanted) {
-    dz = input_gradient(layer, dinner);
+    dz = input_gradient(layer, dq);
     partial.push_back(&dz);
   }
   layer.sharding.sum_gradients(partial);
-  if (form == Form::tucker && how.input_wanted) {
-    dz = input_gradient(layer, dinner);
+  if (core && how.input_wanted) dz = input_gradient(layer, dq);
+  if (experts_cut) return dz;
+  Tensors whole;
+  for (std::size_t e = 0; e < d.mixed.size(); ++e) {
+    whole.push_back(mm(d.mixed[e],
+                       factor_matrix(layer.factors.expert[e]).t(),
+                       layer.library));
   }
-  if (form != Form::cp) {
-    Tensors whole;
-    for (std::size_t e = 0; e < d.mixed.size(); ++e) {
-      whole.push_back(mm(d.mixed[e],
-                         factor_matrix(layer.factors.expert[e]).t(),
-                         layer.library));
-    }
-    add_to(da, whole);
-  }
+  add_to(da, whole);
   return dz;
 }
 
@@ -173,10 +128,10 @@ LayerKept layer_project(const LayerOperands& layer, const at::Tensor& z) {
   LayerKept kept;
   kept.projection = layer.sharding.sum_projection(
       mm(z, factor_matrix(u.input), layer.library));
-  if (u.form != Form::tucker) return kept;
+  if (!u.core.defined()) return kept;
   kept.inner = kept.projection;
   if (u.input_bias.defined()) kept.inner.add_(u.input_bias);
-  kept.projection = mm(kept.inner, tucker_core_matrix(u.core), layer.library);
+  kept.projection = mm(kept.inner, core_matrix(u.core), layer.library);
   return kept;
 }
 
@@ -199,51 +154,61 @@ at::Tensor layer_expand(const LayerOperands& layer,
   return y;
 }
 
-void layer_backward(const LayerOperands& layer,
-                    const LayerKept& kept,
-                    const at::Tensor& dy,
-                    const LayerBackward& how,
-                    FactorGradients& gradients,
-                    Tensors& da) {
+InputGradient layer_backward(const LayerOperands& layer,
+                             const LayerKept& kept,
+                             const at::Tensor& dy,
+                             const LayerBackward& how,
+                             Factors& gradients,
+                             Tensors& da) {
   const Factors& u = layer.factors;
   const LayerSharding& sharding = layer.sharding;
-  const bool ring_rank = sharding.rank_cut() && u.form != Form::cp;
-  GradientWriter write(layer, gradients);
+  const bool rank_cut = sharding.rank_cut();
+  const bool experts_cut = rank_cut && experts_have_last_rank(u.shape());
 
+  // y = c U_Oᵀ
   const auto dc = sharding.sum_combined_gradient(
       mm(dy, factor_matrix(u.output), layer.library));
-  if (kept.combined.defined()) write.output(dy, kept.combined);
-  CombineGradients d = combine_backward(layer.coefficients,
-                                        layer.sparse,
-                                        u,
-                                        kept.projection,
-                                        dc.wait(),
-                                        layer.support_only,
-                                        /*coefficients_wanted=*/!ring_rank,
-                                        layer.library);
-  if (!kept.combined.defined()) write.output(dy, d.result);
+  if (kept.combined.defined()) {
+    gradients.output = product_gradient(layer, u.output, dy.t(), kept.combined);
+  }
+  // c = m_1 … m_E with q + b
+  CombineGradients d =
+      combine_backward(layer.coefficients,
+                       layer.sparse,
+                       u,
+                       kept.projection,
+                       dc.wait(),
+                       layer.support_only,
+                       /*coefficients_wanted=*/!rank_cut || experts_cut,
+                       layer.library);
+  if (!kept.combined.defined()) {
+    gradients.output = product_gradient(layer, u.output, dy.t(), d.result);
+  }
   d.result.reset();
-
-  // Of what the bias row was added to: q, or Tucker's inner.
-  at::Tensor dinner = d.projection;
-  if (u.form == Form::tucker) {
-    write.core(kept.inner, d.projection);
-    dinner = mm(d.projection, tucker_core_matrix(u.core).t(), layer.library);
+  // q = z U_I, or (z U_I + b) times the core: dq of what has the bias.
+  at::Tensor dq = d.projection;
+  if (u.core.defined()) {
+    gradients.core = core_gradient(layer, kept.inner, d.projection);
+    dq = mm(d.projection, core_matrix(u.core).t(), layer.library);
   }
   at::Tensor dz;
-  if (sharding.rank_cut()) {
-    dz = sum_over_rank(layer, how, d, dinner, da);
+  if (rank_cut) {
+    dz = sum_over_rank(layer, how, experts_cut, d, dq, da);
   } else {
     add_to(da, d.coefficients);
   }
-  const auto spread = sharding.spread_projection_gradient(dinner);
-  write.experts(d.mixed);
-  write.bias(dinner);
-  dinner = spread.wait();
-  if (!sharding.rank_cut() && how.input_wanted) {
-    dz = input_gradient(layer, dinner);
-  }
-  write.input(how.restore(dz), dinner);
+  const auto spread = sharding.spread_projection_gradient(dq);
+  expert_and_bias_gradients(layer, d.mixed, dq, gradients);
+  dq = spread.wait();
+  if (!rank_cut && how.input_wanted) dz = input_gradient(layer, dq);
+  return {dz, dq};
+}
+
+void input_factor_backward(const LayerOperands& layer,
+                           const at::Tensor& z,
+                           const at::Tensor& dq,
+                           Factors& gradients) {
+  gradients.input = product_gradient(layer, layer.factors.input, z.t(), dq);
 }
 
 }  // namespace mumoe

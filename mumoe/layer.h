@@ -2,7 +2,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <functional>
 #include <vector>
 
 #include "mumoe/combine.h"
@@ -12,7 +11,7 @@
 
 // One μMoE layer without autograd, in three steps that are the same for every
 // form:
-//   project   q = z U_I            (Tucker: (z U_I + b) times the core)
+//   project   q = z U_I            (with a core: (z U_I + b) times it)
 //   combine   c = m_1 … m_E with q + b                  mumoe/combine.h
 //   expand    y = c U_Oᵀ
 // and its gradients, written out (arXiv 2402.12550, Appendix B,
@@ -31,14 +30,21 @@ struct LayerOperands {
   GemmLibrary library;
   /// See `combine_backward`.
   bool support_only = false;
+  /// See `dist::GradientSlot`.
+  bool gradients_in_place = false;
 };
 
 /// What the forward pass leaves for backward, beside its operands.
 struct LayerKept {
-  at::Tensor projection;  ///< q [T, projection], CP and rings without bias
-  at::Tensor inner;       ///< Tucker: z U_I + b [T, RI]
+  at::Tensor projection;  ///< q [T, projection], without bias if no core
+  at::Tensor inner;       ///< Where there is a core: z U_I + b [T, RI]
   /// c of all tokens, where the sharding keeps it.
   at::Tensor combined;
+
+  template <class F>
+  void each(F f) {
+    for (at::Tensor* t : {&projection, &inner, &combined}) f(*t);
+  }
 };
 
 LayerKept layer_project(const LayerOperands& layer, const at::Tensor& z);
@@ -48,36 +54,35 @@ at::Tensor layer_combine(const LayerOperands& layer, LayerKept& kept);
 
 at::Tensor layer_expand(const LayerOperands& layer, const at::Tensor& combined);
 
-/// Where the gradients of factors go. With `in_place`, a factor that is a leaf
-/// and has a .grad of its shape gets its gradient added there by the product
-/// itself, its post-accumulation hook is called, and no gradient is returned
-/// for it: nothing of the factor's size is allocated.
-struct FactorGradients {
-  bool in_place = false;
-  Factors returned = {};
-};
-
-/// Gives z again, once dz is known (undefined where it is not wanted): what
-/// made z, a norm or GELU, can then use both in one pass.
-using RestoreInput = std::function<at::Tensor(const at::Tensor& grad_input)>;
-
-/// What backward does with one layer, beside its gradients.
+/// What backward does with one layer.
 struct LayerBackward {
-  /// Whether dz is computed for `restore`.
+  /// Whether dz is wanted.
   bool input_wanted = true;
   /// Whether no further layer adds to the coefficients' gradients.
   bool last = true;
-  const RestoreInput& restore;
 };
 
-/// The gradients of `layer` from dy: factors' into `gradients`, the
-/// coefficients' added to `da` (empty: none yet), complete after the last
-/// layer. A factor that needs no gradient costs none.
-void layer_backward(const LayerOperands& layer,
-                    const LayerKept& kept,
-                    const at::Tensor& grad_output,
-                    const LayerBackward& how,
-                    FactorGradients& gradients,
-                    std::vector<at::Tensor>& da);
+/// What `layer_backward` gives to the layer's input.
+struct InputGradient {
+  at::Tensor input;       ///< dz; undefined where it is not wanted
+  at::Tensor projection;  ///< d(z U_I), of the tokens that z has
+};
+
+/// The gradients of `layer` from dy: all factors' but the input's into
+/// `gradients` (undefined: added in place, or not needed), the coefficients'
+/// added to `da` (empty: none yet), complete after the last layer.
+InputGradient layer_backward(const LayerOperands& layer,
+                             const LayerKept& kept,
+                             const at::Tensor& grad_output,
+                             const LayerBackward& how,
+                             Factors& gradients,
+                             std::vector<at::Tensor>& da);
+
+/// The last step: the gradient of the input factor, from z, which whoever made
+/// it forms again, and d(z U_I).
+void input_factor_backward(const LayerOperands& layer,
+                           const at::Tensor& z,
+                           const at::Tensor& grad_projection,
+                           Factors& gradients);
 
 }  // namespace mumoe

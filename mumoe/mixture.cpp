@@ -2,12 +2,14 @@
 #include "mumoe/mixture.h"
 
 #include <ATen/ATen.h>
-#include <torch/csrc/autograd/custom_function.h>
+
+#include <tuple>
+#include <utility>
 
 #include "base/error.h"
+#include "dist/node_state.h"
 #include "mumoe/gelu.h"
 #include "mumoe/layer.h"
-#include "mumoe/mixture_operands.h"
 
 namespace mumoe {
 namespace {
@@ -34,178 +36,190 @@ Normalised normalise(const at::Tensor& x,
   return {z.to(dtype), mean, rstd};
 }
 
-void keep(variable_list& saved,
-          const LayerKept& kept,
-          const LayerSharding& sharding) {
-  saved.push_back(kept.projection);
-  if (kept.inner.defined()) saved.push_back(kept.inner);
-  if (sharding.keeps_combined()) saved.push_back(kept.combined);
-}
+/// What the node is a function of; in another value of this type, the
+/// gradients.
+struct Operands {
+  Tensors a;
+  at::Tensor x;
+  InputNorm norm;
+  std::vector<Factors> layers;
 
-LayerKept read_kept(TensorCursor& saved,
-                    Form form,
-                    const LayerSharding& sharding) {
-  LayerKept kept;
-  kept.projection = saved.next();
-  if (form == Form::tucker) kept.inner = saved.next();
-  if (sharding.keeps_combined()) kept.combined = saved.next();
-  return kept;
-}
-
-/// The layers of one call, ready to compute.
-std::vector<LayerOperands> layers_of(const MixtureOperands& o,
-                                     const SparseLevels& sparse,
-                                     const MixtureSettings& settings) {
-  std::vector<LayerOperands> layers;
-  for (std::size_t l = 0; l < o.layers.size(); ++l) {
-    layers.push_back({.coefficients = o.a,
-                      .sparse = sparse,
-                      .factors = o.layers[l],
-                      .sharding = settings.sharding(l),
-                      .library = settings.library(),
-                      .support_only = settings.support_only != 0});
+  template <class F>
+  void each(F f) {
+    for (at::Tensor& level : a) f(level);
+    for (at::Tensor* t : {&x, &norm.weight, &norm.bias}) f(*t);
+    for (Factors& u : layers) u.each(f);
   }
-  return layers;
+  at::ScalarType dtype() const { return layers[0].input.scalar_type(); }
+  void check() const;
+};
+
+void Operands::check() const {
+  MUMOE_CHECK(layers.size() == 1 || layers.size() == 2);
+  std::int64_t inputs = x.size(-1);
+  for (const Factors& u : layers) {
+    const LayerShape s = u.shape();
+    MUMOE_CHECK(s.inputs == inputs,
+                "input factor {}, expected {} inputs",
+                u.input.sizes(),
+                inputs);
+    MUMOE_CHECK(a.size() == s.experts.size(),
+                "{} levels of coefficients for {} levels of experts",
+                a.size(),
+                s.experts.size());
+    for (std::size_t e = 0; e < a.size(); ++e) {
+      MUMOE_CHECK(a[e].dim() == 2 && a[e].size(0) == x.size(0) &&
+                      a[e].size(1) == s.experts[e] &&
+                      a[e].scalar_type() == dtype(),
+                  "coefficients {}, expected {} tokens of {} experts in the "
+                  "dtype of the factors",
+                  a[e].sizes(),
+                  x.size(0),
+                  s.experts[e]);
+    }
+    inputs = s.outputs;
+  }
+  MUMOE_CHECK(x.dim() == 2 && norm.weight.defined() == norm.bias.defined());
+}
+
+/// One call of the node: what it is given, and what forward leaves in it.
+struct Call {
+  Operands in;
+  MixtureOptions options;
+  SparseLevels sparse = {};
+
+  at::Tensor mean = {}, rstd = {};  ///< Of the norm.
+  LayerKept kept[2] = {};
+  at::Tensor hidden = {};  ///< GELU's input, unless it is formed again.
+
+  template <class F>
+  void each(F f) {
+    in.each(f);
+    for (at::Tensor* t : {&mean, &rstd, &hidden}) f(*t);
+    for (LayerKept& k : kept) k.each(f);
+  }
+  bool two_layers() const { return in.layers.size() == 2; }
+  LayerOperands layer(std::size_t l) const {
+    const Sharding& whole = options.sharding;
+    return {.coefficients = in.a,
+            .sparse = sparse,
+            .factors = in.layers[l],
+            .sharding = {layer_cut(whole.plan, l, in.layers.size()),
+                         whole.region()},
+            .library = options.gemm,
+            .support_only = options.support_only,
+            .gradients_in_place = options.gradients_in_place};
+  }
+  /// GELU's input.
+  at::Tensor hidden_again() {
+    LayerKept& first = kept[0];
+    return layer_expand(layer(0),
+                        first.combined.defined()
+                            ? first.combined
+                            : layer_combine(layer(0), first));
+  }
+};
+
+/// dx and the norm's, from dz; none of them where that is undefined.
+void norm_backward(const Call& call,
+                   const at::Tensor& dz,
+                   bool x_wanted,
+                   bool norm_wanted,
+                   Operands& d) {
+  if (!dz.defined()) return;
+  const Operands& in = call.in;
+  d.x = dz.to(in.x.scalar_type());
+  if (!in.norm.weight.defined()) return;
+  std::tie(d.x, d.norm.weight, d.norm.bias) =
+      at::native_layer_norm_backward(d.x,
+                                     in.x,
+                                     {in.x.size(-1)},
+                                     call.mean,
+                                     call.rstd,
+                                     in.norm.weight,
+                                     in.norm.bias,
+                                     {x_wanted, norm_wanted, norm_wanted});
 }
 
 struct Mixture : torch::autograd::Function<Mixture> {
+  /// `inputs`: the defined tensors of `call.in`, for autograd.
   static at::Tensor forward(AutogradContext* context,
-                            at::TensorList inputs,
-                            const std::vector<std::int64_t>& list) {
+                            at::TensorList /*inputs*/,
+                            Call call) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const auto settings = MixtureSettings::from_list(list);
-    const SparseLevels sparse = settings.sparse_levels();
-    TensorCursor cursor(inputs);
-    const auto o = MixtureOperands::read(cursor, settings);
-    const auto layers = layers_of(o, sparse, settings);
-    variable_list saved = inputs.vec();
-
-    Normalised n = normalise(o.x, o.norm, o.layers[0].input.scalar_type());
-    if (n.mean.defined()) saved.insert(saved.end(), {n.mean, n.rstd});
-    LayerKept first = layer_project(layers[0], n.z);
+    const Operands& in = call.in;
+    Normalised n = normalise(in.x, in.norm, in.dtype());
+    call.mean = n.mean;
+    call.rstd = n.rstd;
+    call.kept[0] = layer_project(call.layer(0), n.z);
     n.z.reset();
-    at::Tensor y = layer_expand(layers[0], layer_combine(layers[0], first));
-    keep(saved, first, layers[0].sharding);
-    if (settings.layers == 2) {
+    at::Tensor y =
+        layer_expand(call.layer(0), layer_combine(call.layer(0), call.kept[0]));
+    if (call.two_layers()) {
       at::Tensor h = gelu_forward(y);
-      LayerKept second = layer_project(layers[1], h);
+      call.kept[1] = layer_project(call.layer(1), h);
       h.reset();
-      if (settings.recompute == 0) saved.push_back(y);
-      y = layer_expand(layers[1], layer_combine(layers[1], second));
-      keep(saved, second, layers[1].sharding);
+      if (!call.options.recompute) call.hidden = y;
+      y = layer_expand(call.layer(1),
+                       layer_combine(call.layer(1), call.kept[1]));
     }
-    context->save_for_backward(std::move(saved));
-    context->saved_data["settings"] = list;
+    dist::keep(*context, std::move(call));
     return y;
   }
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
     MUMOE_CHECK(!at::GradMode::is_enabled(), "mixture: differentiable once");
-    const auto settings = MixtureSettings::from_list(
-        context->saved_data["settings"].toIntVector());
-    const SparseLevels sparse = settings.sparse_levels();
-    const variable_list list = context->get_saved_variables();
-    TensorCursor saved(list);
-    const auto o = MixtureOperands::read(saved, settings);
-    const auto layers = layers_of(o, sparse, settings);
-    Normalised n;
-    if (settings.norm != 0) {
-      n.mean = saved.next();
-      n.rstd = saved.next();
-    }
-    LayerKept first = read_kept(saved, o.layers[0].form, layers[0].sharding);
-    std::vector<FactorGradients> factors(settings.layers);
-    for (auto& f : factors) f.in_place = settings.in_place != 0;
+    auto call = dist::kept<Call>(*context);
+    const Operands& in = call.in;
+    const std::size_t x = in.a.size();  // its place among the inputs
+    const bool x_wanted = context->needs_input_grad(x);
+    const bool norm_wanted =
+        in.norm.weight.defined() &&
+        (context->needs_input_grad(x + 1) || context->needs_input_grad(x + 2));
+    Operands d;
+    d.layers.resize(in.layers.size());
 
     at::Tensor dy = grads[0].contiguous();
-    Tensors da;
-    if (settings.layers == 2) {
-      const at::Tensor pre = settings.recompute == 0
-                                 ? saved.next()
-                                 : hidden_again(layers[0], first);
-      const LayerKept second =
-          read_kept(saved, o.layers[1].form, layers[1].sharding);
-      at::Tensor dpre;
-      const RestoreInput restore = [&](const at::Tensor& dh) {
-        dpre = dh;
-        return gelu_backward_(dh, pre);
-      };
-      layer_backward(layers[1],
-                     second,
-                     dy,
-                     {.last = false, .restore = restore},
-                     factors[1],
-                     da);
-      dy = dpre;
+    if (call.two_layers()) {
+      const at::Tensor pre =
+          call.options.recompute ? call.hidden_again() : call.hidden;
+      const InputGradient second = layer_backward(call.layer(1),
+                                                  call.kept[1],
+                                                  dy,
+                                                  {.last = false},
+                                                  d.layers[1],
+                                                  d.a);
+      dy = second.input;
+      const at::Tensor h = gelu_backward_(dy, pre);
+      input_factor_backward(call.layer(1), h, second.projection, d.layers[1]);
     }
-    const bool x_wanted = context->needs_input_grad(settings.levels);
-    const bool norm_wanted =
-        settings.norm != 0 && (context->needs_input_grad(settings.levels + 1) ||
-                               context->needs_input_grad(settings.levels + 2));
-    at::Tensor dz;
-    const RestoreInput restore = [&](const at::Tensor& grad) {
-      dz = grad;
-      return normalise(o.x, o.norm, o.layers[0].input.scalar_type()).z;
-    };
-    layer_backward(
-        layers[0],
-        first,
-        dy,
-        {.input_wanted = x_wanted || norm_wanted, .restore = restore},
-        factors[0],
-        da);
-
-    variable_list out(da.begin(), da.end());
-    append_input_gradients(out, o, n, dz, x_wanted, norm_wanted);
-    for (int l = 0; l < settings.layers; ++l) {
-      append_gradients(out, o.layers[l], factors[l].returned);
-    }
-    out.emplace_back();  // the settings
-    return out;
+    const InputGradient first =
+        layer_backward(call.layer(0),
+                       call.kept[0],
+                       dy,
+                       {.input_wanted = x_wanted || norm_wanted},
+                       d.layers[0],
+                       d.a);
+    input_factor_backward(call.layer(0),
+                          normalise(in.x, in.norm, in.dtype()).z,
+                          first.projection,
+                          d.layers[0]);
+    norm_backward(call, first.input, x_wanted, norm_wanted, d);
+    return gradients(call.in, d);
   }
 
  private:
-  static at::Tensor hidden_again(const LayerOperands& layer, LayerKept& kept) {
-    return layer_expand(
-        layer,
-        kept.combined.defined() ? kept.combined : layer_combine(layer, kept));
-  }
-
-  static void append_input_gradients(variable_list& out,
-                                     const MixtureOperands& o,
-                                     const Normalised& n,
-                                     at::Tensor dz,
-                                     bool x_wanted,
-                                     bool norm_wanted) {
-    if (dz.defined()) dz = dz.to(o.x.scalar_type());
-    if (!o.norm.weight.defined()) {
-      out.push_back(dz);
-      return;
-    }
-    if (!dz.defined()) {
-      out.resize(out.size() + 3);
-      return;
-    }
-    const auto [dx, dweight, dbias] =
-        at::native_layer_norm_backward(dz,
-                                       o.x,
-                                       {o.x.size(-1)},
-                                       n.mean,
-                                       n.rstd,
-                                       o.norm.weight,
-                                       o.norm.bias,
-                                       {x_wanted, norm_wanted, norm_wanted});
-    out.insert(out.end(), {dx, dweight, dbias});
-  }
-
-  static void append_gradients(variable_list& out,
-                               const Factors& u,
-                               const Factors& d) {
-    out.insert(out.end(), d.expert.begin(), d.expert.end());
-    out.push_back(d.input);
-    if (u.input_bias.defined()) out.push_back(d.input_bias);
-    if (u.form == Form::tucker) out.push_back(d.core);
-    out.push_back(d.output);
+  /// One for each input, and none for the call.
+  static variable_list gradients(Operands& in, Operands& d) {
+    std::vector<bool> given;
+    in.each([&](at::Tensor& t) { given.push_back(t.defined()); });
+    variable_list out;
+    std::size_t i = 0;
+    d.each([&](at::Tensor& t) {
+      if (given[i++]) out.push_back(t);
+    });
+    out.emplace_back();
+    return out;
   }
 };
 
@@ -216,33 +230,22 @@ at::Tensor mixture(const Tensors& coefficients,
                    const InputNorm& norm,
                    const std::vector<Factors>& layers,
                    const MixtureOptions& options) {
-  MixtureOperands o{.a = {},
-                    .x = x.contiguous(),
-                    .norm = norm,
-                    .layers = layers};
-  for (const auto& a : coefficients) o.a.push_back(a.contiguous());
-  o.check();
-  MixtureSettings settings;
-  settings.levels = static_cast<std::int64_t>(coefficients.size());
-  settings.norm = norm.weight.defined();
-  settings.layers = static_cast<std::int64_t>(layers.size());
-  for (std::size_t l = 0; l < layers.size(); ++l) {
-    settings.form[l] = static_cast<std::int64_t>(layers[l].form);
-    settings.bias[l] = layers[l].input_bias.defined();
-  }
-  settings.gemm = static_cast<std::int64_t>(options.gemm);
-  settings.support_only = options.support_only;
-  settings.in_place = options.gradients_in_place;
-  settings.plan = static_cast<std::int64_t>(options.sharding.plan);
-  settings.tp = reinterpret_cast<std::int64_t>(options.sharding.tp);
+  Call call{
+      .in = {.a = {}, .x = x.contiguous(), .norm = norm, .layers = layers},
+      .options = options};
+  for (const auto& a : coefficients) call.in.a.push_back(a.contiguous());
+  call.in.check();
   // Forming a hidden layer that is a sum over ranks again would repeat it.
-  settings.recompute = options.recompute && !settings.sharding(0).rank_cut();
-  const SparseLevels sparse =
-      choose_mixing(o.a, options.mixing, options.report);
-  for (std::size_t e = 0; e < sparse.size(); ++e) {
-    settings.sparse |= static_cast<std::int64_t>(sparse[e]) << e;
-  }
-  return Mixture::apply(at::TensorList(o.flatten()), settings.to_list());
+  call.options.recompute =
+      options.recompute && !call.layer(0).sharding.rank_cut();
+  call.sparse = choose_mixing(call.in.a, options.mixing, options.report);
+  call.options.report = nullptr;
+  // Autograd takes no undefined tensors.
+  Tensors inputs;
+  call.in.each([&](at::Tensor& t) {
+    if (t.defined()) inputs.push_back(t);
+  });
+  return Mixture::apply(at::TensorList(inputs), std::move(call));
 }
 
 }  // namespace mumoe

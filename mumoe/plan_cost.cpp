@@ -3,7 +3,6 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "mumoe/combine.h"
 
 namespace mumoe {
 namespace {
@@ -16,75 +15,37 @@ double sum(const std::vector<std::int64_t>& values) {
 /// Lengths, for one token of one layer.
 struct Lengths {
   explicit Lengths(const LayerShape& s) {
-    const kernels::CombineShape c = combination_of(s);
-    combined = static_cast<double>(c.result());
-    // Tucker's projection meets the core only after its bias.
-    projected = static_cast<double>(
-        s.form == Form::tucker ? s.ranks[s.experts.size()] : c.projection());
-    for (int e = 0; e < c.levels; ++e) mixed += static_cast<double>(c.mixed[e]);
+    combined = static_cast<double>(combination_of(s).result());
+    for (const FactorSpec& f : factor_specs(s)) {
+      const auto columns = static_cast<double>(f.columns(s));
+      if (f.role == Role::input) projected = columns;
+      if (f.role == Role::expert) mixed += columns;
+      core = core || f.role == Role::core;
+    }
   }
   double combined = 0;   ///< c
   double projected = 0;  ///< z U_I
   double mixed = 0;      ///< Σ_e m_e
+  bool core = false;     ///< Whether z U_I meets one.
 };
 
-/// Multiply-accumulates of one layer that the cut divides among the ranks.
+/// Multiply-accumulates of one layer that the cut divides among the ranks: of
+/// the cut factors, and of a cut rank's combination.
 double cut_macs(const LayerShape& s, LayerCut cut) {
-  const Lengths n(s);
-  const auto inputs = static_cast<double>(s.inputs);
-  const auto outputs = static_cast<double>(s.outputs);
-  switch (cut) {
-    case LayerCut::none:
-      return 0;
-    case LayerCut::outputs:
-      return outputs * n.combined;
-    case LayerCut::inputs:
-      return inputs * n.projected;
-    case LayerCut::rank:
-      break;
+  std::int64_t macs = cut == LayerCut::rank ? combine_macs(s).columns : 0;
+  for (const FactorSpec& f : factor_specs(s)) {
+    if (factor_placement(f, s, cut).is_cut()) macs += f.numel(s);
   }
-  const auto all = static_cast<double>(macs_per_token(s));
-  const double mix = [&] {  // Σ_e N_e · mixed_e
-    const kernels::CombineShape c = combination_of(s);
-    double macs = 0;
-    for (int e = 0; e < c.levels; ++e) {
-      macs += static_cast<double>(c.experts[e] * c.mixed[e]);
-    }
-    return macs;
-  }();
-  switch (s.form) {
-    case Form::cp:
-      return all;
-    case Form::tensor_ring:
-    case Form::tensor_train: {
-      // All but the experts, and the products of their matrices.
-      const auto& r = s.ranks;
-      double chain = 0;
-      for (std::size_t k = 1; k < s.experts.size(); ++k) {
-        chain += static_cast<double>(r[0] * r[k] * r[k + 1]);
-      }
-      return all - mix - chain;
-    }
-    case Form::tucker:
-      return all - mix - (inputs + (s.bias ? 1 : 0)) * n.projected;
-  }
-  fail<InternalError>("no such form");
+  return static_cast<double>(macs);
 }
 
-/// Of the plan `rank`: outputs forward; backward what met a slice of the rank.
+/// Of the plan `rank`: outputs forward; backward what met a slice of the rank
+/// (but da of the experts' own rank, which is of the whole block).
 double rank_elements(const LayerShape& s) {
   const Lengths n(s);
-  const double outputs = static_cast<double>(s.outputs);
-  switch (s.form) {
-    case Form::cp:
-      return outputs + static_cast<double>(s.inputs);
-    case Form::tensor_ring:
-    case Form::tensor_train:
-      return outputs + static_cast<double>(s.inputs) + n.mixed;
-    case Form::tucker:
-      return outputs + n.projected + n.mixed;
-  }
-  fail<InternalError>("no such form");
+  const double inputs = n.core ? n.projected : static_cast<double>(s.inputs);
+  const double mixed = experts_have_last_rank(s) ? 0 : n.mixed;
+  return static_cast<double>(s.outputs) + inputs + mixed;
 }
 
 }  // namespace
@@ -113,7 +74,7 @@ PlanCost plan_cost(const BlockShape& block,
   }
   if (plan == Plan::rank) {
     for (const auto& layer : layers) cost.elements += rank_elements(layer);
-    if (block.form == Form::cp) cost.elements += sum(block.experts);
+    if (experts_have_last_rank(layers[0])) cost.elements += sum(block.experts);
     cost.operations = 2 * static_cast<int>(layers.size());
   } else if (layers.size() == 2) {
     cost.elements = Lengths(layers[0]).combined + Lengths(layers[1]).projected;

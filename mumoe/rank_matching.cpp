@@ -11,7 +11,6 @@ namespace {
 
 using Ranks = std::vector<std::int64_t>;
 
-constexpr std::int64_t kRingRank = 4;
 constexpr std::int64_t kLargestBudget = std::int64_t{1} << 53;
 
 /// A rank of the authors: thousandths of the block's width.
@@ -21,7 +20,7 @@ struct Multiplier {
   std::int64_t experts;
   std::int64_t thousandths;
 };
-constexpr Multiplier kMultipliers[] = {
+const Multiplier kMultipliers[] = {
     {PaperFamily::gpt2, Form::cp, 64, 780},
     {PaperFamily::gpt2, Form::cp, 256, 725},
     {PaperFamily::gpt2, Form::tensor_ring, 64, 200},
@@ -51,34 +50,9 @@ std::string describe(const BlockShape& block) {
   return text + " experts";
 }
 
-Ranks default_inner_ranks(const BlockShape& block) {
-  const std::size_t levels = block.experts.size();
-  switch (block.form) {
-    case Form::cp:
-      return {};
-    case Form::tensor_ring:
-      return Ranks(levels + 1, kRingRank);
-    case Form::tensor_train: {
-      Ranks ranks(levels + 1, kRingRank);
-      ranks[0] = 1;
-      return ranks;
-    }
-    case Form::tucker: {
-      constexpr std::int64_t kMost[] = {16, 4, 2, 2};
-      Ranks ranks;
-      for (const std::int64_t n : block.experts)
-        ranks.push_back(
-            std::min(n, kMost[std::min<std::size_t>(levels, 4) - 1]));
-      return ranks;
-    }
-  }
-  fail<InternalError>("no such form");
-}
-
 /// All ranks of a layer from those that are fixed and the free one.
 Ranks with_free_rank(Form form, Ranks ranks, std::int64_t free) {
-  ranks.push_back(free);
-  if (form == Form::tucker) ranks.push_back(free);
+  ranks.insert(ranks.end(), form->free_ranks, free);
   return ranks;
 }
 
@@ -106,8 +80,9 @@ std::int64_t largest_within(std::int64_t limit, Count count) {
 }
 
 Ranks automatic_ranks(const BlockShape& block, const RankRequest& request) {
-  const Ranks inner = request.inner_ranks.empty() ? default_inner_ranks(block)
-                                                  : request.inner_ranks;
+  const Ranks inner = request.inner_ranks.empty()
+                          ? block.form->inner_ranks(block.experts)
+                          : request.inner_ranks;
   const auto ranks = [&](std::int64_t free) {
     return with_free_rank(block.form, inner, free);
   };
@@ -149,7 +124,9 @@ Ranks multiplied_width(const BlockShape& block, PaperFamily family) {
               "input dim that makes it 1 or more",
               describe(block),
               m.thousandths);
-      return with_free_rank(block.form, default_inner_ranks(block), free);
+      return with_free_rank(block.form,
+                            block.form->inner_ranks(block.experts),
+                            free);
     }
     defined += fmt::format("{}{}", defined.empty() ? "" : " or ", m.experts);
   }
@@ -168,7 +145,7 @@ Ranks paper_ranks(const BlockShape& block, PaperFamily family) {
           "{}: no rank of {} by the authors, expected one level of experts",
           describe(block),
           to_string(family));
-  validate(block, default_inner_ranks(block));
+  validate(block, block.form->inner_ranks(block.experts));
   if (family == PaperFamily::clip_head) {
     require(block.output_dim == 0,
             "{}: clip_head is a single layer, expected output dim 0",
@@ -242,7 +219,9 @@ Ranks match_ranks(const BlockShape& block, const RankRequest& request) {
 
 std::vector<std::int64_t> ranks_from_free(const BlockShape& block,
                                           std::int64_t free_rank) {
-  return with_free_rank(block.form, default_inner_ranks(block), free_rank);
+  return with_free_rank(block.form,
+                        block.form->inner_ranks(block.experts),
+                        free_rank);
 }
 
 }  // namespace mumoe

@@ -30,34 +30,15 @@ LayerCut layer_cut(Plan plan, std::size_t layer, std::size_t layers) {
   return layer == 0 ? LayerCut::outputs : LayerCut::inputs;
 }
 
-FactorPlacements factor_placements(const LayerShape& shape, LayerCut cut) {
-  switch (cut) {
-    case LayerCut::none:
-      return {};
-    case LayerCut::outputs:
-      return {.output = Placement::cut(0)};
-    case LayerCut::inputs:
-      return {.input = Placement::cut(0)};
-    case LayerCut::rank:
-      break;
-  }
-  switch (shape.form) {
-    case Form::cp:
-      return {.expert = Placement::cut(1),
-              .input = Placement::cut(1),
-              .input_bias = Placement::cut(0),
-              .output = Placement::cut(1)};
-    case Form::tensor_ring:
-    case Form::tensor_train:
-      return {.input = Placement::cut(2),
-              .input_bias = Placement::cut(1),
-              .output = Placement::cut(2)};
-    case Form::tucker:
-      return {
-          .core = Placement::cut(static_cast<int>(shape.experts.size()) + 1),
-          .output = Placement::cut(1)};
-  }
-  return {};
+Placement factor_placement(const FactorSpec& factor,
+                           const LayerShape& shape,
+                           LayerCut cut) {
+  if (cut == LayerCut::none) return {};
+  const Dim dim = cut == LayerCut::outputs  ? Dim::outputs()
+                  : cut == LayerCut::inputs ? Dim::inputs()
+                                            : Dim::rank(shape.ranks.size() - 1);
+  const int place = factor.place(dim);
+  return place < 0 ? Placement{} : Placement::cut(place);
 }
 
 at::Tensor LayerSharding::sum_projection(const at::Tensor& q) const {

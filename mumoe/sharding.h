@@ -41,15 +41,11 @@ enum class LayerCut { none, outputs, inputs, rank };
 /// The cut of layer `layer` (0, 1) of a block of `layers`.
 LayerCut layer_cut(Plan plan, std::size_t layer, std::size_t layers);
 
-/// Which dim of each factor is cut (shapes: mumoe/factors.h).
-struct FactorPlacements {
-  dist::Placement expert = {};
-  dist::Placement input = {};
-  dist::Placement input_bias = {};
-  dist::Placement core = {};
-  dist::Placement output = {};
-};
-FactorPlacements factor_placements(const LayerShape& shape, LayerCut cut);
+/// Where this factor of a layer lies: cut along the dim that `cut` names, if it
+/// has that dim.
+dist::Placement factor_placement(const FactorSpec& factor,
+                                 const LayerShape& shape,
+                                 LayerCut cut);
 
 /// What ranks exchange around one layer; identities where its cut does not ask
 /// for it. None is differentiable: the mixture's node places each beside its

@@ -7,20 +7,28 @@
 namespace mumoe::run {
 namespace {
 
+/// dense, or the form of the mixtures.
+TextForm mlp() {
+  TextForm form{.member = "model.mlp"};
+  form.set = [](Options& o, const std::string& text) { o.model.set_mlp(text); };
+  form.get = [](const Options& o) { return std::string(o.model.mlp_name()); };
+  return form;
+}
+
 /// The ranks of μMoE layers: as given until they are resolved.
 TextForm ranks() {
-  TextForm form{.member = "model.ranks"};
+  TextForm form{.member = "model.mlp.ranks"};
   form.set = [](Options& o, const std::string& text) {
     if (text != "auto" && text != "paper") {
       parse_list(text, "auto, paper, or whole numbers with commas between");
     }
     o.rank = text;
-    o.model.ranks.clear();
+    o.model.mlp.ranks.clear();
   };
   form.get = [](const Options& o) {
-    return o.model.ranks.empty()
+    return o.model.mlp.ranks.empty()
                ? o.rank
-               : fmt::format("{}", fmt::join(o.model.ranks, ","));
+               : fmt::format("{}", fmt::join(o.model.mlp.ranks, ","));
   };
   return form;
 }
@@ -29,42 +37,38 @@ TextForm ranks() {
 // clang-format off
 std::vector<Key> make_table() {
   using enum OnResume;
-  using model::MlpKind;
   return {
       {"model.family", must_match, "architecture",
        choice(MUMOE_FIELD(family), {{"gpt2", "gpt2"}})},
       {"model.mlp", must_match, "what each block has as its MLP",
-       choice(MUMOE_FIELD(model.mlp),
-              {{MlpKind::dense, "dense"}, {MlpKind::cp, "cp"},
-               {MlpKind::tr, "tr"}, {MlpKind::tt, "tt"},
-               {MlpKind::tucker, "tucker"}})},
+       mlp()},
       {"model.experts", must_match, "experts, one count a level (64 or 16,16)",
-       plain(MUMOE_FIELD(model.experts))},
+       plain(MUMOE_FIELD(model.mlp.experts))},
       {"model.rank", must_match,
        "auto (as many parameters as the dense MLP), paper (the authors'), the "
        "free rank, or all ranks (4,4,149)", ranks()},
       {"model.gate", must_match, "activation of the gate",
-       choice(MUMOE_FIELD(model.gate.activation),
+       choice(MUMOE_FIELD(model.mlp.gate.activation),
               {{GateActivation::entmax15, "entmax15"},
                {GateActivation::softmax, "softmax"},
                {GateActivation::top_k, "top_k"}})},
       {"model.gate_top_k", must_match, "experts that a token keeps, for top_k",
-       plain(MUMOE_FIELD(model.gate.top_k))},
+       plain(MUMOE_FIELD(model.mlp.gate.top_k))},
       {"model.gate_norm", must_match, "normalisation of the gate's logits",
-       choice(MUMOE_FIELD(model.gate.norm),
+       choice(MUMOE_FIELD(model.mlp.gate.norm),
               {{GateNorm::layer, "layer"}, {GateNorm::batch, "batch"},
                {GateNorm::none, "none"}})},
       {"model.level_noise", must_match,
        "deviation at the start of the second and further levels of experts "
        "(0: equal rows, which cannot part)",
-       plain(MUMOE_FIELD(model.level_noise))},
+       plain(MUMOE_FIELD(model.mlp.level_noise))},
       {"model.depth", must_match, "blocks", plain(MUMOE_FIELD(model.depth))},
       {"model.heads", must_match, "attention heads",
        plain(MUMOE_FIELD(model.heads))},
       {"model.width", must_match, "width of the residual stream",
        plain(MUMOE_FIELD(model.width))},
       {"model.hidden", must_match, "hidden width of an MLP (auto: 4 x width)",
-       automatic(MUMOE_FIELD(model.hidden))},
+       automatic(MUMOE_FIELD(model.mlp.hidden_dim))},
       {"model.context", must_match, "tokens a sample",
        plain(MUMOE_FIELD(model.context))},
       {"model.vocab", must_match,
@@ -73,7 +77,7 @@ std::vector<Key> make_table() {
       {"model.bias", must_match, "biases of linear layers and norms",
        plain(MUMOE_FIELD(model.bias))},
       {"model.expert_bias", must_match, "a bias for every expert",
-       plain(MUMOE_FIELD(model.expert_bias))},
+       plain(MUMOE_FIELD(model.mlp.expert_bias))},
       {"data.source", free,
        "speeches, a folder of .txt files, or one with train.bin and val.bin",
        plain(MUMOE_FIELD(source))},
@@ -170,12 +174,12 @@ std::vector<Key> make_table() {
       {"train.mixing", must_match,
        "experts mixed by dense products or by reading the active ones (auto: "
        "by their share)",
-       choice(MUMOE_FIELD(model.mixing),
+       choice(MUMOE_FIELD(model.mlp.mixing),
               {{Mixing::automatic, "auto"}, {Mixing::dense, "dense"},
                {Mixing::sparse, "sparse"}})},
       {"train.recompute", free,
        "form hidden layers again in backward instead of keeping them (no "
-       "effect under the plan rank)", plain(MUMOE_FIELD(model.recompute))},
+       "effect under the plan rank)", plain(MUMOE_FIELD(model.mlp.recompute))},
       {"train.seed", must_match, "of all random numbers",
        plain(MUMOE_FIELD(trainer.seed))},
       {"train.out", free, "run directory (empty: write nothing)",

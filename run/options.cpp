@@ -33,15 +33,15 @@ void require_clear(const ConfigEntry& entry, const std::string& where) {
 /// Turns model.rank into ranks.
 void resolve_ranks(Options& o) {
   model::Gpt2Config& m = o.model;
-  if (m.mlp == model::MlpKind::dense || !m.ranks.empty()) return;
+  if (m.dense || !m.mlp.ranks.empty()) return;
   const BlockShape block = m.block().shape();
   try {
     if (o.rank == "auto" || o.rank == "paper") {
-      m.ranks = match_ranks(
+      m.mlp.ranks = match_ranks(
           block,
           {.rule = o.rank == "auto" ? RankRule::automatic : RankRule::paper,
            .budget = dense_mlp_parameters(m.width,
-                                          m.hidden,
+                                          m.mlp.hidden_dim,
                                           m.width,
                                           m.bias,
                                           /*layer_norm=*/true),
@@ -52,14 +52,14 @@ void resolve_ranks(Options& o) {
     fail<InputError>("model.rank = {}: {}", o.rank, error.what());
   }
   const auto given = parse_list(o.rank);
-  m.ranks = given.size() == 1 ? ranks_from_free(block, given[0]) : given;
+  m.mlp.ranks = given.size() == 1 ? ranks_from_free(block, given[0]) : given;
 }
 
 /// Settles what depends on other settings.
 void resolve(Options& o) {
-  if (o.model.hidden == 0) {
+  if (o.model.mlp.hidden_dim == 0) {
     // Unsigned: a width beyond all bounds is refused below.
-    o.model.hidden = static_cast<std::int64_t>(
+    o.model.mlp.hidden_dim = static_cast<std::int64_t>(
         4 * static_cast<std::uint64_t>(o.model.width));
   }
   if (o.model.vocab == 0) o.model.vocab = o.tokenizer == "gpt2" ? 50304 : 256;
@@ -84,9 +84,9 @@ void resolve(Options& o) {
 }  // namespace
 
 Draft::Draft() {
-  options_.model.hidden = 0;
+  options_.model.mlp.hidden_dim = 0;
   options_.model.vocab = 0;
-  options_.model.ranks.clear();
+  options_.model.mlp.ranks.clear();
   options_.schedule.steps = 0;
 }
 

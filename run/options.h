@@ -45,7 +45,7 @@ struct Options {
   /// `choose_compute` settles its library; reading options measures nothing.
   model::Gpt2Config model = {.gemm = GemmLibrary::mkl};
   std::string family = "gpt2";
-  /// auto, paper, the free rank or all ranks; resolved into `model.ranks`.
+  /// auto, paper, the free rank or all ranks; resolved into `model.mlp.ranks`.
   std::string rank = "auto";
 
   std::string source = "speeches";

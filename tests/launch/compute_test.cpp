@@ -62,11 +62,11 @@ run::Options small_options() {
   options.model.depth = 1;
   options.model.heads = 2;
   options.model.width = 32;
-  options.model.hidden = 64;
+  options.model.mlp.hidden_dim = 64;
   options.model.context = 32;
   options.model.vocab = 64;
-  options.model.experts = {8};
-  options.model.ranks = {12};
+  options.model.mlp.experts = {8};
+  options.model.mlp.ranks = {12};
   options.trainer.batch = 8;
   return options;
 }

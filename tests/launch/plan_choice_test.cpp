@@ -56,7 +56,7 @@ TEST(Layout, WhatDoesNotDivideIsRefused) {
 
 TEST(Layout, ADenseMlpHasNoRankToCut) {
   run::Options options = small_options();
-  options.model.mlp = model::MlpKind::dense;
+  options.model.set_mlp("dense");
   options.parallel.plan = Plan::rank;
   testing::expect_input_error([&] { require_in(1, 2, options); },
                               {"parallel.plan = rank: a dense MLP has no rank",
@@ -115,7 +115,7 @@ TEST(Layout, AutoFindsAPlanForUnequalCpus) {
     EXPECT_EQ(chosen.reason.find("bottleneck"), std::string::npos);
     options.model.context = 15;
     EXPECT_NE(choose("").plan, Plan::sequence);
-    options.model.mlp = model::MlpKind::dense;
+    options.model.set_mlp("dense");
     EXPECT_EQ(choose("").plan, Plan::bottleneck);
   });
 }

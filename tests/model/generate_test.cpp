@@ -29,9 +29,9 @@ class Generate : public ::testing::Test {
     c.width = 8;
     c.context = 5;
     c.vocab = 40;
-    c.hidden = 16;
-    c.experts = {4};
-    c.ranks = {3};
+    c.mlp.hidden_dim = 16;
+    c.mlp.experts = {4};
+    c.mlp.ranks = {3};
     return c;
   }
 

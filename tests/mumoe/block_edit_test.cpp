@@ -22,20 +22,13 @@ constexpr std::int64_t kTokens = 13;
 /// Ranks with which every m_e is at least a vector: in narrower ones the
 /// compiler may round a sum of fewer experts otherwise.
 std::vector<std::int64_t> wide_ranks(Form form, std::size_t levels) {
-  switch (form) {
-    case Form::cp:
-      return {17};
-    case Form::tensor_ring:
-      return levels == 1 ? std::vector<std::int64_t>{4, 4, 3}
-                         : std::vector<std::int64_t>{4, 4, 5, 3};
-    case Form::tensor_train:
-      return levels == 1 ? std::vector<std::int64_t>{1, 16, 3}
-                         : std::vector<std::int64_t>{1, 16, 2, 3};
-    case Form::tucker:
-      return levels == 1 ? std::vector<std::int64_t>{16, 3, 4}
-                         : std::vector<std::int64_t>{16, 19, 3, 4};
-  }
-  return {};
+  using Ranks = std::vector<std::int64_t>;
+  if (form == Form::cp) return {17};
+  if (form == Form::tensor_ring)
+    return levels == 1 ? Ranks{4, 4, 3} : Ranks{4, 4, 5, 3};
+  if (form == Form::tensor_train)
+    return levels == 1 ? Ranks{1, 16, 3} : Ranks{1, 16, 2, 3};
+  return levels == 1 ? Ranks{16, 3, 4} : Ranks{16, 19, 3, 4};
 }
 
 /// Every form with one level and two, one layer and two, mixed both ways:
@@ -81,8 +74,9 @@ void scale_factors(TestBlock& block,
                    std::size_t level,
                    std::int64_t expert,
                    double factor) {
-  for (Factors u : block->layers()) {
-    scale_expert_factors(u, level, expert, factor);
+  const at::NoGradGuard no_grad;
+  for (const Factors& u : block->layers()) {
+    u.expert.at(level).select(0, expert).mul_(factor);
   }
 }
 

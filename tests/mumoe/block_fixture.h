@@ -106,7 +106,7 @@ class TestBlock {
   dist::FlatBuckets buckets_;
 };
 
-constexpr Form kForms[] = {Form::cp,
+inline const Form kForms[] = {Form::cp,
                            Form::tensor_ring,
                            Form::tensor_train,
                            Form::tucker};

@@ -8,7 +8,6 @@
 #include <rapidcheck/gtest.h>
 
 #include "base/error.h"
-#include "mumoe/cp.h"
 #include "tests/mumoe/random_layers.h"
 #include "tests/support/parameters.h"
 

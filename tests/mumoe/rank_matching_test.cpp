@@ -9,8 +9,8 @@ namespace {
 
 using Ranks = std::vector<std::int64_t>;
 
-constexpr Form kCp = Form::cp;
-constexpr Form kRing = Form::tensor_ring;
+const Form kCp = Form::cp;
+const Form kRing = Form::tensor_ring;
 
 // ---- The published models
 

@@ -39,7 +39,7 @@ TEST(Ranks, AutomaticOnesMatchTheDenseMlp) {
   for (const auto& [mlp, ranks] : expected) {
     SCOPED_TRACE(mlp);
     const Options options = small({"--model.mlp=" + mlp, "--model.experts=64"});
-    EXPECT_EQ(options.model.ranks, ranks);
+    EXPECT_EQ(options.model.mlp.ranks, ranks);
     BlockConfig block = options.model.block();
     EXPECT_LE(MuMoEBlock::parameter_count(block), dense);
     block.ranks.back() += 1;
@@ -50,17 +50,18 @@ TEST(Ranks, AutomaticOnesMatchTheDenseMlp) {
     EXPECT_EQ(parse_list(text), ranks);
   }
   // Biases give the dense MLP 1024 + 256 + 256 more: enough for one rank more.
-  EXPECT_EQ(small({"--model.experts=64", "--model.bias"}).model.ranks,
+  EXPECT_EQ(small({"--model.experts=64", "--model.bias"}).model.mlp.ranks,
             (Ranks{189}));
-  EXPECT_EQ(small({"--model.experts=8,8"}).model.ranks.size(), 1u);
-  EXPECT_EQ(small({"--model.mlp=tr", "--model.experts=8,8"}).model.ranks.size(),
-            4u);
+  EXPECT_EQ(small({"--model.experts=8,8"}).model.mlp.ranks.size(), 1u);
+  EXPECT_EQ(
+      small({"--model.mlp=tr", "--model.experts=8,8"}).model.mlp.ranks.size(),
+      4u);
 }
 
 TEST(Ranks, OfThePaperAndGivenOnes) {
   using Ranks = std::vector<std::int64_t>;
   const auto ranks = [](const std::vector<std::string>& arguments) {
-    return read_command_line(arguments).options.model.ranks;
+    return read_command_line(arguments).options.model.mlp.ranks;
   };
   EXPECT_EQ(ranks({"--model.rank=paper"}), (Ranks{556}));
   EXPECT_EQ(ranks({"--model.rank=paper", "--model.experts=64"}), (Ranks{599}));
@@ -95,12 +96,12 @@ TEST(Ranks, OfThePaperAndGivenOnes) {
 TEST(Gates, RangesNameTheKey) {
   const auto& gate =
       read_command_line({"--model.gate=top_k", "--model.gate_top_k=3"})
-          .options.model.gate;
+          .options.model.mlp.gate;
   EXPECT_EQ(gate.activation, GateActivation::top_k);
   EXPECT_EQ(gate.top_k, 3);
-  EXPECT_EQ(
-      read_command_line({"--model.gate=softmax"}).options.model.gate.activation,
-      GateActivation::softmax);
+  EXPECT_EQ(read_command_line({"--model.gate=softmax"})
+                .options.model.mlp.gate.activation,
+            GateActivation::softmax);
   expect_refused({"--model.gate=relu"},
                  {"model.gate = relu", "entmax15, softmax, top_k"});
   expect_refused({"--model.gate=top_k"}, {"model.gate_top_k = 0", "1 to 256"});

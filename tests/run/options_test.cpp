@@ -59,10 +59,10 @@ TEST_F(ConfigFile, CommandLineWinsAndOriginsAreKept) {
                                        "--train.resume"});
   EXPECT_EQ(line.options.model.depth, 5);
   EXPECT_EQ(line.options.model.width, 96);
-  EXPECT_EQ(line.options.model.hidden, 384);
+  EXPECT_EQ(line.options.model.mlp.hidden_dim, 384);
   EXPECT_EQ(line.options.model.vocab, 256);
   EXPECT_EQ(line.options.schedule.steps, 7);
-  EXPECT_EQ(line.options.model.experts, (std::vector<std::int64_t>{4, 2}));
+  EXPECT_EQ(line.options.model.mlp.experts, (std::vector<std::int64_t>{4, 2}));
   EXPECT_TRUE(line.options.resume);
   EXPECT_EQ(line.origins.at("model.depth"), "command line");
   EXPECT_EQ(line.origins.at("model.width"), file);
@@ -90,7 +90,7 @@ TEST_F(ConfigFile, ResolvedTextReadsBackTheSame) {
     const Options options = read_command_line(arguments).options;
     const Options again = read_config(write(to_config_text(options)));
     EXPECT_EQ(to_map(again), to_map(options));
-    EXPECT_EQ(again.model.ranks, options.model.ranks);
+    EXPECT_EQ(again.model.mlp.ranks, options.model.mlp.ranks);
     EXPECT_EQ(again.model.gemm, options.model.gemm);
     EXPECT_EQ(again.model.block().form, options.model.block().form);
   }
@@ -111,9 +111,9 @@ TEST(CommandLine, SwitchesTakeAValueOrNone) {
   EXPECT_TRUE(read_command_line({"--model.bias"}).options.model.bias);
   EXPECT_TRUE(read_command_line({"--model.bias", "yes"}).options.model.bias);
   EXPECT_FALSE(read_command_line({"--model.expert_bias", "no"})
-                   .options.model.expert_bias);
-  EXPECT_FALSE(
-      read_command_line({"--model.expert_bias=0"}).options.model.expert_bias);
+                   .options.model.mlp.expert_bias);
+  EXPECT_FALSE(read_command_line({"--model.expert_bias=0"})
+                   .options.model.mlp.expert_bias);
 }
 
 TEST(CommandLine, MistakesAreOneLineThatNamesTheKey) {
@@ -265,14 +265,13 @@ TEST(Settings, WhatMattersToAResumedRunIsCompared) {
   expect_refused([](Options& o) { o.precision = Precision::fp64; },
                  "train.precision");
   expect_refused([](Options& o) { o.gemm = GemmChoice::mkl; }, "train.gemm");
-  expect_refused([](Options& o) { o.model.mixing = Mixing::sparse; },
+  expect_refused([](Options& o) { o.model.mlp.mixing = Mixing::sparse; },
                  "train.mixing");
-  expect_refused([](Options& o) { o.model.ranks = {5}; }, "model.rank");
-  expect_refused([](Options& o) { o.model.mlp = model::MlpKind::tt; },
-                 "model.mlp");
-  expect_refused([](Options& o) { o.model.level_noise = 1; },
+  expect_refused([](Options& o) { o.model.mlp.ranks = {5}; }, "model.rank");
+  expect_refused([](Options& o) { o.model.set_mlp("tt"); }, "model.mlp");
+  expect_refused([](Options& o) { o.model.mlp.level_noise = 1; },
                  "model.level_noise");
-  expect_refused([](Options& o) { o.model.gate.top_k = 1; },
+  expect_refused([](Options& o) { o.model.mlp.gate.top_k = 1; },
                  "model.gate_top_k");
   data.train.hash = "b";
   EXPECT_THROW(check_resumable(stored, settings_of(options, data), "run"),

@@ -35,48 +35,47 @@ inline model::Gpt2Config small_config(std::int64_t depth,
   config.width = 16;
   config.context = context;
   config.vocab = 21;
-  config.hidden = 30;
+  config.mlp.hidden_dim = 30;
   config.bias = true;
-  config.experts = {6};
+  config.mlp.experts = {6};
   return config;
 }
 
 /// Small models of every kind whose cut dims divide by 2 or 4 as a rule not:
 /// vocabulary 21, ranks 7 and 23, hidden 30.
 inline std::vector<ShardedCase> sharded_cases() {
-  using model::MlpKind;
   const model::Gpt2Config base = small_config(/*depth=*/2, /*context=*/8);
-  const auto with = [&](MlpKind mlp,
+  const auto with = [&](const std::string& mlp,
                         std::vector<std::int64_t> ranks,
                         std::vector<std::int64_t> experts = {6}) {
     model::Gpt2Config config = base;
-    config.mlp = mlp;
-    config.ranks = std::move(ranks);
-    config.experts = std::move(experts);
-    config.level_noise = 0.5;
+    config.set_mlp(mlp);
+    config.mlp.ranks = std::move(ranks);
+    config.mlp.experts = std::move(experts);
+    config.mlp.level_noise = 0.5;
     return config;
   };
   std::vector<ShardedCase> cases{
-      {"dense", with(MlpKind::dense, {})},
-      {"cp_23", with(MlpKind::cp, {23})},
-      {"cp_7_two_levels", with(MlpKind::cp, {7}, {6, 5})},
-      {"tr_2_3_5", with(MlpKind::tr, {2, 3, 5})},
-      {"tr_3_2_6_two_levels", with(MlpKind::tr, {3, 2, 4, 6}, {4, 5})},
-      {"tt_1_3_7", with(MlpKind::tt, {1, 3, 7})},
-      {"tucker_3_5_6", with(MlpKind::tucker, {3, 5, 6})},
-      {"tucker_two_levels", with(MlpKind::tucker, {3, 2, 5, 7}, {4, 5})}};
-  auto plain = with(MlpKind::cp, {9});
-  plain.bias = plain.expert_bias = false;
-  plain.recompute = true;
-  plain.mixing = Mixing::sparse;
+      {"dense", with("dense", {})},
+      {"cp_23", with("cp", {23})},
+      {"cp_7_two_levels", with("cp", {7}, {6, 5})},
+      {"tr_2_3_5", with("tr", {2, 3, 5})},
+      {"tr_3_2_6_two_levels", with("tr", {3, 2, 4, 6}, {4, 5})},
+      {"tt_1_3_7", with("tt", {1, 3, 7})},
+      {"tucker_3_5_6", with("tucker", {3, 5, 6})},
+      {"tucker_two_levels", with("tucker", {3, 2, 5, 7}, {4, 5})}};
+  auto plain = with("cp", {9});
+  plain.bias = plain.mlp.expert_bias = false;
+  plain.mlp.recompute = true;
+  plain.mlp.mixing = Mixing::sparse;
   cases.push_back({"cp_9_sparse_recomputed_without_biases", plain});
-  auto ring = with(MlpKind::tr, {2, 2, 5});
-  ring.recompute = true;
-  ring.mixing = Mixing::sparse;
-  ring.gate.norm = GateNorm::none;
+  auto ring = with("tr", {2, 2, 5});
+  ring.mlp.recompute = true;
+  ring.mlp.mixing = Mixing::sparse;
+  ring.mlp.gate.norm = GateNorm::none;
   cases.push_back({"tr_2_2_5_sparse_recomputed", ring});
-  auto soft = with(MlpKind::cp, {10});
-  soft.gate.activation = GateActivation::softmax;
+  auto soft = with("cp", {10});
+  soft.mlp.gate.activation = GateActivation::softmax;
   soft.vocab = 3;  // with four ranks, one holds padding alone
   cases.push_back({"cp_10_softmax_tiny_vocabulary", soft});
   return cases;

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <map>
 #include <memory>
 
 #include "base/error.h"
@@ -69,14 +68,10 @@ model::Gpt2Config config_of(const NamedTensors& file) {
   config.width = number("n_embd");
   config.context = number("block_size");
   config.vocab = number("vocab_size");
-  config.hidden = 4 * config.width;
-  const std::map<std::string, model::MlpKind> kinds{
-      {"dense", model::MlpKind::dense},
-      {"cp", model::MlpKind::cp},
-      {"tr", model::MlpKind::tr}};
-  config.mlp = kinds.at(file.metadata.at("layer"));
-  config.experts = testing::golden_numbers(file.metadata.at("experts"));
-  config.ranks = ranks_of(file, config.experts.size());
+  config.mlp.hidden_dim = 4 * config.width;
+  config.set_mlp(file.metadata.at("layer"));
+  config.mlp.experts = testing::golden_numbers(file.metadata.at("experts"));
+  config.mlp.ranks = ranks_of(file, config.mlp.experts.size());
   return config;
 }
 

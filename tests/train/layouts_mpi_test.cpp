@@ -23,7 +23,7 @@ void expect_same(SmallRun run, int zero, int accumulation) {
                                  to_string(plan),
                                  zero,
                                  accumulation,
-                                 static_cast<int>(mlp)));
+                                 mlp));
         run.mlp = mlp;
         run.ranks = ranks;
         run.plan = plan;

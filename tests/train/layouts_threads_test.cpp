@@ -30,7 +30,7 @@ class Layouts
 TEST_P(Layouts, GiveTheRunOfOneRankInFp64) {
   const auto& [grid, plan, zero, accumulation] = GetParam();
   for (const auto& [mlp, ranks] : testing::layout_models()) {
-    SCOPED_TRACE(fmt::format("mlp {}", static_cast<int>(mlp)));
+    SCOPED_TRACE(fmt::format("mlp {}", mlp));
     SmallRun run;
     run.mlp = mlp;
     run.ranks = ranks;
@@ -80,7 +80,7 @@ TEST(LayoutsInFp32, GiveTheRunOfOneRank) {
                                  grid.first,
                                  grid.second,
                                  to_string(plan),
-                                 static_cast<int>(mlp)));
+                                 mlp));
         SmallRun run;
         run.dtype = at::kFloat;
         run.mlp = mlp;

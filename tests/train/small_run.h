@@ -43,7 +43,7 @@ inline data::TokenFile make_tokens(const std::filesystem::path& path,
 
 struct SmallRun {
   at::ScalarType dtype = at::kDouble;
-  model::MlpKind mlp = model::MlpKind::cp;
+  std::string mlp = "cp";
   /// Of the mixtures, for `mlp`; empty: {7} for CP, {2, 3, 5} for rings.
   std::vector<std::int64_t> ranks;
   /// dp takes the ranks that tp leaves.
@@ -60,7 +60,7 @@ struct SmallRun {
   double peak_flops = 0;
 };
 
-inline model::Gpt2Config small_model(model::MlpKind mlp,
+inline model::Gpt2Config small_model(const std::string& mlp,
                                      std::vector<std::int64_t> ranks = {}) {
   model::Gpt2Config config;
   config.depth = 2;
@@ -69,13 +69,13 @@ inline model::Gpt2Config small_model(model::MlpKind mlp,
   config.context = 12;
   // Neither divides by two or four.
   config.vocab = kVocabulary + 2;
-  config.hidden = 30;
+  config.mlp.hidden_dim = 30;
   config.bias = true;
-  config.mlp = mlp;
-  config.experts = {12};
-  if (ranks.empty() && mlp == model::MlpKind::cp) ranks = {7};
-  if (ranks.empty() && mlp == model::MlpKind::tr) ranks = {2, 3, 5};
-  config.ranks = std::move(ranks);
+  config.set_mlp(mlp);
+  config.mlp.experts = {12};
+  if (ranks.empty() && mlp == "cp") ranks = {7};
+  if (ranks.empty() && mlp == "tr") ranks = {2, 3, 5};
+  config.mlp.ranks = std::move(ranks);
   return config;
 }
 

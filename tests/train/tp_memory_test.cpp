@@ -14,14 +14,14 @@
 namespace mumoe {
 namespace {
 
-model::Gpt2Config model_of(model::MlpKind mlp,
+model::Gpt2Config model_of(const std::string& mlp,
                            std::vector<std::int64_t> ranks) {
   model::Gpt2Config config;
   config.depth = 2;
   config.heads = 16;
   config.vocab = 256;
-  config.mlp = mlp;
-  config.ranks = std::move(ranks);
+  config.set_mlp(mlp);
+  config.mlp.ranks = std::move(ranks);
   return config;
 }
 
@@ -74,7 +74,7 @@ std::int64_t expected_block(std::int64_t rank, Plan plan, int ranks) {
 
 TEST(TpMemory, WeightsOfARankFallAsTheTableSays) {
   constexpr std::int64_t kRank = 599;  // prime: padded under the plan rank
-  const auto config = model_of(model::MlpKind::cp, {kRank});
+  const auto config = model_of("cp", {kRank});
   const std::int64_t positions = config.context * config.width + config.width;
   for (const Plan plan : {Plan::sequence, Plan::bottleneck, Plan::rank}) {
     for (const int ranks : {1, 2, 4, 8}) {

@@ -150,7 +150,7 @@ TEST(NonFinite, StopsAllRanksBeforeTheWeightsChange) {
     const auto tokens = testing::make_tokens(scratch.path() / "train.bin", 1);
     dist::ProcessMesh mesh(world, 0, 1);
     dist::ParameterRegistry registry(mesh.tp(), at::kFloat, at::kCPU);
-    const model::Gpt2 gpt2(testing::small_model(model::MlpKind::cp), registry);
+    const model::Gpt2 gpt2(testing::small_model("cp"), registry);
     dist::FlatBuckets buckets(registry, mesh, {.bytes = 4096});
     run::TrainerConfig config;
     config.batch = 4;
@@ -190,7 +190,7 @@ TEST(Stop, ARequestToOneRankStopsAllAfterTheStep) {
     const auto tokens = testing::make_tokens(scratch.path() / "train.bin", 1);
     dist::ProcessMesh mesh(world, 0, 1);
     dist::ParameterRegistry registry(mesh.tp(), at::kFloat, at::kCPU);
-    const model::Gpt2 gpt2(testing::small_model(model::MlpKind::cp), registry);
+    const model::Gpt2 gpt2(testing::small_model("cp"), registry);
     dist::FlatBuckets buckets(registry, mesh, {.bytes = 4096});
     buckets.initialise(1);
     run::TrainerConfig config;
