@@ -1,6 +1,7 @@
 #include "base/number.h"
 
 #include <fmt/format.h>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <string>
@@ -62,5 +63,12 @@ template std::uint64_t parse_number(std::string_view,
                                     std::uint64_t,
                                     std::uint64_t);
 template double parse_number(std::string_view, double, double);
+
+std::string size_text(double bytes) {
+  constexpr std::array kUnits = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
+  std::size_t unit = 0;
+  for (; bytes >= 1024 && unit + 1 < kUnits.size(); ++unit) bytes /= 1024;
+  return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 1, kUnits[unit]);
+}
 
 }  // namespace mumoe

@@ -3,6 +3,7 @@
 #include <concepts>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <string_view>
 
 namespace mumoe {
@@ -25,5 +26,8 @@ extern template std::uint64_t parse_number(std::string_view,
                                            std::uint64_t,
                                            std::uint64_t);
 extern template double parse_number(std::string_view, double, double);
+
+/// "12.3 GiB"
+std::string size_text(double bytes);
 
 }  // namespace mumoe

@@ -11,7 +11,6 @@ function(mumoe_library name)
   if(arg_TORCH)
     mumoe_use_torch(mumoe_${name} PUBLIC)
   endif()
-  set_property(GLOBAL APPEND PROPERTY MUMOE_LIBRARIES mumoe_${name})
 endfunction()
 
 # LibTorch's headers cost 14 to 20 s a file: parsed once here, for all.

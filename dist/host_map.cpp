@@ -77,9 +77,9 @@ void HostMap::require_tp_within_hosts() const {
   }
   for (const auto& [dp, group] : groups) {
     require(group.hosts.size() == 1,
-            "parallel.tp = {}: the tp group of ranks {} (dp {}) spans the "
-            "hosts {}: expected one host; start a multiple of parallel.tp "
-            "ranks on each, or give --parallel.tp_across_hosts yes",
+            "tp = {}: the tp group of ranks {} (dp {}) spans the "
+            "hosts {}: expected one host; start a multiple of tp ranks on "
+            "each",
             group.ranks.size(),
             join(group.ranks),
             dp,

@@ -12,15 +12,12 @@ ProcessMesh::ProcessMesh(Communicator& world,
                          Communicator* data)
     : control_(world) {
   const int ranks = world.size();
-  require(tp >= 1, "parallel.tp = {}: expected at least 1", tp);
-  require(dp >= 0, "parallel.dp = {}: expected auto or at least 1", dp);
-  require(ranks % tp == 0,
-          "parallel.tp = {}: {} ranks do not divide by it",
-          tp,
-          ranks);
+  require(tp >= 1, "tp = {}: expected at least 1", tp);
+  require(dp >= 0, "dp = {}: expected auto or at least 1", dp);
+  require(ranks % tp == 0, "tp = {}: {} ranks do not divide by it", tp, ranks);
   if (dp == 0) dp = ranks / tp;
   require(dp * tp == ranks,
-          "parallel.dp = {} and parallel.tp = {}: their product {} is not the "
+          "dp = {} and tp = {}: their product {} is not the "
           "number of ranks, {} (start with mpirun -n {})",
           dp,
           tp,

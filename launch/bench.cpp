@@ -12,11 +12,11 @@
 
 #include "base/cpu.h"
 #include "base/json.h"
-#include "launch/bench_comm.h"
 #include "launch/bench_layer.h"
 #include "launch/commands.h"
-#include "launch/options.h"
 #include "mumoe/gemm_rate.h"
+#include "run/command_line.h"
+#include "run/options.h"
 
 namespace mumoe::launch {
 namespace {
@@ -123,12 +123,12 @@ void print_table(const std::vector<std::string>& names,
 
 ExitCode bench_layer(const std::vector<std::string>& arguments) {
   if (arguments == std::vector<std::string>{"--serve"}) return serve();
-  const CommandLine line =
-      read_command_line(arguments,
-                        "",
-                        {{"case", "one case alone"},
-                         {"precision", "fp32 or bf16 alone"},
-                         {"rounds", "timed passes, the median is taken"}});
+  const run::CommandLine line =
+      run::read_command_line(arguments,
+                             "",
+                             {{"case", "one case alone"},
+                              {"precision", "fp32 or bf16 alone"},
+                              {"rounds", "timed passes, the median is taken"}});
   const int rounds = line.number("rounds", 7, 1, kMostRounds);
   const std::string only = line.text("case", "");
   const auto names =

@@ -1,4 +1,4 @@
-#include "launch/bench_comm.h"
+#include "launch/commands.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -12,9 +12,10 @@
 #include "dist/self_communicator.h"
 #include "dist/watch/bandwidth.h"
 #include "launch/comm_case.h"
-#include "launch/options.h"
-#include "launch/ranks.h"
 #include "launch/same_run.h"
+#include "launch/session.h"
+#include "run/command_line.h"
+#include "run/options.h"
 
 namespace mumoe::launch {
 namespace {
@@ -28,7 +29,7 @@ constexpr int kMostRounds = 100000;
 /// What the command line asks for.
 struct Request {
   std::vector<Op> ops;
-  std::vector<std::string> axes;  ///< Empty: those with several ranks.
+  std::vector<std::string> axes;  ///< Empty: those with several session.
   std::vector<std::int64_t> sizes;
   at::ScalarType dtype;
   std::string type;
@@ -120,7 +121,7 @@ constexpr std::pair<std::string_view, at::ScalarType> kTypes[] = {
     {"fp64", at::kDouble},
     {"int64", at::kLong}};
 
-Request read_request(const CommandLine& line) {
+Request read_request(const run::CommandLine& line) {
   Request request;
   request.type = line.text("type", "fp32");
   request.dtype = choose("--type", request.type, kTypes);
@@ -167,7 +168,7 @@ double measure(CommCase& comm_case, int rounds, Communicator& world) {
 /// What one size of a table found.
 struct Found {
   double busbw;        ///< GB/s
-  std::int64_t wrong;  ///< Elements, on all ranks.
+  std::int64_t wrong;  ///< Elements, on all session.
 };
 
 void print_heading(const Request& request, Op op, const Communicator& group) {
@@ -218,7 +219,7 @@ Found run_size(const Request& request,
   return found;
 }
 
-/// One table. Returns the number of wrong elements on all ranks.
+/// One table. Returns the number of wrong elements on all session.
 std::int64_t run_table(const Request& request,
                        Op op,
                        Communicator& group,
@@ -269,7 +270,7 @@ std::vector<Communicator*> groups(const Request& request,
 
 ExitCode bench_comm(const std::vector<std::string>& arguments,
                     const Invocation& invocation) {
-  CommandLine line = read_command_line(
+  const run::CommandLine line = run::read_command_line(
       arguments,
       "parallel",
       {{"ops", "operations, with commas between"},
@@ -278,26 +279,26 @@ ExitCode bench_comm(const std::vector<std::string>& arguments,
        {"type", "fp32, bf16, fp64 or int64"},
        {"redop", "sum, min or max"},
        {"rounds", "timed rounds, of which the median is taken"}});
-  const ParallelOptions& parallel = line.options.parallel;
+  const run::ParallelOptions& parallel = line.options.parallel;
   Request request = read_request(line);
-  require(parallel.backend != BackendChoice::null,
+  require(parallel.backend != run::BackendChoice::null,
           "bench comm: parallel.backend = null moves nothing; expected auto, "
           "mpi or nccl");
   const auto self = dist::make_self_communicator(at::kCPU);
   const auto& mpi = invocation.mpi;
   Communicator& world = mpi ? mpi->world() : *self;
   world.set_deadline(deadline_of(parallel));
-  Facts facts = to_map(line.options);
+  Facts facts = run::to_map(line.options);
   facts.insert(line.own.begin(), line.own.end());
   require_same_run(world, facts);
-  Ranks ranks(line.options, world, invocation);
-  request.device = ranks.chosen.device;
-  if (!ranks.chosen.note.empty()) ranks.say("# " + ranks.chosen.note);
-  const auto measured = groups(request, ranks.mesh);
+  Session session(line.options, world, invocation);
+  request.device = session.chosen.device;
+  if (!session.chosen.note.empty()) session.say("# " + session.chosen.note);
+  const auto measured = groups(request, session.mesh);
   std::int64_t wrong = 0;
   for (const Op op : request.ops) {
     for (Communicator* group : measured) {
-      wrong += run_table(request, op, *group, ranks.mesh);
+      wrong += run_table(request, op, *group, session.mesh);
     }
   }
   if (wrong > 0) {

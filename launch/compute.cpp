@@ -11,8 +11,7 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "launch/figures.h"
-#include "launch/option_table.h"
-#include "train/token_batches.h"
+#include "run/option_table.h"
 
 namespace mumoe::launch {
 namespace {
@@ -29,23 +28,30 @@ constexpr double kClearPrecision = 1.25;
 constexpr double kCpuFlops = 4e9;
 constexpr double kGpuFlops = 4e12;
 
-at::ScalarType dtype_of(Precision precision) {
+at::ScalarType dtype_of(run::Precision precision) {
   switch (precision) {
-    case Precision::bf16:
+    case run::Precision::bf16:
       return at::kBFloat16;
-    case Precision::fp64:
+    case run::Precision::fp64:
       return at::kDouble;
     default:
       return at::kFloat;
   }
 }
 
-GemmLibrary library_of(GemmChoice choice) {
-  return choice == GemmChoice::mkl ? GemmLibrary::mkl : GemmLibrary::onednn;
+run::Precision precision_of(at::ScalarType dtype) {
+  if (dtype == at::kBFloat16) return run::Precision::bf16;
+  return dtype == at::kDouble ? run::Precision::fp64 : run::Precision::fp32;
 }
 
-GemmChoice choice_of(GemmLibrary library) {
-  return library == GemmLibrary::mkl ? GemmChoice::mkl : GemmChoice::onednn;
+GemmLibrary library_of(run::GemmChoice choice) {
+  return choice == run::GemmChoice::mkl ? GemmLibrary::mkl
+                                        : GemmLibrary::onednn;
+}
+
+run::GemmChoice choice_of(GemmLibrary library) {
+  return library == GemmLibrary::mkl ? run::GemmChoice::mkl
+                                     : run::GemmChoice::onednn;
 }
 
 GemmLibrary other_than(GemmLibrary library) {
@@ -53,18 +59,11 @@ GemmLibrary other_than(GemmLibrary library) {
 }
 
 /// The products of one micro-batch of a rank.
-std::vector<Product> products_of(const Options& options,
-                                 const dist::Communicator& world,
+std::vector<Product> products_of(const model::Gpt2Config& model,
+                                 std::int64_t micro_batch,
                                  at::Device device) {
-  const std::int64_t dp = options.parallel.dp > 0
-                              ? options.parallel.dp
-                              : world.size() / options.parallel.tp;
-  const auto plan = train::BatchPlan::make(options.trainer.batch,
-                                           options.trainer.micro_batch,
-                                           std::max<std::int64_t>(dp, 1));
   const auto products =
-      model::main_products(options.model,
-                           plan.micro_batch * options.model.context);
+      model::main_products(model, micro_batch * model.context);
   return with_fewer_rows(products, device.is_cuda() ? kGpuFlops : kCpuFlops);
 }
 
@@ -138,7 +137,7 @@ std::string gemm_reason(const ComputeFigures& f, GemmLibrary chosen) {
 }
 
 std::string precision_reason(const ComputeFigures& f,
-                             Precision chosen,
+                             run::Precision chosen,
                              GemmLibrary gemm) {
   if (f.bf16.overall == 0) {
     return "precision auto: fp32, since this CPU does not multiply bf16";
@@ -146,7 +145,7 @@ std::string precision_reason(const ComputeFigures& f,
   return fmt::format(
       "precision auto: {}, at this model's products bf16 makes {} GFLOP/s a "
       "rank, fp32 {} (bf16 from {} times on)",
-      chosen == Precision::bf16 ? "bf16" : "fp32",
+      chosen == run::Precision::bf16 ? "bf16" : "fp32",
       gflops(f.bf16.overall),
       gflops(f.fp32(gemm)),
       kClearPrecision);
@@ -154,14 +153,14 @@ std::string precision_reason(const ComputeFigures& f,
 
 /// Settles what is `auto` by figures, and gives the reasons.
 std::vector<std::string> settle_by(const ComputeFigures& figures,
-                                   Options& options) {
+                                   run::Options& options) {
   std::vector<std::string> reasons;
-  if (options.gemm == GemmChoice::automatic) {
+  if (options.gemm == run::GemmChoice::automatic) {
     const auto chosen = choose_gemm(figures, preferred_gemm_library());
     options.gemm = choice_of(chosen);
     reasons.push_back(gemm_reason(figures, chosen));
   }
-  if (options.precision == Precision::automatic) {
+  if (options.precision == run::Precision::automatic) {
     const GemmLibrary gemm = library_of(options.gemm);
     options.precision = choose_precision(figures, gemm);
     reasons.push_back(precision_reason(figures, options.precision, gemm));
@@ -172,15 +171,15 @@ std::vector<std::string> settle_by(const ComputeFigures& figures,
 /// Where an earlier run of this kind chose otherwise, on another basis.
 std::string describe_change(const Figures& figures,
                             const std::string& name,
-                            Options before,
-                            const Options& now) {
+                            run::Options before,
+                            const run::Options& now) {
   const auto old = figures.before(name);
   if (!old || old->size() != kComputeValues) return {};
   settle_by(from_values(*old), before);
   std::string changes;
   for (const char* key : {"train.precision", "train.gemm"}) {
-    const auto was = find_key(key)->get(before);
-    const auto is = find_key(key)->get(now);
+    const auto was = run::find_key(key)->text.get(before);
+    const auto is = run::find_key(key)->text.get(now);
     if (was != is) changes += fmt::format(", {} was {}", key, was);
   }
   if (changes.empty()) return {};
@@ -189,11 +188,12 @@ std::string describe_change(const Figures& figures,
 }
 
 /// The choice of a CPU, where something is `auto`.
-std::vector<std::string> settle_on_cpu(Options& options,
-                                       dist::Communicator& world) {
-  const auto products = products_of(options, world, at::kCPU);
+std::vector<std::string> settle_on_cpu(run::Options& options,
+                                       dist::Communicator& world,
+                                       std::int64_t micro_batch) {
+  const auto products = products_of(options.model, micro_batch, at::kCPU);
   Figures figures = figures_of(products, at::kCPU, world);
-  const Options open = options;
+  const run::Options open = options;
   const auto values = figures.get("products", kComputeValues, [&] {
     return to_values(measure_ways(products));
   });
@@ -214,78 +214,56 @@ GemmLibrary choose_gemm(const ComputeFigures& figures, GemmLibrary preferred) {
                                                                     : preferred;
 }
 
-Precision choose_precision(const ComputeFigures& figures, GemmLibrary gemm) {
+run::Precision choose_precision(const ComputeFigures& figures,
+                                GemmLibrary gemm) {
   return figures.bf16.overall > kClearPrecision * figures.fp32(gemm)
-             ? Precision::bf16
-             : Precision::fp32;
+             ? run::Precision::bf16
+             : run::Precision::fp32;
 }
 
-Compute choose_compute(Options& options,
+run::Options Compute::settled(run::Options options) const {
+  options.precision = precision_of(dtype);
+  options.gemm = choice_of(gemm);
+  options.model.gemm = gemm;
+  return options;
+}
+
+Compute choose_compute(run::Options options,
                        dist::Communicator& world,
-                       at::Device device) {
+                       at::Device device,
+                       std::int64_t micro_batch) {
   std::vector<std::string> reasons;
-  if (device.is_cuda() && options.precision == Precision::automatic) {
-    options.precision = Precision::bf16;
+  if (device.is_cuda() && options.precision == run::Precision::automatic) {
+    options.precision = run::Precision::bf16;
     reasons.emplace_back("precision auto: bf16, the faster one on GPUs");
   }
   // Only fp32 on a CPU has two libraries.
   const bool gemm_matters = device.is_cpu() &&
-                            options.precision != Precision::bf16 &&
-                            options.precision != Precision::fp64;
-  if (options.gemm == GemmChoice::automatic && !gemm_matters) {
+                            options.precision != run::Precision::bf16 &&
+                            options.precision != run::Precision::fp64;
+  if (options.gemm == run::GemmChoice::automatic && !gemm_matters) {
     options.gemm = choice_of(preferred_gemm_library());
   }
-  if (options.precision == Precision::automatic ||
-      options.gemm == GemmChoice::automatic) {
-    reasons = settle_on_cpu(options, world);
+  if (options.precision == run::Precision::automatic ||
+      options.gemm == run::GemmChoice::automatic) {
+    reasons = settle_on_cpu(options, world, micro_batch);
   }
-  options.model.gemm = library_of(options.gemm);
-  return {.dtype = dtype_of(options.precision),
-          .device = device,
-          .reasons = std::move(reasons)};
+  return {dtype_of(options.precision),
+          device,
+          library_of(options.gemm),
+          std::move(reasons)};
 }
 
-std::vector<std::string> replay_choices(
-    Options& options,
-    const std::map<std::string, std::string>& settings) {
-  std::vector<std::string> reasons;
-  const auto replay = [&](const char* name) {
-    const Key* key = find_key(name);
-    const auto stored = settings.find(name);
-    if (key->get(options) == "auto" && stored != settings.end()) {
-      try {
-        key->set(options, stored->second);
-      } catch (const InputError& error) {
-        fail<InputError>("--train.resume: the checkpoint has {} = {}: {}",
-                         name,
-                         stored->second,
-                         error.what());
-      }
-      reasons.push_back(fmt::format("{} auto: {}, as the checkpoint has it",
-                                    key->name.substr(key->name.find('.') + 1),
-                                    stored->second));
-    }
-  };
-  replay("train.precision");
-  replay("train.gemm");
-  // A plan is chosen for a number of ranks.
-  const auto tp = settings.find("parallel.tp");
-  if (tp != settings.end() &&
-      tp->second == std::to_string(options.parallel.tp)) {
-    replay("parallel.plan");
-  }
-  return reasons;
-}
-
-double measure_peak_flops(const Options& options,
+double measure_peak_flops(const model::Gpt2Config& model,
                           const Compute& compute,
-                          dist::Communicator& world) {
-  auto products = products_of(options, world, compute.device);
+                          dist::Communicator& world,
+                          std::int64_t micro_batch) {
+  auto products = products_of(model, micro_batch, compute.device);
   if (compute.device.is_cuda()) products.push_back({8192, 8192, 8192});
   world.barrier();
   const auto rate =
       measure_gemm_rates(products,
-                         {{compute.dtype, options.model.gemm}},
+                         {{compute.dtype, compute.gemm}},
                          compute.device,
                          {.time = 150ms, .rounds = 4, .pause = 20ms});
   // A rank that is alone in a null world finds its own rate as the mean.
@@ -294,9 +272,9 @@ double measure_peak_flops(const Options& options,
   const double now = mean.item<double>();
 
   Figures figures = figures_of(products, compute.device, world);
-  const auto name = fmt::format("peak of {} by {}",
-                                find_key("train.precision")->get(options),
-                                to_string(options.model.gemm));
+  const auto precision = run::to_map(compute.settled({})).at("train.precision");
+  const auto name =
+      fmt::format("peak of {} by {}", precision, to_string(compute.gemm));
   const double seen =
       figures.get(name, 1, [&] { return Figures::Values{now}; })[0];
   if (now > seen) figures.keep(name, {now});

@@ -3,13 +3,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
 
 #include "dist/communicator.h"
-#include "launch/options.h"
 #include "mumoe/gemm_rate.h"
+#include "run/options.h"
 
 namespace mumoe::launch {
 
@@ -20,11 +19,12 @@ inline constexpr std::int64_t kBucketBytes = std::int64_t{4} << 20;
 struct Compute {
   at::ScalarType dtype;
   at::Device device;
-  /// FLOP/s of all ranks together at the fastest product of the model, what
-  /// `mfu` compares with; 0: not asked for.
-  double peak_flops = 0;
+  GemmLibrary gemm = GemmLibrary::mkl;
   /// Why it is so: a line for each choice that was left open.
   std::vector<std::string> reasons = {};
+
+  /// `options`, with precision and library as chosen.
+  run::Options settled(run::Options options) const;
 };
 
 /// Rates at a model's products, on one rank while the others measure too. A way
@@ -44,29 +44,26 @@ struct ComputeFigures {
 GemmLibrary choose_gemm(const ComputeFigures& figures, GemmLibrary preferred);
 
 /// `train.precision = auto` on a CPU: fp32, unless bf16 is clearly faster.
-Precision choose_precision(const ComputeFigures& figures, GemmLibrary gemm);
+run::Precision choose_precision(const ComputeFigures& figures,
+                                GemmLibrary gemm);
 
-/// Settles `auto` for precision and GEMM library and writes the choice into
-/// `options`. On GPUs: bf16. On CPUs by rates at the model's products, which
-/// are measured by all ranks at once when a machine first does such a run, and
-/// then remembered (`Figures`), so that one command chooses alike each time;
-/// rank 0 decides. Collective.
-Compute choose_compute(Options& options,
+/// Settles `auto` for precision and GEMM library. On GPUs: bf16. On CPUs by
+/// rates at the model's products with `micro_batch` samples, which are measured
+/// by all ranks at once when a machine first does such a run, and then
+/// remembered (`Figures`), so that one command chooses alike each time; rank 0
+/// decides. Collective.
+Compute choose_compute(run::Options options,
                        dist::Communicator& world,
-                       at::Device device);
-
-/// Takes over from a checkpoint's settings what was chosen automatically, where
-/// `options` still say `auto`, and says so: a line for each.
-std::vector<std::string> replay_choices(
-    Options& options,
-    const std::map<std::string, std::string>& settings);
+                       at::Device device,
+                       std::int64_t micro_batch);
 
 /// FLOP/s of all ranks at the fastest of the model's products, forward and
 /// backward, while all ranks compute: the most that was seen on this machine,
 /// now or at an earlier run. Of the null backend, this rank's rate times their
 /// number. Collective.
-double measure_peak_flops(const Options& options,
+double measure_peak_flops(const model::Gpt2Config& model,
                           const Compute& compute,
-                          dist::Communicator& world);
+                          dist::Communicator& world,
+                          std::int64_t micro_batch);
 
 }  // namespace mumoe::launch

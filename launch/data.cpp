@@ -4,7 +4,8 @@
 
 #include "data/text/tokenizer.h"
 #include "launch/commands.h"
-#include "launch/options.h"
+#include "run/command_line.h"
+#include "run/options.h"
 
 namespace mumoe::launch {
 namespace {
@@ -21,10 +22,10 @@ void print_split(const char* name, const data::Split& split) {
 }  // namespace
 
 ExitCode data_command(const Invocation& invocation) {
-  const CommandLine line =
-      read_command_line(invocation.arguments,
-                        "data",
-                        {{"out", "where to write the token files"}});
+  const run::CommandLine line =
+      run::read_command_line(invocation.arguments,
+                             "data",
+                             {{"out", "where to write the token files"}});
   const auto tokenizer = data::make_tokenizer(line.options.tokenizer);
   const auto out = line.own.find("out");
   const data::PreparedData prepared =

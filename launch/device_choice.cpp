@@ -9,17 +9,16 @@
 namespace mumoe::launch {
 namespace {
 
-void choose_backend(BackendChoice& backend, DeviceKind device) {
-  const bool gpu = device == DeviceKind::cuda;
-  if (backend == BackendChoice::automatic) {
-    backend = gpu ? BackendChoice::nccl : BackendChoice::mpi;
-  }
-  require(backend != BackendChoice::mpi || !gpu,
+run::BackendChoice choose_backend(run::BackendChoice asked, bool gpu) {
+  using enum run::BackendChoice;
+  require(asked != mpi || !gpu,
           "parallel.backend = mpi: it moves tensors of the CPU, and "
           "train.device is cuda; expected auto or nccl");
-  require(backend != BackendChoice::nccl || gpu,
+  require(asked != nccl || gpu,
           "parallel.backend = nccl: it moves tensors of GPUs, and train.device "
           "is cpu; expected auto or mpi");
+  if (asked != automatic) return asked;
+  return gpu ? nccl : mpi;
 }
 
 bool any_gpus(dist::Communicator& world, const dist::DevicePlace& place) {
@@ -35,18 +34,19 @@ GpusHere gpus_here(int local_rank) {
           .place = dist::device_place(local_rank)};
 }
 
-DeviceChoice choose_device(Options& options,
+DeviceChoice choose_device(const run::Options& options,
                            dist::Communicator& world,
                            const GpusHere& gpus) {
-  auto& backend = options.parallel.backend;
-  const bool automatic = options.device == DeviceKind::automatic;
-  const bool demanded = options.device == DeviceKind::cuda ||
-                        (automatic && backend == BackendChoice::nccl);
-  const bool wanted = demanded || (automatic && backend != BackendChoice::mpi);
+  const auto asked = options.parallel.backend;
+  const bool automatic = options.device == run::DeviceKind::automatic;
+  const bool demanded = options.device == run::DeviceKind::cuda ||
+                        (automatic && asked == run::BackendChoice::nccl);
+  const bool wanted =
+      demanded || (automatic && asked != run::BackendChoice::mpi);
   const std::string fault =
       wanted ? dist::find_device_fault(world, gpus.place) : "";
   if (demanded && !fault.empty()) {
-    const char* key = options.device == DeviceKind::cuda
+    const char* key = options.device == run::DeviceKind::cuda
                           ? "train.device = cuda: "
                           : "parallel.backend = nccl: ";
     require(gpus.compiled_in,
@@ -55,31 +55,29 @@ DeviceChoice choose_device(Options& options,
     fail<InputError>("{}{}", key, fault);
   }
   const bool gpu = wanted && fault.empty();
-  options.device = gpu ? DeviceKind::cuda : DeviceKind::cpu;
-  choose_backend(backend, options.device);
+  const auto backend = choose_backend(asked, gpu);
   require(options.parallel.link.empty() || !gpu,
           "parallel.link = {}: the model of a link holds up the host, not a "
           "GPU; expected parallel.backend = mpi, or train.device = cpu",
           options.parallel.link);
   if (gpu) {
     const auto index = static_cast<at::DeviceIndex>(gpus.place.device);
-    return {at::Device(at::kCUDA, index)};
+    return {at::Device(at::kCUDA, index), backend};
   }
   const bool some = !fault.empty() && any_gpus(world, gpus.place);
-  return {at::kCPU, some ? "GPUs are not used: " + fault : ""};
+  return {at::kCPU, backend, some ? "GPUs are not used: " + fault : ""};
 }
 
-DataCommunicator make_data_communicator(const Options& options,
-                                        dist::Communicator& world,
-                                        at::Device device) {
-  const ParallelOptions& parallel = options.parallel;
-  if (parallel.backend == BackendChoice::null && device.is_cuda()) {
+DataCommunicator make_data_communicator(const run::ParallelOptions& options,
+                                        const DeviceChoice& chosen,
+                                        dist::Communicator& world) {
+  if (chosen.backend == run::BackendChoice::null && chosen.device.is_cuda()) {
     return {dist::make_null_communicator(
-        {.dp = parallel.dp, .tp = parallel.tp, .rank = world.rank()},
-        device)};
+        {.dp = options.dp, .tp = options.tp, .rank = world.rank()},
+        chosen.device)};
   }
-  if (parallel.backend != BackendChoice::nccl) return {};
-  auto nccl = dist::make_nccl_communicator(world, device.index());
+  if (chosen.backend != run::BackendChoice::nccl) return {};
+  auto nccl = dist::make_nccl_communicator(world, chosen.device.index());
   return {std::move(nccl.communicator),
           std::move(nccl.async_error),
           std::move(nccl.abort)};

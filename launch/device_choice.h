@@ -9,7 +9,7 @@
 
 #include "dist/communicator.h"
 #include "dist/nccl/device_places.h"
-#include "launch/options.h"
+#include "run/options.h"
 
 namespace mumoe::launch {
 
@@ -21,18 +21,24 @@ struct GpusHere {
 /// Those of this process, the rank of number `local_rank` on its host.
 GpusHere gpus_here(int local_rank);
 
-/// A device, and why it is not a GPU where there are some: a line, or empty.
+/// A device and what moves tensors there, neither of them `auto`.
 struct DeviceChoice {
   at::Device device;
+  run::BackendChoice backend;
+  /// Why it is not a GPU where there are some: a line, or empty.
   std::string note = {};
+
+  run::DeviceKind kind() const {
+    return device.is_cuda() ? run::DeviceKind::cuda : run::DeviceKind::cpu;
+  }
 };
 /// Settles `auto` for the device and for the backend that moves the run's
-/// tensors, and writes both into `options`: GPUs where every rank has one of
-/// its own, by NCCL, else the CPU, by MPI. Throws `InputError`, the same on all
+/// tensors: GPUs where every rank has one of its own, by NCCL, else the CPU, by
+/// MPI. Throws `InputError`, the same on all
 /// ranks, for a device that some rank has not or shares, and for a backend that
 /// does not move the device's tensors. Collective over the ranks that are there
 /// (in a null world: one).
-DeviceChoice choose_device(Options& options,
+DeviceChoice choose_device(const run::Options& options,
                            dist::Communicator& world,
                            const GpusHere& gpus);
 
@@ -44,10 +50,10 @@ struct DataCommunicator {
   std::function<std::string()> async_error = {};
   std::function<bool(const std::string&, std::chrono::milliseconds)> abort = {};
 };
-/// The communicator of the backend that `choose_device` chose. Collective over
-/// `world`, with its deadline. Throws `InputError` when ranks share a GPU.
-DataCommunicator make_data_communicator(const Options& options,
-                                        dist::Communicator& world,
-                                        at::Device device);
+/// The communicator of the backend that was chosen. Collective over `world`,
+/// with its deadline. Throws `InputError` when ranks share a GPU.
+DataCommunicator make_data_communicator(const run::ParallelOptions& options,
+                                        const DeviceChoice& chosen,
+                                        dist::Communicator& world);
 
 }  // namespace mumoe::launch

@@ -1,8 +1,9 @@
 #include <cstdio>
 
 #include "launch/commands.h"
-#include "launch/options.h"
-#include "launch/version.h"
+#include "run/command_line.h"
+#include "run/options.h"
+#include "run/version.h"
 
 namespace mumoe::launch {
 namespace {
@@ -85,9 +86,9 @@ ExitCode help_command(const Invocation& invocation) {
   const std::string topic =
       invocation.arguments.empty() ? "" : invocation.arguments.front();
   if (topic == "--version") {
-    std::printf("mumoe %s (%s)\n", kVersion, kGitRevision);
+    std::printf("mumoe %s (%s)\n", run::kVersion, run::kGitRevision);
   } else if (topic == "train") {
-    std::printf("%s%s", kTrain, describe_keys().c_str());
+    std::printf("%s%s", kTrain, run::describe_keys().c_str());
   } else if (topic == "bench") {
     std::printf("%s", kBench);
   } else if (topic == "sample") {

@@ -1,6 +1,7 @@
 #include <malloc.h>
 
 #include <csignal>
+#include <cstdlib>
 
 #include "launch/program.h"
 
@@ -19,6 +20,9 @@ void keep_freed_memory() {
 
 int main(int argc, char** argv) {
   keep_freed_memory();
+  // dist/nccl/nccl_context.h says why. No other thread reads the environment
+  // yet.
+  ::setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "1", /*overwrite=*/0);
   // A file beyond the limit of the process is an error of writing, as a full
   // disk is.
   std::signal(SIGXFSZ, SIG_IGN);

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <sys/sysinfo.h>
 
-#include <array>
 #include <cstdlib>
 #include <new>
 #include <stdexcept>
@@ -12,6 +11,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "base/number.h"
 
 namespace mumoe::launch {
 namespace {
@@ -49,13 +49,6 @@ bool contains(const std::string& text, const char* part) {
 
 }  // namespace
 
-std::string size_text(double bytes) {
-  constexpr std::array kUnits = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
-  std::size_t unit = 0;
-  for (; bytes >= 1024 && unit + 1 < kUnits.size(); ++unit) bytes /= 1024;
-  return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 1, kUnits[unit]);
-}
-
 std::optional<std::string> memory_asked_for(const std::exception& error) {
   if (const auto* torch = dynamic_cast<const c10::Error*>(&error)) {
     const std::string text = torch->what_without_backtrace();
@@ -89,7 +82,7 @@ void MemoryUse::phase(std::string_view name) {
   phase_ = name;
 }
 
-void MemoryUse::settled(const Options& options,
+void MemoryUse::settled(const run::Options& options,
                         std::int64_t micro_batch,
                         std::int64_t steps) {
   options_ = options;
@@ -101,7 +94,7 @@ std::string MemoryUse::place() const {
   if (phase_ == "data") return "for the training data";
   if (!options_) return "at the start";
   const auto& m = options_->model;
-  const auto values = to_map(*options_);
+  const auto values = run::to_map(*options_);
   if (phase_ == "start") {
     return fmt::format(
         "at the start, for weights, gradients and optimizer state (model.depth "
@@ -141,7 +134,9 @@ void MemoryUse::explain(const std::exception& error) const {
   }
 }
 
-void require_room(const Options& options, std::int64_t micro_batch, int tp) {
+void require_room(const run::Options& options,
+                  std::int64_t micro_batch,
+                  int tp) {
   struct sysinfo machine {};
   if (sysinfo(&machine) != 0) return;
   const double room =

@@ -7,12 +7,9 @@
 #include <string_view>
 
 #include "dist/watch/observer.h"
-#include "launch/options.h"
+#include "run/options.h"
 
 namespace mumoe::launch {
-
-/// "12.3 GiB"
-std::string size_text(double bytes);
 
 /// If `error` says that memory could not be had, how much was asked for: "12.3
 /// GiB more were asked for", or without a number where it tells none.
@@ -25,7 +22,7 @@ class MemoryUse final : public dist::Observer {
   void phase(std::string_view name) override;
   /// What is settled before the first step, and after how many steps that is.
   /// `micro_batch`: samples that a rank holds at once.
-  void settled(const Options& options,
+  void settled(const run::Options& options,
                std::int64_t micro_batch,
                std::int64_t steps);
   /// Throws `InputError`, with what was being allocated and which keys make it
@@ -36,7 +33,7 @@ class MemoryUse final : public dist::Observer {
   std::string place() const;
 
   std::string phase_ = "start";
-  std::optional<Options> options_;
+  std::optional<run::Options> options_;
   std::int64_t micro_batch_ = 0;
   std::int64_t steps_ = 0;
 };
@@ -44,6 +41,8 @@ class MemoryUse final : public dist::Observer {
 /// Throws `InputError` when a micro-batch of `micro_batch` samples takes more
 /// than all memory of this machine, by what is certain: its tokens and one
 /// residual stream. The kernel would grant it, and kill the process later.
-void require_room(const Options& options, std::int64_t micro_batch, int tp);
+void require_room(const run::Options& options,
+                  std::int64_t micro_batch,
+                  int tp);
 
 }  // namespace mumoe::launch

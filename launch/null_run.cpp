@@ -35,9 +35,9 @@ std::string describe_gpu_peak(at::Device device) {
 
 }  // namespace
 
-std::unique_ptr<dist::Communicator> make_null_world(const Options& options,
+std::unique_ptr<dist::Communicator> make_null_world(const run::Options& options,
                                                     int processes) {
-  const ParallelOptions& parallel = options.parallel;
+  const run::ParallelOptions& parallel = options.parallel;
   require(parallel.dp >= 1 && parallel.tp >= 1,
           "parallel.backend = null: expected parallel.dp and parallel.tp, the "
           "mesh of which one rank runs");

@@ -8,14 +8,14 @@
 
 #include "dist/communicator.h"
 #include "dist/params/flat_buckets.h"
-#include "launch/options.h"
+#include "run/options.h"
 
 namespace mumoe::launch {
 
 /// The world of `parallel.backend = null`, in which rank 0 of dp × tp runs
 /// alone, in one of `processes`. Throws `InputError` unless dp is given, there
 /// is one process, and the run writes and resumes nothing.
-std::unique_ptr<dist::Communicator> make_null_world(const Options& options,
+std::unique_ptr<dist::Communicator> make_null_world(const run::Options& options,
                                                     int processes);
 
 /// The time and the memory of one rank's steps.

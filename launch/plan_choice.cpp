@@ -1,18 +1,21 @@
 #include "launch/plan_choice.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <vector>
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "dist/gather_text.h"
 #include "dist/watch/bandwidth.h"
 #include "launch/figures.h"
 #include "mumoe/plan_cost.h"
-#include "train/token_batches.h"
 
 namespace mumoe::launch {
 namespace {
@@ -32,7 +35,7 @@ bool repeats_work(Plan plan) {
 
 /// Plans that can cut the model of `options`, once `require_layout` has let it
 /// pass.
-std::vector<Plan> possible_plans(const Options& options,
+std::vector<Plan> possible_plans(const run::Options& options,
                                  int ranks,
                                  const std::string& unequal_cpus) {
   const bool dense = options.model.dense;
@@ -98,14 +101,14 @@ ChosenPlan fastest(const model::Gpt2Config& model,
 }
 
 /// The link of a tp group, measured when this machine first does such a run.
-dist::Bandwidth tp_link(const Options& options,
+dist::Bandwidth tp_link(const run::Options& options,
                         const dist::ProcessMesh& mesh,
                         const Compute& compute) {
   Figures figures(fmt::format("link of {} tp ranks among {} on {}, {} {}",
                               mesh.tp().size(),
                               mesh.control().size(),
                               cpu_name(),
-                              to_map(options).at("parallel.backend"),
+                              run::to_map(options).at("parallel.backend"),
                               options.parallel.link),
                   "",
                   mesh.control());
@@ -117,25 +120,22 @@ dist::Bandwidth tp_link(const Options& options,
   return {.latency_s = values[0], .bytes_per_s = values[1]};
 }
 
-ChosenPlan automatic(const Options& options,
+ChosenPlan automatic(const run::Options& options,
                      const dist::ProcessMesh& mesh,
                      const Compute& compute,
-                     double peak_flops,
+                     const train::BatchPlan& batch,
                      const std::vector<Plan>& plans) {
   const model::Gpt2Config& model = options.model;
   if (model.dense) {
     return {plans.front(),
             "a dense MLP is cut in one way; tokens are where they divide"};
   }
-  const auto batch = train::BatchPlan::make(options.trainer.batch,
-                                            options.trainer.micro_batch,
-                                            mesh.dp().size());
   const auto context = static_cast<double>(model.context);
   return fastest(
       model,
       plans,
       {.ranks = mesh.tp().size(),
-       .flops = peak_flops / mesh.control().size(),
+       .flops = options.trainer.peak_flops / mesh.control().size(),
        .link = tp_link(options, mesh, compute),
        .element_bytes = static_cast<double>(c10::elementSize(compute.dtype)),
        .gradient_bytes = compute.dtype == at::kDouble ? 8.0 : 4.0,
@@ -144,11 +144,11 @@ ChosenPlan automatic(const Options& options,
 }
 
 /// What speaks against the plan that is asked for, of several tp ranks.
-void require_plan(const Options& options,
+void require_plan(const run::Options& options,
                   int ranks,
                   const std::string& unequal_cpus) {
   const auto& plan = options.parallel.plan;
-  require(plan || options.parallel.backend != BackendChoice::null,
+  require(plan || options.parallel.backend != run::BackendChoice::null,
           "parallel.plan = auto: parallel.backend = null has no link to "
           "measure; expected sequence, bottleneck or rank");
   require(plan != Plan::rank || !options.model.dense,
@@ -168,39 +168,61 @@ void require_plan(const Options& options,
 
 }  // namespace
 
-void require_layout(const Options& options,
-                    const dist::ProcessMesh& mesh,
-                    const std::string& unequal_cpus) {
-  train::BatchPlan::make(options.trainer.batch,
-                         options.trainer.micro_batch,
-                         mesh.dp().size());
-  // Of the plans that `auto` may find, bottleneck asks for the least.
-  options.model.validate_sharding(
-      {options.parallel.plan.value_or(Plan::bottleneck), &mesh.tp()});
-  if (mesh.tp().size() == 1) return;
-  require_plan(options, mesh.tp().size(), unequal_cpus);
+std::string find_unequal_cpus(dist::Communicator& world,
+                              const std::vector<dist::RankPlace>& places) {
+  const auto mine = fmt::format("{} ({} in libraries), {} threads",
+                                to_string(best_isa()),
+                                at::get_cpu_capability(),
+                                at::get_num_threads());
+  const auto cpus = dist::gather_text(world, mine);
+  std::map<int, std::size_t> firsts;  // rank of each tp group, by place in dp
+  for (std::size_t rank = 0; rank < cpus.size(); ++rank) {
+    const auto first = firsts.try_emplace(places[rank].dp, rank).first->second;
+    if (cpus[rank] == cpus[first]) continue;
+    return fmt::format("rank {} has {}, rank {} has {}",
+                       first,
+                       cpus[first],
+                       rank,
+                       cpus[rank]);
+  }
+  return {};
 }
 
-ChosenPlan choose_plan(Options& options,
+train::BatchPlan require_layout(const run::Options& options,
+                                const dist::ProcessMesh& mesh,
+                                const std::string& unequal_cpus) {
+  auto batch = train::BatchPlan::make(options.trainer.batch,
+                                      options.trainer.micro_batch,
+                                      mesh.dp().size());
+  // Of the plans that `auto` may find, bottleneck asks for the least.
+  run::name_keys({"parallel", "model"}, [&] {
+    options.model.validate_sharding(
+        {options.parallel.plan.value_or(Plan::bottleneck), &mesh.tp()});
+  });
+  if (mesh.tp().size() > 1) {
+    require_plan(options, mesh.tp().size(), unequal_cpus);
+  }
+  return batch;
+}
+
+ChosenPlan choose_plan(const run::Options& options,
                        const dist::ProcessMesh& mesh,
                        const Compute& compute,
-                       double peak_flops,
+                       const train::BatchPlan& batch,
                        const std::string& unequal_cpus) {
-  auto& plan = options.parallel.plan;
+  if (options.parallel.plan) return {*options.parallel.plan};
   const int ranks = mesh.tp().size();
-  if (plan) return {*plan};
   // With one tp rank there is nothing to choose, and another layout may.
   if (ranks == 1) return {};
   ChosenPlan chosen = automatic(options,
                                 mesh,
                                 compute,
-                                peak_flops,
+                                batch,
                                 possible_plans(options, ranks, unequal_cpus));
   const at::Tensor sent =
       at::full({1}, static_cast<int>(chosen.plan), at::kLong);
   mesh.control().broadcast(sent, 0);
   chosen.plan = static_cast<Plan>(sent.item<std::int64_t>());
-  plan = chosen.plan;
   return chosen;
 }
 

@@ -1,13 +1,32 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
+#include "dist/host_map.h"
 #include "dist/process_mesh.h"
 #include "launch/compute.h"
-#include "launch/options.h"
 #include "mumoe/sharding.h"
+#include "run/options.h"
+#include "train/token_batches.h"
 
 namespace mumoe::launch {
+
+/// Whether the ranks of each tp group round alike on their CPUs: the same
+/// instruction sets, of this project's kernels and of the libraries', and as
+/// many threads. Empty if so, else what the first two unlike ranks have: what
+/// both compute from the same numbers may then differ in its last bits.
+/// Collective over `world`, whose ranks are at `places`.
+std::string find_unequal_cpus(dist::Communicator& world,
+                              const std::vector<dist::RankPlace>& places);
+
+/// How the batch is dealt. Throws `InputError` when the model, or the batch, of
+/// `options` cannot be cut over `mesh`. `unequal_cpus` (`find_unequal_cpus`)
+/// keeps plans away that compute the same on each rank of a tp group. Measures
+/// and moves nothing.
+train::BatchPlan require_layout(const run::Options& options,
+                                const dist::ProcessMesh& mesh,
+                                const std::string& unequal_cpus);
 
 /// A plan, and why it was chosen: a line, empty where there was no choice.
 struct ChosenPlan {
@@ -15,22 +34,14 @@ struct ChosenPlan {
   std::string reason = {};
 };
 
-/// Throws `InputError` when the model, or the batch, of `options` cannot be cut
-/// over `mesh`. `unequal_cpus` (`find_unequal_cpus`) keeps plans away that
-/// compute the same on each rank of a tp group. Measures and moves nothing.
-void require_layout(const Options& options,
-                    const dist::ProcessMesh& mesh,
-                    const std::string& unequal_cpus);
-
-/// Settles `parallel.plan = auto`, on rank 0 for all, and writes the choice
-/// into `options`: of the plans that `require_layout` admits, the one that
-/// takes the least time by the cost table (mumoe/plan_cost.h), the measured
-/// bandwidth of the tp group and `peak_flops`, the rate of products of all
-/// ranks. Collective.
-ChosenPlan choose_plan(Options& options,
+/// Settles `parallel.plan = auto`, on rank 0 for all: of the plans that
+/// `require_layout` admits, the one that takes the least time by the cost table
+/// (mumoe/plan_cost.h), the measured bandwidth of the tp group and the peak in
+/// `options`, the rate of products of all ranks. Collective.
+ChosenPlan choose_plan(const run::Options& options,
                        const dist::ProcessMesh& mesh,
                        const Compute& compute,
-                       double peak_flops,
+                       const train::BatchPlan& batch,
                        const std::string& unequal_cpus);
 
 }  // namespace mumoe::launch

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <map>
 #include <optional>
@@ -15,7 +16,6 @@
 #include "launch/commands.h"
 #include "launch/memory.h"
 #include "launch/pinning.h"
-#include "launch/whole_job.h"
 
 namespace mumoe::launch {
 namespace {
@@ -100,6 +100,19 @@ std::string first_line(const std::exception& error) {
 }
 
 }  // namespace
+
+void require_whole_job(int ranks) {
+  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
+  // mpirun's ranks inherit the variables of the step that started its daemons.
+  if (tasks == nullptr || std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr) {
+    return;
+  }
+  require(ranks > 1 || std::atoi(tasks) <= 1,
+          "srun started {} processes, but MPI knows of one: expected srun "
+          "--mpi=pmix (Open MPI) or --mpi=pmi2 (MPICH), whichever `srun "
+          "--mpi=list` has, or launch/mpirun inside the allocation",
+          tasks);
+}
 
 int run_program(int argc, char** argv, std::vector<dist::Observer*> observers) {
   std::optional<dist::MpiRuntime> mpi;

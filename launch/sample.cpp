@@ -6,17 +6,17 @@
 #include "dist/params/flat_buckets.h"
 #include "dist/self_communicator.h"
 #include "launch/commands.h"
-#include "launch/compute.h"
-#include "launch/device_choice.h"
-#include "launch/options.h"
-#include "launch/run_directory.h"
+#include "launch/settle.h"
 #include "model/generate.h"
-#include "train/checkpoint.h"
+#include "run/checkpoint.h"
+#include "run/command_line.h"
+#include "run/options.h"
+#include "run/run_directory.h"
 
 namespace mumoe::launch {
 namespace {
 
-model::GenerateConfig read_generation(const CommandLine& line) {
+model::GenerateConfig read_generation(const run::CommandLine& line) {
   model::GenerateConfig config;
   config.tokens = line.number("tokens", config.tokens, std::int64_t{0});
   config.temperature = line.number("temperature", config.temperature, 0.0);
@@ -28,38 +28,32 @@ model::GenerateConfig read_generation(const CommandLine& line) {
 }  // namespace
 
 ExitCode sample_command(const Invocation& invocation) {
-  const CommandLine line =
-      read_command_line(invocation.arguments,
-                        "",
-                        {{"run", "run directory"},
-                         {"prompt", "what the text begins with"},
-                         {"tokens", "tokens to add"},
-                         {"temperature", "0 takes the most likely token"},
-                         {"top-k", "draw from the so many most likely tokens"},
-                         {"seed", "of the draws"}});
+  const run::CommandLine line = run::read_command_line(
+      invocation.arguments,
+      "",
+      {{"run", "run directory"},
+       {"prompt", "what the text begins with"},
+       {"tokens", "tokens to add"},
+       {"temperature", "0 takes the most likely token"},
+       {"top-k", "draw from the so many most likely tokens"},
+       {"seed", "of the draws"}});
   const std::filesystem::path folder = line.text("run", "");
   require(!folder.empty(), "mumoe sample: --run FOLDER is missing");
   model::GenerateConfig config = read_generation(line);
-  RunOnDisk opened = open_run(folder);
+  run::RunOnDisk opened = run::open_run(folder);
   for (const auto& note : opened.notes) {
     std::fprintf(stderr, "mumoe sample: %s\n", note.c_str());
   }
-  Options& options = opened.options;
+  const Settled settled = settle_alone(std::move(opened.options));
+  const Compute& compute = settled.compute;
 
-  options.device = DeviceKind::automatic;  // the run may have had another
-  options.parallel.backend = BackendChoice::automatic;
-  const auto alone = dist::make_self_communicator(at::kCPU);
-  const Compute compute = choose_compute(
-      options,
-      *alone,
-      choose_device(options, *alone, gpus_here(/*local_rank=*/0)).device);
   const auto self = dist::make_self_communicator(compute.device);
   dist::ParameterRegistry registry(*self, compute.dtype, compute.device);
-  const model::Gpt2 model(options.model, registry);
+  const model::Gpt2 model(settled.options.model, registry);
   dist::FlatBuckets buckets(registry, kBucketBytes);
-  train::load_weights(opened.checkpoint, buckets);
+  run::load_checkpoint(opened.checkpoint, buckets);
 
-  const auto tokenizer = data::make_tokenizer(options.tokenizer);
+  const auto tokenizer = data::make_tokenizer(settled.options.tokenizer);
   config.vocabulary = tokenizer->vocabulary();
 
   const std::string prompt = line.text("prompt", "");

@@ -119,7 +119,7 @@ std::vector<Cells> line_per_host(const std::vector<RankRow>& rows,
   return lines;
 }
 
-std::string describe_mlp(const Options& options) {
+std::string describe_mlp(const run::Options& options) {
   const auto& m = options.model;
   return m.dense ? fmt::format("dense MLPs of {}", m.mlp.hidden_dim)
                  : fmt::format("{} mixtures of {} experts, rank {}",
@@ -136,7 +136,7 @@ std::string below(const std::vector<std::string>& lines) {
 }
 
 /// What a rank that was not given as a number rests on.
-std::string describe_matching(const Options& options) {
+std::string describe_matching(const run::Options& options) {
   const auto& m = options.model;
   const bool matched = options.rank == "auto" || options.rank == "paper";
   if (m.dense || !matched) return {};
@@ -192,13 +192,13 @@ std::string draw_alone(const RankRow& row, const std::string& place) {
   return "mesh     " + place + " alone" + align(line_per_rank({row}));
 }
 
-std::string start_table(const Options& options,
+std::string start_table(const run::Options& options,
                         const data::PreparedData& prepared,
                         const dist::ParameterRegistry& registry,
                         const std::vector<std::string>& reasons,
                         const std::string& drawn) {
   const auto& m = options.model;
-  const auto values = to_map(options);
+  const auto values = run::to_map(options);
   return fmt::format(
       "model    GPT-2, {} blocks of width {}, {} heads, context {}, {}\n"
       "         {} parameters, {:.1f} MFLOP a token, forward and backward\n{}"

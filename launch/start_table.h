@@ -7,7 +7,7 @@
 #include "dist/host_map.h"
 #include "dist/params/parameter_registry.h"
 #include "dist/process_mesh.h"
-#include "launch/options.h"
+#include "run/options.h"
 
 namespace mumoe::launch {
 
@@ -35,7 +35,7 @@ std::string draw_alone(const RankRow& row, const std::string& place);
 
 /// What a run is about to do: model, data, arithmetic and the `reasons` for it,
 /// and the `drawn` mesh.
-std::string start_table(const Options& options,
+std::string start_table(const run::Options& options,
                         const data::PreparedData& prepared,
                         const dist::ParameterRegistry& registry,
                         const std::vector<std::string>& reasons,

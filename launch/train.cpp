@@ -12,16 +12,17 @@
 #include "dist/process_mesh.h"
 #include "dist/self_communicator.h"
 #include "launch/commands.h"
-#include "launch/compute.h"
-#include "launch/equal_cpus.h"
 #include "launch/memory.h"
 #include "launch/null_run.h"
-#include "launch/options.h"
-#include "launch/plan_choice.h"
-#include "launch/ranks.h"
-#include "launch/run_directory.h"
 #include "launch/same_run.h"
+#include "launch/session.h"
+#include "launch/settle.h"
 #include "launch/start_table.h"
+#include "run/command_line.h"
+#include "run/options.h"
+#include "run/resume.h"
+#include "run/run_directory.h"
+#include "train/metrics.h"
 #include "train/signals.h"
 #include "train/trainer.h"
 
@@ -36,7 +37,8 @@ constexpr std::chrono::hours kDataDeadline{1};
 
 /// The run's token files: fetched and made on rank 0, then opened by all. The
 /// others wait for that up to `kDataDeadline`; if it fails, rank 0 ends them.
-data::PreparedData open_data(const Options& options, dist::ProcessMesh& mesh) {
+data::PreparedData open_data(const run::Options& options,
+                             dist::ProcessMesh& mesh) {
   Communicator& world = mesh.control();
   const auto deadline = world.deadline();
   mesh.set_phase("data");
@@ -56,46 +58,47 @@ data::PreparedData open_data(const Options& options, dist::ProcessMesh& mesh) {
   return prepared;
 }
 
-/// Where a resumed run goes on, and what it says of itself.
-struct ResumePoint {
-  std::filesystem::path checkpoint;
-  train::RunState state;
-  /// Of what it took over.
-  std::vector<std::string> reasons;
+/// Where a run begins.
+struct StartPoint {
+  /// As asked for, and as the checkpoint has it where they said `auto`.
+  run::Options options;
+  /// Of what was taken over.
+  std::vector<std::string> reasons = {};
+  /// What it goes on from, if it resumes, and what that says of itself.
+  std::optional<std::filesystem::path> checkpoint = {};
+  run::RunState state = {};
 };
 
-/// Where to go on from, if the run resumes, after taking over what it chose
-/// automatically. Throws `InputError` when there is nothing, or another thing
-/// on some rank. Collective.
-std::optional<ResumePoint> find_resume_point(Options& options,
-                                             Communicator& world) {
-  if (!options.resume) return std::nullopt;
-  require(!options.trainer.out.empty(),
+/// Throws `InputError` when there is nothing to resume, or another thing on
+/// some rank. Collective.
+StartPoint find_start(const run::Options& asked, Communicator& world) {
+  if (!asked.resume) return {asked};
+  require(!asked.trainer.out.empty(),
           "--train.resume: train.out is empty; expected the folder of the run");
-  const auto folder = options.trainer.out / "checkpoints";
-  const auto checkpoint = train::latest_checkpoint(folder);
+  const auto folder = asked.trainer.out / "checkpoints";
+  const auto checkpoint = run::latest_checkpoint(folder);
   require_same_run(world,
                    {{"--train.resume: the newest checkpoint",
                      checkpoint ? checkpoint->string() : "none"}});
   require(checkpoint.has_value(),
           "--train.resume: {} holds no checkpoint",
           folder.string());
-  ResumePoint point{*checkpoint, train::read_run_state(*checkpoint), {}};
-  point.reasons = replay_choices(options, point.state.settings);
-  return point;
+  auto state = run::read_run_state(*checkpoint);
+  auto [options, reasons] = run::replay(asked, state.settings);
+  return {std::move(options), std::move(reasons), checkpoint, std::move(state)};
 }
 
 /// Throws `InputError` when ranks have other files than rank 0, or would go on
 /// from elsewhere. Collective.
 void require_same_files(const data::PreparedData& prepared,
-                        const std::optional<ResumePoint>& resumed,
+                        const StartPoint& start,
                         Communicator& world) {
   Facts facts = {{"hash of train.bin", prepared.train.hash},
                  {"hash of val.bin", prepared.val.hash}};
-  if (resumed) {
+  if (start.checkpoint) {
     facts["--train.resume: samples of the checkpoint"] =
-        std::to_string(resumed->state.samples);
-    for (const auto& [name, value] : resumed->state.settings) {
+        std::to_string(start.state.samples);
+    for (const auto& [name, value] : start.state.settings) {
       facts["--train.resume: " + name + " of the checkpoint"] = value;
     }
   }
@@ -111,7 +114,7 @@ bool stop_before_start(const train::StopSignals& signals, Communicator& world) {
 
 std::string final_line(const train::Trainer& trainer,
                        const data::PreparedData& prepared,
-                       const Options& options) {
+                       const run::Options& options) {
   std::string line = fmt::format("done: {} steps", trainer.state().step);
   if (const auto loss = trainer.val_loss()) {
     const double nats = *loss / prepared.val.bytes_per_token();
@@ -129,25 +132,13 @@ std::string final_line(const train::Trainer& trainer,
 }
 
 /// The world of a run that MPI does not make: one rank, or one of many alone.
-std::unique_ptr<Communicator> make_local_world(const Options& options,
+std::unique_ptr<Communicator> make_local_world(const run::Options& options,
                                                const Invocation& invocation) {
   const auto& mpi = invocation.mpi;
-  if (options.parallel.backend == BackendChoice::null) {
+  if (options.parallel.backend == run::BackendChoice::null) {
     return make_null_world(options, mpi ? mpi->world().size() : 1);
   }
   return mpi ? nullptr : dist::make_self_communicator(at::kCPU);
-}
-
-/// The settings that a checkpoint holds: those that a resumed run must share,
-/// and those that it takes over where it has none.
-std::map<std::string, std::string> with_layout(
-    std::map<std::string, std::string> settings,
-    const Options& options) {
-  const auto values = to_map(options);
-  for (const char* name : {"parallel.tp", "parallel.plan"}) {
-    settings[name] = values.at(name);
-  }
-  return settings;
 }
 
 /// A line of the start table where tp cuts anything.
@@ -159,36 +150,16 @@ std::string describe_plan(const ChosenPlan& chosen,
                      chosen.reason.empty() ? "" : " (" + chosen.reason + ")");
 }
 
-/// What a run settled by measuring, or took over.
-struct Choices {
-  Compute compute;
-  ChosenPlan plan;
-  /// Of checkpoints.
-  std::map<std::string, std::string> settings;
+/// A run that is ready: all ranks have found everything they need.
+struct Job {
+  Session& session;
+  const StartPoint& start;
+  const data::PreparedData& prepared;
+  const Settled& settled;
+  run::Settings settings;        ///< Of checkpoints.
+  run::RunDirectory* directory;  ///< On rank 0.
+  train::StopSignals& signals;
 };
-
-/// Settles what `options` leave open. Throws `InputError` when the run does not
-/// go on from `resumed`.
-Choices settle(Options& options,
-               const Ranks& ranks,
-               const data::PreparedData& prepared,
-               const std::optional<ResumePoint>& resumed,
-               const std::string& unequal_cpus) {
-  Communicator& world = ranks.mesh.control();
-  Compute compute = choose_compute(options, world, ranks.chosen.device);
-  if (resumed) compute.reasons = resumed->reasons;
-  const auto settings = settings_that_matter(options, prepared);
-  if (resumed) {
-    check_resumable(resumed->state.settings, settings, resumed->checkpoint);
-  }
-  options.trainer.peak_flops = measure_peak_flops(options, compute, world);
-  ChosenPlan plan = choose_plan(options,
-                                ranks.mesh,
-                                compute,
-                                options.trainer.peak_flops,
-                                unequal_cpus);
-  return {compute, std::move(plan), with_layout(settings, options)};
-}
 
 /// Bytes of a checkpoint: masters and both moments of all parameters.
 double checkpoint_bytes(const dist::ParameterRegistry& registry) {
@@ -197,41 +168,53 @@ double checkpoint_bytes(const dist::ParameterRegistry& registry) {
 }
 
 /// Makes the run directory, on rank 0, and prints the start table. Collective.
-void report_start(const Options& options,
-                  const Ranks& ranks,
-                  RunDirectory* directory,
-                  const data::PreparedData& prepared,
+void report_start(const Job& job,
                   const dist::ParameterRegistry& registry,
-                  const Choices& chosen,
                   std::int64_t step) {
-  const dist::ProcessMesh& mesh = ranks.mesh;
-  const auto rows = gather_rows(mesh, ranks.hosts, ranks.chosen.device);
+  const Session& session = job.session;
+  const run::Options& options = job.settled.options;
+  const dist::ProcessMesh& mesh = session.mesh;
+  const auto rows = gather_rows(mesh, session.hosts, session.chosen.device);
   std::vector<std::string> lines;
-  if (directory != nullptr) {
-    lines = directory->prepare({options,
-                                prepared,
-                                mesh,
-                                ranks.hosts,
-                                step,
-                                checkpoint_bytes(registry)});
+  if (job.directory != nullptr) {
+    if (options.resume) train::require_metrics(options.trainer.out);
+    lines = job.directory->prepare({options,
+                                    job.prepared,
+                                    mesh,
+                                    session.hosts,
+                                    step,
+                                    checkpoint_bytes(registry)});
   }
-  ranks.say(start_table(
+  auto reasons = job.start.reasons;
+  const auto& chosen = job.settled.compute.reasons;
+  reasons.insert(reasons.end(), chosen.begin(), chosen.end());
+  session.say(start_table(
       options,
-      prepared,
+      job.prepared,
       registry,
-      chosen.compute.reasons,
-      ranks.alone ? draw_alone(rows[0], mesh.describe()) : draw_mesh(rows)));
-  ranks.say(describe_plan(chosen.plan, mesh));
-  for (const auto& line : lines) ranks.say(line);
-  if (ranks.alone) {
-    ranks.say(
+      reasons,
+      session.alone ? draw_alone(rows[0], mesh.describe()) : draw_mesh(rows)));
+  session.say(describe_plan(job.settled.plan, mesh));
+  for (const auto& line : lines) session.say(line);
+  if (session.alone) {
+    session.say(
         "alone    losses and sums over ranks mean nothing; tok/s and mfu are "
         "of all ranks, if each took as long and none waited");
+  }
+  if (job.start.checkpoint) {
+    session.say(
+        fmt::format("resumed after step {} from {}{}",
+                    step,
+                    job.start.checkpoint->string(),
+                    step < options.trainer.steps
+                        ? ""
+                        : fmt::format(": no step is left of train.steps = {}",
+                                      options.trainer.steps)));
   }
 }
 
 std::string stopped_line(const train::Trainer& trainer,
-                         const Options& options) {
+                         const run::Options& options) {
   return fmt::format("stopped by a signal after step {}; {}",
                      trainer.state().step,
                      options.trainer.out.empty()
@@ -239,47 +222,18 @@ std::string stopped_line(const train::Trainer& trainer,
                          : "saved: --train.resume goes on");
 }
 
-ExitCode train(Options options,
-               Communicator& world,
-               const Invocation& invocation,
-               MemoryUse& memory) {
-  best_isa();  // refuses a bad MUMOE_ISA before anything is written
-  train::StopSignals signals;
-  world.set_deadline(deadline_of(options.parallel));
-  require_same_run(world, to_map(options));
-  Ranks ranks(options, world, invocation);
-  ranks.say(ranks.chosen.note);
-  dist::ProcessMesh& mesh = ranks.mesh;
-  mesh.observe(memory);
-  std::optional<RunDirectory> directory;
-  if (world.rank() == 0) directory.emplace(options.trainer.out);
-  const auto resumed = find_resume_point(options, world);
-  const std::string unequal_cpus =
-      ranks.chosen.device.is_cpu()
-          ? find_unequal_cpus(mesh.control(), ranks.hosts.places())
-          : "";
-  require_layout(options, mesh, unequal_cpus);
-  const auto micro_batch = train::BatchPlan::make(options.trainer.batch,
-                                                  options.trainer.micro_batch,
-                                                  mesh.dp().size())
-                               .micro_batch;
-  if (ranks.chosen.device.is_cpu()) {
-    require_room(options, micro_batch, mesh.tp().size());
-  }
-  memory.settled(options, micro_batch, resumed ? resumed->state.step : 0);
-
-  const data::PreparedData prepared = open_data(options, mesh);
-  const data::TokenFile train_tokens(prepared.train.path);
-  const data::TokenFile val_tokens(prepared.val.path);
-  require_same_files(prepared, resumed, world);
-  const Choices chosen =
-      settle(options, ranks, prepared, resumed, unequal_cpus);
-
+/// Builds the model and trains it. Collective.
+ExitCode run_steps(const Job& job,
+                   const data::TokenFile& train_tokens,
+                   const data::TokenFile& val_tokens) {
+  const run::Options& options = job.settled.options;
+  Session& session = job.session;
+  dist::ProcessMesh& mesh = session.mesh;
   dist::ParameterRegistry registry(mesh.tp(),
-                                   chosen.compute.dtype,
-                                   chosen.compute.device,
+                                   job.settled.compute.dtype,
+                                   job.settled.compute.device,
                                    options.optimizer.decay_vectors);
-  const Sharding sharding{chosen.plan.plan, &mesh.tp()};
+  const Sharding sharding{job.settled.plan.plan, &mesh.tp()};
   const model::Gpt2 model(options.model, registry, sharding);
   dist::FlatBuckets buckets(
       registry,
@@ -287,9 +241,8 @@ ExitCode train(Options options,
       {.bytes = kBucketBytes,
        .zero = options.parallel.zero,
        .whole_is_partial = sharding.region().tokens_cut()});
-  options.trainer.wire = options.parallel.wire;
   StepCosts costs;
-  const auto check = ranks.instruments.after_step(buckets, mesh);
+  const auto check = session.after_step(buckets);
   train::Trainer trainer(options.trainer,
                          options.schedule,
                          options.optimizer,
@@ -298,53 +251,79 @@ ExitCode train(Options options,
                           buckets,
                           train_tokens,
                           val_tokens,
-                          [&signals] { return signals.requested(); },
+                          [&job] { return job.signals.requested(); },
                           [&](std::int64_t step) {
                             check(step);
                             costs.step_ended();
                           }});
-  trainer.set_settings(chosen.settings);
-  if (resumed) {
-    trainer.resume(resumed->checkpoint);
+  trainer.set_settings(job.settings);
+  if (job.start.checkpoint) {
+    trainer.resume(*job.start.checkpoint);
   } else {
     buckets.initialise(options.trainer.seed);
   }
-  signals.saving();
-  if (stop_before_start(signals, world)) {
-    ranks.say("stopped by a signal before the first step: nothing was written");
+  job.signals.saving();
+  if (stop_before_start(job.signals, mesh.control())) {
+    session.say(
+        "stopped by a signal before the first step: nothing was written");
     return ExitCode::preempted;
   }
-  report_start(options,
-               ranks,
-               directory ? &*directory : nullptr,
-               prepared,
-               registry,
-               chosen,
-               trainer.state().step);
-  if (resumed) {
-    const auto step = trainer.state().step;
-    ranks.say(
-        fmt::format("resumed after step {} from {}{}",
-                    step,
-                    resumed->checkpoint.string(),
-                    step < options.trainer.steps
-                        ? ""
-                        : fmt::format(": no step is left of train.steps = {}",
-                                      options.trainer.steps)));
-  }
+  report_start(job, registry, trainer.state().step);
 
   const bool preempted = trainer.run() == train::Outcome::preempted;
-  ranks.say(ranks.instruments.finish());
-  if (ranks.alone) ranks.say(costs.report(buckets));
-  ranks.say(preempted ? stopped_line(trainer, options)
-                      : final_line(trainer, prepared, options));
+  session.say(session.finish_trace());
+  if (session.alone) session.say(costs.report(buckets));
+  session.say(preempted ? stopped_line(trainer, options)
+                        : final_line(trainer, job.prepared, options));
   return preempted ? ExitCode::preempted : ExitCode::done;
+}
+
+ExitCode train(const run::Options& asked,
+               Communicator& world,
+               const Invocation& invocation,
+               MemoryUse& memory) {
+  best_isa();  // refuses a bad MUMOE_ISA before anything is written
+  train::StopSignals signals;
+  world.set_deadline(deadline_of(asked.parallel));
+  require_same_run(world, run::to_map(asked));
+  Session session(asked, world, invocation);
+  session.say(session.chosen.note);
+  dist::ProcessMesh& mesh = session.mesh;
+  mesh.observe(memory);
+  std::optional<run::RunDirectory> directory;
+  if (world.rank() == 0) directory.emplace(asked.trainer.out);
+  const StartPoint start = find_start(asked, world);
+  const bool on_cpu = session.chosen.device.is_cpu();
+  const std::string unequal_cpus =
+      on_cpu ? find_unequal_cpus(mesh.control(), session.hosts.places()) : "";
+  const auto batch = require_layout(start.options, mesh, unequal_cpus);
+  if (on_cpu) require_room(start.options, batch.micro_batch, mesh.tp().size());
+  memory.settled(start.options, batch.micro_batch, start.state.step);
+
+  const data::PreparedData prepared = open_data(start.options, mesh);
+  const data::TokenFile train_tokens(prepared.train.path);
+  const data::TokenFile val_tokens(prepared.val.path);
+  require_same_files(prepared, start, world);
+  const Settled settled = settle(start.options, session, batch, unequal_cpus);
+  const auto settings = run::settings_of(settled.options, prepared);
+  if (start.checkpoint) {
+    run::check_resumable(start.state.settings, settings, *start.checkpoint);
+  }
+  return run_steps({session,
+                    start,
+                    prepared,
+                    settled,
+                    settings,
+                    directory ? &*directory : nullptr,
+                    signals},
+                   train_tokens,
+                   val_tokens);
 }
 
 }  // namespace
 
 ExitCode train_command(const Invocation& invocation) {
-  const CommandLine line = read_command_line(invocation.arguments);
+  const auto line = run::read_command_line(invocation.arguments);
   const auto local = make_local_world(line.options, invocation);
   Communicator& world = local ? *local : invocation.mpi->world();
   if (!line.print_config) {
@@ -357,7 +336,7 @@ ExitCode train_command(const Invocation& invocation) {
     }
   }
   if (world.rank() == 0) {
-    fmt::print("{}", to_config_text(line.options, &line.origins));
+    fmt::print("{}", run::to_config_text(line.options, &line.origins));
   }
   return ExitCode::done;
 }

@@ -19,9 +19,9 @@ namespace {
 
 constexpr std::string_view kDense = "dense";
 
-/// What `check` throws, with "model.KEY = 4,4: " before it.
+/// What `check` throws, with "MEMBER = 4,4: " before it.
 template <class Check>
-void named(const char* key,
+void named(const char* member,
            const std::vector<std::int64_t>& values,
            Check check) {
   try {
@@ -31,7 +31,7 @@ void named(const char* key,
     for (const auto value : values) {
       text += fmt::format("{}{}", text.empty() ? "" : ",", value);
     }
-    fail<InputError>("model.{} = {}: {}", key, text, error.what());
+    fail<InputError>("{} = {}: {}", member, text, error.what());
   }
 }
 
@@ -40,11 +40,11 @@ void named(const char* key,
 void Gpt2Config::validate_but_ranks() const {
   // So far no size of a tensor overflows, nor any sum of them.
   static constexpr std::int64_t kLargest = 1 << 24;
-  const auto extent = [](const char* key, std::int64_t value) {
-    require(value > 0, "model.{} = {}: expected at least 1", key, value);
+  const auto extent = [](const char* member, std::int64_t value) {
+    require(value > 0, "{} = {}: expected at least 1", member, value);
     require(value <= kLargest,
-            "model.{} = {}: expected at most {}",
-            key,
+            "{} = {}: expected at most {}",
+            member,
             value,
             kLargest);
   };
@@ -53,30 +53,30 @@ void Gpt2Config::validate_but_ranks() const {
   extent("width", width);
   extent("context", context);
   extent("vocab", vocab);
-  extent("hidden", mlp.hidden_dim);
+  extent("mlp.hidden_dim", mlp.hidden_dim);
   require(width % heads == 0,
-          "model.heads = {}: model.width = {} does not divide by it",
+          "heads = {}: width = {} does not divide by it",
           heads,
           width);
   if (dense) return;
   // Its running statistics would have to be part of checkpoints.
   require(mlp.gate.norm != GateNorm::batch,
-          "model.gate_norm = batch: GPT-2 has layer and none, since statistics "
+          "mlp.gate.norm = batch: GPT-2 has layer and none, since statistics "
           "over tokens would mix positions");
   // What is wrong with as many ranks as there must be is the experts' fault.
-  named("experts", mlp.experts, [&] {
+  named("mlp.experts", mlp.experts, [&] {
     const std::vector<std::int64_t> ones(
         rank_count(mlp.form, mlp.experts.size()),
         1);
     for (const auto& layer : block().shape().layers(ones)) layer.validate();
   });
   require(mlp.level_noise >= 0,
-          "model.level_noise = {}: expected at least 0",
+          "mlp.level_noise = {}: expected at least 0",
           mlp.level_noise);
   if (mlp.gate.activation != GateActivation::top_k) return;
   const auto fewest = *std::min_element(mlp.experts.begin(), mlp.experts.end());
   require(mlp.gate.top_k >= 1 && mlp.gate.top_k <= fewest,
-          "model.gate_top_k = {}: expected 1 to {}, the experts of a level",
+          "mlp.gate.top_k = {}: expected 1 to {}, the experts of a level",
           mlp.gate.top_k,
           fewest);
 }
@@ -84,7 +84,7 @@ void Gpt2Config::validate_but_ranks() const {
 void Gpt2Config::validate() const {
   validate_but_ranks();
   if (dense) return;
-  named("rank", mlp.ranks, [&] {
+  named("mlp.ranks", mlp.ranks, [&] {
     block().validate();
     MuMoEBlock::parameter_count(block());  // refuses what cannot be counted
   });
@@ -119,13 +119,13 @@ BlockConfig Gpt2Config::block() const {
 void Gpt2Config::validate_sharding(const Sharding& sharding) const {
   const auto tp = sharding.region();
   require(heads % tp.size() == 0,
-          "parallel.tp = {}: model.heads = {} does not divide by it, and "
+          "tp = {}: heads = {} does not divide by it, and "
           "attention is cut by heads",
           tp.size(),
           heads);
   require(!tp.tokens_cut() || context % tp.size() == 0,
-          "parallel.plan = sequence: cuts the tokens of a window, and "
-          "model.context = {} does not divide by parallel.tp = {}; the plan "
+          "plan = sequence: cuts the tokens of a window, and "
+          "context = {} does not divide by tp = {}; the plan "
           "bottleneck does not cut tokens",
           context,
           tp.size());

@@ -42,7 +42,7 @@ struct Gpt2Config {
   std::string_view mlp_name() const;
   /// Throws `InputError`: the names that there are.
   void set_mlp(std::string_view name);
-  /// Throws `InputError` naming the key (model.width …) and what it must be.
+  /// Throws `InputError` naming the member (`width`) and what it must be.
   void validate() const;
   /// The same, but for the ranks, which may still have to be chosen.
   void validate_but_ranks() const;

@@ -7,7 +7,6 @@
 #include <cmath>
 
 #include "base/cpu.h"
-#include "base/error.h"
 #include "mumoe/kernels/current_stream.h"
 #include "train/kernels/adamw.h"
 #include "train/kernels/adamw_cuda.h"
@@ -59,23 +58,7 @@ void update(const AdamWScalars& scalars,
 
 }  // namespace
 
-void OptimizerConfig::validate() const {
-  const auto beta = [](const char* key, double value) {
-    require(value >= 0 && value < 1,
-            "optimizer.{} = {}: expected at least 0 and below 1",
-            key,
-            value);
-  };
-  beta("beta1", beta1);
-  beta("beta2", beta2);
-  require(eps > 0, "optimizer.eps = {}: expected more than 0", eps);
-  require(weight_decay >= 0,
-          "optimizer.weight_decay = {}: expected at least 0",
-          weight_decay);
-  require(clip >= 0, "optimizer.clip = {}: expected at least 0", clip);
-}
-
-AdamW::AdamW(const OptimizerConfig& config, dist::FlatBuckets& buckets)
+AdamW::AdamW(const run::OptimizerConfig& config, dist::FlatBuckets& buckets)
     : config_(config), buckets_(buckets) {
   config_.validate();
   for (const dist::Bucket& bucket : buckets.buckets()) {
@@ -110,6 +93,15 @@ void AdamW::step(double lr, double grad_scale) {
     }
     buckets_.start_gather(b);
   }
+}
+
+run::OptimizerState AdamW::state() const {
+  run::OptimizerState state{{"adam_m", {}}, {"adam_v", {}}};
+  for (const Moments& moments : moments_) {
+    state[0].shards.push_back(moments.first);
+    state[1].shards.push_back(moments.second);
+  }
+  return state;
 }
 
 double clip_factor(double norm, double clip) {

@@ -6,24 +6,10 @@
 #include <vector>
 
 #include "dist/params/flat_buckets.h"
+#include "run/checkpoint.h"
+#include "run/train_config.h"
 
 namespace mumoe::train {
-
-struct OptimizerConfig {
-  double beta1 = 0.9;
-  double beta2 = 0.95;
-  double eps = 1e-8;
-  /// Decoupled decay of parameters registered with `decay`.
-  double weight_decay = 0.1;
-  /// Whether norms and other biases decay too, beside the tensors with two or
-  /// more dims. Taken up by the parameter registry.
-  bool decay_vectors = false;
-  /// Largest 2-norm of the gradient; longer ones are scaled to it. 0: never.
-  double clip = 1.0;
-
-  /// Throws `InputError` naming the key and what it must be.
-  void validate() const;
-};
 
 /// AdamW (Loshchilov and Hutter, arXiv 1711.05101) over flat buckets, one fused
 /// pass over what this rank owns of each: reads the gradient, updates both
@@ -38,7 +24,7 @@ class AdamW {
   };
 
   /// `buckets` must outlive the optimizer. Moments start at zero.
-  AdamW(const OptimizerConfig& config, dist::FlatBuckets& buckets);
+  AdamW(const run::OptimizerConfig& config, dist::FlatBuckets& buckets);
 
   /// One update with the gradients in the buckets times `grad_scale`. The new
   /// weights of sharded buckets are on their way when it returns: see
@@ -50,9 +36,11 @@ class AdamW {
   void set_steps(std::int64_t steps) { steps_ = steps; }
   /// In the order of the buckets.
   const std::vector<Moments>& moments() const { return moments_; }
+  /// The moments as checkpoints have them; of the same storage.
+  run::OptimizerState state() const;
 
  private:
-  OptimizerConfig config_;
+  run::OptimizerConfig config_;
   dist::FlatBuckets& buckets_;
   std::vector<Moments> moments_;
   std::int64_t steps_ = 0;

@@ -11,6 +11,7 @@
 #include "data/batch.h"
 #include "dist/params/gradient_norm.h"
 #include "train/evaluate.h"
+#include "train/schedule.h"
 
 namespace mumoe::train {
 namespace {
@@ -37,29 +38,9 @@ std::string describe_sparse_mixing(const StepReport& report,
 
 }  // namespace
 
-void TrainerConfig::validate() const {
-  require(steps > 0, "train.steps = {}: expected at least 1", steps);
-  require(eval_every >= 0,
-          "train.eval_every = {}: expected at least 0",
-          eval_every);
-  require(eval_windows > 0,
-          "train.eval_windows = {}: expected at least 1",
-          eval_windows);
-  require(checkpoint_every >= 0,
-          "checkpoint.every = {}: expected at least 0",
-          checkpoint_every);
-  require(checkpoint_minutes >= 0,
-          "checkpoint.minutes = {}: expected at least 0",
-          checkpoint_minutes);
-  require(checkpoint_keep > 0,
-          "checkpoint.keep = {}: expected at least 1",
-          checkpoint_keep);
-  require(log_every > 0, "log.every = {}: expected at least 1", log_every);
-}
-
-Trainer::Trainer(const TrainerConfig& config,
-                 const ScheduleConfig& schedule,
-                 const OptimizerConfig& optimizer,
+Trainer::Trainer(const run::TrainerConfig& config,
+                 const run::ScheduleConfig& schedule,
+                 const run::OptimizerConfig& optimizer,
                  const TrainerParts& parts)
     : config_(config),
       schedule_(schedule),
@@ -81,7 +62,8 @@ Trainer::Trainer(const TrainerConfig& config,
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {
   auto settings = std::move(state_.settings);
-  state_ = load_checkpoint(checkpoint, parts_.buckets, optimizer_);
+  state_ = run::load_checkpoint(checkpoint, parts_.buckets, optimizer_.state());
+  optimizer_.set_steps(state_.step);
   state_.settings = std::move(settings);
   batches_.reset();
 }
@@ -151,7 +133,7 @@ StepReport Trainer::step() {
 
   // 5 update
   mesh.set_phase("update");
-  const double lr = schedule_.rate(state_.step);
+  const double lr = learning_rate(schedule_, state_.step);
   optimizer_.step(lr, clip_factor(norm, optimizer_config_.clip));
   ++state_.step;
   state_.samples += plan_.batch;
@@ -232,12 +214,12 @@ void Trainer::evaluate_now() {
 void Trainer::save() {
   if (config_.out.empty()) return;
   parts_.mesh.set_phase("checkpoint");
-  save_checkpoint(config_.out / "checkpoints",
-                  state_,
-                  parts_.buckets,
-                  optimizer_,
-                  parts_.mesh,
-                  config_.checkpoint_keep);
+  run::save_checkpoint(config_.out / "checkpoints",
+                       state_,
+                       parts_.buckets,
+                       optimizer_.state(),
+                       parts_.mesh,
+                       config_.checkpoint_keep);
   saved_ = Clock::now();
 }
 

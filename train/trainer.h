@@ -15,36 +15,14 @@
 #include "dist/params/gradient_reducer.h"
 #include "dist/process_mesh.h"
 #include "model/gpt2.h"
-#include "train/checkpoint.h"
+#include "run/checkpoint.h"
+#include "run/train_config.h"
 #include "train/metrics.h"
 #include "train/optimizer.h"
 #include "train/progress.h"
-#include "train/schedule.h"
 #include "train/token_batches.h"
 
 namespace mumoe::train {
-
-struct TrainerConfig {
-  std::int64_t steps = 500;
-  std::int64_t batch = 16;       ///< Samples a step, all ranks.
-  std::int64_t micro_batch = 0;  ///< Samples a rank holds at once; 0: all.
-  std::int64_t eval_every = 0;   ///< Steps; 0: only at the end.
-  std::int64_t eval_windows = 256;
-  std::int64_t checkpoint_every = 0;  ///< Steps; 0: not by steps.
-  double checkpoint_minutes = 15;     ///< By rank 0's clock; 0: not by time.
-  int checkpoint_keep = 2;
-  std::int64_t log_every = 10;
-  std::uint64_t seed = 0;
-  dist::Wire wire = dist::Wire::fp32;  ///< Of gradients on their way.
-  /// Run directory; empty: nothing is written.
-  std::filesystem::path out;
-  /// Rate of matrix products of all ranks, FLOP/s, for `mfu`, raised when a
-  /// step beats it; 0: not known.
-  double peak_flops = 0;
-
-  /// Throws `InputError` naming the key and what it must be.
-  void validate() const;
-};
 
 /// What a trainer works with. Everything must outlive it.
 struct TrainerParts {
@@ -65,9 +43,9 @@ enum class Outcome { done, preempted };
 /// the same configuration; all functions are collective over the world.
 class Trainer {
  public:
-  Trainer(const TrainerConfig& config,
-          const ScheduleConfig& schedule,
-          const OptimizerConfig& optimizer,
+  Trainer(const run::TrainerConfig& config,
+          const run::ScheduleConfig& schedule,
+          const run::OptimizerConfig& optimizer,
           const TrainerParts& parts);
 
   /// Settings stored in checkpoints, for a resumed run to compare.
@@ -85,7 +63,7 @@ class Trainer {
   /// One optimizer step. The report has no evaluation.
   StepReport step();
 
-  const RunState& state() const { return state_; }
+  const run::RunState& state() const { return state_; }
   /// The last evaluation, nats a token.
   std::optional<double> val_loss() const { return val_loss_; }
 
@@ -96,15 +74,15 @@ class Trainer {
   bool time_to_save() const;
   double mfu(double tokens_per_s);
 
-  TrainerConfig config_;
-  ScheduleConfig schedule_;
-  OptimizerConfig optimizer_config_;
+  run::TrainerConfig config_;
+  run::ScheduleConfig schedule_;
+  run::OptimizerConfig optimizer_config_;
   TrainerParts parts_;
   BatchPlan plan_;
   data::WindowSampler sampler_;
   AdamW optimizer_;
   dist::GradientReducer reducer_;
-  RunState state_;
+  run::RunState state_;
   std::unique_ptr<TokenBatches> batches_;
   bool stop_ = false;
   /// When the last checkpoint was written, or the run began.

@@ -46,7 +46,7 @@ std::string find_device_fault(Communicator& control, const DevicePlace& mine) {
     if (place.address.empty()) {
       return fmt::format(
           "rank {} on host {} has no GPU {}: {} visible, expected one for each "
-          "rank of a host (fewer ranks a host, or --train.device cpu)",
+          "rank of a host (fewer ranks a host, or the CPU)",
           r,
           place.host.name,
           place.device,

@@ -17,7 +17,7 @@ DevicePlace device_place(int local_rank) {
 
 NcclWorld make_nccl_communicator(Communicator&, int, std::string) {
   fail<InputError>(
-      "parallel.backend = nccl: this build has no CUDA, expected auto or mpi");
+      "backend = nccl: this build has no CUDA, expected auto or mpi");
 }
 
 }  // namespace mumoe::dist

@@ -93,7 +93,7 @@ Bandwidth parse_link(const std::string& text) {
     bandwidth = number(view.substr(comma + 1));
   }
   require(latency && bandwidth && *latency >= 0 && *bandwidth > 0,
-          "parallel.link = {}: expected latency in microseconds and bandwidth "
+          "link = {}: expected latency in microseconds and bandwidth "
           "in GB/s, such as 50,1.25",
           text);
   return {*latency / 1e6, *bandwidth * 1e9};

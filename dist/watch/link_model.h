@@ -33,7 +33,7 @@ class LinkModel final : public Observer {
   Work::Clock::time_point free_;  ///< When what it was given has passed.
 };
 
-/// Reads "latency_us,GB/s", the value of parallel.link. Throws `InputError`.
+/// Reads "latency_us,GB/s", latency first. Throws `InputError`.
 Bandwidth parse_link(const std::string& text);
 
 }  // namespace mumoe::dist

@@ -140,7 +140,7 @@ Trace::Trace(std::filesystem::path file,
       rank_(world.rank()),
       limits_(limits) {
   require(std::ofstream(file_).good(),
-          "log.trace = {}: cannot write this file",
+          "trace = {}: cannot write this file",
           file_.string());
   world.barrier();
   origin_ = Clock::now();
@@ -197,7 +197,7 @@ Work Trace::started(const Communicator& group,
 void Trace::finish() {
   std::lock_guard lock(mutex_);
   if (!finished_) finish_locked(Clock::now());
-  require(written_, "log.trace = {}: cannot write this file", file_.string());
+  require(written_, "trace = {}: cannot write this file", file_.string());
 }
 
 GradientOverlap Trace::gradient_overlap() const {

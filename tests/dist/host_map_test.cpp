@@ -75,7 +75,7 @@ TEST(HostMap, HostsDifferByNameOrByMachine) {
       [](const Host& first, const Host& second, const std::string& names) {
         testing::expect_input_error(
             [&] { gathered(first, second).require_tp_within_hosts(); },
-            {"parallel.tp = 2", "ranks 2, 3 (dp 1)", "hosts " + names + ":"});
+            {"tp = 2", "ranks 2, 3 (dp 1)", "hosts " + names + ":"});
       };
   expect_two({"a", "boot"}, {"b", "boot"}, "a, b");
   expect_two({"localhost", "8a6e1f3c-77"},
@@ -103,10 +103,10 @@ TEST(HostMap, TensorParallelGroupsStayOnOneHost) {
   EXPECT_NO_THROW(on_hosts(2, 4, 8).require_tp_within_hosts());
   testing::expect_input_error(
       [] { on_hosts(3, 2, 3).require_tp_within_hosts(); },
-      {"parallel.tp = 2",
+      {"tp = 2",
        "ranks 2, 3 (dp 1)",
        "hosts h0, h1:",
-       "--parallel.tp_across_hosts yes"});
+       "start a multiple of tp ranks on each"});
 }
 
 }  // namespace

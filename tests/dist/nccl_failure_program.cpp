@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <optional>
 #include <string>
 #include <thread>
@@ -69,6 +70,8 @@ void run(const std::string& how, std::optional<dist::MpiRuntime>& mpi) {
 }  // namespace
 
 int main(int, char** argv) {
+  // As the program's main does (dist/nccl/nccl_context.h).
+  ::setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "1", /*overwrite=*/0);
   std::optional<dist::MpiRuntime> mpi;
   try {
     run(argv[1], mpi);

@@ -268,7 +268,7 @@ TEST_F(TraceTest, IsWrittenByTheEndOfARunThatFails) {
 TEST_F(TraceTest, AFileThatCannotBeWrittenIsRefusedAtOnce) {
   testing::expect_input_error(
       [&] { Trace(folder.path() / "none" / "trace.json", *self); },
-      {"log.trace = ", "none/trace.json", "cannot write"});
+      {"trace = ", "none/trace.json", "cannot write"});
 }
 
 // The run loses nothing by it, and gets to know at its end.
@@ -277,7 +277,7 @@ TEST_F(TraceTest, ADiskThatFillsUpEndsNoRun) {
   Trace trace("/dev/full", *self, {.steps = 1});
   for (int step = 0; step < 3; ++step) trace.phase("load");
   testing::expect_input_error([&] { trace.finish(); },
-                              {"log.trace = /dev/full", "cannot write"});
+                              {"trace = /dev/full", "cannot write"});
 }
 
 TEST(Trace, EachRankHasAFile) {

@@ -9,6 +9,15 @@ trap 'rm -rf "$folder"' EXIT
 wrong() { echo "$*"; exit 1; }
 cp -r "$source" "$folder/example"
 cmake --install "$1" --prefix "$folder/installed" >"$folder/log" || wrong "$(<"$folder/log")"
+# What a user includes is there, with all that it includes, and nothing of how it is done.
+cd "$folder/installed/include/mumoe"
+for header in mumoe/block.h model/gpt2.h dist/params/flat_buckets.h; do [[ -e $header ]] || wrong "no $header"; done
+others=$(find . -name '*.h' | grep -E '/(data|run|train|launch|nccl)/|_(cpu|cuda|isa)\.h|/mpi/[^/]*(thread|context|ops|communicator|reduction)') || true
+[[ -z $others ]] || wrong "not for users: $others"
+while read -r header; do
+  [[ -e $header ]] || wrong "$header is included and not installed"
+done < <(grep -rhoP '^#include "\K[^"]+' . | sort -u)
+cd "$folder"
 cmake -S "$folder/example" -B "$folder/build" -G Ninja -DCMAKE_PREFIX_PATH="$folder/installed" \
   -DCMAKE_BUILD_TYPE=Release >"$folder/log" 2>&1 || wrong "$(<"$folder/log")"
 cmake --build "$folder/build" >"$folder/log" 2>&1 || wrong "$(<"$folder/log")"

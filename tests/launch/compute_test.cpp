@@ -12,6 +12,8 @@
 #include "base/file.h"
 #include "dist/self_communicator.h"
 #include "launch/figures.h"
+#include "run/command_line.h"
+#include "run/resume.h"
 #include "tests/support/environment.h"
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
@@ -46,17 +48,17 @@ TEST(Choice, OfALibraryIsThePreferredOneUnlessTheOtherIsClearlyFaster) {
 TEST(Choice, OfThePrecisionGoesByRatesAndNotByInstructions) {
   // Two processors with AVX512-BF16.
   EXPECT_EQ(choose_precision(figures(168e9, 321e9, 318e9), GemmLibrary::mkl),
-            Precision::fp32);
+            run::Precision::fp32);
   EXPECT_EQ(choose_precision(figures(400e9, 75e9, 170e9), GemmLibrary::onednn),
-            Precision::bf16);
+            run::Precision::bf16);
   EXPECT_EQ(choose_precision(figures(200e9, 75e9, 170e9), GemmLibrary::onednn),
-            Precision::fp32);
+            run::Precision::fp32);
   EXPECT_EQ(choose_precision(figures(0, 75e9, 170e9), GemmLibrary::mkl),
-            Precision::fp32);
+            run::Precision::fp32);
 }
 
-Options small_options() {
-  Options options;
+run::Options small_options() {
+  run::Options options;
   options.model.depth = 1;
   options.model.heads = 2;
   options.model.width = 32;
@@ -80,7 +82,7 @@ std::filesystem::path only_file(const std::filesystem::path& cache) {
 }
 
 struct Chosen {
-  Options options = small_options();
+  run::Options options = small_options();
   std::vector<std::string> reasons;
 
   bool says(const std::string& part) const {
@@ -92,7 +94,9 @@ struct Chosen {
 Chosen choose() {
   const auto self = dist::make_self_communicator(at::kCPU);
   Chosen chosen;
-  chosen.reasons = choose_compute(chosen.options, *self, at::kCPU).reasons;
+  const Compute compute = choose_compute(chosen.options, *self, at::kCPU, 8);
+  chosen.options = compute.settled(chosen.options);
+  chosen.reasons = compute.reasons;
   return chosen;
 }
 
@@ -110,11 +114,11 @@ TEST(Choice, IsAFunctionOfWhatTheMachineRemembers) {
   // As if this machine had been seen to be so; nothing is measured again.
   for (const auto& [values, precision, gemm] :
        {std::tuple(std::vector<double>{9e9, 9e9, 2e9, 2e9, 1e9, 1e9},
-                   Precision::bf16,
-                   GemmChoice::mkl),
+                   run::Precision::bf16,
+                   run::GemmChoice::mkl),
         std::tuple(std::vector<double>{1e9, 1e9, 1e9, 1e9, 2e9, 2e9},
-                   Precision::fp32,
-                   GemmChoice::onednn)}) {
+                   run::Precision::fp32,
+                   run::GemmChoice::onednn)}) {
     json["figures"]["products"] = values;
     write_file_atomically(file, json.dump());
     const Chosen again = choose();
@@ -135,10 +139,10 @@ TEST(Choice, ThatChangesWithALibraryIsSaid) {
   // than that of this one, whichever that is.
   for (const auto& [values, gemm, name] :
        {std::tuple(std::vector<double>{0, 0, 9e9, 9e9, 1e9, 1e9},
-                   GemmChoice::mkl,
+                   run::GemmChoice::mkl,
                    "mkl"),
         std::tuple(std::vector<double>{0, 0, 1e9, 1e9, 9e9, 9e9},
-                   GemmChoice::onednn,
+                   run::GemmChoice::onednn,
                    "onednn")}) {
     auto older = json;
     older["basis"] = "an older LibTorch";
@@ -187,16 +191,18 @@ TEST(Choice, LeavesAloneWhatIsGiven) {
   const ScratchFolder cache;
   const SetVariable variable("MUMOE_CACHE", cache.path());
   const auto self = dist::make_self_communicator(at::kCPU);
-  Options options = small_options();
-  options.precision = Precision::fp64;
-  EXPECT_TRUE(choose_compute(options, *self, at::kCPU).reasons.empty());
-  EXPECT_EQ(options.precision, Precision::fp64);
-  EXPECT_NE(options.gemm, GemmChoice::automatic);
+  run::Options options = small_options();
+  options.precision = run::Precision::fp64;
+  Compute compute = choose_compute(options, *self, at::kCPU, 8);
+  EXPECT_TRUE(compute.reasons.empty());
+  EXPECT_EQ(compute.settled(options).precision, run::Precision::fp64);
+  EXPECT_NE(compute.settled(options).gemm, run::GemmChoice::automatic);
   options = small_options();
-  options.precision = Precision::fp32;
-  options.gemm = GemmChoice::mkl;
-  EXPECT_TRUE(choose_compute(options, *self, at::kCPU).reasons.empty());
-  EXPECT_EQ(options.gemm, GemmChoice::mkl);
+  options.precision = run::Precision::fp32;
+  options.gemm = run::GemmChoice::mkl;
+  compute = choose_compute(options, *self, at::kCPU, 8);
+  EXPECT_TRUE(compute.reasons.empty());
+  EXPECT_EQ(compute.settled(options).gemm, run::GemmChoice::mkl);
   EXPECT_FALSE(std::filesystem::exists(cache.path() / "measured"));
 }
 
@@ -224,10 +230,10 @@ TEST(Peak, IsTheMostThatWasSeen) {
   const ScratchFolder cache;
   const SetVariable variable("MUMOE_CACHE", cache.path());
   const auto self = dist::make_self_communicator(at::kCPU);
-  Options options = small_options();
-  options.precision = Precision::fp32;
-  const Compute compute = choose_compute(options, *self, at::kCPU);
-  const double first = measure_peak_flops(options, compute, *self);
+  run::Options options = small_options();
+  options.precision = run::Precision::fp32;
+  const Compute compute = choose_compute(options, *self, at::kCPU, 8);
+  const double first = measure_peak_flops(options.model, compute, *self, 8);
   EXPECT_GT(first, 0);
   const auto file = only_file(cache.path());
   auto json = nlohmann::json::parse(read_file(file));
@@ -235,13 +241,49 @@ TEST(Peak, IsTheMostThatWasSeen) {
     if (name.starts_with("peak")) values = {1e18};
   }
   write_file_atomically(file, json.dump());
-  EXPECT_EQ(measure_peak_flops(options, compute, *self), 1e18);
+  EXPECT_EQ(measure_peak_flops(options.model, compute, *self, 8), 1e18);
   for (auto& [name, values] : json["figures"].items()) {
     if (name.starts_with("peak")) values = {1.0};
   }
   write_file_atomically(file, json.dump());
-  EXPECT_GT(measure_peak_flops(options, compute, *self), 1e6);
+  EXPECT_GT(measure_peak_flops(options.model, compute, *self, 8), 1e6);
   EXPECT_EQ(read_file(file).find("[1.0]"), std::string::npos);
+}
+
+TEST(Settings, AutomaticChoicesAreMadeOnceAndReplayed) {
+  const ScratchFolder cache;
+  const SetVariable variable("MUMOE_CACHE", cache.path());
+  const auto self = dist::make_self_communicator(at::kCPU);
+  const auto settled = [&](const std::vector<std::string>& arguments,
+                           const run::Settings& stored) {
+    const auto asked = run::read_command_line(arguments).options;
+    const auto options = run::replay(asked, stored).options;
+    return choose_compute(options, *self, at::kCPU, 16).settled(options);
+  };
+  for (const GemmLibrary library : {GemmLibrary::mkl, GemmLibrary::onednn}) {
+    // As if this library had been the faster one when the run began.
+    const std::string name(to_string(library));
+    const auto stored =
+        run::settings_of(settled({"--train.gemm=" + name}, {}), {});
+    EXPECT_EQ(stored.at("train.gemm"), name);
+    EXPECT_NE(stored.at("train.precision"), "auto");
+
+    const run::Options resumed = settled({}, stored);
+    EXPECT_EQ(resumed.model.gemm, library);
+    EXPECT_NO_THROW(
+        run::check_resumable(stored, run::settings_of(resumed, {}), "run"));
+
+    // A choice of the user's own is not overruled, but refused.
+    const auto other =
+        settled({name == "mkl" ? "--train.gemm=onednn" : "--train.gemm=mkl"},
+                stored);
+    EXPECT_THROW(
+        run::check_resumable(stored, run::settings_of(other, {}), "run"),
+        InputError);
+  }
+  const run::Options options = settled({}, {});
+  EXPECT_TRUE(offers(options.model.gemm));
+  EXPECT_NE(run::to_map(options).at("train.gemm"), "auto");
 }
 
 }  // namespace

@@ -26,58 +26,60 @@ GpusHere gpus(int visible, int local_rank, int only = 0) {
   return {.compiled_in = true, .place = place};
 }
 
-Options options_with(DeviceKind device, BackendChoice backend) {
-  Options options;
+run::Options options_with(run::DeviceKind device, run::BackendChoice backend) {
+  run::Options options;
   options.device = device;
   options.parallel.backend = backend;
   return options;
 }
 
-constexpr auto kAuto = DeviceKind::automatic;
-constexpr auto kAutoBackend = BackendChoice::automatic;
+constexpr auto kAuto = run::DeviceKind::automatic;
+constexpr auto kAutoBackend = run::BackendChoice::automatic;
 
 TEST(Device, GpusWhereEveryRankHasOne) {
   ThreadWorld::run(3, [](Communicator& world) {
-    Options options = options_with(kAuto, kAutoBackend);
-    const auto device =
-        choose_device(options, world, gpus(3, world.rank())).device;
-    EXPECT_EQ(device, at::Device(at::kCUDA, world.rank()));
-    EXPECT_EQ(options.device, DeviceKind::cuda);
-    EXPECT_EQ(options.parallel.backend, BackendChoice::nccl);
+    run::Options options = options_with(kAuto, kAutoBackend);
+    const auto chosen = choose_device(options, world, gpus(3, world.rank()));
+    EXPECT_EQ(chosen.device, at::Device(at::kCUDA, world.rank()));
+    EXPECT_EQ(chosen.kind(), run::DeviceKind::cuda);
+    EXPECT_EQ(chosen.backend, run::BackendChoice::nccl);
     // What was settled stays.
+    options = options_with(chosen.kind(), chosen.backend);
     EXPECT_EQ(choose_device(options, world, gpus(3, world.rank())).device,
-              device);
+              chosen.device);
   });
 }
 
 // As srun --gpus-per-task=1 binds them: each is number 0 to its rank.
 TEST(Device, TheOnlyGpuThatARankSeesIsItsOwn) {
   ThreadWorld::run(3, [](Communicator& world) {
-    Options options = options_with(kAuto, kAutoBackend);
+    run::Options options = options_with(kAuto, kAutoBackend);
     const auto mine = gpus(1, world.rank(), world.rank());
-    EXPECT_EQ(choose_device(options, world, mine).device,
-              at::Device(at::kCUDA, 0));
-    EXPECT_EQ(options.parallel.backend, BackendChoice::nccl);
+    const auto chosen = choose_device(options, world, mine);
+    EXPECT_EQ(chosen.device, at::Device(at::kCUDA, 0));
+    EXPECT_EQ(chosen.backend, run::BackendChoice::nccl);
   });
 }
 
 /// With all on auto and `visible` GPUs on each host: the CPU, and why.
-Options expect_cpu(Communicator& world, int visible, const std::string& why) {
-  Options options = options_with(kAuto, kAutoBackend);
-  const auto chosen =
-      choose_device(options, world, gpus(visible, world.rank()));
+DeviceChoice expect_cpu(Communicator& world,
+                        int visible,
+                        const std::string& why) {
+  auto chosen = choose_device(options_with(kAuto, kAutoBackend),
+                              world,
+                              gpus(visible, world.rank()));
   EXPECT_TRUE(chosen.device.is_cpu());
   EXPECT_EQ(chosen.note.find("GPUs are not used: " + why), 0u);
-  return options;
+  return chosen;
 }
 
 TEST(Device, OneGpuIsNotSharedByTwoRanks) {
   ThreadWorld::run(2, [](Communicator& world) {
-    Options options = expect_cpu(world,
-                                 1,
-                                 "ranks 0 and 1 on host node share the GPU at "
-                                 "0000:00:00.0");
-    options = options_with(DeviceKind::cuda, kAutoBackend);
+    expect_cpu(world,
+               1,
+               "ranks 0 and 1 on host node share the GPU at "
+               "0000:00:00.0");
+    const auto options = options_with(run::DeviceKind::cuda, kAutoBackend);
     testing::expect_input_error(
         [&] { choose_device(options, world, gpus(1, world.rank())); },
         {"train.device = cuda: ranks 0 and 1 on host node share the GPU at "
@@ -87,17 +89,17 @@ TEST(Device, OneGpuIsNotSharedByTwoRanks) {
 
 TEST(Device, TheCpuWhereOneRankHasNone) {
   ThreadWorld::run(3, [](Communicator& world) {
-    const Options options =
+    const DeviceChoice chosen =
         expect_cpu(world, 2, "rank 2 on host node has no GPU 2: 2 visible");
-    EXPECT_EQ(options.device, DeviceKind::cpu);
-    EXPECT_EQ(options.parallel.backend, BackendChoice::mpi);
-    EXPECT_EQ(make_data_communicator(options, world, at::kCPU).group, nullptr);
+    EXPECT_EQ(chosen.kind(), run::DeviceKind::cpu);
+    EXPECT_EQ(chosen.backend, run::BackendChoice::mpi);
+    EXPECT_EQ(make_data_communicator({}, chosen, world).group, nullptr);
   });
 }
 
 TEST(Device, NothingIsSaidOfGpusWhereThereAreNone) {
   ThreadWorld::run(2, [](Communicator& world) {
-    Options options = options_with(kAuto, kAutoBackend);
+    run::Options options = options_with(kAuto, kAutoBackend);
     const auto chosen = choose_device(options, world, gpus(0, world.rank()));
     EXPECT_TRUE(chosen.device.is_cpu());
     EXPECT_EQ(chosen.note, "");
@@ -106,25 +108,25 @@ TEST(Device, NothingIsSaidOfGpusWhereThereAreNone) {
 
 TEST(Device, WhatIsAskedForIsDoneOrRefused) {
   const auto self = dist::make_self_communicator(at::kCPU);
-  const auto choose = [&](DeviceKind device, BackendChoice backend) {
-    Options options = options_with(device, backend);
+  const auto choose = [&](run::DeviceKind device, run::BackendChoice backend) {
+    run::Options options = options_with(device, backend);
     return choose_device(options, *self, gpus(1, 0)).device;
   };
-  EXPECT_TRUE(choose(DeviceKind::cuda, kAutoBackend).is_cuda());
-  EXPECT_TRUE(choose(kAuto, BackendChoice::nccl).is_cuda());
-  EXPECT_TRUE(choose(DeviceKind::cpu, kAutoBackend).is_cpu());
-  EXPECT_TRUE(choose(kAuto, BackendChoice::mpi).is_cpu());
+  EXPECT_TRUE(choose(run::DeviceKind::cuda, kAutoBackend).is_cuda());
+  EXPECT_TRUE(choose(kAuto, run::BackendChoice::nccl).is_cuda());
+  EXPECT_TRUE(choose(run::DeviceKind::cpu, kAutoBackend).is_cpu());
+  EXPECT_TRUE(choose(kAuto, run::BackendChoice::mpi).is_cpu());
   testing::expect_input_error(
-      [&] { choose(DeviceKind::cuda, BackendChoice::mpi); },
+      [&] { choose(run::DeviceKind::cuda, run::BackendChoice::mpi); },
       {"parallel.backend = mpi", "train.device is cuda", "auto or nccl"});
   testing::expect_input_error(
-      [&] { choose(DeviceKind::cpu, BackendChoice::nccl); },
+      [&] { choose(run::DeviceKind::cpu, run::BackendChoice::nccl); },
       {"parallel.backend = nccl", "train.device is cpu", "auto or mpi"});
 }
 
 TEST(Device, TheModelOfALinkIsForTheCpu) {
   const auto self = dist::make_self_communicator(at::kCPU);
-  Options options = options_with(DeviceKind::cpu, kAutoBackend);
+  run::Options options = options_with(run::DeviceKind::cpu, kAutoBackend);
   options.parallel.link = "50,10";
   EXPECT_TRUE(choose_device(options, *self, gpus(1, 0)).device.is_cpu());
   options.device = kAuto;
@@ -138,13 +140,13 @@ TEST(Device, TheModelOfALinkIsForTheCpu) {
 // One rank of a large mesh asks for no more GPUs than its own.
 TEST(Device, OneRankAloneHasAGpuOfItsOwn) {
   const auto self = dist::make_self_communicator(at::kCPU);
-  Options options = options_with(kAuto, BackendChoice::null);
+  run::Options options = options_with(kAuto, run::BackendChoice::null);
   options.parallel.dp = 64;
   options.parallel.tp = 8;
-  const at::Device device = choose_device(options, *self, gpus(1, 0)).device;
-  EXPECT_TRUE(device.is_cuda());
+  const auto chosen = choose_device(options, *self, gpus(1, 0));
+  EXPECT_TRUE(chosen.device.is_cuda());
   const auto world = dist::make_null_communicator({.dp = 64, .tp = 8});
-  const auto carrier = make_data_communicator(options, *world, device);
+  const auto carrier = make_data_communicator(options.parallel, chosen, *world);
   ASSERT_NE(carrier.group, nullptr);
   const dist::ProcessMesh mesh(*world, 64, 8, carrier.group.get());
   EXPECT_EQ(mesh.tp().size(), 8);
@@ -153,13 +155,13 @@ TEST(Device, OneRankAloneHasAGpuOfItsOwn) {
 
 TEST(Device, ARankWithoutAGpuIsNamedOnAllRanks) {
   ThreadWorld::run(3, [](Communicator& world) {
-    Options options = options_with(DeviceKind::cuda, kAutoBackend);
+    run::Options options = options_with(run::DeviceKind::cuda, kAutoBackend);
     const int visible = world.rank() == 1 ? 0 : 4;
     testing::expect_input_error(
         [&] { choose_device(options, world, gpus(visible, world.rank())); },
         {"train.device = cuda: rank 1 on host node has no GPU 1: 0 visible, "
          "expected one for each rank of a host"});
-    options = options_with(kAuto, BackendChoice::nccl);
+    options = options_with(kAuto, run::BackendChoice::nccl);
     testing::expect_input_error(
         [&] { choose_device(options, world, gpus(visible, world.rank())); },
         {"parallel.backend = nccl: rank 1 on host node has no GPU 1"});
@@ -168,7 +170,7 @@ TEST(Device, ARankWithoutAGpuIsNamedOnAllRanks) {
 
 TEST(Device, ABuildWithoutCudaSaysSo) {
   const auto self = dist::make_self_communicator(at::kCPU);
-  Options options = options_with(DeviceKind::cuda, kAutoBackend);
+  run::Options options = options_with(run::DeviceKind::cuda, kAutoBackend);
   testing::expect_input_error([&] { choose_device(options, *self, {}); },
                               {"train.device = cuda: this build has no CUDA"});
   options = options_with(kAuto, kAutoBackend);
@@ -177,9 +179,11 @@ TEST(Device, ABuildWithoutCudaSaysSo) {
 
 TEST(Device, TheNullBackendIsLeftAlone) {
   const auto self = dist::make_self_communicator(at::kCPU);
-  Options options = options_with(DeviceKind::cpu, BackendChoice::null);
-  EXPECT_TRUE(choose_device(options, *self, gpus(1, 0)).device.is_cpu());
-  EXPECT_EQ(options.parallel.backend, BackendChoice::null);
+  run::Options options =
+      options_with(run::DeviceKind::cpu, run::BackendChoice::null);
+  const auto chosen = choose_device(options, *self, gpus(1, 0));
+  EXPECT_TRUE(chosen.device.is_cpu());
+  EXPECT_EQ(chosen.backend, run::BackendChoice::null);
 }
 
 }  // namespace

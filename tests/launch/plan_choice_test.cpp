@@ -18,8 +18,8 @@ using testing::SetVariable;
 
 constexpr const char* kUnequal = "rank 0 has avx2, rank 1 has portable";
 
-Options small_options() {
-  Options options;
+run::Options small_options() {
+  run::Options options;
   options.model.depth = 1;
   options.model.heads = 2;
   options.model.width = 16;
@@ -31,7 +31,7 @@ Options small_options() {
 /// What `require_layout` does in a mesh of dp × tp of which one rank is there.
 void require_in(int dp,
                 int tp,
-                const Options& options,
+                const run::Options& options,
                 const std::string& unequal_cpus = "") {
   const auto world = dist::make_null_communicator({dp, tp, 0});
   const dist::ProcessMesh mesh(*world, dp, tp);
@@ -39,7 +39,7 @@ void require_in(int dp,
 }
 
 TEST(Layout, WhatDoesNotDivideIsRefused) {
-  Options options = small_options();
+  run::Options options = small_options();
   EXPECT_NO_THROW(require_in(2, 2, options));
   testing::expect_input_error([&] { require_in(3, 1, options); },
                               {"train.batch = 4: 3 data-parallel ranks"});
@@ -55,7 +55,7 @@ TEST(Layout, WhatDoesNotDivideIsRefused) {
 }
 
 TEST(Layout, ADenseMlpHasNoRankToCut) {
-  Options options = small_options();
+  run::Options options = small_options();
   options.model.set_mlp("dense");
   options.parallel.plan = Plan::rank;
   testing::expect_input_error([&] { require_in(1, 2, options); },
@@ -65,8 +65,8 @@ TEST(Layout, ADenseMlpHasNoRankToCut) {
 }
 
 TEST(Layout, NothingIsMeasuredInANullWorld) {
-  Options options = small_options();
-  options.parallel.backend = BackendChoice::null;
+  run::Options options = small_options();
+  options.parallel.backend = run::BackendChoice::null;
   EXPECT_NO_THROW(require_in(1, 2, options));
   options.parallel.plan.reset();
   testing::expect_input_error([&] { require_in(1, 2, options); },
@@ -76,7 +76,7 @@ TEST(Layout, NothingIsMeasuredInANullWorld) {
 }
 
 TEST(Layout, UnequalCpusCutTokens) {
-  Options options = small_options();
+  run::Options options = small_options();
   EXPECT_NO_THROW(require_in(1, 2, options, kUnequal));
   for (const Plan plan : {Plan::bottleneck, Plan::rank}) {
     options.parallel.plan = plan;
@@ -98,14 +98,16 @@ TEST(Layout, UnequalCpusCutTokens) {
 TEST(Layout, AutoFindsAPlanForUnequalCpus) {
   dist::ThreadWorld::run(2, [](dist::Communicator& world) {
     const dist::ProcessMesh mesh(world, 1, 2);
-    Options options = small_options();
+    run::Options options = small_options();
+    options.parallel.plan.reset();
+    options.trainer.peak_flops = 1e9;
     const auto choose = [&](const std::string& unequal_cpus) {
-      options.parallel.plan.reset();
-      require_layout(options, mesh, unequal_cpus);
-      const ChosenPlan chosen =
-          choose_plan(options, mesh, {at::kFloat, at::kCPU}, 1e9, unequal_cpus);
-      EXPECT_EQ(options.parallel.plan, chosen.plan);
-      return chosen;
+      const auto batch = require_layout(options, mesh, unequal_cpus);
+      return choose_plan(options,
+                         mesh,
+                         {at::kFloat, at::kCPU},
+                         batch,
+                         unequal_cpus);
     };
     EXPECT_NE(choose("").reason.find("bottleneck"), std::string::npos);
     const ChosenPlan chosen = choose(kUnequal);
@@ -125,11 +127,9 @@ TEST(Peak, OfANullWorldCountsAllRanks) {
   const Compute compute{at::kFloat, at::Device(at::kCPU)};
   const auto self = dist::make_self_communicator(at::kCPU);
   const auto null = dist::make_null_communicator({.dp = 32, .tp = 8});
-  Options options = small_options();
-  options.trainer.batch = 512;
-  options.trainer.micro_batch = 2;  // the same products in both worlds
-  const double one = measure_peak_flops(options, compute, *self);
-  const double all = measure_peak_flops(options, compute, *null);
+  const model::Gpt2Config model = small_options().model;
+  const double one = measure_peak_flops(model, compute, *self, 2);
+  const double all = measure_peak_flops(model, compute, *null, 2);
   EXPECT_GT(all / one, 256 / 8.0);
   EXPECT_LT(all / one, 256 * 8.0);
 }

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "launch/whole_job.h"
+#include "launch/program.h"
 #include "tests/support/errors.h"
 
 namespace mumoe::launch {

@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "dist/params/flat_buckets.h"
 #include "dist/self_communicator.h"
-#include "model/nanogpt_weights.h"
+#include "run/nanogpt_weights.h"
 #include "tests/support/parameters.h"
 
 namespace mumoe::model {
@@ -206,7 +206,7 @@ TEST(NanogptWeights, TuckerHasNoNamesThere) {
   EXPECT_THROW(Exported{config}, InputError);
 }
 
-TEST(Gpt2, BadShapesAreRefusedByKey) {
+TEST(Gpt2, BadShapesAreRefusedByMember) {
   const auto expect_refused = [](auto change, const std::string& key) {
     Gpt2Config config = small();
     change(config);
@@ -217,11 +217,11 @@ TEST(Gpt2, BadShapesAreRefusedByKey) {
       EXPECT_NE(std::string(error.what()).find(key), std::string::npos);
     }
   };
-  expect_refused([](auto& c) { c.heads = 3; }, "model.heads");
-  expect_refused([](auto& c) { c.depth = 0; }, "model.depth");
-  expect_refused([](auto& c) { c.mlp.ranks = {0}; }, "model.rank");
-  expect_refused([](auto& c) { c.mlp.experts = {4, 0}; }, "model.experts");
-  expect_refused([](auto& c) { c.mlp.experts = {}; }, "model.experts");
+  expect_refused([](auto& c) { c.heads = 3; }, "heads = 3");
+  expect_refused([](auto& c) { c.depth = 0; }, "depth = 0");
+  expect_refused([](auto& c) { c.mlp.ranks = {0}; }, "mlp.ranks = 0");
+  expect_refused([](auto& c) { c.mlp.experts = {4, 0}; }, "mlp.experts = ");
+  expect_refused([](auto& c) { c.mlp.experts = {}; }, "mlp.experts = ");
 }
 
 }  // namespace

@@ -54,13 +54,13 @@ TEST(ShardedModel, RefusesWhatDoesNotDivide) {
       model::Gpt2(config, registry, {plan, &tp});
     };
     testing::expect_input_error([&] { make(Plan::bottleneck); },
-                                {"parallel.tp = 3", "model.heads = 4"});
+                                {"tp = 3", "heads = 4"});
     config.heads = 6;
     config.width = 12;
     make(Plan::bottleneck);
     testing::expect_input_error(
         [&] { make(Plan::sequence); },
-        {"parallel.plan = sequence", "model.context = 8", "bottleneck"});
+        {"plan = sequence", "context = 8", "bottleneck"});
   });
 }
 

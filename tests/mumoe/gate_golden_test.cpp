@@ -5,15 +5,15 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "model/safetensors.h"
 #include "mumoe/gate.h"
+#include "run/safetensors.h"
 #include "tests/support/golden_files.h"
 #include "tests/support/parameters.h"
 
 namespace mumoe {
 namespace {
 
-using model::NamedTensors;
+using run::NamedTensors;
 using testing::relative_error;
 
 void run(const NamedTensors& file, at::ScalarType type, double tolerance) {
@@ -48,7 +48,7 @@ void run(const NamedTensors& file, at::ScalarType type, double tolerance) {
 TEST(GateGolden, BatchNormFollowsTheReference) {
   int checked = 0;
   for (const auto& path : testing::golden_files("block_")) {
-    const NamedTensors file = model::read_safetensors(path);
+    const NamedTensors file = run::read_safetensors(path);
     if (file.metadata.at("gate_norm") != "bn") continue;
     ++checked;
     SCOPED_TRACE(path.filename().string());

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <optional>
 
 #include "base/error.h"
@@ -50,6 +51,8 @@ dist::MpiRuntime& mpi_runtime() {
 }  // namespace mumoe::testing
 
 int main(int argc, char** argv) {
+  // As the program's main does (dist/nccl/nccl_context.h).
+  ::setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "1", /*overwrite=*/0);
   ::testing::InitGoogleTest(&argc, argv);
   std::optional<mumoe::dist::MpiRuntime> mpi;
   try {

@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "dist/params/flat_buckets.h"
-#include "model/safetensors.h"
+#include "run/safetensors.h"
 
 // Whole tensors into and out of flat buckets, by global name.
 
@@ -11,7 +11,7 @@ namespace mumoe::testing {
 
 /// Sets all weights from `whole`.
 inline void set_weights(dist::FlatBuckets& buckets,
-                        const model::NamedTensors& whole) {
+                        const run::NamedTensors& whole) {
   at::NoGradGuard no_grad;
   for (const auto& bucket : buckets.buckets()) {
     for (const auto& entry : bucket.entries) {
@@ -22,10 +22,10 @@ inline void set_weights(dist::FlatBuckets& buckets,
 
 /// All tensors of one kind: &Bucket::master, &Bucket::grad. Collective when
 /// they are cut or sharded. Buffers have no gradient.
-inline model::NamedTensors whole_tensors(const dist::FlatBuckets& buckets,
-                                         at::Tensor dist::Bucket::*flat) {
+inline run::NamedTensors whole_tensors(const dist::FlatBuckets& buckets,
+                                       at::Tensor dist::Bucket::*flat) {
   at::NoGradGuard no_grad;
-  model::NamedTensors whole;
+  run::NamedTensors whole;
   for (const auto& bucket : buckets.buckets()) {
     at::Tensor shard = bucket.*flat;
     if (!shard.defined()) continue;

@@ -11,7 +11,7 @@
 #include "dist/params/gradient_reducer.h"
 #include "dist/self_communicator.h"
 #include "model/gpt2.h"
-#include "model/nanogpt_weights.h"
+#include "run/nanogpt_weights.h"
 #include "tests/support/golden_files.h"
 #include "tests/support/parameters.h"
 #include "tests/support/thread_communicator.h"
@@ -20,7 +20,7 @@
 namespace mumoe {
 namespace {
 
-using model::NamedTensors;
+using run::NamedTensors;
 
 /// Relative: of losses, of the first gradient, of later gradients' norms and
 /// of the weights at the end.
@@ -75,7 +75,7 @@ model::Gpt2Config config_of(const NamedTensors& file) {
   return config;
 }
 
-train::OptimizerConfig optimizer_of(const NamedTensors& file) {
+run::OptimizerConfig optimizer_of(const NamedTensors& file) {
   const auto number = [&](const char* key) {
     return std::stod(file.metadata.at(key));
   };
@@ -121,7 +121,7 @@ struct Training {
         optimizer(optimizer_of(file), buckets),
         reducer(buckets) {
     testing::set_weights(buckets,
-                         model::from_nanogpt(registry, part(file, "init.")));
+                         run::from_nanogpt(registry, part(file, "init.")));
   }
 
   /// The mean loss of `tokens` [B, T + 1], of which each dp rank takes its
@@ -174,8 +174,8 @@ void run(const NamedTensors& file,
                 1,
                 step == 0 ? tolerance.gradient : tolerance.later_norm);
     if (step == 0) {
-      expect_near(model::to_nanogpt(training.registry,
-                                    training.tensors(&dist::Bucket::grad)),
+      expect_near(run::to_nanogpt(training.registry,
+                                  training.tensors(&dist::Bucket::grad)),
                   part(file, "grad0."),
                   tolerance.gradient,
                   "gradient of");
@@ -183,8 +183,8 @@ void run(const NamedTensors& file,
     training.optimizer.step(of_step(file, "lr", step),
                             train::clip_factor(norm, optimizer_of(file).clip));
   }
-  expect_near(model::to_nanogpt(training.registry,
-                                training.tensors(&dist::Bucket::master)),
+  expect_near(run::to_nanogpt(training.registry,
+                              training.tensors(&dist::Bucket::master)),
               part(file, "final."),
               tolerance.final_weights,
               "final");
@@ -216,7 +216,7 @@ void run_beside_fp64(const NamedTensors& file) {
 TEST(Gpt2Golden, DenseCpAndRingModelsFollowTheReference) {
   const auto self = dist::make_self_communicator(at::kCPU);
   for (const auto& path : testing::golden_files("gpt2_")) {
-    const NamedTensors file = model::read_safetensors(path);
+    const NamedTensors file = run::read_safetensors(path);
     SCOPED_TRACE(path.filename().string());
     {
       SCOPED_TRACE("fp64");
@@ -242,7 +242,7 @@ TEST(Gpt2Golden, DenseCpAndRingModelsFollowTheReference) {
 
 TEST(Gpt2Golden, CutModelsFollowTheReference) {
   for (const auto& path : testing::golden_files("gpt2_")) {
-    const NamedTensors file = model::read_safetensors(path);
+    const NamedTensors file = run::read_safetensors(path);
     for (const Plan plan : {Plan::sequence, Plan::bottleneck, Plan::rank}) {
       for (const int ranks : {2, 4}) {  // 1 x 2 and 2 x 2
         SCOPED_TRACE(fmt::format("{}, {}, {} x 2",

@@ -129,7 +129,7 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
       {.bytes = 4096,
        .zero = run.zero,
        .whole_is_partial = sharding.region().tokens_cut()});
-  train::TrainerConfig config;
+  run::TrainerConfig config;
   config.steps = run.steps;
   config.batch = run.batch;
   config.micro_batch = run.micro_batch;
@@ -140,7 +140,7 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   config.checkpoint_minutes = run.checkpoint_minutes;
   config.peak_flops = run.peak_flops;
   config.log_every = 1 << 20;
-  train::ScheduleConfig schedule;
+  run::ScheduleConfig schedule;
   schedule.lr = 3e-3;
   schedule.min_lr = 1e-3;
   schedule.warmup = 4;
@@ -150,7 +150,7 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
                          {},
                          {mesh, gpt2, buckets, train_tokens, val_tokens});
   if (run.resume) {
-    trainer.resume(*train::latest_checkpoint(run.out / "checkpoints"));
+    trainer.resume(*run::latest_checkpoint(run.out / "checkpoints"));
   } else {
     buckets.initialise(config.seed);
   }

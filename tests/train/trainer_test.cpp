@@ -109,10 +109,10 @@ TEST(Checkpoint, KeepsTheNewestAndNamesWhatIsBroken) {
   }
   const auto checkpoints = folder.path() / "checkpoints";
   EXPECT_FALSE(std::filesystem::exists(checkpoints / "step_00000002"));
-  const auto latest = *train::latest_checkpoint(checkpoints);
+  const auto latest = *run::latest_checkpoint(checkpoints);
   EXPECT_EQ(latest.filename(), "step_00000006");
-  EXPECT_EQ(train::read_run_state(latest).step, 6);
-  EXPECT_EQ(train::read_run_state(latest).samples, 48);
+  EXPECT_EQ(run::read_run_state(latest).step, 6);
+  EXPECT_EQ(run::read_run_state(latest).samples, 48);
 
   const auto file = latest / "state.safetensors";
   const std::string bytes = read_file(file);
@@ -152,7 +152,7 @@ TEST(NonFinite, StopsAllRanksBeforeTheWeightsChange) {
     dist::ParameterRegistry registry(mesh.tp(), at::kFloat, at::kCPU);
     const model::Gpt2 gpt2(testing::small_model("cp"), registry);
     dist::FlatBuckets buckets(registry, mesh, {.bytes = 4096});
-    train::TrainerConfig config;
+    run::TrainerConfig config;
     config.batch = 4;
     train::Trainer trainer(config,
                            {},
@@ -193,7 +193,7 @@ TEST(Stop, ARequestToOneRankStopsAllAfterTheStep) {
     const model::Gpt2 gpt2(testing::small_model("cp"), registry);
     dist::FlatBuckets buckets(registry, mesh, {.bytes = 4096});
     buckets.initialise(1);
-    train::TrainerConfig config;
+    run::TrainerConfig config;
     config.batch = 4;
     config.steps = 50;
     config.out = folder.path();
@@ -209,7 +209,7 @@ TEST(Stop, ARequestToOneRankStopsAllAfterTheStep) {
     EXPECT_EQ(trainer.state().step, 3);
   });
   EXPECT_EQ(preempted, 2);
-  EXPECT_EQ(train::latest_checkpoint(folder.path() / "checkpoints")->filename(),
+  EXPECT_EQ(run::latest_checkpoint(folder.path() / "checkpoints")->filename(),
             "step_00000003");
 }
 
@@ -225,7 +225,7 @@ std::vector<std::int64_t> checkpoints_by_time(double minutes) {
   run.checkpoint_minutes = minutes;
   train_small(*self, run);
   for (const auto& file :
-       train::list_checkpoints(folder.path() / "checkpoints")) {
+       run::list_checkpoints(folder.path() / "checkpoints")) {
     steps.push_back(file.step);
   }
   return steps;
@@ -298,22 +298,22 @@ TEST(TokenBatches, EveryLayoutSeesTheSameSamples) {
 }
 
 TEST(Schedule, WarmsUpAndDecaysAsAFunctionOfTheStep) {
-  train::ScheduleConfig schedule;
+  run::ScheduleConfig schedule;
   schedule.lr = 1e-3;
   schedule.min_lr = 1e-4;
   schedule.warmup = 50;
   schedule.steps = 500;
-  EXPECT_DOUBLE_EQ(schedule.rate(0), 2e-5);
-  EXPECT_DOUBLE_EQ(schedule.rate(49), 1e-3);
-  EXPECT_DOUBLE_EQ(schedule.rate(50), 1e-3);
-  EXPECT_DOUBLE_EQ(schedule.rate(275), 5.5e-4);
-  EXPECT_DOUBLE_EQ(schedule.rate(500), 1e-4);
-  EXPECT_DOUBLE_EQ(schedule.rate(5000), 1e-4);
-  schedule.kind = train::ScheduleKind::linear;
-  EXPECT_DOUBLE_EQ(schedule.rate(275), 5.5e-4);
-  EXPECT_DOUBLE_EQ(schedule.rate(140), 1e-3 - 0.2 * 9e-4);
-  schedule.kind = train::ScheduleKind::constant;
-  EXPECT_DOUBLE_EQ(schedule.rate(499), 1e-3);
+  EXPECT_DOUBLE_EQ(learning_rate(schedule, 0), 2e-5);
+  EXPECT_DOUBLE_EQ(learning_rate(schedule, 49), 1e-3);
+  EXPECT_DOUBLE_EQ(learning_rate(schedule, 50), 1e-3);
+  EXPECT_DOUBLE_EQ(learning_rate(schedule, 275), 5.5e-4);
+  EXPECT_DOUBLE_EQ(learning_rate(schedule, 500), 1e-4);
+  EXPECT_DOUBLE_EQ(learning_rate(schedule, 5000), 1e-4);
+  schedule.kind = run::ScheduleKind::linear;
+  EXPECT_DOUBLE_EQ(learning_rate(schedule, 275), 5.5e-4);
+  EXPECT_DOUBLE_EQ(learning_rate(schedule, 140), 1e-3 - 0.2 * 9e-4);
+  schedule.kind = run::ScheduleKind::constant;
+  EXPECT_DOUBLE_EQ(learning_rate(schedule, 499), 1e-3);
   schedule.warmup = -1;
   EXPECT_THROW(schedule.validate(), InputError);
 }

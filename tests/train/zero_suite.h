@@ -12,11 +12,11 @@
 #include "dist/self_communicator.h"
 #include "dist/torch_text.h"
 #include "dist/watch/observer.h"
+#include "run/checkpoint.h"
 #include "tests/dist/bucket_fixture.h"
 #include "tests/support/parameters.h"
 #include "tests/support/scratch.h"
 #include "tests/support/steps.h"
-#include "train/checkpoint.h"
 #include "train/optimizer.h"
 
 // Training with sharded optimizer state at every layout of the ranks of a
@@ -26,7 +26,7 @@ namespace mumoe::testing::zero_training {
 
 using dist::Bucket;
 using dist::Communicator;
-using model::NamedTensors;
+using run::NamedTensors;
 
 inline constexpr std::int64_t kSamples = 12;
 
@@ -214,19 +214,20 @@ inline void checkpoints_fit_any_layout(Communicator& world) {
   for (const Layout& from : layouts_of(world.size())) {
     Training saved(world, from);
     saved.steps(0, 5);
-    train::save_checkpoint(folder / from.describe(),
-                           {5, 60, {}},
-                           *saved.buckets,
-                           saved.optimizer,
-                           saved.mesh,
-                           1);
+    run::save_checkpoint(folder / from.describe(),
+                         {5, 60, {}},
+                         *saved.buckets,
+                         saved.optimizer.state(),
+                         saved.mesh,
+                         1);
     const auto state = saved.state();
     for (const Layout& to : layouts_of(world.size())) {
       SCOPED_TRACE(from.describe() + " to " + to.describe());
       Training loaded(world, to);
-      train::load_checkpoint(folder / from.describe() / "step_00000005",
-                             *loaded.buckets,
-                             loaded.optimizer);
+      run::load_checkpoint(folder / from.describe() / "step_00000005",
+                           *loaded.buckets,
+                           loaded.optimizer.state());
+      loaded.optimizer.set_steps(5);
       expect_near(loaded.state(), state, 0);
       expect_weights_follow_masters(loaded);
       EXPECT_EQ(loaded.optimizer.steps(), 5);
@@ -248,20 +249,21 @@ inline void resuming_changes_no_bit(Communicator& world) {
                                                           : dist::Wire::bf16};
       Training whole(world, layout, dtype, wire);
       whole.steps(0, 4);
-      train::save_checkpoint(
+      run::save_checkpoint(
           folder / fmt::format("{}{}", layout.describe(), dtype),
           {4, 48, {}},
           *whole.buckets,
-          whole.optimizer,
+          whole.optimizer.state(),
           whole.mesh,
           1);
       whole.steps(4, 7);
       Training resumed(world, layout, dtype, wire);
-      train::load_checkpoint(folder /
-                                 fmt::format("{}{}", layout.describe(), dtype) /
-                                 "step_00000004",
-                             *resumed.buckets,
-                             resumed.optimizer);
+      run::load_checkpoint(folder /
+                               fmt::format("{}{}", layout.describe(), dtype) /
+                               "step_00000004",
+                           *resumed.buckets,
+                           resumed.optimizer.state());
+      resumed.optimizer.set_steps(4);
       resumed.steps(4, 7);
       expect_near(resumed.state(), whole.state(), 0);
       expect_weights_follow_masters(resumed);

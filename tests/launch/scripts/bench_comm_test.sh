@@ -5,10 +5,8 @@ set -euo pipefail
 
 mumoe=$(realpath "$1")
 mpirun=$(realpath "$(dirname "$0")/../../../launch/mpirun")
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder"
-export OMP_NUM_THREADS=1
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "$(realpath "$0")")/common.sh"
 wrong() { echo "$*"; exit 1; }
 
 # tables RANKS OPTIONS...: leaves what was printed in out, one row a line without headings in rows.
@@ -52,27 +50,23 @@ tables 3 --sizes 1000 --ops all_gather,reduce_scatter --type bf16 --redop max --
 tables 2 --sizes 200000 --ops all_reduce --rounds 3 --parallel.backend mpi --parallel.link 2000,0.01
 awk '{exit !($6 >= 22000 && $8 <= 0.0091)}' rows || wrong "the link is not seen: $(<rows)"
 
-refused() {  # refused TEXT RANKS OPTIONS...: exit code 2 and one line with the text
-  local code=0
-  timeout 60 "$mpirun" -n "$2" "$mumoe" bench comm "${@:3}" >out 2>err || code=$?
-  [[ $code == 2 && $(grep -c . err) == 1 ]] || wrong "exit code $code with ${*:3}: $(<err)"
-  grep -qF -- "$1" err || wrong "expected '$1' in: $(<err)"
-}
-refused "one rank, nothing to measure" 1
-refused "--axes tp: one rank, nothing to measure" 2 --axes tp
-refused "--axes world: expected one of dp, tp, all" 2 --axes world
-refused "--ops gather: expected one of all_reduce, all_gather" 2 --ops all_reduce,gather
-refused "--sizes 1K:2X:2: expected min:max:factor" 2 --sizes 1K:2X:2
-refused "--sizes 8K:1K:2: expected a growing row of sizes" 2 --sizes 8K:1K:2
-refused "--sizes 1K:8K: expected min:max:factor" 2 --sizes 1K:8K
-refused "--type fp16: expected one of fp32, bf16, fp64, int64" 2 --type fp16
-refused "--redop avg: expected one of sum, min, max" 2 --redop avg
-refused "--rounds 0: expected a whole number" 2 --rounds 0
-refused "parallel.tp = 3" 2 --parallel.tp 3
-refused "parallel.backend = null moves nothing; expected auto, mpi or nccl" 2 --parallel.backend null
+# refuses TEXT RANKS OPTIONS...
+refuses() { refused "bench comm ${*:3}" "$1" "$mpirun" -n "$2" "$mumoe" bench comm "${@:3}"; }
+refuses "one rank, nothing to measure" 1
+refuses "--axes tp: one rank, nothing to measure" 2 --axes tp
+refuses "--axes world: expected one of dp, tp, all" 2 --axes world
+refuses "--ops gather: expected one of all_reduce, all_gather" 2 --ops all_reduce,gather
+refuses "--sizes 1K:2X:2: expected min:max:factor" 2 --sizes 1K:2X:2
+refuses "--sizes 8K:1K:2: expected a growing row of sizes" 2 --sizes 8K:1K:2
+refuses "--sizes 1K:8K: expected min:max:factor" 2 --sizes 1K:8K
+refuses "--type fp16: expected one of fp32, bf16, fp64, int64" 2 --type fp16
+refuses "--redop avg: expected one of sum, min, max" 2 --redop avg
+refuses "--rounds 0: expected a whole number" 2 --rounds 0
+refuses "parallel.tp = 3" 2 --parallel.tp 3
+refuses "parallel.backend = null moves nothing; expected auto, mpi or nccl" 2 --parallel.backend null
 # GPUs that are not there are not measured as if they were.
-CUDA_VISIBLE_DEVICES='' refused "parallel.backend = nccl: " 2 --parallel.backend nccl
-refused "parallel.link = fast" 2 --parallel.link fast
+CUDA_VISIBLE_DEVICES='' refuses "parallel.backend = nccl: " 2 --parallel.backend nccl
+refuses "parallel.link = fast" 2 --parallel.link fast
 code=0
 "$mumoe" bench nothing >out 2>err || code=$?
 [[ $code == 2 ]] && grep -q "expected what to measure: layer or comm" err || wrong "exit code $code: $(<err)"

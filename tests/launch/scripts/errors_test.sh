@@ -7,8 +7,6 @@ failing=$(realpath "$1") mumoe=$(realpath "$2")
 mpirun=$(realpath "$(dirname "$0")/../../../launch/mpirun")
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname "$(realpath "$0")")/tiny_model.sh" 1 16
-failures=0
-wrong() { echo "FAILED: $*"; failures=$((failures + 1)); }
 cat >>tiny.cfg <<'CONFIG'
 [schedule]
 steps = 8
@@ -84,5 +82,4 @@ one_line "one rank's activations" \
   "mumoe: out of memory: more was asked for than there is in step 2, $step 2 samples of 16 tokens; .*" \
   "$mpirun" -n 2 "$failing" 1 memory forward 2 "${options[@]}"
 
-((failures == 0)) || { echo "$failures failed"; exit 1; }
-echo "all passed"
+end

@@ -159,7 +159,7 @@ at_once goes_on
 
 # launch/run makes one code and one line of what happened, whoever ended the job.
 mkdir -p clone/launch clone/build/release
-ln -s "$launch"/{run,mpirun,unforeseen.sh,checkpoints.sh} clone/launch/
+ln -s "$launch"/{run,mpirun,unforeseen.sh,job.sh} clone/launch/
 printf '#!/bin/sh\n' | tee clone/launch/setup >clone/launch/build
 chmod +x clone/launch/setup clone/launch/build
 cat >clone/build/release/mumoe <<PROGRAM

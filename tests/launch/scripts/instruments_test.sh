@@ -19,12 +19,6 @@ gemm = mkl
 CONFIG
 train=("$mumoe" train --config tiny.cfg)
 run() { timeout -k 5 120 "$@" >out 2>err </dev/null || wrong "exit code $?: $*: $(<err)"; }
-refused() {  # refused TEXT COMMAND...: exit code 2 and one line with the text
-  local code=0
-  timeout -k 5 60 "${@:2}" >out 2>err </dev/null || code=$?
-  [[ $code == 2 && $(grep -c . err) == 1 ]] || wrong "exit code $code: ${*:2}: $(<err)"
-  grep -qF -- "$1" err || wrong "expected '$1' in: $(<err)"
-}
 losses() { grep -o 'loss [0-9.]*' out; }
 
 # Neither a link nor checks nor a trace change a bit of what is learnt, nor does it matter who updates which weights.
@@ -59,9 +53,9 @@ assert {"load", "forward", "backward", "check", "update", "report", "checkpoint"
 PYTHON
 run "$root/launch/trace" trace.json.rank0
 grep -q "exposed" out || wrong "no table: $(<out)"
-refused "no steps after the first 4" "$root/launch/trace" --skip 4 trace.json.rank0
-refused "tiny.cfg: expected a trace" "$root/launch/trace" tiny.cfg
-refused "none.json: expected a trace" "$root/launch/trace" none.json
+refused "instruments" "no steps after the first 4" "$root/launch/trace" --skip 4 trace.json.rank0
+refused "instruments" "tiny.cfg: expected a trace" "$root/launch/trace" tiny.cfg
+refused "instruments" "none.json: expected a trace" "$root/launch/trace" none.json
 
 # One rank of 64 alone: the time and the memory of its share.
 run "${train[@]}" --parallel.backend null --parallel.dp 64 --train.batch 128
@@ -71,13 +65,13 @@ grep -q "^mesh     dp 0/64 tp 0/1 world 0/64 alone$" out || wrong "not 64 ranks:
 grep -Eq '^one rank [0-9.]+ ms a step \(median of 3' out || wrong "no time: $(<out)"
 grep -Eq '^memory   weights [0-9.]+ MiB, gradients [0-9.]+ MiB, optimizer [0-9.]+ MiB; process at most [0-9.]+ MiB' out ||
   wrong "no memory: $(<out)"
-refused "parallel.backend = null: expected parallel.dp" "${train[@]}" --parallel.backend null
-refused "expected an empty train.out" "${train[@]}" --parallel.backend null --parallel.dp 2 --train.out null
-refused "2 ranks were started" "$root/launch/mpirun" -n 2 "${train[@]}" --parallel.backend null --parallel.dp 2
-refused "64 data-parallel ranks" "${train[@]}" --parallel.backend null --parallel.dp 64
-refused "parallel.plan = auto: parallel.backend = null has no link to measure" \
+refused "instruments" "parallel.backend = null: expected parallel.dp" "${train[@]}" --parallel.backend null
+refused "instruments" "expected an empty train.out" "${train[@]}" --parallel.backend null --parallel.dp 2 --train.out null
+refused "instruments" "2 ranks were started" "$root/launch/mpirun" -n 2 "${train[@]}" --parallel.backend null --parallel.dp 2
+refused "instruments" "64 data-parallel ranks" "${train[@]}" --parallel.backend null --parallel.dp 64
+refused "instruments" "parallel.plan = auto: parallel.backend = null has no link to measure" \
   "${train[@]}" --parallel.backend null --parallel.dp 4 --parallel.tp 2 --parallel.plan auto
-refused "parallel.tp = 4: model.heads = 2" "${train[@]}" --parallel.backend null --parallel.dp 2 --parallel.tp 4
+refused "instruments" "parallel.tp = 4: model.heads = 2" "${train[@]}" --parallel.backend null --parallel.dp 2 --parallel.tp 4
 
 # What a rank holds falls with tp: the blocks of this model are cut all but whole.
 weights() { sed -nE 's/^memory   weights ([0-9]+)\.([0-9]) MiB.*/\1\2/p' out; }  # tenths of a MiB
@@ -93,5 +87,5 @@ for plan in sequence bottleneck rank; do
 done
 [[ ! -e null ]] || wrong "a run directory was written"
 
-refused "parallel.link = 50: expected latency" "$root/launch/mpirun" -n 2 "${train[@]}" --parallel.link 50
-refused "none/trace.json.rank0: cannot write" "$root/launch/mpirun" -n 2 "${train[@]}" --log.trace none/trace.json
+refused "instruments" "parallel.link = 50: expected latency" "$root/launch/mpirun" -n 2 "${train[@]}" --parallel.link 50
+refused "instruments" "none/trace.json.rank0: cannot write" "$root/launch/mpirun" -n 2 "${train[@]}" --log.trace none/trace.json

@@ -19,7 +19,7 @@ CONFIG
 
 # launch/run goes to the folder above its own, whatever a link points to; what it sets up and builds is there.
 mkdir -p clone/launch clone/build/release
-ln -s "$launch"/{run,mpirun,unforeseen.sh,checkpoints.sh} clone/launch/
+ln -s "$launch"/{run,mpirun,unforeseen.sh,job.sh} clone/launch/
 printf '#!/bin/sh\n' | tee clone/launch/setup >clone/launch/build
 chmod +x clone/launch/setup clone/launch/build
 ln -s "$mumoe" clone/build/release/mumoe

@@ -1,10 +1,9 @@
 # shellcheck shell=bash
-# source tiny_model.sh DEPTH WIDTH: goes to a folder of the test's own, which ends with it, with a corpus and the first
-# sections of tiny.cfg. Nothing is prepared or cached outside.
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder" || exit 1
-export MUMOE_CACHE=$folder/cache OMP_NUM_THREADS=1
+# source tiny_model.sh DEPTH WIDTH: common.sh, with a corpus and the first sections of tiny.cfg in the folder. Nothing is
+# prepared or cached outside.
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/common.sh"
+export MUMOE_CACHE=$folder/cache
 
 mkdir corpus
 for ((i = 10; i < 32; i++)); do

@@ -13,7 +13,7 @@ wrong() { echo "$*"; failures=$((failures + 1)); }
 
 cd "$folder"
 mkdir -p bin launch .ci build/release configs runs tests/launch/fresh
-cp "$root"/launch/{run,test,slurm.sbatch,unforeseen.sh,checkpoints.sh} launch
+cp "$root"/launch/{run,test,slurm.sbatch,unforeseen.sh,job.sh} launch
 cp "$root/.ci/run" .ci
 touch configs/gpt2_cp_small.cfg
 program() {  # program FILE TEXT: a program that runs TEXT

@@ -1,0 +1,156 @@
+#include "run/command_line.h"
+
+#include <fmt/format.h>
+
+#include <boost/program_options.hpp>
+#include <utility>
+
+#include "base/error.h"
+#include "run/option_table.h"
+
+namespace mumoe::run {
+namespace {
+
+namespace po = boost::program_options;
+
+po::options_description describe(const std::string& section,
+                                 const std::vector<OwnOption>& own) {
+  po::options_description description;
+  auto add = description.add_options();
+  if (!section.empty()) {
+    add("config", po::value<std::string>(), "configuration file");
+  }
+  if (section == "*") {
+    add("print-config", "print the resolved configuration");
+  }
+  for (const OwnOption& option : own) {
+    add(option.name.c_str(), po::value<std::string>(), option.help.c_str());
+  }
+  for (const std::string& name : key_names(section)) {
+    const Key& key = *find_key(name);
+    auto* value = po::value<std::string>();
+    if (key.text.is_switch) value->implicit_value("yes");
+    add(key.name.c_str(), value, key.help.c_str());
+  }
+  return description;
+}
+
+/// Splits off one option at the front of `words`: `--name=value`, also where
+/// the value is empty, or `--name value`, whatever the value looks like but
+/// another option of this command line. Boost's own rules refuse the first and
+/// take the value of a switch only from `--switch=value`. What is no option is
+/// left to Boost.
+std::vector<po::option> take_option(const po::options_description& known,
+                                    std::vector<std::string>& words) {
+  const auto find = [&](const std::string& word) {
+    const bool named = word.starts_with("--") && word.size() > 2;
+    const auto name = named ? word.substr(2, word.find('=') - 2) : "";
+    // Boost finds all options by an empty name.
+    return name.empty() ? nullptr : known.find_nothrow(name, /*approx=*/false);
+  };
+  const std::string word = words.front();
+  const auto* description = find(word);
+  if (description == nullptr) return {};
+  po::option option;
+  option.string_key = description->long_name();
+  option.original_tokens = {word};
+  const auto equals = word.find('=');
+  words.erase(words.begin());
+  if (equals != word.npos) {
+    option.value = {word.substr(equals + 1)};
+    return {option};
+  }
+  const auto& semantic = *description->semantic();
+  const bool stands_alone = semantic.min_tokens() == 0;
+  const bool followed = !words.empty() && find(words.front()) == nullptr &&
+                        !(stands_alone && words.front().starts_with("--"));
+  require(followed || stands_alone,
+          "command line: {}: expected a value behind it{}",
+          word,
+          words.empty() ? "" : ", not " + words.front());
+  if (followed && semantic.max_tokens() > 0) {
+    option.value = {words.front()};
+    words.erase(words.begin());
+  }
+  return {option};
+}
+
+po::variables_map parse(const std::vector<std::string>& arguments,
+                        const std::string& section,
+                        const std::vector<OwnOption>& own) {
+  using Style = po::command_line_style::style_t;
+  const po::options_description known = describe(section, own);
+  po::variables_map values;
+  try {
+    po::store(po::command_line_parser(arguments)
+                  .options(known)
+                  .extra_style_parser([&](std::vector<std::string>& words) {
+                    return take_option(known, words);
+                  })
+                  .positional({})
+                  .style(Style(po::command_line_style::unix_style &
+                               ~po::command_line_style::allow_guessing))
+                  .run(),
+              values);
+  } catch (const po::unknown_option& error) {
+    std::string name = error.get_option_name();
+    name.erase(0, name.find_first_not_of('-'));
+    std::vector<std::string> names = key_names(section);
+    for (const OwnOption& option : own) names.push_back(option.name);
+    if (!section.empty()) names.emplace_back("config");
+    if (section == "*") names.emplace_back("print-config");
+    refuse_unknown(name, "command line", names);
+  } catch (const po::too_many_positional_options_error&) {
+    fail<InputError>(
+        "command line: a word without its --key; expected --section.key value");
+  } catch (const po::error& error) {
+    fail<InputError>("command line: {}", error.what());
+  }
+  return values;
+}
+
+}  // namespace
+
+std::string CommandLine::text(const std::string& name,
+                              std::string otherwise) const {
+  const auto found = own.find(name);
+  return found == own.end() ? std::move(otherwise) : found->second;
+}
+
+CommandLine read_command_line(const std::vector<std::string>& arguments,
+                              const std::string& section,
+                              const std::vector<OwnOption>& own) {
+  const po::variables_map values = parse(arguments, section, own);
+  CommandLine line;
+  Draft draft;
+  line.print_config = values.count("print-config") > 0;
+  if (values.count("config") > 0) {
+    draft.read_file(values["config"].as<std::string>());
+  }
+  for (const auto& [name, value] : values) {
+    if (name == "config" || name == "print-config") continue;
+    const auto text = value.as<std::string>();
+    if (find_key(name) != nullptr) {
+      draft.set(name, text, "command line", "command line");
+    } else {
+      line.own[name] = text;
+    }
+  }
+  line.options = draft.resolved();
+  line.origins = draft.origins();
+  return line;
+}
+
+std::string describe_keys() {
+  const Options defaults = Draft().unresolved();
+  std::string text;
+  for (const Key& key : option_table()) {
+    text += fmt::format("  --{:<24} {} [{}]\n",
+                        key.name,
+                        key.help,
+                        key.text.get(defaults));
+  }
+  return text;
+}
+
+}  // namespace mumoe::run

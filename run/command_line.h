@@ -1,0 +1,67 @@
+#pragma once
+
+#include <limits>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/number.h"
+#include "run/options.h"
+
+namespace mumoe::run {
+
+/// A command line, read.
+struct CommandLine {
+  Options options;
+  Origins origins;
+  bool print_config = false;
+  /// `--NAME VALUE` of the subcommand's own, e.g. --prompt.
+  std::map<std::string, std::string> own;
+
+  /// The value of one of those.
+  std::string text(const std::string& name, std::string otherwise) const;
+  /// The same as a number from `least` to `most`. Throws `InputError`: option,
+  /// value, what was expected.
+  template <class Number>
+  Number number(const std::string& name,
+                Number otherwise,
+                Number least = std::numeric_limits<Number>::lowest(),
+                Number most = std::numeric_limits<Number>::max()) const;
+};
+
+/// An option that one subcommand has on top of the keys of a run.
+struct OwnOption {
+  std::string name;
+  std::string help;
+};
+
+/// Reads `--config FILE` (INI, run/config_file.h) and then `--section.key
+/// value`; the command line wins. A subcommand takes the keys of `section`
+/// alone on its command line
+/// ("*": of all; "": of none, and no --config), and its own options. Values
+/// that depend on others (hidden width, vocabulary, length of the schedule) are
+/// resolved. Throws `InputError`: an unknown key (with the nearest known one),
+/// a value of the wrong type, where it stands.
+CommandLine read_command_line(const std::vector<std::string>& arguments,
+                              const std::string& section = "*",
+                              const std::vector<OwnOption>& own = {});
+
+/// One line a key: name, default, meaning.
+std::string describe_keys();
+
+template <class Number>
+Number CommandLine::number(const std::string& name,
+                           Number otherwise,
+                           Number least,
+                           Number most) const {
+  const auto found = own.find(name);
+  if (found == own.end()) return otherwise;
+  try {
+    return parse_number(found->second, least, most);
+  } catch (const InputError& error) {
+    fail<InputError>("--{} {}: {}", name, found->second, error.what());
+  }
+}
+
+}  // namespace mumoe::run

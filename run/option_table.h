@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "run/options.h"
+
+namespace mumoe::run {
+
+/// What a run that resumes asks of a setting.
+enum class OnResume {
+  free,        ///< Nothing.
+  noted,       ///< Nothing; checkpoints hold it for others to go by.
+  must_match,  ///< The value that the checkpoint has.
+  replayed,    ///< The same; `auto` becomes that value.
+  /// `auto` becomes the checkpoint's value where parallel.tp is the same;
+  /// another value is free.
+  replayed_at_same_tp,
+};
+
+/// How a setting becomes text and back.
+struct TextForm {
+  /// The member of `Options`: "model.width".
+  std::string member;
+  bool is_switch = false;  ///< May stand without a value: `--train.resume`.
+  bool is_text = false;    ///< Any bytes but zero, such as the name of a file.
+  /// Throws `InputError` that says what was expected.
+  std::function<void(Options&, const std::string&)> set = {};
+  std::function<std::string(const Options&)> get = {};
+};
+
+/// One setting: its key, what resuming asks of it, its meaning and its text.
+struct Key {
+  std::string name;  ///< section.key
+  OnResume on_resume;
+  std::string help;
+  TextForm text;
+};
+
+/// Whether a resumed run must have the value of its checkpoint.
+inline bool must_match(const Key& key) {
+  return key.on_resume == OnResume::must_match ||
+         key.on_resume == OnResume::replayed;
+}
+
+/// "4,2" as numbers. Throws `InputError` that says what was `expected`.
+std::vector<std::int64_t> parse_list(
+    const std::string& text,
+    const char* expected = "whole numbers with commas between");
+
+/// All keys, in the order in which configurations are printed.
+const std::vector<Key>& option_table();
+
+/// The key called `name`, or nullptr.
+const Key* find_key(const std::string& name);
+
+/// The key whose value is the member `member` of `Options` ("model.width"), or
+/// nullptr.
+const Key* find_key_of_member(const std::string& member);
+
+/// The keys of `section` ("*": all, "": none).
+std::vector<std::string> key_names(const std::string& section);
+
+/// The keys that are called `name` in some section, or the one most like it.
+std::string in_any_section(const std::string& name);
+
+/// Throws `InputError` for a name in `where` that nothing has; it names the one
+/// of `known` that looks most like it.
+[[noreturn]] void refuse_unknown(const std::string& name,
+                                 const std::string& where,
+                                 const std::vector<std::string>& known);
+
+}  // namespace mumoe::run

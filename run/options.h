@@ -1,0 +1,133 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <initializer_list>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "model/gpt2.h"
+#include "mumoe/sharding.h"
+#include "run/train_config.h"
+
+namespace mumoe::run {
+
+enum class Precision { automatic, bf16, fp32, fp64 };
+enum class DeviceKind { automatic, cpu, cuda };
+enum class GemmChoice { automatic, mkl, onednn };
+
+enum class BackendChoice { automatic, mpi, nccl, null };
+using dist::Wire;
+
+/// How a run is laid over its ranks: the section [parallel].
+struct ParallelOptions {
+  int dp = 0;  ///< 0: all ranks that tp leaves.
+  int tp = 1;
+  std::optional<Plan> plan = Plan::sequence;  ///< None: chosen by measuring.
+  int zero = 1;  ///< Whether the optimizer's state is cut over dp.
+  BackendChoice backend = BackendChoice::automatic;
+  bool tp_across_hosts = false;
+  double deadline = 600;  ///< Seconds one phase may take.
+  /// Compares what ranks are about to call before each collective.
+  bool check_collectives = false;
+  /// Steps between comparisons of replicated parameters; 0: never.
+  std::int64_t check_replicas = 0;
+  /// Software model of a link, "latency_us,GB/s"; empty: none.
+  std::string link;
+};
+
+/// Every setting of a run; `option_table()` gives each its key,
+/// its text form and its meaning.
+struct Options {
+  /// `choose_compute` settles its library; reading options measures nothing.
+  model::Gpt2Config model = {.gemm = GemmLibrary::mkl};
+  std::string family = "gpt2";
+  /// auto, paper, the free rank or all ranks; resolved into `model.mlp.ranks`.
+  std::string rank = "auto";
+
+  std::string source = "speeches";
+  std::string tokenizer = "bytes";
+
+  ParallelOptions parallel;
+
+  OptimizerConfig optimizer;
+  ScheduleConfig schedule;
+  TrainerConfig trainer;
+
+  Precision precision = Precision::automatic;
+  DeviceKind device = DeviceKind::automatic;
+  GemmChoice gemm = GemmChoice::automatic;
+  bool resume = false;
+  /// File of a Chrome trace of the run's first steps; empty: none.
+  std::filesystem::path trace;
+};
+
+/// Where a value came from, for `--print-config`.
+using Origins = std::map<std::string, std::string>;
+
+/// Options in the making: settings by key, of which the last one wins.
+class Draft {
+ public:
+  /// Everything that is resolved is `auto`.
+  Draft();
+
+  /// Takes one setting. `where` is what a mistake is reported of, `origin` what
+  /// is kept. Throws `InputError`: an unknown key (with the nearest known one),
+  /// or a value of the wrong type.
+  void set(const std::string& name,
+           const std::string& value,
+           const std::string& where,
+           const std::string& origin);
+  /// Takes those of a file (INI, run/config_file.h); returns how many. Throws
+  /// `InputError` naming file and line.
+  std::size_t read_file(const std::filesystem::path& file);
+
+  /// The options, with values that depend on others (hidden width, vocabulary,
+  /// length of the schedule, ranks) resolved. Throws `InputError` naming key,
+  /// value and what was expected.
+  Options resolved() const;
+  /// As they were set.
+  const Options& unresolved() const { return options_; }
+  const Origins& origins() const { return origins_; }
+
+ private:
+  Options options_;
+  Origins origins_;
+};
+
+/// `error` of a library, which names members of what it was told, `width = 3:
+/// ...`, with their keys instead: those of members of the `parts` of `Options`
+/// ("model"; "": its own).
+InputError with_keys(const InputError& error,
+                     std::initializer_list<const char*> parts);
+
+/// Runs `check`, whose errors are given keys in this way.
+template <class Check>
+auto name_keys(std::initializer_list<const char*> parts, const Check& check) {
+  try {
+    return check();
+  } catch (const InputError& error) {
+    throw with_keys(error, parts);
+  }
+}
+
+/// The options that `values`, by key, say, resolved; `origin` is named when one
+/// is refused. What `to_map` returns gives the same options again.
+Options options_from(const std::map<std::string, std::string>& values,
+                     const std::string& origin);
+
+/// Reads a resolved configuration, such as a run directory's config.cfg. Throws
+/// `InputError` naming the file and line.
+Options read_config(const std::filesystem::path& file);
+
+/// The options as a .cfg file; with `origins`, each value's origin beside it.
+std::string to_config_text(const Options& options,
+                           const Origins* origins = nullptr);
+
+/// All keys and their values as text.
+std::map<std::string, std::string> to_map(const Options& options);
+
+}  // namespace mumoe::run

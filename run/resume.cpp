@@ -1,0 +1,78 @@
+#include "run/resume.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/error.h"
+#include "run/option_table.h"
+
+namespace mumoe::run {
+namespace {
+
+/// What `stored` has instead of `auto`, or nullptr.
+const std::string* replayed_value(const Key& key,
+                                  const Options& options,
+                                  const Settings& stored) {
+  const bool always = key.on_resume == OnResume::replayed;
+  const bool at_same_tp = key.on_resume == OnResume::replayed_at_same_tp;
+  const auto found = stored.find(key.name);
+  if ((!always && !at_same_tp) || found == stored.end()) return nullptr;
+  const auto tp = stored.find("parallel.tp");
+  const bool same_tp =
+      tp != stored.end() && tp->second == std::to_string(options.parallel.tp);
+  if (at_same_tp && !same_tp) return nullptr;
+  return key.text.get(options) == "auto" ? &found->second : nullptr;
+}
+
+}  // namespace
+
+Settings settings_of(const Options& options, const data::PreparedData& data) {
+  Settings settings;
+  for (const Key& key : option_table()) {
+    if (key.on_resume == OnResume::free) continue;
+    settings[key.name] = key.text.get(options);
+  }
+  settings["data.source (hash of train.bin)"] = data.train.hash;
+  return settings;
+}
+
+Replayed replay(Options options, const Settings& stored) {
+  Replayed replayed{std::move(options), {}};
+  for (const Key& key : option_table()) {
+    const auto* value = replayed_value(key, replayed.options, stored);
+    if (value == nullptr) continue;
+    try {
+      key.text.set(replayed.options, *value);
+    } catch (const InputError& error) {
+      fail<InputError>("--train.resume: the checkpoint has {} = {}: {}",
+                       key.name,
+                       *value,
+                       error.what());
+    }
+    replayed.reasons.push_back(
+        fmt::format("{} auto: {}, as the checkpoint has it",
+                    key.name.substr(key.name.find('.') + 1),
+                    *value));
+  }
+  return replayed;
+}
+
+void check_resumable(const Settings& stored,
+                     const Settings& now,
+                     const std::filesystem::path& checkpoint) {
+  for (const auto& [name, value] : now) {
+    const auto found = stored.find(name);
+    const Key* key = find_key(name);  // none of the hash of the tokens
+    require((key != nullptr && !must_match(*key)) ||
+                (found != stored.end() && found->second == value),
+            "--train.resume: {} is {}, but the run in {} has {}; give the same "
+            "value, or start a new run",
+            name,
+            value,
+            checkpoint.string(),
+            found == stored.end() ? "none" : found->second);
+  }
+}
+
+}  // namespace mumoe::run

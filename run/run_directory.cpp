@@ -1,0 +1,273 @@
+#include "run/run_directory.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <torch/headeronly/version.h>
+
+#include <algorithm>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/number.h"
+#include "dist/nccl/nccl_communicator.h"
+#include "run/checkpoint.h"
+#include "run/option_table.h"
+#include "run/version.h"
+
+namespace mumoe::run {
+namespace {
+
+namespace fs = std::filesystem;
+
+nlohmann::json describe_split(const data::Split& split) {
+  return {{"tokens", split.tokens},
+          {"bytes", split.bytes},
+          {"xxh64", split.hash}};
+}
+
+nlohmann::json provenance(const Options& options,
+                          const data::PreparedData& data,
+                          const dist::ProcessMesh& mesh,
+                          const dist::HostMap& hosts) {
+  nlohmann::json ranks_of_hosts;
+  for (const auto& host : hosts.hosts()) {
+    ranks_of_hosts[host] = hosts.ranks_on(host);
+  }
+  return {
+      {"version", kVersion},
+      {"git_revision", kGitRevision},
+      {"libtorch", TORCH_VERSION},
+      {"nccl", dist::nccl_version().value_or("none")},
+      {"gemm_library", to_string(options.model.gemm)},
+      {"instruction_set", to_string(best_isa())},
+      {"native_bf16", cpu_multiplies_bf16()},
+      {"threads_per_rank", at::get_num_threads()},
+      {"hosts", ranks_of_hosts},
+      {"mesh",
+       {{"dp", mesh.dp().size()},
+        {"tp", mesh.tp().size()},
+        {"world", mesh.control().size()}}},
+      {"precision", to_map(options).at("train.precision")},
+      {"data",
+       {{"source", data.source},
+        {"tokenizer", data.tokenizer},
+        {"train", describe_split(data.train)},
+        {"val", describe_split(data.val)}}},
+  };
+}
+
+/// The nearest folder above and including `path` that is there.
+fs::path existing_part_of(fs::path path) {
+  std::error_code error;
+  path = fs::absolute(path, error);
+  while (path.has_relative_path() && !fs::exists(path, error)) {
+    path = path.parent_path();
+  }
+  return path;
+}
+
+/// What there is against checkpoints of `bytes` by the free space of the disk:
+/// throws where there is no room for one, returns a line where there is none
+/// for as many as are kept and one in the making.
+std::string check_space(const fs::path& out, double bytes, int keep) {
+  std::error_code error;
+  const auto space = fs::space(existing_part_of(out), error);
+  if (error) return {};
+  const auto free = static_cast<double>(space.available);
+  require(free >= bytes,
+          "train.out = {}: {} free; expected room for a checkpoint, {}",
+          out.string(),
+          size_text(free),
+          size_text(bytes));
+  if (free >= bytes * (keep + 1)) return {};
+  return fmt::format(
+      "checkpoints of {} each, {} kept and one in the making: {} free",
+      size_text(bytes),
+      keep,
+      size_text(free));
+}
+
+void require_free_names(const fs::path& folder,
+                        std::int64_t step,
+                        std::int64_t last) {
+  const auto names = names_in_the_way(folder, step, last);
+  require(names.empty(),
+          "{}: is in the place of a checkpoint to come and holds no {}; "
+          "expected it to be moved away",
+          (folder / (names.empty() ? "" : names.front())).string(),
+          kStateFile);
+}
+
+/// Names of what a run leaves that ended before its first checkpoint.
+constexpr std::pair<const char*, const char*> kLeft[] = {
+    {"metrics", "jsonl"},
+    {"config", "cfg"},
+    {"provenance", "json"}};
+
+fs::path left_file(const fs::path& out, std::size_t which) {
+  return out / fmt::format("{}.{}", kLeft[which].first, kLeft[which].second);
+}
+
+/// Throws where something that is no file has the name of a file of the run.
+void require_files(const fs::path& out) {
+  for (std::size_t i = 0; i < std::size(kLeft); ++i) {
+    const fs::path path = left_file(out, i);
+    std::error_code error;
+    const auto type = fs::status(path, error).type();
+    require(type == fs::file_type::not_found || type == fs::file_type::regular,
+            "{}: is in the place of a file of the run; expected it to be moved "
+            "away",
+            path.string());
+  }
+}
+
+/// Whether `out` holds more than what this run would write anew: metrics, or
+/// another configuration.
+bool left_by_another(const fs::path& out, const std::string& config) {
+  std::error_code error;
+  const auto size = fs::file_size(out / "metrics.jsonl", error);
+  if (!error && size > 0) return true;
+  return fs::exists(out / "config.cfg", error) &&
+         read_file(out / "config.cfg") != config;
+}
+
+/// "metrics.1.jsonl" and so on: the first number that none of them has.
+std::string set_aside(const fs::path& out, const std::string& config) {
+  std::error_code error;
+  if (!left_by_another(out, config)) return {};
+  const auto numbered = [&](const auto& name, int number) {
+    return out / fmt::format("{}.{}.{}", name.first, number, name.second);
+  };
+  int number = 1;
+  while (std::ranges::any_of(kLeft, [&](const auto& name) {
+    return fs::exists(numbered(name, number), error);
+  })) {
+    ++number;
+  }
+  for (std::size_t i = 0; i < std::size(kLeft); ++i) {
+    const fs::path old = left_file(out, i);
+    if (!fs::exists(old, error)) continue;
+    fs::rename(old, numbered(kLeft[i], number), error);
+    require(!error, "{}: cannot rename: {}", old.string(), error.message());
+  }
+  return fmt::format(
+      "train.out = {}: an earlier run ended before its first checkpoint; its "
+      "files are kept as metrics.{}.jsonl, config.{}.cfg and so on",
+      out.string(),
+      number,
+      number);
+}
+
+/// How much of the run will be there if it ends unasked.
+std::string describe_checkpoints(const TrainerConfig& config) {
+  std::string when;
+  if (config.checkpoint_every > 0) {
+    when = fmt::format("every {} steps, ", config.checkpoint_every);
+  }
+  if (config.checkpoint_minutes > 0) {
+    when += fmt::format("every {:g} minutes, ", config.checkpoint_minutes);
+  }
+  return fmt::format(
+      "out      {}: checkpoints {}at the end, the newest {} kept",
+      config.out.string(),
+      when.empty() ? "only " : when,
+      config.checkpoint_keep);
+}
+
+}  // namespace
+
+RunDirectory::RunDirectory(fs::path out) : out_(std::move(out)) {
+  std::error_code error;
+  if (!out_.empty() && fs::is_directory(out_, error)) claim();
+}
+
+void RunDirectory::claim() {
+  const fs::path file = out_ / ".lock";
+  lock_ = FileLock::try_lock(file);
+  require(lock_.has_value(),
+          "train.out = {}: {} trains there; wait for its end, or choose "
+          "another folder",
+          out_.string(),
+          FileLock::holder(file));
+}
+
+std::vector<std::string> RunDirectory::prepare(const Start& start) {
+  const Options& options = start.options;
+  const TrainerConfig& config = options.trainer;
+  if (out_.empty()) {
+    return {"out      train.out is empty: nothing of this run will be kept"};
+  }
+  const fs::path checkpoints = out_ / "checkpoints";
+  require(options.resume || !latest_checkpoint(checkpoints),
+          "train.out = {}: holds a run with checkpoints; resume it with "
+          "--train.resume or choose another folder",
+          out_.string());
+  require_files(out_);
+  require_free_names(checkpoints, start.step, config.steps);
+  const auto space =
+      check_space(out_, start.checkpoint_bytes, config.checkpoint_keep);
+  std::error_code error;
+  fs::create_directories(out_, error);
+  require(!error,
+          "train.out = {}: cannot create: {}",
+          out_.string(),
+          error.message());
+  if (!lock_) claim();
+  probe_checkpoint_folder(checkpoints);
+  const std::string config_text = to_config_text(options);
+  const auto aside = options.resume ? "" : set_aside(out_, config_text);
+  write_file_atomically(out_ / "config.cfg", config_text);
+  write_file_atomically(
+      out_ / "provenance.json",
+      to_text(provenance(options, start.data, start.mesh, start.hosts), 2) +
+          "\n");
+  std::vector<std::string> lines = {describe_checkpoints(config)};
+  if (!lock_->excludes()) {
+    lines.emplace_back(
+        "this file system knows no locks: nothing keeps a second run out");
+  }
+  for (const auto& line : {space, aside}) {
+    if (!line.empty()) lines.push_back(line);
+  }
+  return lines;
+}
+
+RunOnDisk open_run(const fs::path& folder) {
+  const auto checkpoint = latest_checkpoint(folder / "checkpoints");
+  require(checkpoint.has_value(), "{}: holds no checkpoint", folder.string());
+  const fs::path config = folder / "config.cfg";
+  RunOnDisk run{*checkpoint, {}, {}};
+  std::map<std::string, std::string> values;
+  std::error_code error;
+  if (fs::exists(fs::symlink_status(config, error))) {
+    values = to_map(read_config(config));
+  } else {
+    // The checkpoint has all settings that its weights depend on.
+    run.notes.push_back(config.string() +
+                        ": is not there; the checkpoint's settings are taken");
+  }
+  for (const auto& [key, value] : read_run_state(*checkpoint).settings) {
+    const Key* row = find_key(key);
+    if (row == nullptr || !must_match(*row)) continue;
+    const auto [found, added] = values.emplace(key, value);
+    if (added || found->second == value) continue;
+    run.notes.push_back(fmt::format(
+        "{} = {} in {}, {} in the checkpoint, which is what was trained: {}",
+        key,
+        found->second,
+        config.string(),
+        value,
+        checkpoint->filename().string()));
+    found->second = value;
+  }
+  run.options = options_from(values, checkpoint->string());
+  return run;
+}
+
+}  // namespace mumoe::run

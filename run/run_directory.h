@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/file_lock.h"
+#include "data/text/prepare.h"
+#include "dist/host_map.h"
+#include "dist/process_mesh.h"
+#include "run/options.h"
+
+namespace mumoe::run {
+
+/// The folder `train.out` of a run, as its rank 0 holds it: no other run may
+/// write into it meanwhile. The kernel ends the hold when the process dies.
+class RunDirectory {
+ public:
+  /// Takes hold of `out` if it is there; `prepare` does where it is not. Empty:
+  /// nothing is written anywhere. Throws `InputError` naming who holds it.
+  explicit RunDirectory(std::filesystem::path out);
+
+  /// What a run that starts or goes on at `step` finds and needs.
+  struct Start {
+    const Options& options;
+    const data::PreparedData& data;
+    const dist::ProcessMesh& mesh;
+    const dist::HostMap& hosts;
+    std::int64_t step;
+    double checkpoint_bytes;  ///< Of one checkpoint.
+  };
+  /// Makes the folder ready: tries whether checkpoints can be written, sets
+  /// aside what a run left that ended before its first checkpoint, and writes
+  /// config.cfg and provenance.json. Returns lines to say. Throws `InputError`,
+  /// before anything is written: it cannot be written, it holds checkpoints and
+  /// the run does not resume, no room for a checkpoint, another name in the
+  /// place of a checkpoint to come.
+  std::vector<std::string> prepare(const Start& start);
+
+ private:
+  void claim();
+
+  std::filesystem::path out_;
+  std::optional<FileLock> lock_;
+};
+
+/// A run on disk, for what looks at it.
+struct RunOnDisk {
+  std::filesystem::path checkpoint;  ///< The newest.
+  Options options;
+  /// Where config.cfg says otherwise than the checkpoint, which wins: lines.
+  std::vector<std::string> notes;
+};
+/// Throws `InputError` when `folder` holds no checkpoint. A config.cfg that
+/// is gone is a note: the checkpoint has what its weights depend on.
+RunOnDisk open_run(const std::filesystem::path& folder);
+
+}  // namespace mumoe::run

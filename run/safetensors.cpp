@@ -1,0 +1,283 @@
+#include "run/safetensors.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "dist/torch_text.h"
+
+namespace mumoe::run {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kMetadata = "__metadata__";
+
+struct TypeName {
+  at::ScalarType type;
+  const char* name;
+};
+
+constexpr TypeName kTypes[] = {
+    {at::kDouble, "F64"},
+    {at::kFloat, "F32"},
+    {at::kBFloat16, "BF16"},
+    {at::kHalf, "F16"},
+    {at::kLong, "I64"},
+    {at::kInt, "I32"},
+    {at::kShort, "I16"},
+    {at::kChar, "I8"},
+    {at::kByte, "U8"},
+    {at::kBool, "BOOL"},
+};
+
+at::ScalarType type_of(const std::string& name, const std::string& where) {
+  for (const auto& [type, text] : kTypes) {
+    if (name == text) return type;
+  }
+  fail<InputError>("{}: unknown dtype {}", where, name);
+}
+
+const char* name_of(at::ScalarType type) {
+  for (const auto& [known, text] : kTypes) {
+    if (known == type) return text;
+  }
+  fail<InternalError>("safetensors has no name for dtype {}", type);
+}
+
+/// What the header says of one tensor; bytes count from the end of the header.
+struct Entry {
+  at::ScalarType type;
+  std::vector<std::int64_t> shape;
+  std::int64_t begin = 0, end = 0;
+};
+
+/// The value called `name` of a tensor as whole numbers from 0.
+std::vector<std::int64_t> counts(const json& tensor,
+                                 const char* name,
+                                 const std::string& where) {
+  const auto found = tensor.find(name);
+  require(found != tensor.end() && found->is_array(),
+          "{}: expected a list called {}",
+          where,
+          name);
+  std::vector<std::int64_t> values;
+  for (const json& value : *found) {
+    const auto count = as_count(value);
+    require(count.has_value(),
+            "{}: {} has {}; expected whole numbers, 0 or more",
+            where,
+            name,
+            value.is_structured() ? value.type_name() : to_text(value));
+    values.push_back(*count);
+  }
+  return values;
+}
+
+/// `shape` · `type` in bytes; none where strides or bytes overflow.
+std::optional<std::int64_t> bytes_of(const Entry& entry) {
+  auto bytes = static_cast<std::int64_t>(c10::elementSize(entry.type));
+  bool empty = false;
+  for (const auto extent : entry.shape) {
+    empty = empty || extent == 0;
+    const auto factor = std::max<std::int64_t>(extent, 1);
+    if (__builtin_mul_overflow(bytes, factor, &bytes)) return std::nullopt;
+  }
+  return empty ? 0 : bytes;
+}
+
+Entry read_entry(const json& tensor, const std::string& where) {
+  require(tensor.is_object(), "{}: expected an object", where);
+  const auto dtype = tensor.find("dtype");
+  require(dtype != tensor.end() && dtype->is_string(),
+          "{}: expected text called dtype",
+          where);
+  Entry entry{type_of(dtype->get<std::string>(), where),
+              counts(tensor, "shape", where)};
+  const auto offsets = counts(tensor, "data_offsets", where);
+  require(offsets.size() == 2 && offsets[0] <= offsets[1],
+          "{}: expected data_offsets of two growing numbers",
+          where);
+  entry.begin = offsets[0];
+  entry.end = offsets[1];
+  require(bytes_of(entry) == entry.end - entry.begin,
+          "{}: {} bytes, expected {} for its shape",
+          where,
+          entry.end - entry.begin,
+          bytes_of(entry) ? fmt::format("{}", *bytes_of(entry))
+                          : "more than there can be");
+  return entry;
+}
+
+struct Header {
+  std::map<std::string, std::string> metadata;
+  std::map<std::string, Entry> entries;
+  std::uint64_t data_begin = 0;
+};
+
+std::map<std::string, std::string> read_metadata(const json& object,
+                                                 const std::string& where) {
+  require(object.is_object(), "{}: expected an object", where);
+  std::map<std::string, std::string> metadata;
+  for (const auto& [name, value] : object.items()) {
+    require(value.is_string(), "{}: {}: expected text", where, name);
+    metadata[name] = value.get<std::string>();
+  }
+  return metadata;
+}
+
+/// The format wants tensors to share out all `size` bytes behind the header.
+void require_tiling(const Header& header,
+                    std::int64_t size,
+                    const std::string& file) {
+  std::vector<std::tuple<std::int64_t, std::int64_t, std::string>> spans;
+  for (const auto& [name, entry] : header.entries) {
+    require(entry.end <= size,
+            "{}: tensor {}: bytes {} to {} lie outside the file, which holds "
+            "{} (truncated?)",
+            file,
+            name,
+            entry.begin,
+            entry.end,
+            size);
+    spans.emplace_back(entry.begin, entry.end, name);
+  }
+  std::ranges::sort(spans);
+  std::int64_t reached = 0;
+  for (const auto& [begin, end, name] : spans) {
+    require(begin == reached,
+            "{}: tensor {}: begins at byte {}; expected {}, where the one "
+            "before it ends",
+            file,
+            name,
+            begin,
+            reached);
+    reached = end;
+  }
+  require(reached == size,
+          "{}: {} bytes behind the last tensor; expected none",
+          file,
+          size - reached);
+}
+
+std::string header_text(std::ifstream& in,
+                        std::uint64_t size,
+                        const std::string& file) {
+  constexpr std::uint64_t kLargest = 100'000'000;  // the format's own limit
+  std::uint64_t length = 0;
+  in.read(reinterpret_cast<char*>(&length), sizeof(length));
+  require(in.good() && length <= size - sizeof(length),
+          "{}: not a safetensors file, or truncated: {} bytes are too few for "
+          "its header",
+          file,
+          size);
+  require(
+      length <= kLargest,
+      "{}: not a safetensors file: a header of {} bytes; expected at most {}",
+      file,
+      length,
+      kLargest);
+  std::string text(length, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(length));
+  require(in.good(), "{}: cannot be read", file);
+  return text;
+}
+
+Header open_file(const std::filesystem::path& path, std::ifstream& in) {
+  const std::string file = path.string();
+  std::error_code error;
+  const std::uint64_t size = std::filesystem::file_size(path, error);
+  require(!error, "{}: {}", file, error.message());
+  in.open(path, std::ios::binary);
+  require(in.good(), "{}: cannot open: {}", file, std::strerror(errno));
+  const std::string text = header_text(in, size, file);
+  const json all = parse_json(text, file + ": the safetensors header");
+  require(all.is_object(), "{}: the safetensors header is no object", file);
+  Header header;
+  header.data_begin = sizeof(std::uint64_t) + text.size();
+  for (const auto& [name, value] : all.items()) {
+    if (name == kMetadata) {
+      header.metadata =
+          read_metadata(value, fmt::format("{}: {}", file, kMetadata));
+    } else {
+      header.entries.emplace(
+          name,
+          read_entry(value, fmt::format("{}: tensor {}", file, name)));
+    }
+  }
+  require_tiling(header,
+                 static_cast<std::int64_t>(size - header.data_begin),
+                 file);
+  return header;
+}
+
+}  // namespace
+
+const at::Tensor& NamedTensors::at(const std::string& name) const {
+  const auto found = tensors.find(name);
+  require(found != tensors.end(), "no tensor is named {}", name);
+  return found->second;
+}
+
+NamedTensors read_safetensors(const std::filesystem::path& path) {
+  std::ifstream in;
+  Header header = open_file(path, in);
+  NamedTensors named{.tensors = {}, .metadata = std::move(header.metadata)};
+  for (const auto& [name, entry] : header.entries) {
+    const at::Tensor tensor = at::empty(entry.shape, entry.type);
+    in.seekg(static_cast<std::streamoff>(header.data_begin + entry.begin));
+    in.read(static_cast<char*>(tensor.data_ptr()),
+            static_cast<std::streamsize>(tensor.nbytes()));
+    require(in.good(), "{}: tensor {}: cannot be read", path.string(), name);
+    named.tensors[name] = tensor;
+  }
+  return named;
+}
+
+std::map<std::string, std::string> read_safetensors_metadata(
+    const std::filesystem::path& path) {
+  std::ifstream in;
+  return open_file(path, in).metadata;
+}
+
+void write_safetensors(const std::filesystem::path& path,
+                       const NamedTensors& named) {
+  json header = json::object();
+  if (!named.metadata.empty()) header[kMetadata] = named.metadata;
+  std::uint64_t offset = 0;
+  for (const auto& [name, tensor] : named.tensors) {
+    const std::uint64_t end = offset + tensor.nbytes();
+    header[name] = {{"dtype", name_of(tensor.scalar_type())},
+                    {"shape", tensor.sizes().vec()},
+                    {"data_offsets", {offset, end}}};
+    offset = end;
+  }
+  std::string text = to_text(header);
+  // The format wants the data aligned to eight bytes.
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  const std::uint64_t header_size = text.size();
+
+  AtomicFile file(path);
+  file.write(
+      {reinterpret_cast<const char*>(&header_size), sizeof(header_size)});
+  file.write(text);
+  for (const auto& [name, tensor] : named.tensors) {
+    const at::Tensor plain = tensor.detach().cpu().contiguous();
+    file.write({static_cast<const char*>(plain.data_ptr()), plain.nbytes()});
+  }
+  file.commit();
+}
+
+}  // namespace mumoe::run
