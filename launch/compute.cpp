@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "launch/figures.h"
 #include "launch/option_table.h"
-#include "train/token_batches.h"
+#include "train/batches.h"
 
 namespace mumoe::launch {
 namespace {

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/number.h"
+#include "model/families.h"
 
 namespace mumoe::launch {
 namespace {
@@ -122,6 +123,14 @@ Key choice(std::string name, std::string help, Names<Enum> names, Field field) {
   return k;
 }
 
+Names<std::string> family_names() {
+  Names<std::string> names;
+  for (const auto& family : model::families()) {
+    names.emplace_back(family.name, family.name);
+  }
+  return names;
+}
+
 #define MUMOE_FIELD(member) \
   [](Options& o) -> decltype((o.member)) { return o.member; }
 
@@ -131,7 +140,7 @@ std::vector<Key> make_table() {
   return {
       choice<std::string>("model.family",
                           "architecture",
-                          {{"gpt2", "gpt2"}},
+                          family_names(),
                           MUMOE_FIELD(family)),
       choice<MlpKind>("model.mlp",
                       "what each block has as its MLP",

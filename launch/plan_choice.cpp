@@ -12,7 +12,7 @@
 #include "dist/watch/bandwidth.h"
 #include "launch/figures.h"
 #include "mumoe/plan_cost.h"
-#include "train/token_batches.h"
+#include "train/batches.h"
 
 namespace mumoe::launch {
 namespace {

@@ -7,6 +7,7 @@
 
 #include "base/cpu.h"
 #include "data/text/prepare.h"
+#include "data/text/token_windows.h"
 #include "data/text/tokenizer.h"
 #include "dist/params/flat_buckets.h"
 #include "dist/process_mesh.h"
@@ -22,6 +23,7 @@
 #include "launch/run_directory.h"
 #include "launch/same_run.h"
 #include "launch/start_table.h"
+#include "model/families.h"
 #include "train/signals.h"
 #include "train/trainer.h"
 
@@ -272,6 +274,11 @@ ExitCode train(Options options,
   const data::TokenFile train_tokens(prepared.train.path);
   const data::TokenFile val_tokens(prepared.val.path);
   require_same_files(prepared, resumed, world);
+  const std::int64_t context = options.model.context;
+  const data::TokenWindows train_windows(train_tokens,
+                                         context,
+                                         options.trainer.seed);
+  const data::TokenWindows val_windows(val_tokens, context);
   const Choices chosen =
       settle(options, ranks, prepared, resumed, unequal_cpus);
 
@@ -280,7 +287,8 @@ ExitCode train(Options options,
                                    chosen.compute.device,
                                    options.optimizer.decay_vectors);
   const Sharding sharding{chosen.plan.plan, &mesh.tp()};
-  const model::Gpt2 model(options.model, registry, sharding);
+  const auto model =
+      model::family(options.family).make(options.model, registry, sharding);
   dist::FlatBuckets buckets(
       registry,
       mesh,
@@ -294,10 +302,10 @@ ExitCode train(Options options,
                          options.schedule,
                          options.optimizer,
                          {mesh,
-                          model,
+                          *model,
                           buckets,
-                          train_tokens,
-                          val_tokens,
+                          train_windows,
+                          val_windows,
                           [&signals] { return signals.requested(); },
                           [&](std::int64_t step) {
                             check(step);

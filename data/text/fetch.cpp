@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "data/manifest.h"
+#include "data/text/manifest.h"
 #include "data/text/process.h"
 #include "data/text/waiting.h"
 
