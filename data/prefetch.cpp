@@ -28,7 +28,7 @@ void Prefetcher::work(std::uint64_t index) {
       changed_.wait(lock, [&] { return stopping_ || ready_.size() < depth_; });
       if (stopping_) return;
     }
-    Batch batch;
+    HostBatch batch;
     std::exception_ptr failure;
     try {
       batch = make_(index);
@@ -45,12 +45,12 @@ void Prefetcher::work(std::uint64_t index) {
   }
 }
 
-Batch Prefetcher::next() {
+HostBatch Prefetcher::next() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return failure_ || !ready_.empty(); });
   // Batches made before the failure come first.
   if (ready_.empty()) std::rethrow_exception(failure_);
-  Batch batch = std::move(ready_.front());
+  HostBatch batch = std::move(ready_.front());
   ready_.pop_front();
   lock.unlock();
   changed_.notify_all();

@@ -8,7 +8,7 @@
 #include <mutex>
 #include <thread>
 
-#include "data/batch.h"
+#include "data/samples.h"
 
 namespace mumoe::data {
 
@@ -17,7 +17,7 @@ namespace mumoe::data {
 /// not touch what the caller changes meanwhile. `next` is for one thread.
 class Prefetcher {
  public:
-  using Make = std::function<Batch(std::uint64_t index)>;
+  using Make = std::function<HostBatch(std::uint64_t index)>;
 
   /// Starts the thread.
   explicit Prefetcher(Make make,
@@ -31,7 +31,7 @@ class Prefetcher {
 
   /// The next batch in order; waits for it. What `make` threw for a batch is
   /// thrown here in its place, and at every call after.
-  Batch next();
+  HostBatch next();
 
  private:
   void work(std::uint64_t index);
@@ -40,10 +40,10 @@ class Prefetcher {
   const std::size_t depth_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Batch> ready_;     // guarded by mutex_
-  std::exception_ptr failure_;  // guarded by mutex_
-  bool stopping_ = false;       // guarded by mutex_
-  std::thread thread_;          // last: starts when the rest is there
+  std::deque<HostBatch> ready_;  // guarded by mutex_
+  std::exception_ptr failure_;   // guarded by mutex_
+  bool stopping_ = false;        // guarded by mutex_
+  std::thread thread_;           // last: starts when the rest is there
 };
 
 }  // namespace mumoe::data

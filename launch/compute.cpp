@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "launch/figures.h"
 #include "run/option_table.h"
+#include "train/batches.h"
 
 namespace mumoe::launch {
 namespace {

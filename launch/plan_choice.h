@@ -8,7 +8,7 @@
 #include "launch/compute.h"
 #include "mumoe/sharding.h"
 #include "run/options.h"
-#include "train/token_batches.h"
+#include "train/batches.h"
 
 namespace mumoe::launch {
 

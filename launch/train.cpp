@@ -7,6 +7,7 @@
 
 #include "base/cpu.h"
 #include "data/text/prepare.h"
+#include "data/text/token_windows.h"
 #include "data/text/tokenizer.h"
 #include "dist/params/flat_buckets.h"
 #include "dist/process_mesh.h"
@@ -18,6 +19,7 @@
 #include "launch/session.h"
 #include "launch/settle.h"
 #include "launch/start_table.h"
+#include "model/families.h"
 #include "run/command_line.h"
 #include "run/options.h"
 #include "run/resume.h"
@@ -224,8 +226,8 @@ std::string stopped_line(const train::Trainer& trainer,
 
 /// Builds the model and trains it. Collective.
 ExitCode run_steps(const Job& job,
-                   const data::TokenFile& train_tokens,
-                   const data::TokenFile& val_tokens) {
+                   const data::Samples& train_samples,
+                   const data::Samples& val_samples) {
   const run::Options& options = job.settled.options;
   Session& session = job.session;
   dist::ProcessMesh& mesh = session.mesh;
@@ -234,7 +236,8 @@ ExitCode run_steps(const Job& job,
                                    job.settled.compute.device,
                                    options.optimizer.decay_vectors);
   const Sharding sharding{job.settled.plan.plan, &mesh.tp()};
-  const model::Gpt2 model(options.model, registry, sharding);
+  const auto model =
+      model::family(options.family).make(options.model, registry, sharding);
   dist::FlatBuckets buckets(
       registry,
       mesh,
@@ -247,10 +250,10 @@ ExitCode run_steps(const Job& job,
                          options.schedule,
                          options.optimizer,
                          {mesh,
-                          model,
+                          *model,
                           buckets,
-                          train_tokens,
-                          val_tokens,
+                          train_samples,
+                          val_samples,
                           [&job] { return job.signals.requested(); },
                           [&](std::int64_t step) {
                             check(step);
@@ -309,6 +312,11 @@ ExitCode train(const run::Options& asked,
   if (start.checkpoint) {
     run::check_resumable(start.state.settings, settings, *start.checkpoint);
   }
+  const std::int64_t context = settled.options.model.context;
+  const data::TokenWindows train_windows(train_tokens,
+                                         context,
+                                         settled.options.trainer.seed);
+  const data::TokenWindows val_windows(val_tokens, context);
   return run_steps({session,
                     start,
                     prepared,
@@ -316,8 +324,8 @@ ExitCode train(const run::Options& asked,
                     settings,
                     directory ? &*directory : nullptr,
                     signals},
-                   train_tokens,
-                   val_tokens);
+                   train_windows,
+                   val_windows);
 }
 
 }  // namespace

@@ -201,6 +201,10 @@ Gpt2::Gpt2(const Gpt2Config& config,
                        std::move(mlp)});
   }
   norm("ln_f", norm_weight_, norm_bias_);
+  for (const Layer& layer : layers_) {
+    const auto* block = std::get_if<MuMoEBlock>(&layer.mlp);
+    if (block != nullptr) mixtures_.push_back(block);
+  }
 }
 
 at::Tensor Gpt2::hidden(const at::Tensor& tokens_BT) const {
@@ -237,14 +241,22 @@ at::Tensor Gpt2::hidden(const at::Tensor& tokens_BT) const {
   return norm(x, norm_weight_, norm_bias_);
 }
 
-at::Tensor Gpt2::loss(const at::Tensor& tokens, double scale) const {
-  const std::int64_t length = tokens.size(1) - 1;
-  return linear_cross_entropy(tp_.enter(hidden(tokens.narrow(1, 0, length))),
+at::Tensor Gpt2::loss(const Batch& batch, double scale) const {
+  return linear_cross_entropy(tp_.enter(hidden(batch.input)),
                               token_embedding_,
-                              tokens.narrow(1, 1, length),
+                              batch.target,
                               scale,
                               config_.gemm,
                               vocabulary_);
+}
+
+Score Gpt2::score(const Batch& batch) const {
+  at::NoGradGuard no_grad;
+  return {loss(batch, 1).item<double>()};
+}
+
+double Gpt2::flops_per_sample() const {
+  return flops_per_token(config_) * static_cast<double>(config_.context);
 }
 
 at::Tensor Gpt2::next_logits(const at::Tensor& tokens) const {
@@ -257,19 +269,6 @@ at::Tensor Gpt2::next_logits(const at::Tensor& tokens) const {
       1,
       0,
       config_.vocab);
-}
-
-std::optional<MixingSummary> Gpt2::last_mixing() const {
-  MixingSummary sum;
-  for (const Layer& layer : layers_) {
-    const auto* block = std::get_if<MuMoEBlock>(&layer.mlp);
-    if (block == nullptr) return std::nullopt;
-    ++sum.blocks;
-    sum.sparse_blocks += block->last_mixing().sparse;
-    sum.active += block->last_mixing().active;
-  }
-  sum.active /= static_cast<double>(sum.blocks);
-  return sum;
 }
 
 double flops_per_token(const Gpt2Config& c) {

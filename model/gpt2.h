@@ -3,7 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -13,6 +13,7 @@
 #include "model/attention.h"
 #include "model/dense_mlp.h"
 #include "model/embedding.h"
+#include "model/model.h"
 #include "mumoe/block.h"
 #include "mumoe/gemm_rate.h"
 
@@ -52,18 +53,11 @@ struct Gpt2Config {
   void validate_sharding(const Sharding& sharding) const;
 };
 
-/// How the blocks of a model mixed their experts.
-struct MixingSummary {
-  std::int64_t blocks = 0;         ///< With experts.
-  std::int64_t sparse_blocks = 0;  ///< Of these, that mixed sparsely.
-  double active = 0;               ///< Mean share of active experts.
-};
-
 /// GPT-2 (pre-norm, learnt positions, tied embedding and output head) whose
 /// MLPs may be μMoE blocks. A block's gate sees the residual stream itself, its
 /// experts see the layer norm of it. The residual stream and the norms are in
 /// fp32 (fp64 for fp64), what is multiplied is in the compute dtype.
-class Gpt2 {
+class Gpt2 final : public Model {
  public:
   /// Registers all parameters, front to back, cut as `sharding` says. Throws
   /// `InputError` when heads, or the tokens of a window under the plan
@@ -72,18 +66,18 @@ class Gpt2 {
        dist::ParameterRegistry& registry,
        const Sharding& sharding = {});
 
-  /// scale · Σ over all B·T targets of the cross-entropy of the next token.
-  /// `tokens` [B, T+1] int64; the first T are inputs, the last T targets.
-  /// Scalar, fp32 (fp64 for fp64), the same on all ranks of the tp group, over
-  /// which it is collective. T ≤ context.
-  at::Tensor loss(const at::Tensor& tokens, double scale) const;
+  /// The cross-entropy of the next token. Input and target [B, T] int64, T ≤
+  /// context.
+  at::Tensor loss(const Batch& batch, double scale) const override;
+  Score score(const Batch& batch) const override;
+  std::span<const MuMoEBlock* const> mixtures() const override {
+    return mixtures_;
+  }
+  double flops_per_sample() const override;
 
   /// Logits [B, V] of the token after the last of `tokens` [B, T]. Collective
   /// over the tp group.
   at::Tensor next_logits(const at::Tensor& tokens) const;
-
-  /// Of the last forward pass; nothing in a dense model.
-  std::optional<MixingSummary> last_mixing() const;
 
   const Gpt2Config& config() const { return config_; }
   at::Device device() const { return token_embedding_.device(); }
@@ -109,6 +103,7 @@ class Gpt2 {
   at::Tensor token_embedding_;
   at::Tensor position_embedding_;
   std::vector<Layer> layers_;
+  std::vector<const MuMoEBlock*> mixtures_;  ///< Those in `layers_`.
   at::Tensor norm_weight_;
   at::Tensor norm_bias_;
 };

@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include "model/families.h"
 #include "run/text_forms.h"
 
 namespace mumoe::run {
@@ -13,6 +14,14 @@ TextForm mlp() {
   form.set = [](Options& o, const std::string& text) { o.model.set_mlp(text); };
   form.get = [](const Options& o) { return std::string(o.model.mlp_name()); };
   return form;
+}
+
+std::vector<std::pair<std::string, const char*>> families() {
+  std::vector<std::pair<std::string, const char*>> words;
+  for (const auto& family : model::families()) {
+    words.emplace_back(family.name, family.name);
+  }
+  return words;
 }
 
 /// The ranks of μMoE layers: as given until they are resolved.
@@ -39,7 +48,7 @@ std::vector<Key> make_table() {
   using enum OnResume;
   return {
       {"model.family", must_match, "architecture",
-       choice(MUMOE_FIELD(family), {{"gpt2", "gpt2"}})},
+       choice(MUMOE_FIELD(family), families())},
       {"model.mlp", must_match, "what each block has as its MLP",
        mlp()},
       {"model.experts", must_match, "experts, one count a level (64 or 16,16)",

@@ -2,42 +2,42 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
-#include <span>
 #include <vector>
 
-#include "data/batch.h"
-#include "train/token_batches.h"
+#include "train/batches.h"
 
 namespace mumoe::train {
 
-double evaluate(const model::Gpt2& model,
-                const data::TokenFile& file,
-                std::int64_t windows,
+double evaluate(const model::Model& model,
+                const data::Samples& samples,
+                std::int64_t count,
                 std::int64_t micro_batch,
                 dist::ProcessMesh& mesh,
                 at::Device device) {
-  at::NoGradGuard no_grad;
-  const std::int64_t context = model.config().context;
-  const auto all = data::evaluation_windows(file, context, windows);
-  std::vector<std::uint64_t> mine;
-  for (std::size_t i = mesh.dp().rank(); i < all.size();
-       i += mesh.dp().size()) {
-    mine.push_back(all[i]);
-  }
+  const auto all = data::evaluation_samples(samples.size(), count);
+  const std::uint64_t ranks = mesh.dp().size();
+  const std::uint64_t rank = mesh.dp().rank();
+  // Every `ranks`-th sample; none beyond the last, of which the thread asks.
+  const Deal deal = [&](std::uint64_t micro) {
+    std::vector<std::uint64_t> mine;
+    for (std::int64_t i = 0; i < micro_batch; ++i) {
+      const auto place = (micro * micro_batch + i) * ranks + rank;
+      if (place < all.size()) mine.push_back(all[place]);
+    }
+    return mine;
+  };
+  Batches batches(samples, deal, device);
   double sum = 0;
-  for (std::size_t first = 0; first < mine.size(); first += micro_batch) {
+  for (std::uint64_t done = rank; done < all.size();
+       done += micro_batch * ranks) {
     mesh.set_phase("evaluation");  // its deadline holds for one batch
-    const auto count = std::min<std::size_t>(micro_batch, mine.size() - first);
-    const auto batch = data::window_batch(file,
-                                          std::span(mine).subspan(first, count),
-                                          context);
-    sum += model.loss(to_tensor(batch, device), 1.0).item<double>();
+    sum += model.score(batches.next()).loss;
   }
-  // Every tp rank has the sum of its group's windows.
+  // Every tp rank has the sum of its group's samples.
   const at::Tensor total = at::full({1}, sum / mesh.tp().size(), at::kDouble);
   mesh.control().all_reduce(total);
-  return total.item<double>() / static_cast<double>(all.size() * context);
+  return total.item<double>() /
+         static_cast<double>(all.size() * samples.targets_per_sample());
 }
 
 }  // namespace mumoe::train

@@ -2,18 +2,18 @@
 
 #include <cstdint>
 
-#include "data/text/token_file.h"
+#include "data/samples.h"
 #include "dist/process_mesh.h"
-#include "model/gpt2.h"
+#include "model/model.h"
 
 namespace mumoe::train {
 
-/// Mean cross-entropy, nats a token, over `windows` fixed windows of `file`
-/// (all there are when fewer fit). Windows are dealt over the dp ranks,
-/// `micro_batch` at a time. The same on every rank. Collective.
-double evaluate(const model::Gpt2& model,
-                const data::TokenFile& file,
-                std::int64_t windows,
+/// Mean loss, nats a target, over `count` fixed samples (all there are when
+/// they are fewer). They are dealt over the dp ranks, `micro_batch` at a time.
+/// The same on every rank. Collective.
+double evaluate(const model::Model& model,
+                const data::Samples& samples,
+                std::int64_t count,
                 std::int64_t micro_batch,
                 dist::ProcessMesh& mesh,
                 at::Device device);

@@ -26,10 +26,10 @@ struct StepReport {
   double rss_mib = 0;
   /// Mean share of active experts, over the blocks, tokens and ranks of the
   /// step; none in a dense model.
-  std::optional<double> active_share;
+  std::optional<double> active_share = {};
   /// Mean over the evaluation windows, nats a token; after this step, if at
   /// all.
-  std::optional<double> val_loss;
+  std::optional<double> val_loss = {};
 };
 
 /// One line of JSON, numbers with 17 digits.

@@ -8,7 +8,6 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "data/batch.h"
 #include "dist/params/gradient_norm.h"
 #include "train/evaluate.h"
 #include "train/schedule.h"
@@ -18,22 +17,36 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double milliseconds_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start)
-      .count();
-}
+/// Time and this rank's payload from its construction on.
+class StepMeter {
+ public:
+  explicit StepMeter(dist::ProcessMesh& mesh) : mesh_(mesh) {}
 
-/// "step 12: experts are mixed sparsely (9.1 % active)"
-std::string describe_sparse_mixing(const StepReport& report,
-                                   const model::MixingSummary& mixing) {
-  return fmt::format("step {}: experts are mixed sparsely{} ({:.1f} % active)",
-                     report.step,
-                     mixing.sparse_blocks == mixing.blocks
-                         ? ""
-                         : fmt::format(" in {} of {} blocks",
-                                       mixing.sparse_blocks,
-                                       mixing.blocks),
-                     100 * report.active_share.value_or(1));
+  void read(StepReport& report) const {
+    report.step_ms =
+        std::chrono::duration<double, std::milli>(Clock::now() - start_)
+            .count();
+    report.dp_bytes = mesh_.dp().total_bytes() - dp_bytes_;
+    report.tp_bytes = mesh_.tp().total_bytes() - tp_bytes_;
+    report.all_bytes = mesh_.dp_tp().total_bytes() - all_bytes_;
+    report.rss_mib = resident_mib();
+  }
+
+ private:
+  dist::ProcessMesh& mesh_;
+  Clock::time_point start_ = Clock::now();
+  std::int64_t dp_bytes_ = mesh_.dp().total_bytes();
+  std::int64_t tp_bytes_ = mesh_.tp().total_bytes();
+  std::int64_t all_bytes_ = mesh_.dp_tp().total_bytes();
+};
+
+void require_finite(std::int64_t step, double loss, double norm) {
+  if (std::isfinite(loss) && std::isfinite(norm)) return;
+  fail<NonFiniteError>(
+      "step {}: loss {}, gradient norm {}; stopped before the weights changed",
+      step,
+      loss,
+      norm);
 }
 
 }  // namespace
@@ -49,15 +62,11 @@ Trainer::Trainer(const run::TrainerConfig& config,
       plan_(BatchPlan::make(config.batch,
                             config.micro_batch,
                             parts.mesh.dp().size())),
-      sampler_(config.seed, parts.train, parts.model.config().context),
+      order_(config.seed, parts.train.size()),
       optimizer_(optimizer, parts.buckets),
       reducer_(parts.buckets, {.wire = config.wire}) {
   config_.validate();
   schedule_.validate();
-  // Now, not after the last step: the validation tokens must suffice.
-  data::evaluation_windows(parts.val,
-                           parts.model.config().context,
-                           config.eval_windows);
 }
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {
@@ -69,37 +78,29 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
 }
 
 StepReport Trainer::step() {
-  const auto start = Clock::now();
   auto& mesh = parts_.mesh;
-  const auto dp_bytes = mesh.dp().total_bytes();
-  const auto tp_bytes = mesh.tp().total_bytes();
-  const auto all_bytes = mesh.dp_tp().total_bytes();
-  const std::int64_t step_tokens = plan_.batch * parts_.model.config().context;
+  const StepMeter meter(mesh);
+  const at::Device device = parts_.buckets.registry().device();
+  const std::int64_t targets = plan_.batch * parts_.train.targets_per_sample();
   if (!batches_) {
-    batches_ =
-        std::make_unique<TokenBatches>(parts_.train,
-                                       sampler_,
-                                       plan_,
-                                       mesh.dp().rank(),
-                                       state_.samples,
-                                       parts_.buckets.registry().device());
+    batches_.emplace(
+        parts_.train,
+        deal_training(order_, plan_, mesh.dp().rank(), state_.samples),
+        device);
   }
-
   // On the device of the losses: no step waits for it before the check.
   at::Tensor loss_sum =
-      at::zeros({},
-                at::TensorOptions(at::kDouble)
-                    .device(parts_.buckets.registry().device()));
+      at::zeros({}, at::TensorOptions(at::kDouble).device(device));
   double active = 0;
   for (std::int64_t micro = 0; micro < plan_.micro_steps; ++micro) {
     // 1 load
     mesh.set_phase("load");
-    const at::Tensor tokens = batches_->next();
-    // 2 forward: the mean over all target tokens of the step
+    const model::Batch batch = batches_->next();
+    // 2 forward: the mean over all targets of the step
     mesh.set_phase("forward");
     const at::Tensor loss =
-        parts_.model.loss(tokens, 1.0 / static_cast<double>(step_tokens));
-    mixing_ = parts_.model.last_mixing();
+        parts_.model.loss(batch, 1.0 / static_cast<double>(targets));
+    mixing_ = last_mixing(parts_.model);
     if (mixing_) active += mixing_->active;
     // 3 backward: buckets are reduced while it runs
     mesh.set_phase("backward");
@@ -111,25 +112,9 @@ StepReport Trainer::step() {
 
   // 4 check: all ranks see the same numbers, so all decide the same
   mesh.set_phase("check");
-  const double share = 1.0 / mesh.tp().size();
-  const at::Tensor status =
-      at::stack({loss_sum.cpu() * share,
-                 at::full({}, parts_.stop_requested() ? 1.0 : 0.0, at::kDouble),
-                 at::full({}, active, at::kDouble),
-                 at::full({}, time_to_save() ? 1.0 : 0.0, at::kDouble)});
-  mesh.control().all_reduce(status);
-  const double mean_loss = status[0].item<double>();
-  stop_ = status[1].item<double>() > 0;
-  save_due_ = status[3].item<double>() > 0;
+  const Agreement agreed = agree(loss_sum, active);
   const double norm = dist::gradient_norm(parts_.buckets, mesh);
-  if (!std::isfinite(mean_loss) || !std::isfinite(norm)) {
-    fail<NonFiniteError>(
-        "step {}: loss {}, gradient norm {}; stopped before the weights "
-        "changed",
-        state_.step + 1,
-        mean_loss,
-        norm);
-  }
+  require_finite(state_.step + 1, agreed.loss, norm);
 
   // 5 update
   mesh.set_phase("update");
@@ -140,27 +125,34 @@ StepReport Trainer::step() {
 
   // 6 report
   mesh.set_phase("report");
-  StepReport report;
-  report.step = state_.step;
-  report.tokens = state_.samples * parts_.model.config().context;
-  report.loss = mean_loss;
-  report.grad_norm = norm;
-  report.lr = lr;
-  report.step_ms = milliseconds_since(start);
-  report.tokens_per_s =
-      1000.0 * static_cast<double>(step_tokens) / report.step_ms;
-  report.mfu = mfu(report.tokens_per_s);
-  report.dp_bytes = mesh.dp().total_bytes() - dp_bytes;
-  report.tp_bytes = mesh.tp().total_bytes() - tp_bytes;
-  report.all_bytes = mesh.dp_tp().total_bytes() - all_bytes;
-  report.rss_mib = resident_mib();
-  if (mixing_) {
-    report.active_share =
-        status[2].item<double>() /
-        static_cast<double>(plan_.micro_steps * mesh.control().size());
-  }
+  StepReport report{
+      .step = state_.step,
+      .tokens = state_.samples * parts_.train.targets_per_sample(),
+      .loss = agreed.loss,
+      .grad_norm = norm,
+      .lr = lr};
+  meter.read(report);
+  report.tokens_per_s = 1000.0 * static_cast<double>(targets) / report.step_ms;
+  report.mfu = mfu(1000.0 * static_cast<double>(plan_.batch) / report.step_ms);
+  if (mixing_) report.active_share = agreed.active;
   parts_.after_step(state_.step);
   return report;
+}
+
+Trainer::Agreement Trainer::agree(const at::Tensor& loss_sum, double active) {
+  auto& world = parts_.mesh.control();
+  const double share = 1.0 / parts_.mesh.tp().size();
+  const at::Tensor sums =
+      at::stack({loss_sum.cpu() * share,
+                 at::full({}, parts_.stop_requested() ? 1.0 : 0.0, at::kDouble),
+                 at::full({}, active, at::kDouble),
+                 at::full({}, time_to_save() ? 1.0 : 0.0, at::kDouble)});
+  world.all_reduce(sums);
+  stop_ = sums[1].item<double>() > 0;
+  save_due_ = sums[3].item<double>() > 0;
+  return {sums[0].item<double>(),
+          sums[2].item<double>() /
+              static_cast<double>(plan_.micro_steps * world.size())};
 }
 
 Outcome Trainer::run() {
@@ -187,7 +179,10 @@ Outcome Trainer::run() {
     progress.show(report);
     if (!sparse_seen && mixing_ && mixing_->sparse_blocks > 0) {
       sparse_seen = true;
-      progress.note(describe_sparse_mixing(report, *mixing_));
+      progress.note(
+          fmt::format("step {}: {}",
+                      report.step,
+                      describe_sparse_mixing(*mixing_, *report.active_share)));
     }
     if (report.val_loss) {
       progress.note(fmt::format("step {}: validation loss {:.4f}",
@@ -230,10 +225,9 @@ bool Trainer::time_to_save() const {
          since.count() >= config_.checkpoint_minutes;
 }
 
-double Trainer::mfu(double tokens_per_s) {
+double Trainer::mfu(double samples_per_s) {
   if (config_.peak_flops <= 0) return 0;
-  const double flops =
-      tokens_per_s * model::flops_per_token(parts_.model.config());
+  const double flops = samples_per_s * parts_.model.flops_per_sample();
   config_.peak_flops = std::max(config_.peak_flops, flops);
   return flops / config_.peak_flops;
 }

@@ -5,32 +5,32 @@
 #include <filesystem>
 #include <functional>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
 
-#include "data/sampler.h"
-#include "data/text/token_file.h"
+#include "data/order.h"
+#include "data/samples.h"
 #include "dist/params/flat_buckets.h"
 #include "dist/params/gradient_reducer.h"
 #include "dist/process_mesh.h"
-#include "model/gpt2.h"
+#include "model/model.h"
 #include "run/checkpoint.h"
 #include "run/train_config.h"
+#include "train/batches.h"
 #include "train/metrics.h"
+#include "train/mixing.h"
 #include "train/optimizer.h"
 #include "train/progress.h"
-#include "train/token_batches.h"
 
 namespace mumoe::train {
 
 /// What a trainer works with. Everything must outlive it.
 struct TrainerParts {
   dist::ProcessMesh& mesh;
-  const model::Gpt2& model;
+  const model::Model& model;
   dist::FlatBuckets& buckets;
-  const data::TokenFile& train;
-  const data::TokenFile& val;
+  const data::Samples& train;
+  const data::Samples& val;
   /// Whether this rank was asked to save and stop; asked once a step.
   std::function<bool()> stop_requested = [] { return false; };
   /// Called at the end of each step with its number, on all ranks.
@@ -64,32 +64,39 @@ class Trainer {
   StepReport step();
 
   const run::RunState& state() const { return state_; }
-  /// The last evaluation, nats a token.
+  /// The last evaluation, nats a target.
   std::optional<double> val_loss() const { return val_loss_; }
 
  private:
+  /// What ranks must know of each other before the weights change.
+  struct Agreement {
+    double loss = 0;    ///< Mean over the step's targets.
+    double active = 0;  ///< Mean share of active experts, if there are any.
+  };
+  /// Also settles, for all ranks alike, whether to stop and to save.
+  Agreement agree(const at::Tensor& loss_sum, double active);
   void save();
   void evaluate_now();
   /// Whether rank 0's clock asks for a checkpoint, of which it alone decides.
   bool time_to_save() const;
-  double mfu(double tokens_per_s);
+  double mfu(double samples_per_s);
 
   run::TrainerConfig config_;
   run::ScheduleConfig schedule_;
   run::OptimizerConfig optimizer_config_;
   TrainerParts parts_;
   BatchPlan plan_;
-  data::WindowSampler sampler_;
+  data::Order order_;
   AdamW optimizer_;
   dist::GradientReducer reducer_;
   run::RunState state_;
-  std::unique_ptr<TokenBatches> batches_;
+  std::optional<Batches> batches_;
   bool stop_ = false;
+  bool save_due_ = false;
   /// When the last checkpoint was written, or the run began.
   std::chrono::steady_clock::time_point saved_;
-  bool save_due_ = false;
   /// Of the last micro-batch of this rank.
-  std::optional<model::MixingSummary> mixing_;
+  std::optional<MixingSummary> mixing_;
   std::optional<double> val_loss_;
 };
 

@@ -11,14 +11,18 @@
 namespace mumoe::data {
 namespace {
 
-Batch numbered(std::uint64_t index) {
-  return {1, 1, {static_cast<std::int32_t>(index)}};
+HostBatch numbered(std::uint64_t index) {
+  return {1, std::vector{static_cast<std::int32_t>(index)}, {}};
+}
+
+std::int32_t number(const HostBatch& batch) {
+  return std::get<std::vector<std::int32_t>>(batch.input).at(0);
 }
 
 TEST(Prefetcher, YieldsBatchesInOrderFromTheFirst) {
   Prefetcher prefetcher(numbered, 100);
   for (int i = 100; i < 1100; ++i) {
-    ASSERT_EQ(prefetcher.next().tokens.at(0), i);
+    ASSERT_EQ(number(prefetcher.next()), i);
   }
 }
 
@@ -48,7 +52,7 @@ TEST(Prefetcher, AnErrorComesInPlaceOfItsBatchAndStays) {
     require(i < 5, "batch {}", i);
     return numbered(i);
   });
-  for (int i = 0; i < 5; ++i) EXPECT_EQ(prefetcher.next().tokens.at(0), i);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(number(prefetcher.next()), i);
   for (int again = 0; again < 2; ++again) {
     try {
       prefetcher.next();
@@ -64,7 +68,8 @@ TEST(Prefetcher, EndsWhateverItsThreadIsDoing) {
     Prefetcher unused(numbered);
     Prefetcher used(numbered);
     used.next();
-    Prefetcher failed([](std::uint64_t) -> Batch { fail<InputError>("x"); });
+    Prefetcher failed(
+        [](std::uint64_t) -> HostBatch { fail<InputError>("x"); });
   }
 }
 

@@ -14,6 +14,7 @@
 #include "dist/self_communicator.h"
 #include "model/gpt2.h"
 #include "tests/support/parameters.h"
+#include "tests/support/tokens.h"
 
 // A model cut over a tp group beside the whole one: the same weights, tokens
 // and gradients.
@@ -112,7 +113,7 @@ struct ShardedModel {
   double run(const at::Tensor& tokens) {
     const double targets =
         static_cast<double>(tokens.size(0) * (tokens.size(1) - 1));
-    const at::Tensor loss = gpt2.loss(tokens, 1 / targets);
+    const at::Tensor loss = gpt2.loss(next_token_batch(tokens), 1 / targets);
     loss.backward();
     gradients.clear();
     for (const auto& p : registry.parameters()) {

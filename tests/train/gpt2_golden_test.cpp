@@ -15,6 +15,7 @@
 #include "tests/support/golden_files.h"
 #include "tests/support/parameters.h"
 #include "tests/support/thread_communicator.h"
+#include "tests/support/tokens.h"
 #include "train/optimizer.h"
 
 namespace mumoe {
@@ -131,8 +132,9 @@ struct Training {
         static_cast<double>(tokens.size(0) * (tokens.size(1) - 1));
     const auto part =
         dist::slice_of(tokens.size(0), mesh.dp().rank(), mesh.dp().size());
-    const at::Tensor loss =
-        gpt2.loss(tokens.narrow(0, part.begin, part.count), 1.0 / targets);
+    const at::Tensor loss = gpt2.loss(
+        testing::next_token_batch(tokens.narrow(0, part.begin, part.count)),
+        1.0 / targets);
     reducer.begin(true);
     loss.backward();
     reducer.finish();

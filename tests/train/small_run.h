@@ -13,7 +13,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
-#include "data/text/token_file.h"
+#include "data/text/token_windows.h"
 #include "dist/params/flat_buckets.h"
 #include "dist/process_mesh.h"
 #include "model/gpt2.h"
@@ -121,7 +121,8 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   mesh.set_deadline(std::chrono::seconds(60));
   dist::ParameterRegistry registry(mesh.tp(), run.dtype, at::kCPU);
   const Sharding sharding{run.plan, &mesh.tp()};
-  const model::Gpt2 gpt2(small_model(run.mlp, run.ranks), registry, sharding);
+  const auto shape = small_model(run.mlp, run.ranks);
+  const model::Gpt2 gpt2(shape, registry, sharding);
   // Several buckets of each kind.
   dist::FlatBuckets buckets(
       registry,
@@ -140,6 +141,10 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   config.checkpoint_minutes = run.checkpoint_minutes;
   config.peak_flops = run.peak_flops;
   config.log_every = 1 << 20;
+  const data::TokenWindows train_windows(train_tokens,
+                                         shape.context,
+                                         config.seed);
+  const data::TokenWindows val_windows(val_tokens, shape.context);
   run::ScheduleConfig schedule;
   schedule.lr = 3e-3;
   schedule.min_lr = 1e-3;
@@ -148,7 +153,7 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   train::Trainer trainer(config,
                          schedule,
                          {},
-                         {mesh, gpt2, buckets, train_tokens, val_tokens});
+                         {mesh, gpt2, buckets, train_windows, val_windows});
   if (run.resume) {
     trainer.resume(*run::latest_checkpoint(run.out / "checkpoints"));
   } else {

@@ -10,6 +10,7 @@
 #include "mumoe/plan_cost.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/thread_communicator.h"
+#include "tests/support/tokens.h"
 
 namespace mumoe {
 namespace {
@@ -55,7 +56,7 @@ Moved step(const model::Gpt2Config& config, Plan plan, int ranks) {
     const at::Tensor tokens =
         at::zeros({kSamples, config.context + 1}, at::kLong);
     reducer.begin(true);
-    gpt2.loss(tokens, 1).backward();
+    gpt2.loss(testing::next_token_batch(tokens), 1).backward();
     reducer.finish();
     if (world.rank() != 0) return;
     result.tp = moved(mesh.tp());

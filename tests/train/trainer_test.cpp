@@ -148,6 +148,7 @@ TEST(NonFinite, StopsAllRanksBeforeTheWeightsChange) {
   dist::ThreadWorld::run(2, [&](dist::Communicator& world) {
     const ScratchFolder scratch;
     const auto tokens = testing::make_tokens(scratch.path() / "train.bin", 1);
+    const data::TokenWindows windows(tokens, 12, 0);
     dist::ProcessMesh mesh(world, 0, 1);
     dist::ParameterRegistry registry(mesh.tp(), at::kFloat, at::kCPU);
     const model::Gpt2 gpt2(testing::small_model("cp"), registry);
@@ -157,7 +158,7 @@ TEST(NonFinite, StopsAllRanksBeforeTheWeightsChange) {
     train::Trainer trainer(config,
                            {},
                            {},
-                           {mesh, gpt2, buckets, tokens, tokens});
+                           {mesh, gpt2, buckets, windows, windows});
     buckets.initialise(1);
     // One rank computes a NaN; both must see it.
     if (world.rank() == 1) {
@@ -188,6 +189,7 @@ TEST(Stop, ARequestToOneRankStopsAllAfterTheStep) {
   dist::ThreadWorld::run(2, [&](dist::Communicator& world) {
     const ScratchFolder scratch;
     const auto tokens = testing::make_tokens(scratch.path() / "train.bin", 1);
+    const data::TokenWindows windows(tokens, 12, 0);
     dist::ProcessMesh mesh(world, 0, 1);
     dist::ParameterRegistry registry(mesh.tp(), at::kFloat, at::kCPU);
     const model::Gpt2 gpt2(testing::small_model("cp"), registry);
@@ -202,7 +204,7 @@ TEST(Stop, ARequestToOneRankStopsAllAfterTheStep) {
     train::Trainer trainer(config,
                            {},
                            {},
-                           {mesh, gpt2, buckets, tokens, tokens, [&] {
+                           {mesh, gpt2, buckets, windows, windows, [&] {
                               return world.rank() == 1 && ++asked == 3;
                             }});
     preempted += trainer.run() == train::Outcome::preempted;
@@ -269,28 +271,30 @@ TEST(BatchPlan, DealsSamplesEvenlyOrRefuses) {
   EXPECT_THROW(BatchPlan::make(0, 1, 1), InputError);
 }
 
-TEST(TokenBatches, EveryLayoutSeesTheSameSamples) {
+TEST(Batches, EveryLayoutSeesTheSameSamples) {
   const ScratchFolder scratch;
   const auto tokens = testing::make_tokens(scratch.path() / "t.bin", 1);
-  const data::WindowSampler sampler(5, tokens.size(), 12);
+  const data::TokenWindows windows(tokens, 12, 5);
+  const data::Order order(5, windows.size());
   const auto step_of = [&](int dp_size, std::int64_t micro_batch) {
     const auto plan = train::BatchPlan::make(8, micro_batch, dp_size);
-    std::vector<at::Tensor> rows;
+    std::vector<at::Tensor> inputs, targets;
     for (int rank = 0; rank < dp_size; ++rank) {
-      train::TokenBatches batches(tokens,
-                                  sampler,
-                                  plan,
-                                  rank,
-                                  /*first_sample=*/400,
-                                  at::kCPU);
+      train::Batches batches(
+          windows,
+          train::deal_training(order, plan, rank, /*first=*/400),
+          at::kCPU);
       for (int micro = 0; micro < plan.micro_steps; ++micro) {
-        rows.push_back(batches.next());
+        const model::Batch batch = batches.next();
+        inputs.push_back(batch.input);
+        targets.push_back(batch.target);
       }
     }
-    return at::cat(rows);
+    return at::stack({at::cat(inputs), at::cat(targets)});
   };
   const at::Tensor one = step_of(1, 0);
-  EXPECT_EQ(one.sizes(), (at::IntArrayRef{8, 13}));
+  EXPECT_EQ(one.sizes(), (at::IntArrayRef{2, 8, 12}));
+  EXPECT_EQ(one.scalar_type(), at::kLong);
   for (const int dp_size : {1, 2, 4, 8}) {
     EXPECT_TRUE(at::equal(step_of(dp_size, 0), one));
     EXPECT_TRUE(at::equal(step_of(dp_size, 1), one));

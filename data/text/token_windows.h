@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "data/samples.h"
+#include "data/text/token_file.h"
+
+namespace mumoe::data {
+
+/// Samples that are windows of `context` tokens of a file; the targets are the
+/// same one token later. Windows start `context` apart, so that each token is a
+/// target at most once an epoch. With a seed every epoch shifts them by its own
+/// random offset in [0, context), so that texts are cut at other places. One
+/// window is given up for the shift, which makes epochs equally long; a file of
+/// a single window is not shifted.
+class TokenWindows final : public Samples {
+ public:
+  /// Of `file`, which must outlive this. Throws `InputError`, a line that names
+  /// the file, both numbers, and what to do, unless one window fits.
+  TokenWindows(const TokenFile& file,
+               std::int64_t context,
+               std::optional<std::uint64_t> seed = {});
+
+  std::uint64_t size() const override { return size_; }
+  std::int64_t targets_per_sample() const override {
+    return static_cast<std::int64_t>(context_);
+  }
+  HostBatch make(std::span<const std::uint64_t> indices) const override;
+
+  /// Where sample `index` starts; its last target lies within the file.
+  std::uint64_t first_token(std::uint64_t index) const;
+
+ private:
+  const TokenFile& file_;
+  std::uint64_t context_;
+  std::uint64_t size_;
+  /// Of the shifts, if there are any.
+  std::optional<std::uint64_t> seed_;
+};
+
+}  // namespace mumoe::data
