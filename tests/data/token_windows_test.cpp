@@ -69,26 +69,31 @@ TEST(TokenWindows, RanksThatShareTheSamplesMakeTheWholeBatch) {
 }
 
 /// Where the samples of an evaluation start.
-Indices evaluation_firsts(std::size_t tokens,
-                          std::int64_t context,
-                          std::int64_t count) {
-  const ScratchFolder folder;
-  const TokenFile file = counting_file(folder, tokens);
-  const TokenWindows windows(file, context);
+Indices evaluation_firsts(const TokenWindows& windows, std::int64_t count) {
   Indices firsts;
   for (const auto index : evaluation_samples(windows.size(), count)) {
     firsts.push_back(windows.first_token(index));
   }
   return firsts;
 }
+Indices evaluation_firsts(std::size_t tokens,
+                          std::int64_t context,
+                          std::int64_t count) {
+  const ScratchFolder folder;
+  const TokenFile file = counting_file(folder, tokens);
+  return evaluation_firsts(TokenWindows(file, context), count);
+}
 
 TEST(EvaluationWindows, AreEvenlySpacedAndDoNotOverlap) {
   EXPECT_EQ(evaluation_firsts(101, 10, 5), (Indices{0, 20, 40, 60, 80}));
   EXPECT_EQ(evaluation_firsts(31, 10, 3), (Indices{0, 10, 20}));
   EXPECT_EQ(evaluation_firsts(30, 10, 99), (Indices{0, 10}));
+  const ScratchFolder folder;
   for (std::uint64_t tokens = 9; tokens < 200; ++tokens) {
+    const TokenFile file = counting_file(folder, tokens);
+    const TokenWindows windows(file, 8);
     for (std::int64_t count = 1; count < 30; ++count) {
-      const Indices firsts = evaluation_firsts(tokens, 8, count);
+      const Indices firsts = evaluation_firsts(windows, count);
       ASSERT_LE(firsts.back() + 9, tokens);
       for (std::size_t i = 1; i < firsts.size(); ++i) {
         ASSERT_GE(firsts[i], firsts[i - 1] + 8);
