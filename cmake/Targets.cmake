@@ -32,9 +32,9 @@ endfunction()
 
 # mumoe_kernels(TARGET FILE... [BF16 FILE...]): compiles each file once per
 # instruction set, with MUMOE_ISA set to avx512, avx2 or portable; those after
-# BF16 also to avx512_bf16. A file defines its functions in the namespace of
-# that name and a dispatcher chooses among them at run time (base/cpu.h), so
-# that one binary runs everywhere.
+# BF16 also to avx512_bf16. A file defines a row of its family's table in the
+# namespace of that name (mumoe/kernels/table.h); the row is chosen at run time,
+# so that one binary runs everywhere.
 function(mumoe_kernels target)
   set(flags_portable "")
   set(flags_avx2 -mavx2 -mfma -mf16c)
@@ -61,15 +61,23 @@ function(mumoe_kernels target)
   endforeach()
 endfunction()
 
-# mumoe_cuda_or_stub(TARGET FILE.cu STUB.cpp): the one with CUDA, the other
-# without. Warnings and spilt registers are errors.
+# mumoe_cuda_rows(TARGET TABLES.cpp FILE.cu...): with CUDA, compiles the files and
+# lets the tables have their rows. Warnings and spilt registers are errors.
+function(mumoe_cuda_rows target tables)
+  set_source_files_properties(${tables} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+  if(MUMOE_HAS_CUDA)
+    set_source_files_properties(${tables} PROPERTIES COMPILE_DEFINITIONS MUMOE_WITH_CUDA)
+    target_sources(${target} PRIVATE ${ARGN})
+    set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS
+      "-Werror=all-warnings;-Xptxas=--warn-on-spills,--warning-as-error")
+  endif()
+endfunction()
+
+# mumoe_cuda_or_stub(TARGET FILE.cpp STUB.cpp): the one with CUDA, the other
+# without.
 function(mumoe_cuda_or_stub target cuda stub)
   if(MUMOE_HAS_CUDA)
     target_sources(${target} PRIVATE ${cuda})
-    if(cuda MATCHES "\\.cu$")
-      set_source_files_properties(${cuda} PROPERTIES COMPILE_OPTIONS
-        "-Werror=all-warnings;-Xptxas=--warn-on-spills,--warning-as-error")
-    endif()
   else()
     target_sources(${target} PRIVATE ${stub})
   endif()

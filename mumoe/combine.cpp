@@ -7,13 +7,10 @@
 #include <algorithm>
 #include <atomic>
 
-#include "base/cpu.h"
 #include "base/error.h"
 #include "dist/torch_text.h"
 #include "mumoe/kernels/combine.h"
-#include "mumoe/kernels/combine_cuda.h"
-#include "mumoe/kernels/current_stream.h"
-#include "mumoe/kernels/element.h"
+#include "mumoe/kernels/on_device.h"
 
 namespace mumoe {
 namespace {
@@ -33,14 +30,15 @@ std::int64_t active_count(const at::Tensor& values) {
   kernels::with_element(values.scalar_type(), [&](auto element) {
     using E = decltype(element);
     const E* const from = pointer<E>(values);
-    at::parallel_for(
-        0,
-        values.numel(),
-        1 << 16,
-        [&](std::int64_t first, std::int64_t last) {
-          total +=
-              kernels::count_nonzero(best_isa(), from + first, last - first);
-        });
+    const auto& kernel =
+        kernels::row_for<E>(kernels::mixing_kernels, values.device());
+    at::parallel_for(0,
+                     values.numel(),
+                     1 << 16,
+                     [&](std::int64_t first, std::int64_t last) {
+                       total +=
+                           kernel.count_nonzero(from + first, last - first);
+                     });
   });
   return total;
 }
@@ -131,19 +129,14 @@ at::Tensor combine(const Tensors& a,
     kernels::CombineForward<E> m;
     set_operands<E>(m, a, mixed, u, projection);
     m.result = pointer<E>(c);
-    if (c.is_cuda()) {
-      kernels::combine_forward_cuda(shape,
-                                    m,
-                                    tokens,
-                                    kernels::current_stream(c.device()));
-      return;
-    }
-    at::parallel_for(
-        0,
+    const auto& kernel =
+        kernels::row_for<E>(kernels::combine_kernels, c.device());
+    kernels::over_ranges(
+        c.device(),
         tokens,
         kTokens,
-        [&](std::int64_t first, std::int64_t last) {
-          kernels::combine_forward(best_isa(), shape, m, first, last);
+        [&](std::int64_t first, std::int64_t last, void* stream) {
+          kernel.forward(stream, shape, m, first, last);
         });
   });
   return c;
@@ -182,20 +175,14 @@ CombineGradients combine_backward(const Tensors& a,
       m.grad_mixed[e] = pointer<E>(d.mixed[e]);
       m.grad_coefficients[e] = pointer<E>(d.coefficients[e]);
     }
-    if (projection.is_cuda()) {
-      kernels::combine_backward_cuda(
-          shape,
-          m,
-          tokens,
-          kernels::current_stream(projection.device()));
-      return;
-    }
-    at::parallel_for(
-        0,
+    const auto& kernel =
+        kernels::row_for<E>(kernels::combine_kernels, projection.device());
+    kernels::over_ranges(
+        projection.device(),
         tokens,
         kTokens,
-        [&](std::int64_t first, std::int64_t last) {
-          kernels::combine_backward(best_isa(), shape, m, first, last);
+        [&](std::int64_t first, std::int64_t last, void* stream) {
+          kernel.backward(stream, shape, m, first, last);
         });
   });
   for (std::size_t e = 0; e < a.size(); ++e) {
@@ -233,18 +220,19 @@ void expert_gradient_into(const at::Tensor& out,
   };
   kernels::with_element(out.scalar_type(), [&](auto element) {
     using E = decltype(element);
+    const auto& kernel =
+        kernels::row_for<E>(kernels::mixing_kernels, out.device());
     at::parallel_for(0, parts, 1, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t part = first; part < last; ++part) {
-        kernels::expert_gradient(best_isa(),
-                                 pointer<E>(coefficients),
-                                 pointer<E>(grad_mixed),
-                                 pointer<E>(out),
-                                 grad_mixed.size(0),
-                                 experts,
-                                 width,
-                                 cut(part),
-                                 cut(part + 1),
-                                 accumulate);
+        kernel.expert_gradient(pointer<E>(coefficients),
+                               pointer<E>(grad_mixed),
+                               pointer<E>(out),
+                               grad_mixed.size(0),
+                               experts,
+                               width,
+                               cut(part),
+                               cut(part + 1),
+                               accumulate);
       }
     });
   });

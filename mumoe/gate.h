@@ -7,7 +7,6 @@
 #include <string_view>
 
 #include "mumoe/gemm.h"
-#include "mumoe/kernels/gate_norm.h"
 
 namespace mumoe {
 
@@ -21,6 +20,11 @@ class Communicator;
 ///   top_k     softmax over the k largest ẑ, the others exact zeros; of equal
 ///             logits those of lower index are taken; k = N is softmax
 enum class GateActivation { entmax15, softmax, top_k };
+
+/// How gate logits are normalised before the activation: over the experts of
+/// their own token, over all tokens of the batch expert by expert, or not at
+/// all. Mean 0, variance 1, eps 1e-5, no affine.
+enum class GateNorm { layer, batch, none };
 
 std::string_view to_string(GateActivation activation);
 std::string_view to_string(GateNorm norm);

@@ -1,18 +1,14 @@
 #include "mumoe/gate_activation.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <limits>
 
-#include "base/cpu.h"
 #include "base/error.h"
 #include "dist/torch_text.h"
-#include "mumoe/kernels/current_stream.h"
-#include "mumoe/kernels/element.h"
 #include "mumoe/kernels/gate.h"
-#include "mumoe/kernels/gate_cuda.h"
+#include "mumoe/kernels/on_device.h"
 
 // Shapes: T rows, N experts. Entmax has kernels of its own (mumoe/kernels);
 // softmax and top-k are composed of LibTorch's operations.
@@ -28,39 +24,39 @@ constexpr double kEps = 1e-5;  // of the layer norm
 /// Values that a thread should have at least, to be worth starting.
 constexpr std::int64_t kGrain = 16384;
 
-/// Calls `f(first, last)` for ranges that cover all rows, on the threads of
-/// the CPU.
-template <class F>
-void over_rows(std::int64_t rows, std::int64_t experts, F f) {
-  const std::int64_t grain = std::max<std::int64_t>(1, kGrain / experts);
-  at::parallel_for(0, rows, grain, f);
+std::int64_t rows_of_thread(std::int64_t experts) {
+  return std::max<std::int64_t>(1, kGrain / experts);
 }
 
-Tensor entmax(const Tensor& logits_TN, GateNorm norm) {
+/// The batch norm is done with before rows are looked at one by one.
+kernels::RowNorm row_norm(GateNorm norm) {
+  MUMOE_CHECK(norm != GateNorm::batch);
+  return norm == GateNorm::layer ? kernels::RowNorm::layer
+                                 : kernels::RowNorm::none;
+}
+
+Tensor entmax(const Tensor& logits_TN, kernels::RowNorm norm) {
   const Tensor a_TN = at::empty_like(logits_TN);
   const std::int64_t rows = logits_TN.size(0), experts = logits_TN.size(1);
+  const at::Device device = logits_TN.device();
   kernels::with_element(logits_TN.scalar_type(), [&](auto element) {
     using E = decltype(element);
+    const auto& kernel = kernels::row_for<E>(kernels::gate_kernels, device);
     const E* logits = pointer<E>(logits_TN);
     E* a = pointer<E>(a_TN);
-    if (logits_TN.is_cuda()) {
-      kernels::gate_forward_cuda(logits,
-                                 a,
-                                 rows,
-                                 experts,
-                                 norm,
-                                 kernels::current_stream(logits_TN.device()));
-      return;
-    }
-    over_rows(rows, experts, [&](std::int64_t first, std::int64_t last) {
-      const std::int64_t at = first * experts;
-      kernels::gate_forward(best_isa(),
-                            logits + at,
-                            a + at,
-                            last - first,
-                            experts,
-                            norm);
-    });
+    kernels::over_ranges(
+        device,
+        rows,
+        rows_of_thread(experts),
+        [&](std::int64_t first, std::int64_t last, void* stream) {
+          const std::int64_t at = first * experts;
+          kernel.forward(stream,
+                         logits + at,
+                         a + at,
+                         last - first,
+                         experts,
+                         norm);
+        });
   });
   return a_TN;
 }
@@ -68,37 +64,32 @@ Tensor entmax(const Tensor& logits_TN, GateNorm norm) {
 Tensor entmax_backward(const Tensor& logits_TN,
                        const Tensor& a_TN,
                        const Tensor& grad_a_TN,
-                       GateNorm norm) {
+                       kernels::RowNorm norm) {
   const Tensor grad_logits_TN = at::empty_like(logits_TN);
   const std::int64_t rows = logits_TN.size(0), experts = logits_TN.size(1);
+  const at::Device device = logits_TN.device();
   kernels::with_element(logits_TN.scalar_type(), [&](auto element) {
     using E = decltype(element);
+    const auto& kernel = kernels::row_for<E>(kernels::gate_kernels, device);
     const E* logits = pointer<E>(logits_TN);
     const E* a = pointer<E>(a_TN);
     const E* grad_a = pointer<E>(grad_a_TN);
     E* grad_logits = pointer<E>(grad_logits_TN);
-    if (logits_TN.is_cuda()) {
-      kernels::gate_backward_cuda(logits,
-                                  a,
-                                  grad_a,
-                                  grad_logits,
-                                  rows,
-                                  experts,
-                                  norm,
-                                  kernels::current_stream(logits_TN.device()));
-      return;
-    }
-    over_rows(rows, experts, [&](std::int64_t first, std::int64_t last) {
-      const std::int64_t at = first * experts;
-      kernels::gate_backward(best_isa(),
-                             logits + at,
-                             a + at,
-                             grad_a + at,
-                             grad_logits + at,
-                             last - first,
-                             experts,
-                             norm);
-    });
+    kernels::over_ranges(
+        device,
+        rows,
+        rows_of_thread(experts),
+        [&](std::int64_t first, std::int64_t last, void* stream) {
+          const std::int64_t at = first * experts;
+          kernel.backward(stream,
+                          logits + at,
+                          a + at,
+                          grad_a + at,
+                          grad_logits + at,
+                          last - first,
+                          experts,
+                          norm);
+        });
   });
   return grad_logits_TN;
 }
@@ -146,7 +137,7 @@ Tensor reciprocal_deviation(const Tensor& variance) {
 Tensor gate_rows(const Tensor& logits_TN, const GateConfig& config) {
   MUMOE_CHECK(config.norm != GateNorm::batch);
   if (config.activation == GateActivation::entmax15) {
-    return entmax(logits_TN, config.norm);
+    return entmax(logits_TN, row_norm(config.norm));
   }
   Tensor z_TN = normalise(logits_TN, config.norm).z_TN;
   if (config.activation == GateActivation::top_k) {
@@ -161,7 +152,7 @@ Tensor gate_rows_backward(const Tensor& logits_TN,
                           const GateConfig& config) {
   MUMOE_CHECK(config.norm != GateNorm::batch);
   if (config.activation == GateActivation::entmax15) {
-    return entmax_backward(logits_TN, a_TN, grad_a_TN, config.norm);
+    return entmax_backward(logits_TN, a_TN, grad_a_TN, row_norm(config.norm));
   }
   // Where a is 0, so is its row of the Jacobian: top-k needs no mask.
   const auto type = compute_type(logits_TN.scalar_type());

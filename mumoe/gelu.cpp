@@ -1,17 +1,13 @@
 #include "mumoe/gelu.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "base/cpu.h"
 #include "base/error.h"
 #include "dist/torch_text.h"
-#include "mumoe/kernels/current_stream.h"
-#include "mumoe/kernels/element.h"
 #include "mumoe/kernels/gelu.h"
-#include "mumoe/kernels/gelu_cuda.h"
+#include "mumoe/kernels/on_device.h"
 
 namespace mumoe {
 namespace {
@@ -33,26 +29,19 @@ void backward_into(const at::Tensor& dx,
     const E* const grad_y = pointer<E>(dy);
     E* const grad_x = pointer<E>(dx);
     E* const to = pointer<E>(y);
-    if (x.is_cuda()) {
-      kernels::gelu_backward_cuda(from,
-                                  grad_y,
-                                  grad_x,
-                                  to,
-                                  x.numel(),
-                                  kernels::current_stream(x.device()));
-      return;
-    }
-    at::parallel_for(0,
-                     x.numel(),
-                     kGrain,
-                     [&](std::int64_t first, std::int64_t last) {
-                       kernels::gelu_backward(best_isa(),
-                                              from + first,
-                                              grad_y + first,
-                                              grad_x + first,
-                                              to == nullptr ? to : to + first,
-                                              last - first);
-                     });
+    const auto& kernel = kernels::row_for<E>(kernels::gelu_kernels, x.device());
+    kernels::over_ranges(
+        x.device(),
+        x.numel(),
+        kGrain,
+        [&](std::int64_t first, std::int64_t last, void* stream) {
+          kernel.backward(stream,
+                          from + first,
+                          grad_y + first,
+                          grad_x + first,
+                          to == nullptr ? to : to + first,
+                          last - first);
+        });
   });
 }
 
@@ -88,22 +77,14 @@ at::Tensor gelu_forward(const at::Tensor& x) {
     using E = decltype(element);
     const E* const from = pointer<E>(x);
     E* const to = pointer<E>(y);
-    if (x.is_cuda()) {
-      kernels::gelu_forward_cuda(from,
-                                 to,
-                                 x.numel(),
-                                 kernels::current_stream(x.device()));
-      return;
-    }
-    at::parallel_for(0,
-                     x.numel(),
-                     kGrain,
-                     [&](std::int64_t first, std::int64_t last) {
-                       kernels::gelu_forward(best_isa(),
-                                             from + first,
-                                             to + first,
-                                             last - first);
-                     });
+    const auto& kernel = kernels::row_for<E>(kernels::gelu_kernels, x.device());
+    kernels::over_ranges(
+        x.device(),
+        x.numel(),
+        kGrain,
+        [&](std::int64_t first, std::int64_t last, void* stream) {
+          kernel.forward(stream, from + first, to + first, last - first);
+        });
   });
   return y;
 }

@@ -1,15 +1,13 @@
 #include "train/optimizer.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
 
 #include <cmath>
 
-#include "base/cpu.h"
-#include "mumoe/kernels/current_stream.h"
+#include "base/error.h"
+#include "mumoe/kernels/on_device.h"
 #include "train/kernels/adamw.h"
-#include "train/kernels/adamw_cuda.h"
 
 namespace mumoe::train {
 namespace {
@@ -29,31 +27,24 @@ void update(const AdamWScalars& scalars,
   Bf16* compute = bucket.compute.scalar_type() == at::kBFloat16
                       ? static_cast<Bf16*>(bucket.compute.data_ptr()) + begin
                       : nullptr;
-  if (bucket.master.is_cuda()) {
-    const c10::OptionalDeviceGuard guard(bucket.master.device());
-    adamw_update_cuda(scalars,
-                      master,
-                      grad,
-                      first,
-                      second,
-                      compute,
-                      bucket.owned.count,
-                      kernels::current_stream(bucket.master.device()));
-    return;
-  }
-  at::parallel_for(0,
-                   bucket.owned.count,
-                   kGrain,
-                   [&](std::int64_t from, std::int64_t to) {
-                     adamw_update(best_isa(),
-                                  scalars,
-                                  master + from,
-                                  grad + from,
-                                  first + from,
-                                  second + from,
-                                  compute == nullptr ? nullptr : compute + from,
-                                  to - from);
-                   });
+  const at::Device device = bucket.master.device();
+  const c10::OptionalDeviceGuard guard(device);
+  const auto& kernel = kernels::row_for<T>(adamw_kernels, device);
+  const AdamWConstants<T> constants = adamw_constants<T>(scalars);
+  kernels::over_ranges(device,
+                       bucket.owned.count,
+                       kGrain,
+                       [&](std::int64_t from, std::int64_t to, void* stream) {
+                         kernel.update(
+                             stream,
+                             constants,
+                             master + from,
+                             grad + from,
+                             first + from,
+                             second + from,
+                             compute == nullptr ? nullptr : compute + from,
+                             to - from);
+                       });
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 // The combination on a GPU: mumoe/kernels/combine.h has the equations; the
 // kernels of ring and kronecker, and the launches. Experts are read row by row,
 // only those with a coefficient other than zero; U stays in the caches.
+#include "mumoe/kernels/combine.h"
 #include "mumoe/kernels/combine_chain.h"
-#include "mumoe/kernels/combine_cuda.h"
 #include "mumoe/kernels/combine_experts.h"
 #include "mumoe/kernels/combine_hadamard.h"
 #include "mumoe/kernels/cuda_launch.h"
@@ -236,13 +236,14 @@ void with_levels(int levels, F f) {
   f(std::integral_constant<int, kMaxLevels>{});
 }
 
-}  // namespace
-
 template <class E>
-void combine_forward_cuda(const CombineShape& shape,
-                          const CombineForward<E>& x,
-                          std::int64_t rows,
-                          void* stream) {
+void forward(void* stream,
+             const CombineShape& shape,
+             const CombineForward<E>& x,
+             std::int64_t first,
+             std::int64_t last) {
+  MUMOE_CHECK(first == 0);
+  const std::int64_t rows = last;
   const char* name = "combine forward";
   const unsigned packed = packed_levels<E>(shape, x.coefficients, nullptr);
   with_pack<E>(columns_alignment(shape, x, {}), [&](auto pack) {
@@ -272,10 +273,13 @@ void combine_forward_cuda(const CombineShape& shape,
 }
 
 template <class E>
-void combine_backward_cuda(const CombineShape& shape,
-                           const CombineBackward<E>& x,
-                           std::int64_t rows,
-                           void* stream) {
+void backward(void* stream,
+              const CombineShape& shape,
+              const CombineBackward<E>& x,
+              std::int64_t first,
+              std::int64_t last) {
+  MUMOE_CHECK(first == 0);
+  const std::int64_t rows = last;
   const char* name = "combine backward";
   const unsigned packed =
       packed_levels<E>(shape, x.coefficients, x.grad_coefficients);
@@ -314,19 +318,12 @@ void combine_backward_cuda(const CombineShape& shape,
   });
 }
 
-#define MUMOE_INSTANTIATE(E)                                        \
-  template void combine_forward_cuda<E>(const CombineShape&,        \
-                                        const CombineForward<E>&,   \
-                                        std::int64_t,               \
-                                        void*);                     \
-  template void combine_backward_cuda<E>(const CombineShape&,       \
-                                         const CombineBackward<E>&, \
-                                         std::int64_t,              \
-                                         void*);
+}  // namespace
 
-MUMOE_INSTANTIATE(float)
-MUMOE_INSTANTIATE(double)
-MUMOE_INSTANTIATE(Bf16)
-#undef MUMOE_INSTANTIATE
+namespace cuda {
+const CombineRow combine_row = {{forward<float>, backward<float>},
+                                {forward<double>, backward<double>},
+                                {forward<Bf16>, backward<Bf16>}};
+}  // namespace cuda
 
 }  // namespace mumoe::kernels

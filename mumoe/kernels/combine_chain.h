@@ -1,7 +1,7 @@
 #pragma once
 
 #include "base/error.h"
-#include "mumoe/kernels/combine_cuda.h"
+#include "mumoe/kernels/combine.h"
 #include "mumoe/kernels/combine_experts.h"
 
 // The small matrices of ring and kronecker for one token, in the shared memory
@@ -23,7 +23,7 @@ struct Chain {
   std::int64_t result;      // are not for devices
 };
 
-/// Throws `InputError` for matrices above the limits of combine_cuda.h.
+/// Throws `InputError` for matrices above the limits of combine.h.
 inline Chain make_chain(const CombineShape& shape) {
   Chain chain = {};
   chain.levels = shape.levels;

@@ -1,12 +1,23 @@
 // Compiled once per instruction set; see mumoe/kernels/combine.h for the
 // equations. Works on one token at a time: its mixed rows, q + b and dc stay in
 // the first-level cache, in the compute type.
-#include "mumoe/kernels/combine_isa.h"
+#include "mumoe/kernels/combine.h"
 #include "mumoe/kernels/combine_levels.h"
 #include "mumoe/kernels/combine_mix.h"
 
 namespace mumoe::kernels::MUMOE_ISA {
 namespace {
+
+/// The mixed rows, their gradients and products, G and its gradient, q + b, dc
+/// and the active experts, in values of 8 bytes.
+std::int64_t scratch_values(const CombineShape& shape) {
+  std::int64_t mixed = 0;
+  for (int e = 0; e < shape.levels; ++e) mixed += shape.mixed[e];
+  return 2 * mixed + 2 * shape.product() +
+         (2 * kMaxLevels + 4) * shape.longest_product() +
+         2 * shape.projection() + 2 * shape.result() +
+         2 * shape.most_experts() + 256;
+}
 
 /// C[i] = Σ_k A(i, k) B[k] over long rows B[k] of `columns` values; A has
 /// strides, so that it may be transposed.
@@ -98,13 +109,14 @@ void coefficient_gradient(const E* a,
 }  // namespace
 
 template <class E>
-void combine_forward(const CombineShape& s,
+void combine_forward(void*,
+                     const CombineShape& s,
                      const CombineForward<E>& x,
                      std::int64_t first,
-                     std::int64_t last,
-                     double* memory) {
+                     std::int64_t last) {
   using T = Compute<E>;
-  Scratch<T> scratch(memory);
+  const ScratchMemory memory(scratch_values(s));
+  Scratch<T> scratch(memory.data);
   T* const q = scratch.take(s.projection());
   T* const c = scratch.take(s.result());
   Mixed<T> m = take_mixed(s, scratch);
@@ -118,13 +130,14 @@ void combine_forward(const CombineShape& s,
 }
 
 template <class E>
-void combine_backward(const CombineShape& s,
+void combine_backward(void*,
+                      const CombineShape& s,
                       const CombineBackward<E>& x,
                       std::int64_t first,
-                      std::int64_t last,
-                      double* memory) {
+                      std::int64_t last) {
   using T = Compute<E>;
-  Scratch<T> scratch(memory);
+  const ScratchMemory memory(scratch_values(s));
+  Scratch<T> scratch(memory.data);
   T* const q = scratch.take(s.projection());
   T* const dq = scratch.take(s.projection());
   T* const c = scratch.take(s.result());
@@ -177,13 +190,14 @@ void expert_gradient(const E* coefficients,
                      std::int64_t width,
                      std::int64_t first,
                      std::int64_t last,
-                     bool accumulate,
-                     double* memory) {
+                     bool accumulate) {
   using T = Compute<E>;
   constexpr int kBlocks = MUMOE_VECTOR_BYTES == 64 ? 8 : 4;
   constexpr std::int64_t kSize = Lanes<T>::kSize;
   const std::int64_t columns = last - first;
-  Scratch<T> scratch(memory);
+  // The sums, and the active experts of a token.
+  const ScratchMemory memory(experts * (last - first + 2) + 32);
+  Scratch<T> scratch(memory.data);
   T* const sums = scratch.take(experts * columns);
   Active<T> active = take_active(experts, scratch);
   for (std::int64_t i = 0; i < experts * columns; ++i) sums[i] = 0;
@@ -223,31 +237,12 @@ std::int64_t count_nonzero(const E* values, std::int64_t count) {
   return found;
 }
 
-#define MUMOE_INSTANTIATE(E)                                   \
-  template void combine_forward<E>(const CombineShape&,        \
-                                   const CombineForward<E>&,   \
-                                   std::int64_t,               \
-                                   std::int64_t,               \
-                                   double*);                   \
-  template void combine_backward<E>(const CombineShape&,       \
-                                    const CombineBackward<E>&, \
-                                    std::int64_t,              \
-                                    std::int64_t,              \
-                                    double*);                  \
-  template void expert_gradient<E>(const E*,                   \
-                                   const E*,                   \
-                                   E*,                         \
-                                   std::int64_t,               \
-                                   std::int64_t,               \
-                                   std::int64_t,               \
-                                   std::int64_t,               \
-                                   std::int64_t,               \
-                                   bool,                       \
-                                   double*);                   \
-  template std::int64_t count_nonzero<E>(const E*, std::int64_t);
-
-MUMOE_INSTANTIATE(float)
-MUMOE_INSTANTIATE(double)
-MUMOE_INSTANTIATE(Bf16)
+const CombineRow combine_row = {
+    {combine_forward<float>, combine_backward<float>},
+    {combine_forward<double>, combine_backward<double>},
+    {combine_forward<Bf16>, combine_backward<Bf16>}};
+const MixingRow mixing_row = {{expert_gradient<float>, count_nonzero<float>},
+                              {expert_gradient<double>, count_nonzero<double>},
+                              {expert_gradient<Bf16>, count_nonzero<Bf16>}};
 
 }  // namespace mumoe::kernels::MUMOE_ISA

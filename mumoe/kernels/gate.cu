@@ -6,7 +6,7 @@
 #include <type_traits>
 
 #include "mumoe/kernels/cuda_launch.h"
-#include "mumoe/kernels/gate_cuda.h"
+#include "mumoe/kernels/gate.h"
 #include "mumoe/kernels/gate_rows.h"
 
 namespace mumoe::kernels {
@@ -31,12 +31,12 @@ struct Statistics {
 
 /// Leaves ℓ − max ℓ in `row`.
 template <class Row, class T = typename Row::T>
-__device__ Statistics<T> standardise(Row& row, GateNorm norm) {
+__device__ Statistics<T> standardise(Row& row, RowNorm norm) {
   using Group = typename Row::Group;
   T best = -static_cast<T>(INFINITY);
   row.each([&](int j) { best = row.at(j) > best ? row.at(j) : best; });
   row.shift_and_scale(Group::reduce(best, Maximum{}), 1);
-  if (norm == GateNorm::none) return {0, 1};
+  if (norm == RowNorm::none) return {0, 1};
   T sum = 0;
   row.each([&](int j) { sum += row.at(j); });
   const T mean = Group::reduce(sum, Add{}) / row.size;
@@ -95,7 +95,7 @@ __device__ void forward_row(const E* logits,
                             E* coefficients,
                             int experts,
                             bool packed,
-                            GateNorm norm) {
+                            RowNorm norm) {
   using T = typename Row::T;
   Row row(logits, experts, packed);
   const Statistics<T> statistics = standardise(row, norm);
@@ -115,7 +115,7 @@ __device__ void backward_row(const E* logits,
                              E* grad_logits,
                              int experts,
                              bool packed,
-                             GateNorm norm) {
+                             RowNorm norm) {
   using T = typename Row::T;
   using Group = typename Row::Group;
   const Row a(coefficients, experts, packed);
@@ -132,7 +132,7 @@ __device__ void backward_row(const E* logits,
     const T s = root(a.at(j));
     return s == 0 ? T(0) : s * (g.at(j) - mean_g);
   };
-  if (norm == GateNorm::none) {
+  if (norm == RowNorm::none) {
     a.write(grad_logits, d);
     return;
   }
@@ -161,7 +161,7 @@ __global__ void forward_kernel(const E* __restrict__ logits,
                                std::int64_t rows,
                                int experts,
                                bool packed,
-                               GateNorm norm) {
+                               RowNorm norm) {
   const std::int64_t row = row_of_group<Row>();
   if (row >= rows) return;
   const std::int64_t at = row * experts;
@@ -176,7 +176,7 @@ __global__ void backward_kernel(const E* __restrict__ logits,
                                 std::int64_t rows,
                                 int experts,
                                 bool packed,
-                                GateNorm norm) {
+                                RowNorm norm) {
   const std::int64_t row = row_of_group<Row>();
   if (row >= rows) return;
   const std::int64_t at = row * experts;
@@ -230,15 +230,13 @@ bool is_packed(std::int64_t experts, const Pointers*... pointers) {
   return experts * sizeof(E) % 16 == 0 && (aligned(pointers) && ...);
 }
 
-}  // namespace
-
 template <class E>
-void gate_forward_cuda(const E* logits,
-                       E* coefficients,
-                       std::int64_t rows,
-                       std::int64_t experts,
-                       GateNorm norm,
-                       void* stream) {
+void forward(void* stream,
+             const E* logits,
+             E* coefficients,
+             std::int64_t rows,
+             std::int64_t experts,
+             RowNorm norm) {
   const bool packed = is_packed<E>(experts, logits, coefficients);
   with_row<E>(experts, [&](auto* type) {
     using Row = std::remove_pointer_t<decltype(type)>;
@@ -258,14 +256,14 @@ void gate_forward_cuda(const E* logits,
 }
 
 template <class E>
-void gate_backward_cuda(const E* logits,
-                        const E* coefficients,
-                        const E* grad_coefficients,
-                        E* grad_logits,
-                        std::int64_t rows,
-                        std::int64_t experts,
-                        GateNorm norm,
-                        void* stream) {
+void backward(void* stream,
+              const E* logits,
+              const E* coefficients,
+              const E* grad_coefficients,
+              E* grad_logits,
+              std::int64_t rows,
+              std::int64_t experts,
+              RowNorm norm) {
   const bool packed = is_packed<E>(experts,
                                    logits,
                                    coefficients,
@@ -290,24 +288,12 @@ void gate_backward_cuda(const E* logits,
   });
 }
 
-#define MUMOE_INSTANTIATE(E)                        \
-  template void gate_forward_cuda<E>(const E*,      \
-                                     E*,            \
-                                     std::int64_t,  \
-                                     std::int64_t,  \
-                                     GateNorm,      \
-                                     void*);        \
-  template void gate_backward_cuda<E>(const E*,     \
-                                      const E*,     \
-                                      const E*,     \
-                                      E*,           \
-                                      std::int64_t, \
-                                      std::int64_t, \
-                                      GateNorm,     \
-                                      void*);
+}  // namespace
 
-MUMOE_INSTANTIATE(float)
-MUMOE_INSTANTIATE(double)
-MUMOE_INSTANTIATE(Bf16)
+namespace cuda {
+const GateRow gate_row = {{forward<float>, backward<float>},
+                          {forward<double>, backward<double>},
+                          {forward<Bf16>, backward<Bf16>}};
+}  // namespace cuda
 
 }  // namespace mumoe::kernels

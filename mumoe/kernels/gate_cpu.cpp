@@ -1,14 +1,20 @@
 // Compiled once per instruction set; see mumoe/kernels/gate.h for the
 // equations. Forward takes rows in small groups, stage by stage: what one row
 // waits for (sums over lanes, divisions) overlaps with work on the next.
-#include "mumoe/kernels/gate_isa.h"
+#include "mumoe/kernels/gate.h"
 #include "mumoe/kernels/gate_lanes.h"
 
 namespace mumoe::kernels::MUMOE_ISA {
 
 constexpr double kEps = 1e-5;   // of the layer norm
 constexpr int kMaxPasses = 64;  // a bound; 1 to 4 are usual, NaN takes 1
+constexpr int kGroup = 4;       // rows that forward takes at a time
 constexpr int kStartSteps = 3;  // on the largest values of the lanes
+
+/// A row of scratch memory: whole 64-byte blocks.
+constexpr std::int64_t padded_size(std::int64_t experts) {
+  return (experts + 15) / 16 * 16;
+}
 
 /// The largest value of each lane, over the even and over the odd blocks of a
 /// row; NaN is dropped.
@@ -87,8 +93,8 @@ struct Affine {
 /// in `row`: a row of equal logits then has variance 0 exactly, however large
 /// they are.
 template <class T>
-Affine<T> normalise(const Row<T>& row, T top, GateNorm norm) {
-  if (norm == GateNorm::none) return {top, T(0.5)};
+Affine<T> normalise(const Row<T>& row, T top, RowNorm norm) {
+  if (norm == RowNorm::none) return {top, T(0.5)};
   const T count = static_cast<T>(row.size);
   const T mean = shift_and_sum(row, top) / count;
   const T rstd = reciprocal_deviation(sum_of_squares(row, mean) / count);
@@ -198,27 +204,29 @@ T entmax_threshold(const Row<T>& row, Affine<T> affine, T tau) {
 }
 
 template <class E>
-void gate_forward(const E* logits,
+void gate_forward(void*,
+                  const E* logits,
                   E* coefficients,
                   std::int64_t rows,
                   std::int64_t experts,
-                  GateNorm norm,
-                  Compute<E>* scratch) {
+                  RowNorm norm) {
   using T = Compute<E>;
   using L = Lanes<T>;
-  const std::int64_t padded = gate_padded(experts);
-  for (std::int64_t t = 0; t < rows; t += kGateGroup) {
-    const std::int64_t group = rows - t < kGateGroup ? rows - t : kGateGroup;
-    Maxima<T> maxima[kGateGroup];
-    Affine<T> affine[kGateGroup];
-    T tau[kGateGroup];
+  const std::int64_t padded = padded_size(experts);
+  const ScratchMemory memory(kGroup * padded);
+  T* const scratch = reinterpret_cast<T*>(memory.data);
+  for (std::int64_t t = 0; t < rows; t += kGroup) {
+    const std::int64_t group = rows - t < kGroup ? rows - t : kGroup;
+    Maxima<T> maxima[kGroup];
+    Affine<T> affine[kGroup];
+    T tau[kGroup];
     for (std::int64_t r = 0; r < group; ++r) {
       const Row<T> row{scratch + r * padded, experts, padded};
       maxima[r] = load_row(logits + (t + r) * experts, row);
       const T top = maxima[r].maximum();
       affine[r] = normalise(row, top, norm);
       // To the last bit what the row becomes.
-      const T shift = norm == GateNorm::none ? T(0) : top;
+      const T shift = norm == RowNorm::none ? T(0) : top;
       const Affine<T> shifted{shift, 1};
       maxima[r].even = affine[r](shifted(maxima[r].even));
       maxima[r].odd = affine[r](shifted(maxima[r].odd));
@@ -266,17 +274,19 @@ RootSums<T> load_roots(const E* coefficients,
 }
 
 template <class E>
-void gate_backward(const E* logits,
+void gate_backward(void*,
+                   const E* logits,
                    const E* coefficients,
                    const E* grad_coefficients,
                    E* grad_logits,
                    std::int64_t rows,
                    std::int64_t experts,
-                   GateNorm norm,
-                   Compute<E>* scratch) {
+                   RowNorm norm) {
   using T = Compute<E>;
   using L = Lanes<T>;
-  const std::int64_t padded = gate_padded(experts);
+  const std::int64_t padded = padded_size(experts);
+  const ScratchMemory memory(3 * padded);
+  T* const scratch = reinterpret_cast<T*>(memory.data);
   const T count = static_cast<T>(experts);
   const Row<T> s{scratch, experts, padded};
   const Row<T> g{scratch + padded, experts, padded};
@@ -289,7 +299,7 @@ void gate_backward(const E* logits,
     const auto entmax = [&](std::int64_t i) {
       return s.at(i) * (g.at(i) - mean_g);
     };
-    if (norm == GateNorm::none) {
+    if (norm == RowNorm::none) {
       write_row(grad_logits + at, s, entmax);
       continue;
     }
@@ -314,24 +324,8 @@ void gate_backward(const E* logits,
   }
 }
 
-#define MUMOE_INSTANTIATE(E)                   \
-  template void gate_forward<E>(const E*,      \
-                                E*,            \
-                                std::int64_t,  \
-                                std::int64_t,  \
-                                GateNorm,      \
-                                Compute<E>*);  \
-  template void gate_backward<E>(const E*,     \
-                                 const E*,     \
-                                 const E*,     \
-                                 E*,           \
-                                 std::int64_t, \
-                                 std::int64_t, \
-                                 GateNorm,     \
-                                 Compute<E>*);
-
-MUMOE_INSTANTIATE(float)
-MUMOE_INSTANTIATE(double)
-MUMOE_INSTANTIATE(Bf16)
+const GateRow gate_row = {{gate_forward<float>, gate_backward<float>},
+                          {gate_forward<double>, gate_backward<double>},
+                          {gate_forward<Bf16>, gate_backward<Bf16>}};
 
 }  // namespace mumoe::kernels::MUMOE_ISA

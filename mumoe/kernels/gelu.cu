@@ -3,7 +3,7 @@
 
 #include "mumoe/kernels/cuda_launch.h"
 #include "mumoe/kernels/cuda_pack.h"
-#include "mumoe/kernels/gelu_cuda.h"
+#include "mumoe/kernels/gelu.h"
 
 namespace mumoe::kernels {
 namespace {
@@ -136,10 +136,8 @@ void with_packs(const E* x,
   }
 }
 
-}  // namespace
-
 template <class E>
-void gelu_forward_cuda(const E* x, E* y, std::int64_t count, void* stream) {
+void forward(void* stream, const E* x, E* y, std::int64_t count) {
   with_packs<E>(x, {y}, count, [&](auto pack, int shift, std::int64_t blocks) {
     launch("gelu forward",
            gelu_forward_kernel<E, decltype(pack)::value>,
@@ -154,12 +152,12 @@ void gelu_forward_cuda(const E* x, E* y, std::int64_t count, void* stream) {
 }
 
 template <class E>
-void gelu_backward_cuda(const E* x,
-                        const E* grad_y,
-                        E* grad_x,
-                        E* y,
-                        std::int64_t count,
-                        void* stream) {
+void backward(void* stream,
+              const E* x,
+              const E* grad_y,
+              E* grad_x,
+              E* y,
+              std::int64_t count) {
   with_packs<E>(x,
                 {grad_y, grad_x, y},
                 count,
@@ -178,18 +176,12 @@ void gelu_backward_cuda(const E* x,
                 });
 }
 
-#define MUMOE_INSTANTIATE(E)                                             \
-  template void gelu_forward_cuda<E>(const E*, E*, std::int64_t, void*); \
-  template void gelu_backward_cuda<E>(const E*,                          \
-                                      const E*,                          \
-                                      E*,                                \
-                                      E*,                                \
-                                      std::int64_t,                      \
-                                      void*);
+}  // namespace
 
-MUMOE_INSTANTIATE(float)
-MUMOE_INSTANTIATE(double)
-MUMOE_INSTANTIATE(Bf16)
-#undef MUMOE_INSTANTIATE
+namespace cuda {
+const GeluRow gelu_row = {{forward<float>, backward<float>},
+                          {forward<double>, backward<double>},
+                          {forward<Bf16>, backward<Bf16>}};
+}  // namespace cuda
 
 }  // namespace mumoe::kernels

@@ -2,28 +2,34 @@
 
 #include <cstdint>
 
-#include "base/cpu.h"
+#include "mumoe/kernels/table.h"
 
-// GELU(x) = x Φ(x), the exact one with erf, on the CPU; free of LibTorch. `E`
-// is float, double or Bf16 (computed in fp32).
+// GELU(x) = x Φ(x), the exact one with erf. `E` is float, double or Bf16
+// (computed in fp32). Any count and alignment.
 //
 // Not finite: GELU(∞) = ∞; GELU(−∞) and both derivatives at ±∞ are NaN (∞ · 0),
 // as NaN is.
 
 namespace mumoe::kernels {
 
-/// y = GELU(x), `count` values.
 template <class E>
-void gelu_forward(Isa isa, const E* x, E* y, std::int64_t count);
+struct GeluKernels {
+  /// y = GELU(x), `count` values.
+  void (*forward)(void* stream, const E* x, E* y, std::int64_t count);
 
-/// dx = dy (Φ(x) + x φ(x)) and y = GELU(x) in one pass. `grad_x` may be
-/// `grad_y`; `y` may be null.
-template <class E>
-void gelu_backward(Isa isa,
+  /// dx = dy (Φ(x) + x φ(x)) and y = GELU(x) in one pass. `grad_x` may be
+  /// `grad_y`; `y` may be null.
+  void (*backward)(void* stream,
                    const E* x,
                    const E* grad_y,
                    E* grad_x,
                    E* y,
                    std::int64_t count);
+};
+
+using GeluRow = Row<GeluKernels, float, double, Bf16>;
+using GeluTable = Table<GeluKernels, float, double, Bf16>;
+MUMOE_DECLARE_ROWS(GeluRow, gelu_row)
+extern const GeluTable gelu_kernels;
 
 }  // namespace mumoe::kernels

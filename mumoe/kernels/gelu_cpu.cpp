@@ -2,7 +2,7 @@
 // equations.
 #include <type_traits>
 
-#include "mumoe/kernels/gelu_isa.h"
+#include "mumoe/kernels/gelu.h"
 #include "mumoe/kernels/rows.h"
 
 namespace mumoe::kernels::MUMOE_ISA {
@@ -169,7 +169,7 @@ template <class E>
 }  // namespace
 
 template <class E>
-void gelu_forward(const E* x, E* y, std::int64_t count) {
+void gelu_forward(void*, const E* x, E* y, std::int64_t count) {
   using L = Lanes<Compute<E>>;
   over_blocks<E>(count, [&](std::int64_t i, std::int64_t size) {
     L unused, out;
@@ -179,7 +179,8 @@ void gelu_forward(const E* x, E* y, std::int64_t count) {
 }
 
 template <class E>
-void gelu_backward(const E* x,
+void gelu_backward(void*,
+                   const E* x,
                    const E* grad_y,
                    E* grad_x,
                    E* y,
@@ -193,12 +194,8 @@ void gelu_backward(const E* x,
   });
 }
 
-#define MUMOE_INSTANTIATE(E)                                 \
-  template void gelu_forward<E>(const E*, E*, std::int64_t); \
-  template void gelu_backward<E>(const E*, const E*, E*, E*, std::int64_t);
-
-MUMOE_INSTANTIATE(float)
-MUMOE_INSTANTIATE(double)
-MUMOE_INSTANTIATE(Bf16)
+const GeluRow gelu_row = {{gelu_forward<float>, gelu_backward<float>},
+                          {gelu_forward<double>, gelu_backward<double>},
+                          {gelu_forward<Bf16>, gelu_backward<Bf16>}};
 
 }  // namespace mumoe::kernels::MUMOE_ISA

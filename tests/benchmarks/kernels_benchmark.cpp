@@ -77,12 +77,13 @@ template <class E>
 std::vector<E> random_coefficients(std::int64_t rows, std::int64_t experts) {
   const auto logits = random_values<E>(1, rows * experts);
   std::vector<E> a(logits.size());
-  kernels::gate_forward(best_isa(),
-                        logits.data(),
-                        a.data(),
-                        rows,
-                        experts,
-                        GateNorm::layer);
+  kernels::gate_kernels.row<E>(best_isa())
+      .forward(nullptr,
+               logits.data(),
+               a.data(),
+               rows,
+               experts,
+               kernels::RowNorm::layer);
   return a;
 }
 
@@ -102,24 +103,26 @@ void add_gate(std::int64_t experts) {
   };
   add("gate_forward" + where, Isa::avx512, [=](Isa isa) {
     return Work{kRows, 2 * bytes, [=, d = data()] {
-                  kernels::gate_forward(isa,
-                                        d->logits.data(),
-                                        d->result.data(),
-                                        kRows,
-                                        experts,
-                                        GateNorm::layer);
+                  kernels::gate_kernels.row<E>(isa).forward(
+                      nullptr,
+                      d->logits.data(),
+                      d->result.data(),
+                      kRows,
+                      experts,
+                      kernels::RowNorm::layer);
                 }};
   });
   add("gate_backward" + where, Isa::avx512, [=](Isa isa) {
     return Work{kRows, 4 * bytes, [=, d = data()] {
-                  kernels::gate_backward(isa,
-                                         d->logits.data(),
-                                         d->a.data(),
-                                         d->grad.data(),
-                                         d->result.data(),
-                                         kRows,
-                                         experts,
-                                         GateNorm::layer);
+                  kernels::gate_kernels.row<E>(isa).backward(
+                      nullptr,
+                      d->logits.data(),
+                      d->a.data(),
+                      d->grad.data(),
+                      d->result.data(),
+                      kRows,
+                      experts,
+                      kernels::RowNorm::layer);
                 }};
   });
 }
@@ -177,18 +180,22 @@ void add_combination(const std::string& model, const CombineShape& shape) {
           kTokens,
           bytes_of((given ? mixed : n) + shape.projection() + shape.result()),
           [=] {
-            kernels::combine_forward(isa, shape, layer->forward, 0, kTokens);
+            kernels::combine_kernels.row<E>(isa).forward(nullptr,
+                                                         shape,
+                                                         layer->forward,
+                                                         0,
+                                                         kTokens);
           }};
     });
     add("combine_backward" + where, Isa::avx512_bf16, [=](Isa isa) {
       const auto layer = std::make_shared<Layer<E>>(shape, given);
-      return Work{
-          kTokens,
-          bytes_of((given ? mixed : 2 * n) + mixed + 2 * shape.projection() +
-                   2 * shape.result()),
-          [=] {
-            kernels::combine_backward(isa, shape, layer->backward, 0, kTokens);
-          }};
+      return Work{kTokens,
+                  bytes_of((given ? mixed : 2 * n) + mixed +
+                           2 * shape.projection() + 2 * shape.result()),
+                  [=] {
+                    kernels::combine_kernels.row<E>(isa)
+                        .backward(nullptr, shape, layer->backward, 0, kTokens);
+                  }};
     });
   }
   const std::int64_t experts = shape.experts[0], width = shape.mixed[0];
@@ -206,16 +213,16 @@ void add_combination(const std::string& model, const CombineShape& shape) {
         return Work{kTokens,
                     static_cast<std::int64_t>(values * sizeof(E)),
                     [=] {
-                      kernels::expert_gradient(isa,
-                                               d->a.data(),
-                                               d->dm.data(),
-                                               d->du.data(),
-                                               kTokens,
-                                               experts,
-                                               width,
-                                               0,
-                                               width,
-                                               false);
+                      kernels::mixing_kernels.row<E>(isa).expert_gradient(
+                          d->a.data(),
+                          d->dm.data(),
+                          d->du.data(),
+                          kTokens,
+                          experts,
+                          width,
+                          0,
+                          width,
+                          false);
                     }};
       });
 }
@@ -229,7 +236,10 @@ void add_values() {
         std::make_shared<std::vector<E>>(random_values<E>(1, kValues));
     const auto y = std::make_shared<std::vector<E>>(kValues);
     return Work{kValues, 2 * bytes, [=] {
-                  kernels::gelu_forward(isa, x->data(), y->data(), kValues);
+                  kernels::gelu_kernels.row<E>(isa).forward(nullptr,
+                                                            x->data(),
+                                                            y->data(),
+                                                            kValues);
                 }};
   });
   add(fmt::format("gelu_backward/{}", kName<E>),
@@ -242,12 +252,12 @@ void add_values() {
         const auto dx = std::make_shared<std::vector<E>>(kValues);
         const auto y = std::make_shared<std::vector<E>>(kValues);
         return Work{kValues, 4 * bytes, [=] {
-                      kernels::gelu_backward(isa,
-                                             x->data(),
-                                             dy->data(),
-                                             dx->data(),
-                                             y->data(),
-                                             kValues);
+                      kernels::gelu_kernels.row<E>(isa).backward(nullptr,
+                                                                 x->data(),
+                                                                 dy->data(),
+                                                                 dx->data(),
+                                                                 y->data(),
+                                                                 kValues);
                     }};
       });
   add(fmt::format("count_nonzero/{}", kName<E>),
@@ -257,7 +267,9 @@ void add_values() {
             random_coefficients<E>(kValues / 256, 256));
         return Work{kValues, bytes, [=] {
                       benchmark::DoNotOptimize(
-                          kernels::count_nonzero(isa, a->data(), kValues));
+                          kernels::mixing_kernels.row<E>(isa).count_nonzero(
+                              a->data(),
+                              kValues));
                     }};
       });
 }

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "mumoe/kernels/combine_cuda.h"
-#include "mumoe/kernels/gelu_cuda.h"
+#include "mumoe/kernels/combine.h"
+#include "mumoe/kernels/gelu.h"
 #include "tests/mumoe/combine_cases.h"
 
 // The GPU's kernels against the oracle, for those that run on a GPU and for the
@@ -51,8 +51,8 @@ void expect_oracle_combination(Memory& memory, const CombineCase& c) {
       b.grad_coefficients[e] = room(expected.grad_coefficients[e]);
     }
   }
-  kernels::combine_forward_cuda(s, f, c.rows, memory.stream());
-  kernels::combine_backward_cuda(s, b, c.rows, memory.stream());
+  kernels::cuda::combine_row.of<E>().forward(memory.stream(), s, f, 0, c.rows);
+  kernels::cuda::combine_row.of<E>().backward(memory.stream(), s, b, 0, c.rows);
 
   const std::string where = name_of(c);
   const auto check = [&](const E* at, const Values& to, const char* what) {
@@ -101,14 +101,11 @@ void expect_gelu(Memory& memory,
   E* again = memory.put(room, offset);
   E* grad = memory.put(stored<E>(g), offset);  // dx in the place of dy
   E* alone = memory.put(room, other_offset);
-  kernels::gelu_forward_cuda(in, forward, count, memory.stream());
-  kernels::gelu_backward_cuda<E>(in,
-                                 grad,
-                                 alone,
-                                 nullptr,
-                                 count,
-                                 memory.stream());
-  kernels::gelu_backward_cuda(in, grad, grad, again, count, memory.stream());
+  kernels::cuda::gelu_row.of<E>().forward(memory.stream(), in, forward, count);
+  kernels::cuda::gelu_row.of<E>()
+      .backward(memory.stream(), in, grad, alone, nullptr, count);
+  kernels::cuda::gelu_row.of<E>()
+      .backward(memory.stream(), in, grad, grad, again, count);
   const auto check = [&](const E* at, const Values& expected) {
     const std::vector<E> values = memory.get(at, count);
     for (std::int64_t i = 0; i < count; ++i) {

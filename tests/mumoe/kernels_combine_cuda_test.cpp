@@ -132,20 +132,27 @@ TYPED_TEST(CombineCudaEmulated, LargerMatricesAreRefused) {
         ring_shape({64}, {33, 32}, 8),
         ring_shape({64, 64}, {33, 4, 32}, 8),
         ring_shape({9, 9, 9}, {1, 32, 32, 32}, 8)}) {
-    EXPECT_THROW(kernels::combine_forward_cuda(shape, forward, 1, nullptr),
+    EXPECT_THROW(kernels::cuda::combine_row.of<TypeParam>()
+                     .forward(nullptr, shape, forward, 0, 1),
                  InputError);
-    EXPECT_THROW(kernels::combine_backward_cuda(shape, backward, 1, nullptr),
+    EXPECT_THROW(kernels::cuda::combine_row.of<TypeParam>()
+                     .backward(nullptr, shape, backward, 0, 1),
                  InputError);
   }
 }
 
 TYPED_TEST(CombineCudaEmulated, NoRows) {
   const kernels::CombineForward<TypeParam> matrices;
-  kernels::combine_forward_cuda(hadamard_shape({8}, 8), matrices, 0, nullptr);
-  kernels::combine_forward_cuda(ring_shape({8}, {2, 2}, 8),
-                                matrices,
-                                0,
-                                nullptr);
+  kernels::cuda::combine_row.of<TypeParam>().forward(nullptr,
+                                                     hadamard_shape({8}, 8),
+                                                     matrices,
+                                                     0,
+                                                     0);
+  kernels::cuda::combine_row.of<TypeParam>().forward(nullptr,
+                                                     ring_shape({8}, {2, 2}, 8),
+                                                     matrices,
+                                                     0,
+                                                     0);
 }
 
 template <class E>

@@ -2,7 +2,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "mumoe/kernels/current_stream.h"
+#include "mumoe/kernels/on_device.h"
 #include "tests/mumoe/combine_cuda_cases.h"
 
 namespace mumoe::testing {
@@ -38,7 +38,7 @@ class DeviceMemory {
                              at::TensorOptions(at::kByte).device(at::kCUDA)));
     return values;
   }
-  void* stream() { return kernels::current_stream(at::Device(at::kCUDA, 0)); }
+  void* stream() { return kernels::stream_of(at::Device(at::kCUDA, 0)); }
 
  private:
   std::vector<at::Tensor> tensors_;

@@ -99,8 +99,16 @@ class Combination {
   Combination& operator=(const Combination&) = delete;
 
   void run(Isa isa, std::int64_t first, std::int64_t last) {
-    kernels::combine_forward(isa, case_.shape, forward_, first, last);
-    kernels::combine_backward(isa, case_.shape, backward_, first, last);
+    kernels::combine_kernels.row<E>(isa).forward(nullptr,
+                                                 case_.shape,
+                                                 forward_,
+                                                 first,
+                                                 last);
+    kernels::combine_kernels.row<E>(isa).backward(nullptr,
+                                                  case_.shape,
+                                                  backward_,
+                                                  first,
+                                                  last);
   }
 
   struct Output {

@@ -10,6 +10,8 @@
 namespace mumoe::testing {
 namespace {
 
+using kernels::RowNorm;
+
 using kernels::Bf16;
 
 /// Forward and backward of `rows` rows against the CPU kernels. `offset` in
@@ -17,7 +19,7 @@ using kernels::Bf16;
 template <class E>
 void expect_cpu_values(std::int64_t rows,
                        std::int64_t experts,
-                       GateNorm norm,
+                       RowNorm norm,
                        double tolerance,
                        int offset = 0) {
   const std::int64_t size = rows * experts;
@@ -26,32 +28,30 @@ void expect_cpu_values(std::int64_t rows,
   std::vector<E> expected(size), a(size + offset), grad(size + offset);
   std::vector<E> expected_grad(size);
   const E* from = logits.data() + offset;
-  kernels::gate_forward(best_isa(), from, expected.data(), rows, experts, norm);
-  kernels::gate_forward_cuda(from,
-                             a.data() + offset,
-                             rows,
-                             experts,
-                             norm,
-                             nullptr);
-  kernels::gate_backward(best_isa(),
-                         from,
-                         expected.data(),
-                         g.data() + offset,
-                         expected_grad.data(),
-                         rows,
-                         experts,
-                         norm);
+  kernels::gate_kernels.row<E>(best_isa())
+      .forward(nullptr, from, expected.data(), rows, experts, norm);
+  kernels::cuda::gate_row.of<E>()
+      .forward(nullptr, from, a.data() + offset, rows, experts, norm);
+  kernels::gate_kernels.row<E>(best_isa())
+      .backward(nullptr,
+                from,
+                expected.data(),
+                g.data() + offset,
+                expected_grad.data(),
+                rows,
+                experts,
+                norm);
   std::copy(expected.begin(), expected.end(), grad.begin());
   std::vector<E> same(size + offset);
   std::copy(expected.begin(), expected.end(), same.begin() + offset);
-  kernels::gate_backward_cuda(from,
-                              same.data() + offset,
-                              g.data() + offset,
-                              grad.data() + offset,
-                              rows,
-                              experts,
-                              norm,
-                              nullptr);
+  kernels::cuda::gate_row.of<E>().backward(nullptr,
+                                           from,
+                                           same.data() + offset,
+                                           g.data() + offset,
+                                           grad.data() + offset,
+                                           rows,
+                                           experts,
+                                           norm);
   for (std::int64_t i = 0; i < size; ++i) {
     using kernels::load_value;
     ASSERT_NEAR(load_value(a[offset + i]), load_value(expected[i]), tolerance)
@@ -69,7 +69,7 @@ constexpr std::int64_t kSizes[] =
 
 TEST(GateCudaEmulated, Float) {
   for (const std::int64_t experts : kSizes) {
-    for (const GateNorm norm : {GateNorm::layer, GateNorm::none}) {
+    for (const RowNorm norm : {RowNorm::layer, RowNorm::none}) {
       expect_cpu_values<float>(5, experts, norm, 1e-6);
     }
   }
@@ -77,29 +77,25 @@ TEST(GateCudaEmulated, Float) {
 
 TEST(GateCudaEmulated, Double) {
   for (const std::int64_t experts : kSizes) {
-    expect_cpu_values<double>(5, experts, GateNorm::layer, 1e-13);
+    expect_cpu_values<double>(5, experts, RowNorm::layer, 1e-13);
   }
 }
 
 TEST(GateCudaEmulated, Bf16) {
   for (const std::int64_t experts : kSizes) {
     // A bf16 has 8 bits.
-    expect_cpu_values<Bf16>(5, experts, GateNorm::layer, 1.0 / 256);
+    expect_cpu_values<Bf16>(5, experts, RowNorm::layer, 1.0 / 256);
   }
 }
 
 TEST(GateCudaEmulated, UnalignedRows) {
-  expect_cpu_values<float>(3, 64, GateNorm::layer, 1e-6, 1);
-  expect_cpu_values<Bf16>(3, 256, GateNorm::layer, 1.0 / 256, 3);
+  expect_cpu_values<float>(3, 64, RowNorm::layer, 1e-6, 1);
+  expect_cpu_values<Bf16>(3, 256, RowNorm::layer, 1.0 / 256, 3);
 }
 
 TEST(GateCudaEmulated, NoRows) {
-  kernels::gate_forward_cuda<float>(nullptr,
-                                    nullptr,
-                                    0,
-                                    8,
-                                    GateNorm::layer,
-                                    nullptr);
+  kernels::cuda::gate_row.of<float>()
+      .forward(nullptr, nullptr, nullptr, 0, 8, RowNorm::layer);
 }
 
 TEST(GateCudaEmulated, NotFiniteRowsBecomeNanAndEnd) {
@@ -108,12 +104,8 @@ TEST(GateCudaEmulated, NotFiniteRowsBecomeNanAndEnd) {
       auto rows = stored<float>(random_row(3, 2 * experts, 1));
       rows[experts / 2] = bad;
       std::vector<float> a(rows.size());
-      kernels::gate_forward_cuda(rows.data(),
-                                 a.data(),
-                                 2,
-                                 experts,
-                                 GateNorm::none,
-                                 nullptr);
+      kernels::cuda::gate_row.of<float>()
+          .forward(nullptr, rows.data(), a.data(), 2, experts, RowNorm::none);
       for (std::int64_t n = 0; n < experts; ++n) {
         ASSERT_TRUE(std::isnan(a[n]));
         ASSERT_FALSE(std::isnan(a[experts + n]));

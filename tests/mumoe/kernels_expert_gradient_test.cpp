@@ -56,16 +56,15 @@ struct Sums {
     const auto coefficients = stored<E>(a), grad_mixed = stored<E>(dm);
     auto to = stored<E>(held);
     for (std::size_t k = 0; k + 1 < cuts.size(); ++k) {
-      kernels::expert_gradient(isa,
-                               coefficients.data(),
-                               grad_mixed.data(),
-                               to.data(),
-                               rows,
-                               experts,
-                               width,
-                               cuts[k],
-                               cuts[k + 1],
-                               accumulate);
+      kernels::mixing_kernels.row<E>(isa).expert_gradient(coefficients.data(),
+                                                          grad_mixed.data(),
+                                                          to.data(),
+                                                          rows,
+                                                          experts,
+                                                          width,
+                                                          cuts[k],
+                                                          cuts[k + 1],
+                                                          accumulate);
     }
     return to;
   }
@@ -183,11 +182,15 @@ TYPED_TEST(ExpertGradient, CountOfValuesThatAreNotZero) {
     }
     const auto in = stored<E>(values);
     for (const Isa isa : available_isas()) {
-      EXPECT_EQ(kernels::count_nonzero(isa, in.data(), size), expected);
+      EXPECT_EQ(
+          kernels::mixing_kernels.row<E>(isa).count_nonzero(in.data(), size),
+          expected);
       // Where it is not aligned.
       if (size > 1) {
-        EXPECT_EQ(kernels::count_nonzero(isa, in.data() + 1, size - 1),
-                  expected - (values[0] != 0));
+        EXPECT_EQ(
+            kernels::mixing_kernels.row<E>(isa).count_nonzero(in.data() + 1,
+                                                              size - 1),
+            expected - (values[0] != 0));
       }
     }
   }

@@ -8,7 +8,7 @@
 
 #include "base/random.h"
 #include "mumoe/kernels/bf16.h"
-#include "mumoe/kernels/gate_norm.h"
+#include "mumoe/kernels/gate.h"
 
 // Slow and obvious versions of the gate, in double, and random inputs.
 
@@ -57,13 +57,15 @@ inline Values entmax_by_sorting(const Values& row) {
   return result;
 }
 
-inline Values gate_by_sorting(const Values& logits, GateNorm norm) {
-  return entmax_by_sorting(norm == GateNorm::layer ? layer_norm(logits)
-                                                   : logits);
+inline Values gate_by_sorting(const Values& logits, kernels::RowNorm norm) {
+  return entmax_by_sorting(norm == kernels::RowNorm::layer ? layer_norm(logits)
+                                                           : logits);
 }
 
 /// Σ w ∘ gate(logits)
-inline double weighted(const Values& logits, const Values& w, GateNorm norm) {
+inline double weighted(const Values& logits,
+                       const Values& w,
+                       kernels::RowNorm norm) {
   const Values a = gate_by_sorting(logits, norm);
   double sum = 0;
   for (std::size_t n = 0; n < a.size(); ++n) sum += a[n] * w[n];

@@ -11,10 +11,11 @@ namespace mumoe::testing {
 namespace {
 
 using kernels::Bf16;
+using kernels::RowNorm;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-constexpr GateNorm kNorms[] = {GateNorm::layer, GateNorm::none};
+constexpr RowNorm kNorms[] = {RowNorm::layer, RowNorm::none};
 constexpr std::int64_t kSizes[] =
     {1, 2, 3, 7, 8, 15, 16, 17, 31, 64, 100, 255, 256, 1000, 1024, 4096};
 
@@ -29,15 +30,15 @@ std::vector<Isa> available_isas() {
 template <class E>
 std::vector<E> forward(const std::vector<E>& logits,
                        std::int64_t experts,
-                       GateNorm norm,
+                       RowNorm norm,
                        Isa isa = best_isa()) {
   std::vector<E> a(logits.size());
-  kernels::gate_forward(isa,
-                        logits.data(),
-                        a.data(),
-                        logits.size() / experts,
-                        experts,
-                        norm);
+  kernels::gate_kernels.row<E>(isa).forward(nullptr,
+                                            logits.data(),
+                                            a.data(),
+                                            logits.size() / experts,
+                                            experts,
+                                            norm);
   return a;
 }
 
@@ -46,17 +47,17 @@ std::vector<E> backward(const std::vector<E>& logits,
                         const std::vector<E>& a,
                         const std::vector<E>& grad,
                         std::int64_t experts,
-                        GateNorm norm,
+                        RowNorm norm,
                         Isa isa = best_isa()) {
   std::vector<E> result(logits.size());
-  kernels::gate_backward(isa,
-                         logits.data(),
-                         a.data(),
-                         grad.data(),
-                         result.data(),
-                         logits.size() / experts,
-                         experts,
-                         norm);
+  kernels::gate_kernels.row<E>(isa).backward(nullptr,
+                                             logits.data(),
+                                             a.data(),
+                                             grad.data(),
+                                             result.data(),
+                                             logits.size() / experts,
+                                             experts,
+                                             norm);
   return result;
 }
 
@@ -79,7 +80,7 @@ void expect_oracle(double tolerance) {
   for_each_row([&](const Values& row) {
     const auto logits = stored<E>(row);
     const std::int64_t experts = row.size();
-    for (const GateNorm norm : kNorms) {
+    for (const RowNorm norm : kNorms) {
       const Values expected = gate_by_sorting(loaded(logits), norm);
       const Values a = loaded(forward(logits, experts, norm));
       double sum = 0;
@@ -104,7 +105,7 @@ TEST(GateKernel, EqualsSortingInFloat) {
 }
 
 TEST(GateKernel, PublishedValue) {
-  const Values a = loaded(forward<double>({-2, 0, 0.5}, 3, GateNorm::none));
+  const Values a = loaded(forward<double>({-2, 0, 0.5}, 3, RowNorm::none));
   EXPECT_EQ(a[0], 0);
   EXPECT_NEAR(a[1], 0.3260, 5e-5);
   EXPECT_NEAR(a[2], 0.6740, 5e-5);
@@ -113,9 +114,8 @@ TEST(GateKernel, PublishedValue) {
 TEST(GateKernel, SupportOfNormalLogits) {
   // 256 normal logits have a mean support of 14.2 (5.5 %).
   const std::int64_t rows = 2000;
-  const auto a = forward(stored<float>(random_row(1, rows * 256, 1)),
-                         256,
-                         GateNorm::layer);
+  const auto a =
+      forward(stored<float>(random_row(1, rows * 256, 1)), 256, RowNorm::layer);
   const auto support = a.size() - std::count(a.begin(), a.end(), 0.0f);
   EXPECT_NEAR(static_cast<double>(support) / rows, 14.2, 0.3);
 }
@@ -123,7 +123,7 @@ TEST(GateKernel, SupportOfNormalLogits) {
 TEST(GateKernel, EqualLogitsShareEqually) {
   for (const std::int64_t experts : kSizes) {
     for (const double value : {0.0, 1.0, -1e4, 3e7}) {
-      for (const GateNorm norm : kNorms) {
+      for (const RowNorm norm : kNorms) {
         const auto logits = stored<float>(Values(experts, value));
         const auto a = forward(logits, experts, norm);
         for (const float v : a) {
@@ -133,9 +133,8 @@ TEST(GateKernel, EqualLogitsShareEqually) {
         const Values g = random_row(2, experts, 1);
         double mean = 0;
         for (const double v : g) mean += v / experts;
-        const double gain =
-            (norm == GateNorm::layer ? 1 / std::sqrt(1e-5) : 1) /
-            std::sqrt(experts);
+        const double gain = (norm == RowNorm::layer ? 1 / std::sqrt(1e-5) : 1) /
+                            std::sqrt(experts);
         const auto grad = backward(logits, a, stored<float>(g), experts, norm);
         for (std::int64_t n = 0; n < experts; ++n) {
           ASSERT_NEAR(grad[n] / gain, g[n] - mean, 1e-5);
@@ -147,12 +146,12 @@ TEST(GateKernel, EqualLogitsShareEqually) {
 
 TEST(GateKernel, NotFiniteRowsBecomeNanAndEnd) {
   for (const std::int64_t experts : kSizes) {
-    for (const GateNorm norm : kNorms) {
+    for (const RowNorm norm : kNorms) {
       for (const double bad : {kNan, kInfinity, -kInfinity}) {
         Values rows = random_row(3, 3 * experts, 1);
         rows[experts + experts / 2] = bad;
         const bool masked =
-            bad == -kInfinity && norm == GateNorm::none && experts > 1;
+            bad == -kInfinity && norm == RowNorm::none && experts > 1;
         for (const Isa isa : available_isas()) {
           const auto a = forward(stored<float>(rows), experts, norm, isa);
           for (std::int64_t n = 0; n < experts; ++n) {
@@ -168,7 +167,7 @@ TEST(GateKernel, NotFiniteRowsBecomeNanAndEnd) {
     }
   }
   // The variance overflows: no silent row of equal coefficients.
-  const auto a = forward<float>({1e30f, -1e30f, 0}, 3, GateNorm::layer);
+  const auto a = forward<float>({1e30f, -1e30f, 0}, 3, RowNorm::layer);
   EXPECT_TRUE(std::isnan(a[0]));
 }
 
@@ -176,7 +175,7 @@ TEST(GateKernel, MaskedExpertsEqualAShorterRow) {
   Values row = random_row(4, 60, 1);
   const Values shorter = entmax_by_sorting(row);
   row.insert(row.end(), 7, -kInfinity);
-  const auto a = forward(row, row.size(), GateNorm::none);
+  const auto a = forward(row, row.size(), RowNorm::none);
   for (std::size_t n = 0; n < row.size(); ++n) {
     EXPECT_NEAR(a[n], n < shorter.size() ? shorter[n] : 0, 1e-14);
   }
@@ -185,7 +184,7 @@ TEST(GateKernel, MaskedExpertsEqualAShorterRow) {
 TEST(GateKernel, GradientEqualsFiniteDifferences) {
   for (const std::int64_t experts : {1, 2, 5, 16, 33, 100}) {
     for (const double scale : {0.1, 1.0, 3.0}) {
-      for (const GateNorm norm : kNorms) {
+      for (const RowNorm norm : kNorms) {
         const Values row = random_row(experts, experts, scale);
         const Values w = random_row(experts + 1000, experts, 1);
         const auto a = forward(row, experts, norm);
@@ -205,7 +204,7 @@ TEST(GateKernel, GradientEqualsFiniteDifferences) {
 }
 
 TEST(GateKernel, GradientOutsideTheSupportIsNotRead) {
-  for (const GateNorm norm : kNorms) {
+  for (const RowNorm norm : kNorms) {
     const Values row = random_row(5, 64, 2);
     const auto a = forward(row, 64, norm);
     Values g = random_row(6, 64, 1);
@@ -227,7 +226,7 @@ void expect_isas_agree() {
   for_each_row([&](const Values& row) {
     const auto logits = stored<E>(row);
     const auto g = stored<E>(random_row(8, row.size(), 1));
-    for (const GateNorm norm : kNorms) {
+    for (const RowNorm norm : kNorms) {
       const std::int64_t experts = row.size();
       const auto a = forward(logits, experts, norm, Isa::portable);
       const auto grad = backward(logits, a, g, experts, norm, Isa::portable);
@@ -250,7 +249,7 @@ TEST(GateKernel, Bf16IsFloatRounded) {
     const auto logits = stored<Bf16>(random_row(9, 3 * experts, 2));
     const auto g = stored<Bf16>(random_row(10, 3 * experts, 1));
     const auto wide = stored<float>(loaded(logits));
-    for (const GateNorm norm : kNorms) {
+    for (const RowNorm norm : kNorms) {
       const auto a = forward(logits, experts, norm);
       expect_equal_bits(a, stored<Bf16>(loaded(forward(wide, experts, norm))));
       expect_equal_bits(backward(logits, a, g, experts, norm),
@@ -268,7 +267,7 @@ TEST(GateKernel, RowsDoNotKnowTheirNeighbours) {
   const std::int64_t rows = 11;
   for (const std::int64_t experts : kSizes) {
     const auto logits = stored<float>(random_row(11, rows * experts, 2));
-    for (const GateNorm norm : kNorms) {
+    for (const RowNorm norm : kNorms) {
       const auto all = forward(logits, experts, norm);
       for (std::int64_t t = 0; t < rows; ++t) {
         const auto begin = t * experts;

@@ -54,26 +54,25 @@ Results run(Isa isa, const Values& x, const Values& dy) {
   const auto grad = stored<E>(dy);
   const auto count = static_cast<std::int64_t>(x.size());
   std::vector<E> y(x.size()), again(x.size()), dx(x.size()), alone(x.size());
-  kernels::gelu_forward(isa, in.data(), y.data(), count);
-  kernels::gelu_backward(isa,
-                         in.data(),
-                         grad.data(),
-                         dx.data(),
-                         again.data(),
-                         count);
+  kernels::gelu_kernels.row<E>(isa).forward(nullptr,
+                                            in.data(),
+                                            y.data(),
+                                            count);
+  kernels::gelu_kernels.row<E>(isa).backward(nullptr,
+                                             in.data(),
+                                             grad.data(),
+                                             dx.data(),
+                                             again.data(),
+                                             count);
   auto in_place = grad;
-  kernels::gelu_backward(isa,
-                         in.data(),
-                         in_place.data(),
-                         in_place.data(),
-                         again.data(),
-                         count);
-  kernels::gelu_backward<E>(isa,
-                            in.data(),
-                            grad.data(),
-                            alone.data(),
-                            nullptr,
-                            count);
+  kernels::gelu_kernels.row<E>(isa).backward(nullptr,
+                                             in.data(),
+                                             in_place.data(),
+                                             in_place.data(),
+                                             again.data(),
+                                             count);
+  kernels::gelu_kernels.row<E>(isa)
+      .backward(nullptr, in.data(), grad.data(), alone.data(), nullptr, count);
   return {loaded(y),
           loaded(again),
           loaded(dx),
@@ -132,7 +131,10 @@ TEST(GeluKernelAlone, EveryBf16IsWithinOneUnitOfTheRoundedValue) {
   expect_exact<Bf16>(loaded(x));
   std::vector<Bf16> y(x.size());
   for (const Isa isa : available_isas()) {
-    kernels::gelu_forward(isa, x.data(), y.data(), x.size());
+    kernels::gelu_kernels.row<Bf16>(isa).forward(nullptr,
+                                                 x.data(),
+                                                 y.data(),
+                                                 x.size());
     for (std::size_t i = 0; i < x.size(); ++i) {
       const double v = load_value(x[i]);
       const Bf16 exact = kernels::to_bf16(static_cast<float>(v * below(v)));
@@ -200,13 +202,16 @@ TYPED_TEST(GeluKernel, AnyCountWritesWhatItShouldAlone) {
     for (const std::int64_t count : {0, 1, 7, 8, 15, 16, 17, 33, 999}) {
       const auto room = stored<E>(Values(count + 8, 77));
       auto y = room, again = room, dx = room;
-      kernels::gelu_forward(isa, in.data(), y.data(), count);
-      kernels::gelu_backward(isa,
-                             in.data(),
-                             grad.data(),
-                             dx.data(),
-                             again.data(),
-                             count);
+      kernels::gelu_kernels.row<E>(isa).forward(nullptr,
+                                                in.data(),
+                                                y.data(),
+                                                count);
+      kernels::gelu_kernels.row<E>(isa).backward(nullptr,
+                                                 in.data(),
+                                                 grad.data(),
+                                                 dx.data(),
+                                                 again.data(),
+                                                 count);
       for (std::int64_t i = 0; i < count + 8; ++i) {
         const bool inside = i < count;
         ASSERT_EQ(load_value(y[i]), inside ? whole.y[i] : 77) << count;

@@ -41,20 +41,22 @@ void expect_golden(double tolerance) {
       const auto w = stored<E>(values(file.at(row + "w")));
       const std::int64_t experts = x.size();
       std::vector<E> y(x.size()), grad(x.size());
-      kernels::gate_forward(best_isa(),
-                            x.data(),
-                            y.data(),
-                            1,
-                            experts,
-                            GateNorm::none);
-      kernels::gate_backward(best_isa(),
-                             x.data(),
-                             y.data(),
-                             w.data(),
-                             grad.data(),
-                             1,
-                             experts,
-                             GateNorm::none);
+      kernels::gate_kernels.row<E>(best_isa())
+          .forward(nullptr,
+                   x.data(),
+                   y.data(),
+                   1,
+                   experts,
+                   kernels::RowNorm::none);
+      kernels::gate_kernels.row<E>(best_isa())
+          .backward(nullptr,
+                    x.data(),
+                    y.data(),
+                    w.data(),
+                    grad.data(),
+                    1,
+                    experts,
+                    kernels::RowNorm::none);
       double magnitude = 1;
       for (const double v : values(tensor)) {
         magnitude = std::max(magnitude, std::abs(v));

@@ -76,14 +76,14 @@ State<T> updated(Isa isa, std::int64_t n) {
   State<T> state(n);
   for (int step = 1; step <= kSteps; ++step) {
     const auto grad = random_values<T>(100 + step, n);
-    adamw_update(isa,
-                 scalars_at(step),
-                 state.master.data(),
-                 grad.data(),
-                 state.first.data(),
-                 state.second.data(),
-                 state.compute.data(),
-                 n);
+    adamw_kernels.row<T>(isa).update(nullptr,
+                                     adamw_constants<T>(scalars_at(step)),
+                                     state.master.data(),
+                                     grad.data(),
+                                     state.first.data(),
+                                     state.second.data(),
+                                     state.compute.data(),
+                                     n);
   }
   return state;
 }
@@ -154,14 +154,15 @@ TEST(AdamWKernel, SplittingChangesNothing) {
   for (int step = 1; step <= kSteps; ++step) {
     const auto grad = random_values<float>(100 + step, n);
     for (const auto& [begin, end] : {std::pair{cut, n}, std::pair{0l, cut}}) {
-      adamw_update(best_isa(),
-                   scalars_at(step),
-                   state.master.data() + begin,
-                   grad.data() + begin,
-                   state.first.data() + begin,
-                   state.second.data() + begin,
-                   state.compute.data() + begin,
-                   end - begin);
+      adamw_kernels.row<float>(best_isa())
+          .update(nullptr,
+                  adamw_constants<float>(scalars_at(step)),
+                  state.master.data() + begin,
+                  grad.data() + begin,
+                  state.first.data() + begin,
+                  state.second.data() + begin,
+                  state.compute.data() + begin,
+                  end - begin);
     }
   }
   expect_equal_bits(state, updated<float>(best_isa(), n));
@@ -171,7 +172,15 @@ TEST(AdamWKernel, ZeroStaysZeroAndNanShows) {
   float p[2] = {0, 1}, m[2] = {}, v[2] = {};
   const float g[2] = {0, std::numeric_limits<float>::quiet_NaN()};
   Bf16 compute[2];
-  adamw_update(best_isa(), scalars_at(1), p, g, m, v, compute, 2);
+  adamw_kernels.row<float>(best_isa())
+      .update(nullptr,
+              adamw_constants<float>(scalars_at(1)),
+              p,
+              g,
+              m,
+              v,
+              compute,
+              2);
   EXPECT_EQ(p[0], 0);
   EXPECT_EQ(compute[0].bits, 0);
   EXPECT_TRUE(std::isnan(p[1]));
@@ -180,18 +189,19 @@ TEST(AdamWKernel, ZeroStaysZeroAndNanShows) {
 
 template <class T>
 void expect_emulated_gpu_agrees(double tolerance) {
+  const AdamWKernels<T>& gpu = cuda::adamw_row;
   for (const std::int64_t n : kSizes) {
     State<T> state(n);
     for (int step = 1; step <= kSteps; ++step) {
       const auto grad = random_values<T>(100 + step, n);
-      adamw_update_cuda(scalars_at(step),
-                        state.master.data(),
-                        grad.data(),
-                        state.first.data(),
-                        state.second.data(),
-                        state.compute.data(),
-                        n,
-                        nullptr);
+      gpu.update(nullptr,
+                 adamw_constants<T>(scalars_at(step)),
+                 state.master.data(),
+                 grad.data(),
+                 state.first.data(),
+                 state.second.data(),
+                 state.compute.data(),
+                 n);
     }
     const State<T> expected = updated<T>(best_isa(), n);
     for (std::int64_t i = 0; i < n; ++i) {

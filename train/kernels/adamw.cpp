@@ -1,9 +1,6 @@
 #include "train/kernels/adamw.h"
 
-#include <algorithm>
 #include <cmath>
-
-#include "train/kernels/adamw_isa.h"
 
 namespace mumoe::train {
 
@@ -19,33 +16,19 @@ AdamWConstants<T> adamw_constants(const AdamWScalars& s) {
           .grad_scale = static_cast<T>(s.grad_scale)};
 }
 
-template <class T>
-void adamw_update(Isa isa,
-                  const AdamWScalars& scalars,
-                  T* master,
-                  const T* grad,
-                  T* first,
-                  T* second,
-                  Bf16* compute,
-                  std::int64_t n) {
-  const auto run = isa >= Isa::avx512 ? avx512::adamw_update<T>
-                   : isa == Isa::avx2 ? avx2::adamw_update<T>
-                                      : portable::adamw_update<T>;
-  run(adamw_constants<T>(scalars), master, grad, first, second, compute, n);
-}
+template AdamWConstants<float> adamw_constants(const AdamWScalars&);
+template AdamWConstants<double> adamw_constants(const AdamWScalars&);
 
-#define MUMOE_INSTANTIATE(T)                                          \
-  template AdamWConstants<T> adamw_constants<T>(const AdamWScalars&); \
-  template void adamw_update<T>(Isa,                                  \
-                                const AdamWScalars&,                  \
-                                T*,                                   \
-                                const T*,                             \
-                                T*,                                   \
-                                T*,                                   \
-                                Bf16*,                                \
-                                std::int64_t);
+namespace {
+constexpr kernels::Nothing nothing;
+constexpr AdamWRow kMeta = {{nothing}, {nothing}};
+}  // namespace
 
-MUMOE_INSTANTIATE(float)
-MUMOE_INSTANTIATE(double)
+const AdamWTable adamw_kernels = {{&portable::adamw_row,
+                                   &avx2::adamw_row,
+                                   &avx512::adamw_row,
+                                   &avx512::adamw_row},
+                                  MUMOE_CUDA_ROW(adamw_row),
+                                  &kMeta};
 
 }  // namespace mumoe::train

@@ -2,7 +2,7 @@
 // read and written once.
 #include "mumoe/kernels/cuda_group.h"
 #include "mumoe/kernels/cuda_launch.h"
-#include "train/kernels/adamw_cuda.h"
+#include "train/kernels/adamw.h"
 
 namespace mumoe::train {
 namespace {
@@ -42,23 +42,21 @@ __global__ void adamw_kernel(AdamWConstants<T> c,
   if (compute != nullptr) compute[i] = to_bf16(static_cast<float>(p));
 }
 
-}  // namespace
-
 template <class T>
-void adamw_update_cuda(const AdamWScalars& scalars,
-                       T* master,
-                       const T* grad,
-                       T* first,
-                       T* second,
-                       Bf16* compute,
-                       std::int64_t n,
-                       void* stream) {
+void update(void* stream,
+            const AdamWConstants<T>& constants,
+            T* master,
+            const T* grad,
+            T* first,
+            T* second,
+            Bf16* compute,
+            std::int64_t n) {
   launch("adamw",
          adamw_kernel<T>,
          (n + kThreads - 1) / kThreads,
          kThreads,
          stream,
-         adamw_constants<T>(scalars),
+         constants,
          master,
          grad,
          first,
@@ -67,17 +65,10 @@ void adamw_update_cuda(const AdamWScalars& scalars,
          n);
 }
 
-#define MUMOE_INSTANTIATE(T)                              \
-  template void adamw_update_cuda<T>(const AdamWScalars&, \
-                                     T*,                  \
-                                     const T*,            \
-                                     T*,                  \
-                                     T*,                  \
-                                     Bf16*,               \
-                                     std::int64_t,        \
-                                     void*);
+}  // namespace
 
-MUMOE_INSTANTIATE(float)
-MUMOE_INSTANTIATE(double)
+namespace cuda {
+const AdamWRow adamw_row = {{update<float>}, {update<double>}};
+}  // namespace cuda
 
 }  // namespace mumoe::train

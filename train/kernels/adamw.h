@@ -2,13 +2,12 @@
 
 #include <cstdint>
 
-#include "base/cpu.h"
-#include "mumoe/kernels/bf16.h"
+#include "mumoe/kernels/table.h"
 
-// The passes of the optimizer over flat arrays on the CPU; free of LibTorch.
-// Their values are the same to the bit on every `isa` and however an array is
-// split among threads, so that a run resumed on another machine goes on as it
-// would have here. `T` is float or double.
+// The passes of the optimizer over flat arrays. On the CPU their values are the
+// same to the bit on every instruction set and however an array is split among
+// threads, so that a run resumed on another machine goes on as it would have
+// here. `T` is float or double.
 
 namespace mumoe::train {
 
@@ -42,26 +41,33 @@ struct AdamWConstants {
 template <class T>
 AdamWConstants<T> adamw_constants(const AdamWScalars& scalars);
 
-/// One AdamW update (Loshchilov and Hutter, arXiv 1711.05101; semantics of
-/// torch.optim.AdamW), element by element:
-///
-///     g ← grad_scale · g
-///     p ← p − lr · weight_decay · p
-///     m ← m + (1 − β₁)(g − m)
-///     v ← β₂ v + (1 − β₂) g²
-///     p ← p − (lr / c₁) · m / (√v / √c₂ + ε)
-///
-/// `master`, `first`, `second`: [n], updated. `grad`: [n], read.
-/// `compute`: [n] or null, receives `master` rounded to bf16 (nearest, ties to
-/// even). An element with p = g = m = v = 0 stays 0.
 template <class T>
-void adamw_update(Isa isa,
-                  const AdamWScalars& scalars,
-                  T* master,
-                  const T* grad,
-                  T* first,
-                  T* second,
-                  Bf16* compute,
-                  std::int64_t n);
+struct AdamWKernels {
+  /// One AdamW update (Loshchilov and Hutter, arXiv 1711.05101; semantics of
+  /// torch.optim.AdamW), element by element:
+  ///
+  ///     g ← grad_scale · g
+  ///     p ← p − lr · weight_decay · p
+  ///     m ← m + (1 − β₁)(g − m)
+  ///     v ← β₂ v + (1 − β₂) g²
+  ///     p ← p − (lr / c₁) · m / (√v / √c₂ + ε)
+  ///
+  /// `master`, `first`, `second`: [n], updated. `grad`: [n], read.
+  /// `compute`: [n] or null, receives `master` rounded to bf16 (nearest, ties
+  /// to even). An element with p = g = m = v = 0 stays 0.
+  void (*update)(void* stream,
+                 const AdamWConstants<T>& constants,
+                 T* master,
+                 const T* grad,
+                 T* first,
+                 T* second,
+                 Bf16* compute,
+                 std::int64_t n);
+};
+
+using AdamWRow = kernels::Row<AdamWKernels, float, double>;
+using AdamWTable = kernels::Table<AdamWKernels, float, double>;
+MUMOE_DECLARE_ROWS(AdamWRow, adamw_row)
+extern const AdamWTable adamw_kernels;
 
 }  // namespace mumoe::train

@@ -1,7 +1,7 @@
 // Compiled once per instruction set, without contraction to fused
 // multiply-adds; see train/kernels/adamw.h for the equations.
 #include "mumoe/kernels/lanes.h"
-#include "train/kernels/adamw_isa.h"
+#include "train/kernels/adamw.h"
 
 namespace mumoe::train::MUMOE_ISA {
 
@@ -35,7 +35,8 @@ void update_chunk(const AdamWConstants<T>& c,
 }
 
 template <class T>
-void adamw_update(const AdamWConstants<T>& constants,
+void adamw_update(void*,
+                  const AdamWConstants<T>& constants,
                   T* master,
                   const T* grad,
                   T* first,
@@ -57,16 +58,6 @@ void adamw_update(const AdamWConstants<T>& constants,
   }
 }
 
-#define MUMOE_INSTANTIATE(T)                              \
-  template void adamw_update<T>(const AdamWConstants<T>&, \
-                                T*,                       \
-                                const T*,                 \
-                                T*,                       \
-                                T*,                       \
-                                Bf16*,                    \
-                                std::int64_t);
-
-MUMOE_INSTANTIATE(float)
-MUMOE_INSTANTIATE(double)
+const AdamWRow adamw_row = {{adamw_update<float>}, {adamw_update<double>}};
 
 }  // namespace mumoe::train::MUMOE_ISA
