@@ -38,7 +38,7 @@ TEST(KernelsOnDevice, OnMetaShapesAlone) {
     const Tensor x = at::empty({6, 5}, options).requires_grad_(true);
     const Tensor weight = at::empty({5, 7}, options).requires_grad_(true);
     const Tensor a = gate(x, weight, {}, GemmLibrary::mkl);
-    const Tensor y = gelu(a);
+    const Tensor y = mumoe::gelu(a);
     EXPECT_EQ(y.sizes(), at::IntArrayRef({6, 7}));
     y.backward(at::empty_like(y));
     EXPECT_EQ(x.grad().sizes(), x.sizes());
