@@ -80,22 +80,17 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
 StepReport Trainer::step() {
   auto& mesh = parts_.mesh;
   const StepMeter meter(mesh);
-  const at::Device device = parts_.buckets.registry().device();
   const std::int64_t targets = plan_.batch * parts_.train.targets_per_sample();
-  if (!batches_) {
-    batches_.emplace(
-        parts_.train,
-        deal_training(order_, plan_, mesh.dp().rank(), state_.samples),
-        device);
-  }
   // On the device of the losses: no step waits for it before the check.
   at::Tensor loss_sum =
-      at::zeros({}, at::TensorOptions(at::kDouble).device(device));
+      at::zeros({},
+                at::TensorOptions(at::kDouble)
+                    .device(parts_.buckets.registry().device()));
   double active = 0;
   for (std::int64_t micro = 0; micro < plan_.micro_steps; ++micro) {
     // 1 load
     mesh.set_phase("load");
-    const model::Batch batch = batches_->next();
+    const model::Batch batch = next_batch();
     // 2 forward: the mean over all targets of the step
     mesh.set_phase("forward");
     const at::Tensor loss =
@@ -137,6 +132,16 @@ StepReport Trainer::step() {
   if (mixing_) report.active_share = agreed.active;
   parts_.after_step(state_.step);
   return report;
+}
+
+model::Batch Trainer::next_batch() {
+  if (!batches_) {
+    batches_.emplace(
+        parts_.train,
+        deal_training(order_, plan_, parts_.mesh.dp().rank(), state_.samples),
+        parts_.buckets.registry().device());
+  }
+  return batches_->next();
 }
 
 Trainer::Agreement Trainer::agree(const at::Tensor& loss_sum, double active) {

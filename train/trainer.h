@@ -68,6 +68,7 @@ class Trainer {
   std::optional<double> val_loss() const { return val_loss_; }
 
  private:
+  model::Batch next_batch();
   /// What ranks must know of each other before the weights change.
   struct Agreement {
     double loss = 0;    ///< Mean over the step's targets.
