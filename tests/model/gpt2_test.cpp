@@ -16,6 +16,10 @@
 namespace mumoe::model {
 namespace {
 
+using run::from_nanogpt;
+using run::NamedTensors;
+using run::to_nanogpt;
+
 std::int64_t count(const Gpt2Config& config) {
   const auto self = dist::make_self_communicator(at::kCPU);
   dist::ParameterRegistry registry(*self, at::kFloat, at::kCPU);

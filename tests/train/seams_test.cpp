@@ -72,13 +72,13 @@ Trained train_line(dist::Communicator& world) {
   const LinearRegression model(registry);
   dist::FlatBuckets buckets(registry, mesh, {});
   const LinePoints points;
-  train::TrainerConfig config;
+  run::TrainerConfig config;
   config.batch = 8;
   config.micro_batch = 2;
-  train::ScheduleConfig schedule;
+  run::ScheduleConfig schedule;
   schedule.lr = 0.1;
   schedule.steps = 200;
-  train::OptimizerConfig optimizer;
+  run::OptimizerConfig optimizer;
   optimizer.weight_decay = 0;
   train::Trainer trainer(config,
                          schedule,

@@ -12,6 +12,7 @@
 #include "dist/self_communicator.h"
 #include "tests/support/thread_communicator.h"
 #include "tests/train/small_run.h"
+#include "train/schedule.h"
 
 namespace mumoe {
 namespace {
@@ -307,17 +308,17 @@ TEST(Schedule, WarmsUpAndDecaysAsAFunctionOfTheStep) {
   schedule.min_lr = 1e-4;
   schedule.warmup = 50;
   schedule.steps = 500;
-  EXPECT_DOUBLE_EQ(learning_rate(schedule, 0), 2e-5);
-  EXPECT_DOUBLE_EQ(learning_rate(schedule, 49), 1e-3);
-  EXPECT_DOUBLE_EQ(learning_rate(schedule, 50), 1e-3);
-  EXPECT_DOUBLE_EQ(learning_rate(schedule, 275), 5.5e-4);
-  EXPECT_DOUBLE_EQ(learning_rate(schedule, 500), 1e-4);
-  EXPECT_DOUBLE_EQ(learning_rate(schedule, 5000), 1e-4);
+  EXPECT_DOUBLE_EQ(train::learning_rate(schedule, 0), 2e-5);
+  EXPECT_DOUBLE_EQ(train::learning_rate(schedule, 49), 1e-3);
+  EXPECT_DOUBLE_EQ(train::learning_rate(schedule, 50), 1e-3);
+  EXPECT_DOUBLE_EQ(train::learning_rate(schedule, 275), 5.5e-4);
+  EXPECT_DOUBLE_EQ(train::learning_rate(schedule, 500), 1e-4);
+  EXPECT_DOUBLE_EQ(train::learning_rate(schedule, 5000), 1e-4);
   schedule.kind = run::ScheduleKind::linear;
-  EXPECT_DOUBLE_EQ(learning_rate(schedule, 275), 5.5e-4);
-  EXPECT_DOUBLE_EQ(learning_rate(schedule, 140), 1e-3 - 0.2 * 9e-4);
+  EXPECT_DOUBLE_EQ(train::learning_rate(schedule, 275), 5.5e-4);
+  EXPECT_DOUBLE_EQ(train::learning_rate(schedule, 140), 1e-3 - 0.2 * 9e-4);
   schedule.kind = run::ScheduleKind::constant;
-  EXPECT_DOUBLE_EQ(learning_rate(schedule, 499), 1e-3);
+  EXPECT_DOUBLE_EQ(train::learning_rate(schedule, 499), 1e-3);
   schedule.warmup = -1;
   EXPECT_THROW(schedule.validate(), InputError);
 }
