@@ -8,7 +8,11 @@
 // LibTorch's types as arguments of messages; found by {fmt} where they live.
 namespace c10 {
 
-inline const char* format_as(ScalarType type) { return toString(type); }
-inline std::string format_as(const Device& device) { return device.str(); }
+inline const char* format_as(ScalarType type) {
+  return toString(type);
+}
+inline std::string format_as(const Device& device) {
+  return device.str();
+}
 
 }  // namespace c10

@@ -78,9 +78,9 @@ class ParameterRegistry {
   std::int64_t global_numel() const;
 
   /// Waits until the values of parameters [first, last), as indices into
-  /// `parameters()`, may be read: an update of them may still be on its way, and
-  /// reading them before throws. A model calls it layer by layer. Cheap when
-  /// they have come.
+  /// `parameters()`, may be read: an update of them may still be on its way,
+  /// and reading them before throws. A model calls it layer by layer. Cheap
+  /// when they have come.
   void await(std::size_t first, std::size_t last) const {
     if (await_) await_(first, last);
   }

@@ -110,9 +110,9 @@ class TestBlock {
 };
 
 inline const Form kForms[] = {Form::cp,
-                           Form::tensor_ring,
-                           Form::tensor_train,
-                           Form::tucker};
+                              Form::tensor_ring,
+                              Form::tensor_train,
+                              Form::tucker};
 
 /// One level and two.
 inline const std::vector<std::vector<std::int64_t>>& expert_counts() {
