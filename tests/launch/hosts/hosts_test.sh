@@ -61,6 +61,7 @@ refused() {
   on_two_hosts 2 --parallel.tp 2 --train.out out
   expect "tp across hosts" 2 || return 0
   grep -q "the tp group of ranks 0, 1 (dp 0) spans the hosts host-a, host-b" stderr || wrong "expected the hosts: $(<stderr)"
+  grep -q -- "or give --parallel.tp_across_hosts yes" stderr || wrong "expected the way out: $(<stderr)"
   [[ ! -e out ]] || wrong "a refused run wrote its folder"
 }
 

@@ -9,10 +9,10 @@ failures=0
 wrong() { echo "FAILED: $*"; failures=$((failures + 1)); }
 # quiet COMMAND...: it succeeds; what it says is in stdout and stderr.
 quiet() { timeout -k 5 60 "$@" >stdout 2>stderr </dev/null || wrong "code $?: $*: $(<stderr)"; }
-# refused NAME TEXT COMMAND...: exit code 2 and one line on stderr, which holds TEXT and is no library's.
+# refused NAME TEXT COMMAND...: within $limit seconds (60) exit code 2 and one line on stderr, which holds TEXT and is no library's.
 refused() {
   local name=$1 text=$2 code=0
-  timeout -k 5 60 "${@:3}" >stdout 2>stderr </dev/null || code=$?
+  timeout -k 5 "${limit:-60}" "${@:3}" >stdout 2>stderr </dev/null || code=$?
   [[ $code == 2 ]] || wrong "$name: exit code $code, expected 2: $(<stderr)"
   [[ $(wc -l <stderr) == 1 ]] || wrong "$name: expected one line, got: $(<stderr)"
   grep -qaF -- "$text" stderr || wrong "$name: expected '$text' in: $(<stderr)"

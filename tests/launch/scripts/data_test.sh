@@ -6,6 +6,8 @@ set -euo pipefail
 mumoe=$(realpath "$1")
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname "$(realpath "$0")")/tiny_model.sh" 1 16
+# Before it hangs.
+limit=30
 data=("$mumoe" data --config tiny.cfg)
 
 # told NAME TEXT COMMAND...: done, and TEXT is in what it printed.
