@@ -226,4 +226,11 @@ ChosenPlan choose_plan(const run::Options& options,
   return chosen;
 }
 
+std::string ChosenPlan::describe(const dist::ProcessMesh& mesh) const {
+  if (mesh.tp().size() == 1) return {};
+  return fmt::format("plan     {}{}",
+                     to_string(plan),
+                     reason.empty() ? "" : " (" + reason + ")");
+}
+
 }  // namespace mumoe::launch

@@ -32,6 +32,9 @@ train::BatchPlan require_layout(const run::Options& options,
 struct ChosenPlan {
   Plan plan = Plan::sequence;
   std::string reason = {};
+
+  /// A line of the start table; empty where tp cuts nothing.
+  std::string describe(const dist::ProcessMesh& mesh) const;
 };
 
 /// Settles `parallel.plan = auto`, on rank 0 for all: of the plans that

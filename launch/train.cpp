@@ -143,15 +143,6 @@ std::unique_ptr<Communicator> make_local_world(const run::Options& options,
   return mpi ? nullptr : dist::make_self_communicator(at::kCPU);
 }
 
-/// A line of the start table where tp cuts anything.
-std::string describe_plan(const ChosenPlan& chosen,
-                          const dist::ProcessMesh& mesh) {
-  if (mesh.tp().size() == 1) return {};
-  return fmt::format("plan     {}{}",
-                     to_string(chosen.plan),
-                     chosen.reason.empty() ? "" : " (" + chosen.reason + ")");
-}
-
 /// A run that is ready: all ranks have found everything they need.
 struct Job {
   Session& session;
@@ -196,7 +187,7 @@ void report_start(const Job& job,
       registry,
       reasons,
       session.alone ? draw_alone(rows[0], mesh.describe()) : draw_mesh(rows)));
-  session.say(describe_plan(job.settled.plan, mesh));
+  session.say(job.settled.plan.describe(mesh));
   for (const auto& line : lines) session.say(line);
   if (session.alone) {
     session.say(

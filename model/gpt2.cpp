@@ -35,6 +35,23 @@ void named(const char* member,
   }
 }
 
+/// What a layer has as its MLP.
+std::variant<DenseMlp, MuMoEBlock> make_mlp(const Gpt2Config& config,
+                                            const BlockConfig& block,
+                                            const std::string& prefix,
+                                            ParameterRegistry& registry,
+                                            const dist::TensorParallel& tp) {
+  if (!config.dense) return MuMoEBlock(block, prefix, registry);
+  return DenseMlp(config.width,
+                  config.mlp.hidden_dim,
+                  config.depth,
+                  config.bias,
+                  prefix,
+                  registry,
+                  config.gemm,
+                  tp);
+}
+
 }  // namespace
 
 void Gpt2Config::validate_but_ranks() const {
@@ -140,33 +157,29 @@ Gpt2::Gpt2(const Gpt2Config& config,
       vocabulary_{config.vocab, tp_} {
   config_.validate();
   config_.validate_sharding(sharding);
-  const auto add = [&](const std::string& name,
-                       std::vector<std::int64_t> shape,
-                       Initializer init,
-                       dist::Placement placement = {}) {
-    const bool is_norm = shape.size() == 1;
-    return registry.add({.name = name,
-                         .global_shape = std::move(shape),
-                         .placement = placement,
-                         .decay = !is_norm,
-                         .init = init,
-                         .full_precision = is_norm});
-  };
-  const auto norm = [&](const std::string& name,
-                        at::Tensor& weight,
-                        at::Tensor& bias) {
-    weight = add(name + ".weight", {config_.width}, Initializer::constant(1));
-    if (config_.bias) {
-      bias = add(name + ".bias", {config_.width}, Initializer::constant(0));
-    }
-  };
-  token_embedding_ = add("wte",
-                         {config_.vocab, config_.width},
-                         Initializer::normal(0, 0.02),
-                         dist::Placement::cut(0));
-  position_embedding_ = add("wpe",
-                            {config_.context, config_.width},
-                            Initializer::normal(0, 0.02));
+  const auto norm =
+      [&](const std::string& name, at::Tensor& weight, at::Tensor& bias) {
+        const auto add = [&](const char* part, double value) {
+          return registry.add({.name = name + part,
+                               .global_shape = {config_.width},
+                           .placement = {},
+                               .decay = false,
+                               .init = Initializer::constant(value),
+                               .full_precision = true});
+        };
+        weight = add(".weight", 1);
+        if (config_.bias) bias = add(".bias", 0);
+      };
+  token_embedding_ =
+      registry.add({.name = "wte",
+                    .global_shape = {config_.vocab, config_.width},
+                    .placement = dist::Placement::cut(0),
+                    .init = Initializer::normal(0, 0.02)});
+  position_embedding_ =
+      registry.add({.name = "wpe",
+                    .global_shape = {config_.context, config_.width},
+                    .placement = {},
+                    .init = Initializer::normal(0, 0.02)});
   BlockConfig block = config_.block();
   block.sharding = sharding;
   for (std::int64_t l = 0; l < config_.depth; ++l) {
@@ -182,17 +195,7 @@ Gpt2::Gpt2(const Gpt2Config& config,
                         registry,
                         config_.gemm,
                         tp_);
-    std::variant<DenseMlp, MuMoEBlock> mlp =
-        config_.dense ? std::variant<DenseMlp, MuMoEBlock>(
-                            DenseMlp(config_.width,
-                                     config_.mlp.hidden_dim,
-                                     config_.depth,
-                                     config_.bias,
-                                     prefix + "mlp.",
-                                     registry,
-                                     config_.gemm,
-                                     tp_))
-                      : MuMoEBlock(block, prefix + "mlp.", registry);
+    auto mlp = make_mlp(config_, block, prefix + "mlp.", registry, tp_);
     layers_.push_back({first,
                        registry.parameters().size(),
                        weight,

@@ -49,6 +49,42 @@ __global__ void hadamard_forward_kernel(
   }
 }
 
+/// q ∏_{f ≠ e} m_f.
+template <class T, int kPack, int kLevels>
+__device__ __forceinline__ void all_but_one(const T (&q)[kPack],
+                                            const T (&m)[kLevels][kPack],
+                                            int e,
+                                            T (&out)[kPack]) {
+#pragma unroll
+  for (int k = 0; k < kPack; ++k) {
+    out[k] = q[k];
+#pragma unroll
+    for (int f = 0; f < kLevels; ++f) {
+      if (f != e) out[k] *= m[f][k];
+    }
+  }
+}
+
+/// da of all levels of one token, once its rows of dm are there.
+template <int kPack, class E>
+__device__ __forceinline__ void gradients_of_levels(const CombineShape& shape,
+                                                    const CombineBackward<E>& x,
+                                                    std::int64_t row,
+                                                    unsigned packed,
+                                                    ActiveExperts<E>* active) {
+  for (int e = 0; e < shape.levels; ++e) {
+    E* da = x.grad_coefficients[e];
+    if (da == nullptr) continue;
+    const TokenLevel<E> level = level_of_token(shape, x, e, row, packed);
+    coefficient_gradients<kPack>(active[e],
+                                 level,
+                                 x.grad_mixed[e] + row * shape.columns,
+                                 da + row * level.experts,
+                                 0,
+                                 level.experts);
+  }
+}
+
 /// `kLevels`: at least as many as the shape has.
 template <class E, int kPack, int kLevels>
 __global__ void hadamard_backward_kernel(
@@ -98,28 +134,11 @@ __global__ void hadamard_backward_kernel(
 #pragma unroll
     for (int e = 0; e < kLevels; ++e) {
       if (e >= shape.levels) break;
-#pragma unroll
-      for (int k = 0; k < kPack; ++k) {
-        out[k] = q[k];
-#pragma unroll
-        for (int f = 0; f < kLevels; ++f) {
-          if (f != e) out[k] *= m[f][k];
-        }
-      }
+      all_but_one(q, m, e, out);
       store_pack(x.grad_mixed[e] + begin + column, out);
     }
   }
-  for (int e = 0; e < shape.levels; ++e) {
-    E* da = x.grad_coefficients[e];
-    if (da == nullptr) continue;
-    const TokenLevel<E> level = level_of_token(shape, x, e, row, packed);
-    coefficient_gradients<kPack>(active[e],
-                                 level,
-                                 x.grad_mixed[e] + begin,
-                                 da + row * level.experts,
-                                 0,
-                                 level.experts);
-  }
+  gradients_of_levels<kPack>(shape, x, row, packed, active);
 }
 
 }  // namespace mumoe::kernels

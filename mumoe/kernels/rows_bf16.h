@@ -44,6 +44,44 @@ template <int kRows>
   }
 }
 
+/// Stores the first `count` of 32 sums, whose pairs were taken apart by
+/// unpacking.
+[[gnu::always_inline]] inline void store_unpacked(__m512 low,
+                                                  __m512 high,
+                                                  std::int64_t count,
+                                                  float* to) {
+  // Unpacking took the values of each 128 bits apart: 0-3, 8-11, … and 4-7, ….
+  const __m512i front =
+      _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+  const __m512i back = _mm512_setr_epi32(8,
+                                         9,
+                                         10,
+                                         11,
+                                         24,
+                                         25,
+                                         26,
+                                         27,
+                                         12,
+                                         13,
+                                         14,
+                                         15,
+                                         28,
+                                         29,
+                                         30,
+                                         31);
+  const auto mask = [](std::int64_t count) {
+    return count >= 16  ? __mmask16{0xffff}
+           : count <= 0 ? __mmask16{0}
+                        : static_cast<__mmask16>((1u << count) - 1);
+  };
+  _mm512_mask_storeu_ps(to,
+                        mask(count),
+                        _mm512_permutex2var_ps(low, front, high));
+  _mm512_mask_storeu_ps(to + 16,
+                        mask(count - 16),
+                        _mm512_permutex2var_ps(low, back, high));
+}
+
 /// kBlocks · 32 columns of m = Σ_k a_k U[n_k], two experts at a time; `count`
 /// columns are left.
 template <int kBlocks>
@@ -80,39 +118,8 @@ template <int kBlocks>
       high[b] = _mm512_dpbf16_ps(high[b], (__m512bh)uv_high, a);
     }
   }
-  // Unpacking took the values of each 128 bits apart: 0-3, 8-11, … and 4-7, ….
-  const __m512i front =
-      _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
-  const __m512i back = _mm512_setr_epi32(8,
-                                         9,
-                                         10,
-                                         11,
-                                         24,
-                                         25,
-                                         26,
-                                         27,
-                                         12,
-                                         13,
-                                         14,
-                                         15,
-                                         28,
-                                         29,
-                                         30,
-                                         31);
-  const auto mask = [](std::int64_t count) {
-    return count >= 16  ? __mmask16{0xffff}
-           : count <= 0 ? __mmask16{0}
-                        : static_cast<__mmask16>((1u << count) - 1);
-  };
   for (int b = 0; b < kBlocks; ++b) {
-    float* const out = to + at + b * kPairs;
-    const std::int64_t rest = left - b * kPairs;
-    _mm512_mask_storeu_ps(out,
-                          mask(rest),
-                          _mm512_permutex2var_ps(low[b], front, high[b]));
-    _mm512_mask_storeu_ps(out + 16,
-                          mask(rest - 16),
-                          _mm512_permutex2var_ps(low[b], back, high[b]));
+    store_unpacked(low[b], high[b], left - b * kPairs, to + at + b * kPairs);
   }
 }
 
