@@ -162,7 +162,7 @@ Gpt2::Gpt2(const Gpt2Config& config,
         const auto add = [&](const char* part, double value) {
           return registry.add({.name = name + part,
                                .global_shape = {config_.width},
-                           .placement = {},
+                               .placement = {},
                                .decay = false,
                                .init = Initializer::constant(value),
                                .full_precision = true});
