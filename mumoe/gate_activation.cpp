@@ -35,29 +35,40 @@ kernels::RowNorm row_norm(GateNorm norm) {
                                  : kernels::RowNorm::none;
 }
 
-Tensor entmax(const Tensor& logits_TN, kernels::RowNorm norm) {
-  const Tensor a_TN = at::empty_like(logits_TN);
-  const std::int64_t rows = logits_TN.size(0), experts = logits_TN.size(1);
+/// Calls `f(kernel, values, rows, stream)` for ranges of rows of the logits;
+/// `values(x_TN)` are those of a tensor of their shape and type.
+template <class F>
+void over_rows(const Tensor& logits_TN, const F& f) {
+  const std::int64_t experts = logits_TN.size(1);
   const at::Device device = logits_TN.device();
   kernels::with_element(logits_TN.scalar_type(), [&](auto element) {
     using E = decltype(element);
     const auto& kernel = kernels::row_for<E>(kernels::gate_kernels, device);
-    const E* logits = pointer<E>(logits_TN);
-    E* a = pointer<E>(a_TN);
     kernels::over_ranges(
         device,
-        rows,
+        logits_TN.size(0),
         rows_of_thread(experts),
         [&](std::int64_t first, std::int64_t last, void* stream) {
-          const std::int64_t at = first * experts;
-          kernel.forward(stream,
-                         logits + at,
-                         a + at,
-                         last - first,
-                         experts,
-                         norm);
+          const auto values = [&](const Tensor& x_TN) {
+            return pointer<E>(x_TN) + first * experts;
+          };
+          f(kernel, values, last - first, stream);
         });
   });
+}
+
+Tensor entmax(const Tensor& logits_TN, kernels::RowNorm norm) {
+  const Tensor a_TN = at::empty_like(logits_TN);
+  over_rows(
+      logits_TN,
+      [&](const auto& kernel, const auto& values, auto rows, void* stream) {
+        kernel.forward(stream,
+                       values(logits_TN),
+                       values(a_TN),
+                       rows,
+                       logits_TN.size(1),
+                       norm);
+      });
   return a_TN;
 }
 
@@ -66,31 +77,18 @@ Tensor entmax_backward(const Tensor& logits_TN,
                        const Tensor& grad_a_TN,
                        kernels::RowNorm norm) {
   const Tensor grad_logits_TN = at::empty_like(logits_TN);
-  const std::int64_t rows = logits_TN.size(0), experts = logits_TN.size(1);
-  const at::Device device = logits_TN.device();
-  kernels::with_element(logits_TN.scalar_type(), [&](auto element) {
-    using E = decltype(element);
-    const auto& kernel = kernels::row_for<E>(kernels::gate_kernels, device);
-    const E* logits = pointer<E>(logits_TN);
-    const E* a = pointer<E>(a_TN);
-    const E* grad_a = pointer<E>(grad_a_TN);
-    E* grad_logits = pointer<E>(grad_logits_TN);
-    kernels::over_ranges(
-        device,
-        rows,
-        rows_of_thread(experts),
-        [&](std::int64_t first, std::int64_t last, void* stream) {
-          const std::int64_t at = first * experts;
-          kernel.backward(stream,
-                          logits + at,
-                          a + at,
-                          grad_a + at,
-                          grad_logits + at,
-                          last - first,
-                          experts,
-                          norm);
-        });
-  });
+  over_rows(
+      logits_TN,
+      [&](const auto& kernel, const auto& values, auto rows, void* stream) {
+        kernel.backward(stream,
+                        values(logits_TN),
+                        values(a_TN),
+                        values(grad_a_TN),
+                        values(grad_logits_TN),
+                        rows,
+                        logits_TN.size(1),
+                        norm);
+      });
   return grad_logits_TN;
 }
 
