@@ -1,4 +1,4 @@
-# Compiler, warnings, sanitizers, linker and compiler cache, for every target.
+# Compiler, warnings, sanitizers and compiler cache, for every target.
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
@@ -44,12 +44,4 @@ if(MUMOE_CCACHE)
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${launcher})
   # What makes ccache accept a precompiled header.
   add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
-endif()
-
-find_program(MUMOE_MOLD mold)
-if(MUMOE_MOLD AND NOT MUMOE_SANITIZE)
-  # Some layouts get a RELRO segment from mold 1.10 (Debian 12's) that begins
-  # before the first page of its data, and the loader refuses the program:
-  # "cannot apply additional memory protection after relocation".
-  add_link_options($<$<LINK_LANGUAGE:CXX>:-fuse-ld=mold> $<$<LINK_LANGUAGE:CXX>:LINKER:-z,norelro>)
 endif()

@@ -28,6 +28,12 @@ expect() {  # expect TEXT LAST_LINE
 }
 expect $'int main() {\n  return 0;\n}\n' "1 passed, 1 failed"
 expect $'int main(){return 0;}\n' "0 passed, 2 failed"
+# A build that does not end is named, with where it stood.
+mkdir -p build
+printf '[8/9] Linking what_hung\nninja: build stopped: interrupted by user.\n' >build/release.log
+printf '#!/bin/sh\nexit 124\n' >launch/build
+launch/test --quick >out 2>&1 </dev/null || true
+grep -q "quick: the build ran past 1500 s, its last line: \[8/9\] Linking what_hung$" out || wrong "no last line in: $(<out)"
 
 # A project whose tests are nothing but labels; its release has CUDA, so that no-cuda is run as well.
 cp "$root/CMakePresets.json" .
