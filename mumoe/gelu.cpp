@@ -17,32 +17,43 @@ using kernels::pointer;
 /// Values that a thread should have at least, to be worth starting.
 constexpr std::int64_t kGrain = 1 << 14;
 
-/// dx, and y when it is defined.
-void backward_into(const at::Tensor& dx,
-                   const at::Tensor& dy,
-                   const at::Tensor& x,
-                   const at::Tensor& y) {
+/// Calls `pass(kernel, element, first, count, stream)` for all values of `x`,
+/// in ranges.
+template <class Pass>
+void over_values(const at::Tensor& x, const Pass& pass) {
   const c10::OptionalDeviceGuard guard(x.device());
   kernels::with_element(x.scalar_type(), [&](auto element) {
-    using E = decltype(element);
-    const E* const from = pointer<E>(x);
-    const E* const grad_y = pointer<E>(dy);
-    E* const grad_x = pointer<E>(dx);
-    E* const to = pointer<E>(y);
-    const auto& kernel = kernels::row_for<E>(kernels::gelu_kernels, x.device());
+    const auto& kernel =
+        kernels::row_for<decltype(element)>(kernels::gelu_kernels, x.device());
     kernels::over_ranges(
         x.device(),
         x.numel(),
         kGrain,
         [&](std::int64_t first, std::int64_t last, void* stream) {
-          kernel.backward(stream,
-                          from + first,
-                          grad_y + first,
-                          grad_x + first,
-                          to == nullptr ? to : to + first,
-                          last - first);
+          pass(kernel, element, first, last - first, stream);
         });
   });
+}
+
+/// dx, and y when it is defined.
+void backward_into(const at::Tensor& dx,
+                   const at::Tensor& dy,
+                   const at::Tensor& x,
+                   const at::Tensor& y) {
+  over_values(x,
+              [&](const auto& kernel,
+                  auto element,
+                  std::int64_t first,
+                  std::int64_t count,
+                  void* stream) {
+                using E = decltype(element);
+                kernel.backward(stream,
+                                pointer<E>(x) + first,
+                                pointer<E>(dy) + first,
+                                pointer<E>(dx) + first,
+                                y.defined() ? pointer<E>(y) + first : nullptr,
+                                count);
+              });
 }
 
 struct Gelu : torch::autograd::Function<Gelu> {
@@ -71,21 +82,19 @@ at::Tensor gelu(const at::Tensor& x) {
 }
 
 at::Tensor gelu_forward(const at::Tensor& x) {
-  const c10::OptionalDeviceGuard guard(x.device());
   const at::Tensor y = at::empty_like(x);
-  kernels::with_element(x.scalar_type(), [&](auto element) {
-    using E = decltype(element);
-    const E* const from = pointer<E>(x);
-    E* const to = pointer<E>(y);
-    const auto& kernel = kernels::row_for<E>(kernels::gelu_kernels, x.device());
-    kernels::over_ranges(
-        x.device(),
-        x.numel(),
-        kGrain,
-        [&](std::int64_t first, std::int64_t last, void* stream) {
-          kernel.forward(stream, from + first, to + first, last - first);
-        });
-  });
+  over_values(x,
+              [&](const auto& kernel,
+                  auto element,
+                  std::int64_t first,
+                  std::int64_t count,
+                  void* stream) {
+                using E = decltype(element);
+                kernel.forward(stream,
+                               pointer<E>(x) + first,
+                               pointer<E>(y) + first,
+                               count);
+              });
   return y;
 }
 
