@@ -10,6 +10,9 @@
 namespace mumoe::run {
 namespace {
 
+/// The setting that is no key.
+constexpr const char* kTokensHash = "data.source (hash of train.bin)";
+
 /// What `stored` has instead of `auto`, or nullptr.
 const std::string* replayed_value(const Key& key,
                                   const Options& options,
@@ -27,13 +30,18 @@ const std::string* replayed_value(const Key& key,
 
 }  // namespace
 
-Settings settings_of(const Options& options, const data::PreparedData& data) {
+Settings settings_of(const Options& options) {
   Settings settings;
   for (const Key& key : option_table()) {
     if (key.on_resume == OnResume::free) continue;
     settings[key.name] = key.text.get(options);
   }
-  settings["data.source (hash of train.bin)"] = data.train.hash;
+  return settings;
+}
+
+Settings settings_of(const Options& options, const data::PreparedData& data) {
+  Settings settings = settings_of(options);
+  settings[kTokensHash] = data.train.hash;
   return settings;
 }
 
@@ -61,18 +69,23 @@ Replayed replay(Options options, const Settings& stored) {
 void check_resumable(const Settings& stored,
                      const Settings& now,
                      const std::filesystem::path& checkpoint) {
-  for (const auto& [name, value] : now) {
+  const auto check = [&](const std::string& name) {
+    const auto value = now.find(name);
+    if (value == now.end()) return;
     const auto found = stored.find(name);
-    const Key* key = find_key(name);  // none of the hash of the tokens
-    require((key != nullptr && !must_match(*key)) ||
-                (found != stored.end() && found->second == value),
+    require(found != stored.end() && found->second == value->second,
             "--train.resume: {} is {}, but the run in {} has {}; give the same "
             "value, or start a new run",
             name,
-            value,
+            value->second,
             checkpoint.string(),
             found == stored.end() ? "none" : found->second);
+  };
+  // In the table's order a key comes before those that follow from it.
+  for (const Key& key : option_table()) {
+    if (must_match(key)) check(key.name);
   }
+  check(kTokensHash);
 }
 
 }  // namespace mumoe::run

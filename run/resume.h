@@ -13,8 +13,9 @@ namespace mumoe::run {
 /// What a checkpoint holds of its run's settings, by key.
 using Settings = std::map<std::string, std::string>;
 
-/// Those of a run: every key whose row does not leave it free on resume, and
-/// the hash of the training tokens.
+/// Every key whose row does not leave it free on resume.
+Settings settings_of(const Options& options);
+/// Those of a run: the same, and the hash of the training tokens.
 Settings settings_of(const Options& options, const data::PreparedData& data);
 
 /// Options that go on from a checkpoint.
@@ -27,8 +28,8 @@ struct Replayed {
 /// where the keys' rows ask for it.
 Replayed replay(Options options, const Settings& stored);
 
-/// Throws `InputError` naming the first setting that must match and does not,
-/// both values, and what to do.
+/// Throws `InputError` naming the first setting of `now` that must match and
+/// does not, both values, and what to do.
 void check_resumable(const Settings& stored,
                      const Settings& now,
                      const std::filesystem::path& checkpoint);

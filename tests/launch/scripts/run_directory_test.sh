@@ -50,6 +50,10 @@ cp run/checkpoints/step_best/state.safetensors run/checkpoints/step_00000004
 rm -r run/checkpoints/step_0000001[26]
 [[ $(sums run/checkpoints) == "$before" ]] || wrong "changed: $(ls run/checkpoints)"
 
+# Other settings than the checkpoint's are refused before anything is fetched or measured.
+refused "other settings" "--train.resume: model.width is 32, but the run in run/checkpoints/step_00000004 has 16" \
+  "${train[@]}" --train.resume --model.width 32 --data.source no_such_folder
+
 # A second run in the folder of one that goes on is refused at once, whatever it says, and touches nothing.
 rm -rf run
 in_background "${train[@]}" --train.steps 1000000 --schedule.steps 4 --checkpoint.every 1000000
