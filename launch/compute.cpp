@@ -10,7 +10,9 @@
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "dist/self_communicator.h"
 #include "launch/figures.h"
+#include "model/families.h"
 #include "run/option_table.h"
 #include "train/batches.h"
 
@@ -59,13 +61,16 @@ GemmLibrary other_than(GemmLibrary library) {
   return library == GemmLibrary::mkl ? GemmLibrary::onednn : GemmLibrary::mkl;
 }
 
-/// The products of one micro-batch of a rank.
-std::vector<Product> products_of(const model::Gpt2Config& model,
+/// The products of one micro-batch of a rank, by a model on the meta device.
+std::vector<Product> products_of(const run::Options& options,
                                  std::int64_t micro_batch,
                                  at::Device device) {
-  const auto products =
-      model::main_products(model, micro_batch * model.context);
-  return with_fewer_rows(products, device.is_cuda() ? kGpuFlops : kCpuFlops);
+  const auto self = dist::make_self_communicator(at::kCPU);
+  dist::ParameterRegistry registry(*self, at::kFloat, at::kMeta);
+  const auto model =
+      model::family(options.family).make(options.model, registry, {});
+  return with_fewer_rows(model->products(micro_batch),
+                         device.is_cuda() ? kGpuFlops : kCpuFlops);
 }
 
 Figures figures_of(const std::vector<Product>& products,
@@ -192,7 +197,7 @@ std::string describe_change(const Figures& figures,
 std::vector<std::string> settle_on_cpu(run::Options& options,
                                        dist::Communicator& world,
                                        std::int64_t micro_batch) {
-  const auto products = products_of(options.model, micro_batch, at::kCPU);
+  const auto products = products_of(options, micro_batch, at::kCPU);
   Figures figures = figures_of(products, at::kCPU, world);
   const run::Options open = options;
   const auto values = figures.get("products", kComputeValues, [&] {
@@ -255,11 +260,11 @@ Compute choose_compute(run::Options options,
           std::move(reasons)};
 }
 
-double measure_peak_flops(const model::Gpt2Config& model,
+double measure_peak_flops(const run::Options& options,
                           const Compute& compute,
                           dist::Communicator& world,
                           std::int64_t micro_batch) {
-  auto products = products_of(model, micro_batch, compute.device);
+  auto products = products_of(options, micro_batch, compute.device);
   if (compute.device.is_cuda()) products.push_back({8192, 8192, 8192});
   world.barrier();
   const auto rate =

@@ -57,11 +57,11 @@ Compute choose_compute(run::Options options,
                        at::Device device,
                        std::int64_t micro_batch);
 
-/// FLOP/s of all ranks at the fastest of the model's products, forward and
-/// backward, while all ranks compute: the most that was seen on this machine,
-/// now or at an earlier run. Of the null backend, this rank's rate times their
-/// number. Collective.
-double measure_peak_flops(const model::Gpt2Config& model,
+/// FLOP/s of all ranks at the fastest of the products of the model of
+/// `options`, forward and backward, while all ranks compute: the most that was
+/// seen on this machine, now or at an earlier run. Of the null backend, this
+/// rank's rate times their number. Collective.
+double measure_peak_flops(const run::Options& options,
                           const Compute& compute,
                           dist::Communicator& world,
                           std::int64_t micro_batch);

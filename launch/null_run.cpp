@@ -56,8 +56,8 @@ void StepCosts::step_ended() {
   ends_.push_back(std::chrono::steady_clock::now());
 }
 
-std::string StepCosts::report(const dist::FlatBuckets& buckets) const {
-  const dist::ParameterBytes bytes = dist::bytes_a_rank(buckets.layout());
+std::string StepCosts::report(const model::Cost& cost,
+                              at::Device device) const {
   std::vector<double> ms;
   for (std::size_t i = 1; i < ends_.size(); ++i) {
     ms.push_back(
@@ -74,13 +74,14 @@ std::string StepCosts::report(const dist::FlatBuckets& buckets) const {
   return fmt::format(
       "one rank {}\n"
       "memory   weights {:.1f} MiB, gradients {:.1f} MiB, optimizer {:.1f} "
-      "MiB; process at most {:.1f} MiB{}",
+      "MiB, kept for backward {:.1f} MiB; process at most {:.1f} MiB{}",
       time,
-      static_cast<double>(bytes.weights) / kMib,
-      static_cast<double>(bytes.gradients) / kMib,
-      static_cast<double>(bytes.optimizer) / kMib,
+      static_cast<double>(cost.bytes.weights) / kMib,
+      static_cast<double>(cost.bytes.gradients) / kMib,
+      static_cast<double>(cost.bytes.optimizer) / kMib,
+      cost.pass.kept_bytes / kMib,
       peak_resident_mib(),
-      describe_gpu_peak(buckets.registry().device()));
+      describe_gpu_peak(device));
 }
 
 }  // namespace mumoe::launch

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "dist/communicator.h"
-#include "dist/params/flat_buckets.h"
+#include "model/cost.h"
 #include "run/options.h"
 
 namespace mumoe::launch {
@@ -23,10 +23,11 @@ class StepCosts {
  public:
   /// Call after each step.
   void step_ended();
-  /// Lines: median time of a step but the first, bytes of parameters,
-  /// gradients and the optimizer's state (masters and two moments like them),
-  /// largest size of the process and, of a GPU, what tensors held at most.
-  std::string report(const dist::FlatBuckets& buckets) const;
+  /// Lines: median time of a step but the first; what `cost` says, bytes of
+  /// parameters, gradients, the optimizer's state (masters and two moments like
+  /// them) and of what is kept for backward; the largest size of the process
+  /// and, of a GPU, what tensors held at most.
+  std::string report(const model::Cost& cost, at::Device device) const;
 
  private:
   std::vector<std::chrono::steady_clock::time_point> ends_;

@@ -15,7 +15,8 @@
 #include "dist/gather_text.h"
 #include "dist/watch/bandwidth.h"
 #include "launch/figures.h"
-#include "mumoe/plan_cost.h"
+#include "model/cost.h"
+#include "model/families.h"
 
 namespace mumoe::launch {
 namespace {
@@ -50,54 +51,49 @@ std::vector<Plan> possible_plans(const run::Options& options,
 }
 
 /// What the estimate of a plan's time rests on.
-struct Circumstances {
-  int ranks;                ///< of the tp group
-  double flops;             ///< of one rank, a second
-  dist::Bandwidth link;     ///< of the tp group
-  double element_bytes;     ///< of activations
-  double gradient_bytes;    ///< of an element of a gradient
-  double tokens;            ///< of a tp group in a micro-batch
-  double tokens_of_a_step;  ///< of a tp group
+struct Machine {
+  double flops;          ///< of one rank, a second
+  dist::Bandwidth link;  ///< of the tp group
 };
 
-/// Seconds for a token in one block, forward and backward.
-double seconds(const PlanCost& cost, const Circumstances& c) {
-  const double compute = 6 * cost.macs / c.flops;
-  const double factor = dist::bus_factor(dist::Op::all_reduce, c.ranks);
-  const double bytes = cost.elements * c.element_bytes +
-                       cost.whole * c.gradient_bytes / c.tokens_of_a_step;
-  return compute + factor * bytes / c.link.bytes_per_s +
-         cost.operations * c.link.latency_s / c.tokens;
+/// What a step under `plan` costs: of the model on the meta device, which takes
+/// no memory.
+model::Cost cost_of_plan(const run::Options& options,
+                         const dist::ProcessMesh& mesh,
+                         at::ScalarType compute,
+                         const train::BatchPlan& batch,
+                         Plan plan) {
+  dist::ParameterRegistry registry(mesh.tp(), compute, at::kMeta);
+  const Sharding sharding{plan, &mesh.tp()};
+  const auto model =
+      model::family(options.family).make(options.model, registry, sharding);
+  const auto layout = dist::lay_out(registry.parameters(),
+                                    compute,
+                                    mesh.shape(),
+                                    bucket_options(options.parallel, sharding));
+  return model::cost_of(*model,
+                        layout,
+                        batch.micro_batch,
+                        options.trainer.wire);
 }
 
-ChosenPlan fastest(const model::Gpt2Config& model,
-                   const std::vector<Plan>& plans,
-                   const Circumstances& c) {
-  const BlockConfig block = model.block();
-  ChosenPlan chosen;
-  double least = std::numeric_limits<double>::infinity();  // of the chosen one
-  std::string others;
-  for (const Plan plan : plans) {
-    const double time =
-        seconds(plan_cost(block.shape(), block.ranks, plan, c.ranks), c);
-    others += fmt::format("{}{} {:.2f}",
-                          others.empty() ? "" : ", ",
-                          to_string(plan),
-                          1e6 * time);
-    if (kClearPlan * time >= least) continue;
-    least = time;
-    chosen.plan = plan;
-  }
-  chosen.reason = fmt::format(
-      "estimated us a token and block: {}, the first unless another is {} "
-      "times as fast; measured {:.2f} GB/s, {:.0f} us and {:.0f} GFLOP/s a "
-      "rank",
-      others,
-      kClearPlan,
-      c.link.bytes_per_s / 1e9,
-      1e6 * c.link.latency_s,
-      c.flops / 1e9);
-  return chosen;
+/// Seconds of a step: products and exchanges, one after the other. Sums over
+/// all ranks are taken to be as fast as those of the tp group.
+double seconds(const model::Cost& cost,
+               const dist::ProcessMesh& mesh,
+               std::int64_t micro_steps,
+               const Machine& machine) {
+  const double compute = cost.pass.rank_flops / machine.flops;
+  const double exchanged =
+      cost.pass.tp_bytes *
+          dist::bus_factor(dist::Op::all_reduce, mesh.tp().size()) /
+          machine.link.bytes_per_s +
+      static_cast<double>(cost.pass.tp_operations) * machine.link.latency_s;
+  const double summed =
+      static_cast<double>(cost.step.all) *
+      dist::bus_factor(dist::Op::all_reduce, mesh.shape().ranks()) /
+      machine.link.bytes_per_s;
+  return static_cast<double>(micro_steps) * (compute + exchanged) + summed;
 }
 
 /// The link of a tp group, measured when this machine first does such a run.
@@ -120,27 +116,39 @@ dist::Bandwidth tp_link(const run::Options& options,
   return {.latency_s = values[0], .bytes_per_s = values[1]};
 }
 
-ChosenPlan automatic(const run::Options& options,
-                     const dist::ProcessMesh& mesh,
-                     const Compute& compute,
-                     const train::BatchPlan& batch,
-                     const std::vector<Plan>& plans) {
-  const model::Gpt2Config& model = options.model;
-  if (model.dense) {
-    return {plans.front(),
-            "a dense MLP is cut in one way; tokens are where they divide"};
+ChosenPlan fastest(const run::Options& options,
+                   const dist::ProcessMesh& mesh,
+                   const Compute& compute,
+                   const train::BatchPlan& batch,
+                   const std::vector<Plan>& plans) {
+  const Machine machine{options.trainer.peak_flops / mesh.control().size(),
+                        tp_link(options, mesh, compute)};
+  ChosenPlan chosen;
+  double least = std::numeric_limits<double>::infinity();  // of the chosen one
+  std::string times;
+  for (const Plan plan : plans) {
+    const double time =
+        seconds(cost_of_plan(options, mesh, compute.dtype, batch, plan),
+                mesh,
+                batch.micro_steps,
+                machine);
+    times += fmt::format("{}{} {:.4g}",
+                         times.empty() ? "" : ", ",
+                         to_string(plan),
+                         1e3 * time);
+    if (kClearPlan * time >= least) continue;
+    least = time;
+    chosen.plan = plan;
   }
-  const auto context = static_cast<double>(model.context);
-  return fastest(
-      model,
-      plans,
-      {.ranks = mesh.tp().size(),
-       .flops = options.trainer.peak_flops / mesh.control().size(),
-       .link = tp_link(options, mesh, compute),
-       .element_bytes = static_cast<double>(c10::elementSize(compute.dtype)),
-       .gradient_bytes = compute.dtype == at::kDouble ? 8.0 : 4.0,
-       .tokens = context * static_cast<double>(batch.micro_batch),
-       .tokens_of_a_step = context * static_cast<double>(batch.per_rank)});
+  chosen.reason = fmt::format(
+      "estimated ms a step: {}, the first unless another is {} times as fast; "
+      "measured {:.2f} GB/s, {:.0f} us and {:.0f} GFLOP/s a rank",
+      times,
+      kClearPlan,
+      machine.link.bytes_per_s / 1e9,
+      1e6 * machine.link.latency_s,
+      machine.flops / 1e9);
+  return chosen;
 }
 
 /// What speaks against the plan that is asked for, of several tp ranks.
@@ -167,6 +175,13 @@ void require_plan(const run::Options& options,
 }
 
 }  // namespace
+
+dist::BucketOptions bucket_options(const run::ParallelOptions& parallel,
+                                   const Sharding& sharding) {
+  return {.bytes = kBucketBytes,
+          .zero = parallel.zero,
+          .whole_is_partial = sharding.region().tokens_cut()};
+}
 
 std::string find_unequal_cpus(dist::Communicator& world,
                               const std::vector<dist::RankPlace>& places) {
@@ -214,11 +229,11 @@ ChosenPlan choose_plan(const run::Options& options,
   const int ranks = mesh.tp().size();
   // With one tp rank there is nothing to choose, and another layout may.
   if (ranks == 1) return {};
-  ChosenPlan chosen = automatic(options,
-                                mesh,
-                                compute,
-                                batch,
-                                possible_plans(options, ranks, unequal_cpus));
+  ChosenPlan chosen = fastest(options,
+                              mesh,
+                              compute,
+                              batch,
+                              possible_plans(options, ranks, unequal_cpus));
   const at::Tensor sent =
       at::full({1}, static_cast<int>(chosen.plan), at::kLong);
   mesh.control().broadcast(sent, 0);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "dist/host_map.h"
+#include "dist/params/bucket_layout.h"
 #include "dist/process_mesh.h"
 #include "launch/compute.h"
 #include "mumoe/sharding.h"
@@ -28,6 +29,10 @@ train::BatchPlan require_layout(const run::Options& options,
                                 const dist::ProcessMesh& mesh,
                                 const std::string& unequal_cpus);
 
+/// How a run lays its parameters out.
+dist::BucketOptions bucket_options(const run::ParallelOptions& parallel,
+                                   const Sharding& sharding);
+
 /// A plan, and why it was chosen: a line, empty where there was no choice.
 struct ChosenPlan {
   Plan plan = Plan::sequence;
@@ -38,9 +43,9 @@ struct ChosenPlan {
 };
 
 /// Settles `parallel.plan = auto`, on rank 0 for all: of the plans that
-/// `require_layout` admits, the one that takes the least time by the cost table
-/// (mumoe/plan_cost.h), the measured bandwidth of the tp group and the peak in
-/// `options`, the rate of products of all ranks. Collective.
+/// `require_layout` admits, the one whose step takes the least time by what the
+/// model costs under it (model/cost.h), the measured bandwidth of the tp group
+/// and the peak in `options`, the rate of products of all ranks. Collective.
 ChosenPlan choose_plan(const run::Options& options,
                        const dist::ProcessMesh& mesh,
                        const Compute& compute,

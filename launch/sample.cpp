@@ -7,6 +7,7 @@
 #include "dist/self_communicator.h"
 #include "launch/commands.h"
 #include "launch/settle.h"
+#include "model/families.h"
 #include "model/generate.h"
 #include "run/checkpoint.h"
 #include "run/command_line.h"
@@ -49,7 +50,13 @@ ExitCode sample_command(const Invocation& invocation) {
 
   const auto self = dist::make_self_communicator(compute.device);
   dist::ParameterRegistry registry(*self, compute.dtype, compute.device);
-  const model::Gpt2 model(settled.options.model, registry);
+  const auto made = model::family(settled.options.family)
+                        .make(settled.options.model, registry, {});
+  const auto* model = dynamic_cast<const model::LanguageModel*>(made.get());
+  require(model != nullptr,
+          "{}: model.family = {} writes no text; expected one that does",
+          folder.string(),
+          settled.options.family);
   dist::FlatBuckets buckets(registry, kBucketBytes);
   run::load_checkpoint(opened.checkpoint, buckets);
 
@@ -60,7 +67,7 @@ ExitCode sample_command(const Invocation& invocation) {
   std::vector<std::int64_t> ids{tokenizer->end_of_document()};
   for (const auto id : tokenizer->encode(prompt)) ids.push_back(id);
   std::fputs(prompt.c_str(), stdout);
-  model::generate(model, std::move(ids), config, [&](std::int32_t id) {
+  model::generate(*model, std::move(ids), config, [&](std::int32_t id) {
     // The end of a document is where a text ends.
     if (id == tokenizer->end_of_document()) return false;
     const std::string text = tokenizer->decode({&id, 1});

@@ -28,7 +28,7 @@ Settled settle(const run::Options& asked,
   Settled settled =
       settle_compute(asked, session.chosen, batch, mesh.control());
   run::Options& options = settled.options;
-  options.trainer.peak_flops = measure_peak_flops(options.model,
+  options.trainer.peak_flops = measure_peak_flops(options,
                                                   settled.compute,
                                                   mesh.control(),
                                                   batch.micro_batch);

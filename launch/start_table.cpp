@@ -119,15 +119,6 @@ std::vector<Cells> line_per_host(const std::vector<RankRow>& rows,
   return lines;
 }
 
-std::string describe_mlp(const run::Options& options) {
-  const auto& m = options.model;
-  return m.dense ? fmt::format("dense MLPs of {}", m.mlp.hidden_dim)
-                 : fmt::format("{} mixtures of {} experts, rank {}",
-                               m.mlp_name(),
-                               fmt::join(m.mlp.experts, " x "),
-                               fmt::join(m.mlp.ranks, ", "));
-}
-
 /// Lines that belong to the one above.
 std::string below(const std::vector<std::string>& lines) {
   std::string text;
@@ -194,24 +185,19 @@ std::string draw_alone(const RankRow& row, const std::string& place) {
 
 std::string start_table(const run::Options& options,
                         const data::PreparedData& prepared,
-                        const dist::ParameterRegistry& registry,
+                        const ModelSummary& model,
                         const std::vector<std::string>& reasons,
                         const std::string& drawn) {
-  const auto& m = options.model;
   const auto values = run::to_map(options);
   return fmt::format(
-      "model    GPT-2, {} blocks of width {}, {} heads, context {}, {}\n"
+      "model    {}\n"
       "         {} parameters, {:.1f} MFLOP a token, forward and backward\n{}"
       "data     {} as {}: {} training tokens, {} for validation\n{}"
       "compute  {} on {}, {}, fp32 by {}\n"
       "{}{}",
-      m.depth,
-      m.width,
-      m.heads,
-      m.context,
-      describe_mlp(options),
-      registry.global_numel(),
-      model::flops_per_token(m) / 1e6,
+      model.description,
+      model.parameters,
+      model.flops / 1e6,
       describe_matching(options),
       prepared.source,
       prepared.tokenizer,

@@ -1,11 +1,11 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "data/text/prepare.h"
 #include "dist/host_map.h"
-#include "dist/params/parameter_registry.h"
 #include "dist/process_mesh.h"
 #include "run/options.h"
 
@@ -33,11 +33,19 @@ std::string draw_mesh(const std::vector<RankRow>& rows);
 /// 0/8 world 0/512"), drawn in the same way.
 std::string draw_alone(const RankRow& row, const std::string& place);
 
+/// What is trained, for people.
+struct ModelSummary {
+  std::string description;
+  std::int64_t parameters = 0;
+  /// For one target, forward and backward.
+  double flops = 0;
+};
+
 /// What a run is about to do: model, data, arithmetic and the `reasons` for it,
 /// and the `drawn` mesh.
 std::string start_table(const run::Options& options,
                         const data::PreparedData& prepared,
-                        const dist::ParameterRegistry& registry,
+                        const ModelSummary& model,
                         const std::vector<std::string>& reasons,
                         const std::string& drawn);
 

@@ -19,6 +19,7 @@
 #include "launch/session.h"
 #include "launch/settle.h"
 #include "launch/start_table.h"
+#include "model/cost.h"
 #include "model/families.h"
 #include "run/command_line.h"
 #include "run/options.h"
@@ -71,8 +72,8 @@ struct StartPoint {
   run::RunState state = {};
 };
 
-/// Throws `InputError` when there is nothing to resume, or another thing on
-/// some rank. Collective.
+/// Throws `InputError` when there is nothing to resume, another thing on some
+/// rank, or a run of other settings. Collective.
 StartPoint find_start(const run::Options& asked, Communicator& world) {
   if (!asked.resume) return {asked};
   require(!asked.trainer.out.empty(),
@@ -87,6 +88,8 @@ StartPoint find_start(const run::Options& asked, Communicator& world) {
           folder.string());
   auto state = run::read_run_state(*checkpoint);
   auto [options, reasons] = run::replay(asked, state.settings);
+  // Before anything is fetched or measured.
+  run::check_resumable(state.settings, run::settings_of(options), *checkpoint);
   return {std::move(options), std::move(reasons), checkpoint, std::move(state)};
 }
 
@@ -162,7 +165,8 @@ double checkpoint_bytes(const dist::ParameterRegistry& registry) {
 
 /// Makes the run directory, on rank 0, and prints the start table. Collective.
 void report_start(const Job& job,
-                  const dist::ParameterRegistry& registry,
+                  const ModelSummary& model,
+                  double checkpoint_bytes,
                   std::int64_t step) {
   const Session& session = job.session;
   const run::Options& options = job.settled.options;
@@ -171,12 +175,8 @@ void report_start(const Job& job,
   std::vector<std::string> lines;
   if (job.directory != nullptr) {
     if (options.resume) train::require_metrics(options.trainer.out);
-    lines = job.directory->prepare({options,
-                                    job.prepared,
-                                    mesh,
-                                    session.hosts,
-                                    step,
-                                    checkpoint_bytes(registry)});
+    lines = job.directory->prepare(
+        {options, job.prepared, mesh, session.hosts, step, checkpoint_bytes});
   }
   auto reasons = job.start.reasons;
   const auto& chosen = job.settled.compute.reasons;
@@ -184,7 +184,7 @@ void report_start(const Job& job,
   session.say(start_table(
       options,
       job.prepared,
-      registry,
+      model,
       reasons,
       session.alone ? draw_alone(rows[0], mesh.describe()) : draw_mesh(rows)));
   session.say(job.settled.plan.describe(mesh));
@@ -229,12 +229,9 @@ ExitCode run_steps(const Job& job,
   const Sharding sharding{job.settled.plan.plan, &mesh.tp()};
   const auto model =
       model::family(options.family).make(options.model, registry, sharding);
-  dist::FlatBuckets buckets(
-      registry,
-      mesh,
-      {.bytes = kBucketBytes,
-       .zero = options.parallel.zero,
-       .whole_is_partial = sharding.region().tokens_cut()});
+  dist::FlatBuckets buckets(registry,
+                            mesh,
+                            bucket_options(options.parallel, sharding));
   StepCosts costs;
   const auto check = session.after_step(buckets);
   train::Trainer trainer(options.trainer,
@@ -262,11 +259,21 @@ ExitCode run_steps(const Job& job,
         "stopped by a signal before the first step: nothing was written");
     return ExitCode::preempted;
   }
-  report_start(job, registry, trainer.state().step);
+  const auto cost = model::cost_of(*model,
+                                   buckets.layout(),
+                                   job.settled.batch.micro_batch,
+                                   options.trainer.wire);
+  report_start(job,
+               {model->describe(),
+                cost.parameters,
+                model->cost(1).flops /
+                    static_cast<double>(train_samples.targets_per_sample())},
+               checkpoint_bytes(registry),
+               trainer.state().step);
 
   const bool preempted = trainer.run() == train::Outcome::preempted;
   session.say(session.finish_trace());
-  if (session.alone) session.say(costs.report(buckets));
+  if (session.alone) session.say(costs.report(cost, registry.device()));
   session.say(preempted ? stopped_line(trainer, options)
                         : final_line(trainer, job.prepared, options));
   return preempted ? ExitCode::preempted : ExitCode::done;

@@ -85,4 +85,21 @@ at::Tensor Attention::forward(const at::Tensor& x, std::int64_t samples) const {
   return proj_bias_.defined() ? y + proj_bias_ : y;
 }
 
+PassCost Attention::cost(std::int64_t samples, std::int64_t length) const {
+  const auto n = static_cast<double>(samples * length);
+  const auto width = static_cast<double>(qkv_.size(3));
+  const auto heads = static_cast<double>(qkv_.size(1));
+  const double here = heads * static_cast<double>(qkv_.size(2));
+  const auto element = static_cast<double>(qkv_.element_size());
+  const double statistic = qkv_.scalar_type() == at::kDouble ? 8 : 4;
+  // Four products with weights; QKᵀ and its product with V of half a square.
+  const double macs = here * (4 * width + static_cast<double>(length));
+  return {.flops = 6 * n * macs * tp_.size(),
+          .rank_flops = 6 * n * macs,
+          .tp_bytes = tp_.size() == 1 ? 0 : n * 2 * width * element,
+          .tp_operations = tp_.exchanges(),
+          // x, q, k, v, y, and the log-sum-exp of each head's rows
+          .kept_bytes = n * ((width + 4 * here) * element + heads * statistic)};
+}
+
 }  // namespace mumoe::model

@@ -7,6 +7,7 @@
 
 #include "dist/params/parameter_registry.h"
 #include "dist/tensor_parallel.h"
+#include "model/model.h"
 #include "mumoe/gemm.h"
 
 namespace mumoe::model {
@@ -32,6 +33,10 @@ class Attention {
   /// x [rows, C] → [rows, C]: this rank's of the B · T tokens of `samples` (B)
   /// sequences. Collective over the tp group.
   at::Tensor forward(const at::Tensor& x, std::int64_t samples) const;
+
+  /// For `samples` sequences of `length` tokens, its input apart from one copy
+  /// of it in the compute dtype.
+  PassCost cost(std::int64_t samples, std::int64_t length) const;
 
  private:
   at::Tensor qkv_;

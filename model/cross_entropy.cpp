@@ -76,17 +76,15 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
                             const at::Tensor& targets,
                             double scale,
                             bool wants_gradient,
-                            std::int64_t gemm,
-                            const Vocabulary* vocabulary) {
-    const auto library = static_cast<GemmLibrary>(gemm);
+                            GemmLibrary library,
+                            const Vocabulary& vocabulary) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const std::int64_t tokens = hidden.size(0);
     const auto wide =
         hidden.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-    const dist::Slice slice = vocabulary->slice(padded_weight.size(0));
+    const dist::Slice slice = vocabulary.slice(padded_weight.size(0));
     const at::Tensor weight = padded_weight.narrow(0, 0, slice.count);
-    const std::int64_t chunk =
-        std::max<std::int64_t>(1, kChunkElements / padded_weight.size(0));
+    const std::int64_t chunk = cross_entropy_chunk(padded_weight.size(0));
     at::Tensor loss = at::zeros({}, hidden.options().dtype(wide));
     at::Tensor dh, dw;
     if (wants_gradient) {
@@ -100,7 +98,7 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
       const at::Tensor logits_SV = slice.count == 0
                                        ? at::empty({count, 0}, h_SC.options())
                                        : mm(h_SC, weight.t(), library);
-      LogSoftmax log_p = log_softmax(logits_SV, target, wide, vocabulary->tp);
+      LogSoftmax log_p = log_softmax(logits_SV, target, wide, vocabulary.tp);
       loss.sub_(log_p.target_S1.sum());
       if (!wants_gradient || slice.count == 0) continue;
       // scale · (p − onehot)
@@ -131,6 +129,10 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
 
 }  // namespace
 
+std::int64_t cross_entropy_chunk(std::int64_t rows) {
+  return std::max<std::int64_t>(1, kChunkElements / rows);
+}
+
 at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                 const at::Tensor& weight,
                                 const at::Tensor& targets,
@@ -154,8 +156,8 @@ at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                    targets.reshape({-1}),
                                    scale,
                                    wants_gradient,
-                                   static_cast<std::int64_t>(gemm),
-                                   &vocabulary);
+                                   gemm,
+                                   vocabulary);
 }
 
 }  // namespace mumoe::model

@@ -2,11 +2,16 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+
 #include "dist/tensor_parallel.h"
 #include "model/embedding.h"
 #include "mumoe/gemm.h"
 
 namespace mumoe::model {
+
+/// Tokens of one chunk of a head of `rows` rows.
+std::int64_t cross_entropy_chunk(std::int64_t rows);
 
 /// scale · Σ_t −log softmax(h_t Wᵀ)[target_t], without ever holding all [T, V]
 /// logits: tokens go in chunks of at most 2^24 logits, each chunk's gradient is

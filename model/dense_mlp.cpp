@@ -20,7 +20,7 @@ DenseMlp::DenseMlp(std::int64_t width,
                    dist::ParameterRegistry& registry,
                    GemmLibrary gemm,
                    const dist::TensorParallel& tp)
-    : gemm_(gemm), tp_(tp) {
+    : hidden_(hidden), gemm_(gemm), tp_(tp) {
   using dist::Placement;
   const auto add = [&](const std::string& name,
                        std::vector<std::int64_t> shape,
@@ -54,6 +54,20 @@ at::Tensor DenseMlp::forward(const at::Tensor& x) const {
   const at::Tensor h = mumoe::gelu(mumoe::linear(z, fc_, fc_bias_, gemm_));
   const at::Tensor y = tp_.leave(mumoe::linear(h, proj_, {}, gemm_));
   return proj_bias_.defined() ? y + proj_bias_ : y;
+}
+
+PassCost DenseMlp::cost(double tokens, double input) const {
+  const auto width = static_cast<double>(fc_.size(1));
+  const auto here = static_cast<double>(fc_.size(0));
+  const auto element = static_cast<double>(fc_.element_size());
+  const double rows = tokens / (tp_.tokens_cut() ? tp_.size() : 1);
+  return {.flops = 12 * tokens * width * static_cast<double>(hidden_),
+          .rank_flops = 12 * tokens * width * here,
+          .tp_bytes = tp_.size() == 1 ? 0 : tokens * 2 * width * element,
+          .tp_operations = tp_.exchanges(),
+          // x and its statistics; z; GELU's input and output
+          .kept_bytes = rows * (width + 2) * input +
+                        tokens * (width + 2 * here) * element};
 }
 
 }  // namespace mumoe::model

@@ -7,6 +7,7 @@
 
 #include "dist/params/parameter_registry.h"
 #include "dist/tensor_parallel.h"
+#include "model/model.h"
 #include "mumoe/gemm.h"
 
 namespace mumoe::model {
@@ -30,6 +31,10 @@ class DenseMlp {
   /// Collective over the tp group.
   at::Tensor forward(const at::Tensor& x) const;
 
+  /// For `tokens` tokens of the tp group, whose input has `input` bytes an
+  /// element.
+  PassCost cost(double tokens, double input) const;
+
  private:
   at::Tensor norm_weight_;
   at::Tensor norm_bias_;
@@ -37,6 +42,7 @@ class DenseMlp {
   at::Tensor fc_bias_;
   at::Tensor proj_;
   at::Tensor proj_bias_;
+  std::int64_t hidden_;  ///< Of all ranks.
   GemmLibrary gemm_;
   dist::TensorParallel tp_;
 };

@@ -41,7 +41,7 @@ void GenerateConfig::validate() const {
   require(top_k >= 0, "--top-k {}: expected at least 0", top_k);
 }
 
-void generate(const Gpt2& model,
+void generate(const LanguageModel& model,
               std::vector<std::int64_t> prompt,
               const GenerateConfig& config,
               const std::function<bool(std::int32_t)>& emit) {
@@ -49,7 +49,7 @@ void generate(const Gpt2& model,
   MUMOE_CHECK(!prompt.empty() && config.vocabulary > 0);
   at::NoGradGuard no_grad;
   const CounterRandom random(config.seed, Purpose::generation);
-  const std::int64_t context = model.config().context;
+  const std::int64_t context = model.context();
   for (std::int64_t i = 0; i < config.tokens; ++i) {
     const auto length = static_cast<std::int64_t>(prompt.size());
     const std::int64_t seen = std::min(length, context);

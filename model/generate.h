@@ -4,7 +4,7 @@
 #include <functional>
 #include <vector>
 
-#include "model/gpt2.h"
+#include "model/language_model.h"
 
 namespace mumoe::model {
 
@@ -25,7 +25,7 @@ struct GenerateConfig {
 /// Continues `prompt` (at least one token) and gives each new token to `emit`,
 /// which may return false to stop. The model sees the last `context` tokens.
 /// Token i is a function of (weights, prompt, settings, seed, i).
-void generate(const Gpt2& model,
+void generate(const LanguageModel& model,
               std::vector<std::int64_t> prompt,
               const GenerateConfig& config,
               const std::function<bool(std::int32_t)>& emit);

@@ -3,10 +3,12 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
 #include "base/error.h"
+#include "model/cost.h"
 #include "model/cross_entropy.h"
 #include "model/embedding.h"
 
@@ -27,11 +29,10 @@ void named(const char* member,
   try {
     check();
   } catch (const InputError& error) {
-    std::string text;
-    for (const auto value : values) {
-      text += fmt::format("{}{}", text.empty() ? "" : ",", value);
-    }
-    fail<InputError>("{} = {}: {}", member, text, error.what());
+    fail<InputError>("{} = {}: {}",
+                     member,
+                     fmt::join(values, ","),
+                     error.what());
   }
 }
 
@@ -258,8 +259,56 @@ Score Gpt2::score(const Batch& batch) const {
   return {loss(batch, 1).item<double>()};
 }
 
-double Gpt2::flops_per_sample() const {
-  return flops_per_token(config_) * static_cast<double>(config_.context);
+PassCost Gpt2::cost(std::int64_t samples) const {
+  const auto width = static_cast<double>(config_.width);
+  const auto tokens = static_cast<double>(samples * config_.context);
+  const double ranks = tp_.size();
+  const double rows = tokens / (tp_.tokens_cut() ? ranks : 1);
+  const auto element = static_cast<double>(token_embedding_.element_size());
+  const auto wide = static_cast<double>(norm_weight_.element_size());
+  const std::int64_t vocabulary = token_embedding_.size(0);  // of this rank
+  const double head = tokens * width * static_cast<double>(vocabulary);
+  // The embedding and the head.
+  PassCost sum{
+      .flops = 6 * tokens * width * static_cast<double>(config_.vocab),
+      .rank_flops = 6 * head,
+      // dh and dW; x and statistics of the last norm; positions
+      .kept_bytes = tokens * width * element +
+                    static_cast<double>(vocabulary) * width * wide +
+                    rows * ((width + 2) * wide + sizeof(std::int64_t))};
+  if (ranks > 1) {
+    // What the embedding adds up, what enters the head, two numbers in fp64.
+    sum.tp_bytes = tokens * (2 * width * element + ranks * sizeof(double));
+    const std::int64_t chunk = cross_entropy_chunk(vocabulary);
+    sum.tp_operations =
+        tp_.exchanges() + (samples * config_.context + chunk - 1) / chunk;
+    // Which ids are this rank's, and their rows.
+    sum.kept_bytes += tokens * (sizeof(std::int64_t) + sizeof(bool));
+  }
+  for (const Layer& layer : layers_) {
+    sum += layer.attention.cost(samples, config_.context);
+    sum.kept_bytes += rows * (width + 2) * wide;  // of its norm
+    if (const auto* dense = std::get_if<DenseMlp>(&layer.mlp)) {
+      sum += dense->cost(tokens, wide);
+    } else {
+      sum += block_cost(std::get<MuMoEBlock>(layer.mlp), tokens, wide);
+    }
+  }
+  return sum;
+}
+
+std::string Gpt2::describe() const {
+  const Gpt2Config& c = config_;
+  return fmt::format("GPT-2, {} blocks of width {}, {} heads, context {}, {}",
+                     c.depth,
+                     c.width,
+                     c.heads,
+                     c.context,
+                     c.dense ? fmt::format("dense MLPs of {}", c.mlp.hidden_dim)
+                             : fmt::format("{} mixtures of {} experts, rank {}",
+                                           c.mlp_name(),
+                                           fmt::join(c.mlp.experts, " x "),
+                                           fmt::join(c.mlp.ranks, ", ")));
 }
 
 at::Tensor Gpt2::next_logits(const at::Tensor& tokens) const {
@@ -272,15 +321,6 @@ at::Tensor Gpt2::next_logits(const at::Tensor& tokens) const {
       1,
       0,
       config_.vocab);
-}
-
-double flops_per_token(const Gpt2Config& c) {
-  const std::int64_t attention = 4 * c.width * c.width;
-  const std::int64_t mlp = c.dense ? 2 * c.width * c.mlp.hidden_dim
-                                   : MuMoEBlock::macs_per_token(c.block());
-  const double macs =
-      static_cast<double>(c.depth * (attention + mlp) + c.vocab * c.width);
-  return 6.0 * macs + 6.0 * static_cast<double>(c.depth * c.width * c.context);
 }
 
 namespace {
@@ -305,7 +345,9 @@ void add_layer(std::vector<Product>& products,
 
 }  // namespace
 
-std::vector<Product> main_products(const Gpt2Config& c, std::int64_t tokens) {
+std::vector<Product> Gpt2::products(std::int64_t samples) const {
+  const Gpt2Config& c = config_;
+  const std::int64_t tokens = samples * c.context;
   std::vector<Product> products = {{tokens, c.width, 3 * c.width},
                                    {tokens, c.width, c.width}};
   if (c.dense) {

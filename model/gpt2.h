@@ -13,9 +13,8 @@
 #include "model/attention.h"
 #include "model/dense_mlp.h"
 #include "model/embedding.h"
-#include "model/model.h"
+#include "model/language_model.h"
 #include "mumoe/block.h"
-#include "mumoe/gemm_rate.h"
 
 namespace mumoe::model {
 
@@ -57,7 +56,7 @@ struct Gpt2Config {
 /// MLPs may be μMoE blocks. A block's gate sees the residual stream itself, its
 /// experts see the layer norm of it. The residual stream and the norms are in
 /// fp32 (fp64 for fp64), what is multiplied is in the compute dtype.
-class Gpt2 final : public Model {
+class Gpt2 final : public LanguageModel {
  public:
   /// Registers all parameters, front to back, cut as `sharding` says. Throws
   /// `InputError` when heads, or the tokens of a window under the plan
@@ -73,14 +72,16 @@ class Gpt2 final : public Model {
   std::span<const MuMoEBlock* const> mixtures() const override {
     return mixtures_;
   }
-  double flops_per_sample() const override;
+  PassCost cost(std::int64_t samples) const override;
+  /// Those of one block, and the head's (of a large vocabulary a part), whole.
+  std::vector<Product> products(std::int64_t samples) const override;
+  std::string describe() const override;
 
-  /// Logits [B, V] of the token after the last of `tokens` [B, T]. Collective
-  /// over the tp group.
-  at::Tensor next_logits(const at::Tensor& tokens) const;
+  at::Tensor next_logits(const at::Tensor& tokens) const override;
+  std::int64_t context() const override { return config_.context; }
+  at::Device device() const override { return token_embedding_.device(); }
 
   const Gpt2Config& config() const { return config_; }
-  at::Device device() const { return token_embedding_.device(); }
 
  private:
   struct Layer {
@@ -107,16 +108,5 @@ class Gpt2 final : public Model {
   at::Tensor norm_weight_;
   at::Tensor norm_bias_;
 };
-
-/// Floating-point operations of one training token (forward and backward), two
-/// for a multiply-accumulate: 6 · (weights of all products, the tied head
-/// counted once) + 12 · depth · width · context / 2 for causal attention.
-double flops_per_token(const Gpt2Config& config);
-
-/// The products of a forward pass over `tokens` tokens that take most of its
-/// time: those of one block, and the head's (of a large vocabulary a part). For
-/// measuring how fast a machine is at them.
-std::vector<Product> main_products(const Gpt2Config& config,
-                                   std::int64_t tokens);
 
 }  // namespace mumoe::model

@@ -4,8 +4,11 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "mumoe/block.h"
+#include "mumoe/gemm_rate.h"
 
 namespace mumoe::model {
 
@@ -19,6 +22,30 @@ struct Batch {
 /// What evaluation adds up over batches.
 struct Score {
   double loss = 0;  ///< Σ over all targets, nats.
+};
+
+/// What one micro-batch costs, forward and backward.
+struct PassCost {
+  /// Floating-point operations of all ranks of the tp group, two for a
+  /// multiply-accumulate, what several of them compute counted once;
+  double flops = 0;
+  /// of each of them; what is formed again in backward not counted.
+  double rank_flops = 0;
+  /// That a rank moves over tp, as `Communicator::total_bytes` counts.
+  double tp_bytes = 0;
+  /// Its collectives over tp.
+  std::int64_t tp_operations = 0;
+  /// That a rank keeps from forward for backward, its samples not counted.
+  double kept_bytes = 0;
+
+  PassCost& operator+=(const PassCost& more) {
+    flops += more.flops;
+    rank_flops += more.rank_flops;
+    tp_bytes += more.tp_bytes;
+    tp_operations += more.tp_operations;
+    kept_bytes += more.kept_bytes;
+    return *this;
+  }
 };
 
 /// What is trained. A model registers its parameters at construction and knows
@@ -38,8 +65,14 @@ class Model {
   virtual Score score(const Batch& batch) const = 0;
   /// Its blocks of experts, front to back; none in a dense model.
   virtual std::span<const MuMoEBlock* const> mixtures() const = 0;
-  /// Floating-point operations of one training sample, forward and backward.
-  virtual double flops_per_sample() const = 0;
+  /// Of a micro-batch of `samples`. Looks at sizes alone: the model may be on
+  /// the meta device.
+  virtual PassCost cost(std::int64_t samples) const = 0;
+  /// The products of its forward pass that take most of the time, of a
+  /// micro-batch of `samples`: for measuring how fast a machine is at them.
+  virtual std::vector<Product> products(std::int64_t samples) const = 0;
+  /// For people: "GPT-2, 12 blocks of width 768, ...".
+  virtual std::string describe() const = 0;
 };
 
 }  // namespace mumoe::model

@@ -48,15 +48,52 @@ double rank_elements(const LayerShape& s) {
   return static_cast<double>(s.outputs) + inputs + mixed;
 }
 
+/// What one layer keeps of a token of its rows: q and, where there is a core,
+/// what meets it.
+double kept_projections(LayerShape s, bool rank_cut, int ranks) {
+  const Lengths whole(s);
+  if (rank_cut) {
+    s.ranks.back() = dist::slice_of(s.ranks.back(), 0, ranks).padded;
+  }
+  return static_cast<double>(combination_of(s).projection()) +
+         (whole.core ? whole.projected : 0);
+}
+
+double kept_elements(const BlockShape& block,
+                     const std::vector<LayerShape>& layers,
+                     Plan plan,
+                     int ranks,
+                     bool recompute) {
+  const bool rank_cut = plan == Plan::rank && ranks > 1;
+  const bool wide_cut = plan != Plan::rank && layers.size() == 2;
+  double rows = 2 * sum(block.experts);  // of this rank's rows
+  for (const auto& layer : layers) {
+    rows += kept_projections(layer, rank_cut, ranks);
+  }
+  double kept = plan == Plan::sequence ? rows / ranks : rows;
+  if (plan == Plan::sequence && wide_cut && ranks > 1) {
+    kept += Lengths(layers[0]).combined;
+  }
+  // Forming a sum over ranks again would repeat it.
+  if (layers.size() == 2 && (!recompute || rank_cut)) {
+    kept += static_cast<double>(
+        wide_cut ? dist::slice_of(block.hidden_dim, 0, ranks).padded
+                 : block.hidden_dim);
+  }
+  return kept;
+}
+
 }  // namespace
 
 PlanCost plan_cost(const BlockShape& block,
                    const std::vector<std::int64_t>& block_ranks,
                    Plan plan,
-                   int ranks) {
+                   int ranks,
+                   bool recompute) {
   const auto layers = block.layers(block_ranks);
   const auto whole = static_cast<double>(macs_per_token(block, block_ranks));
-  PlanCost cost{.macs = whole};
+  PlanCost cost{.macs = whole,
+                .kept = kept_elements(block, layers, plan, ranks, recompute)};
   if (ranks == 1) return cost;
   if (plan == Plan::sequence) {
     cost.macs = whole / ranks;

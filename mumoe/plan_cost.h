@@ -22,9 +22,15 @@ struct PlanCost {
   /// Elements of parameters whose gradients the group sums once a step, since
   /// each rank has the part of its own tokens.
   double whole = 0;
+  /// Elements that a rank keeps from forward for backward, for a token of the
+  /// group: logits, coefficients, projections, c where it is not gathered
+  /// again, GELU's input. Its input and the statistics of the norm are not
+  /// among them.
+  double kept = 0;
 };
 
-/// `plan` over `ranks` (at least 1; one rank exchanges nothing). Two layers
+/// `plan` over `ranks` (at least 1; one rank exchanges nothing); with
+/// `recompute`, GELU's input is formed again in backward. Two layers
 ///   sequence, bottleneck  CP 2 R; ring r₁r₃ + r₂r₃; Tucker RO + RI
 ///   rank                  CP 2 H + 2 C + N; ring 2 H + 2 C + 2 r₁r₂;
 ///                         Tucker H + C + 2 RI + 2 RN
@@ -32,6 +38,7 @@ struct PlanCost {
 PlanCost plan_cost(const BlockShape& block,
                    const std::vector<std::int64_t>& block_ranks,
                    Plan plan,
-                   int ranks);
+                   int ranks,
+                   bool recompute = false);
 
 }  // namespace mumoe

@@ -232,7 +232,7 @@ bool Trainer::time_to_save() const {
 
 double Trainer::mfu(double samples_per_s) {
   if (config_.peak_flops <= 0) return 0;
-  const double flops = samples_per_s * parts_.model.flops_per_sample();
+  const double flops = samples_per_s * parts_.model.cost(1).flops;
   config_.peak_flops = std::max(config_.peak_flops, flops);
   return flops / config_.peak_flops;
 }

@@ -21,6 +21,17 @@ void set_group(BucketShape& bucket,
   bucket.parts = options.zero == 1 && bucket.trained ? bucket.ranks : 1;
 }
 
+std::int64_t bytes_of(at::ScalarType dtype) {
+  return static_cast<std::int64_t>(c10::elementSize(dtype));
+}
+
+/// Of a weight that the model computes with.
+std::int64_t weight_bytes(const BucketLayout& layout,
+                          const BucketShape& bucket) {
+  return bytes_of(bucket.full_precision ? master_dtype(layout.compute)
+                                        : layout.compute);
+}
+
 }  // namespace
 
 at::Tensor Interval::of(const at::Tensor& flat) const {
@@ -33,15 +44,14 @@ BucketLayout lay_out(std::span<const Parameter> parameters,
                      const BucketOptions& options) {
   MUMOE_CHECK(options.bytes > 0, "buckets of {} bytes", options.bytes);
   MUMOE_CHECK(options.zero == 0 || options.zero == 1, "zero {}", options.zero);
-  const std::int64_t limit =
-      options.bytes /
-      static_cast<std::int64_t>(c10::elementSize(master_dtype(compute)));
+  const std::int64_t limit = options.bytes / bytes_of(master_dtype(compute));
 
   BucketLayout layout{.mesh = mesh, .compute = compute};
   // The open bucket of each kind.
   std::map<std::tuple<bool, bool, bool, bool>, std::size_t> open;
   for (std::size_t i = parameters.size(); i-- > 0;) {
     const Parameter& p = parameters[i];
+    if (p.trained) layout.parameters += p.global_numel();
     const BucketShape kind{.cut = p.placement.is_cut(),
                            .decay = p.decay,
                            .full_precision = p.full_precision,
@@ -115,30 +125,33 @@ std::vector<Piece> pieces(const BucketLayout& layout,
 }
 
 ParameterBytes bytes_a_rank(const BucketLayout& layout) {
-  const at::ScalarType master = master_dtype(layout.compute);
-  const auto wide = static_cast<std::int64_t>(c10::elementSize(master));
+  const std::int64_t wide = bytes_of(master_dtype(layout.compute));
   ParameterBytes bytes;
   for (const BucketShape& bucket : layout.buckets) {
-    const at::ScalarType compute =
-        bucket.full_precision ? master : layout.compute;
-    bytes.weights +=
-        bucket.numel() * static_cast<std::int64_t>(c10::elementSize(compute));
+    const std::int64_t weight = weight_bytes(layout, bucket);
+    bytes.weights += bucket.numel() * weight;
     if (!bucket.trained) continue;
     bytes.gradients += bucket.numel() * wide;
     bytes.optimizer +=
-        (compute == master ? 2 : 3) * (bucket.numel() / bucket.parts) * wide;
+        (weight == wide ? 2 : 3) * (bucket.numel() / bucket.parts) * wide;
   }
   return bytes;
 }
 
-StepElements elements_a_step(const BucketLayout& layout) {
-  StepElements elements;
+StepBytes bytes_a_step(const BucketLayout& layout, Wire wire) {
+  const std::int64_t wide = bytes_of(master_dtype(layout.compute));
+  const std::int64_t sent = wire == Wire::bf16 ? bytes_of(at::kBFloat16) : wide;
+  StepBytes bytes;
   for (const BucketShape& bucket : layout.buckets) {
-    // Summed at once, or scattered and gathered: as much.
     if (bucket.ranks == 1 || !bucket.trained) continue;
-    (bucket.over_all ? elements.all : elements.dp) += bucket.numel();
+    // An all-reduce is a half that sums and one that gathers: sums, or the
+    // weights made from them.
+    const std::int64_t gathered =
+        bucket.is_sharded() ? weight_bytes(layout, bucket) : sent;
+    (bucket.over_all ? bytes.all : bytes.dp) +=
+        bucket.numel() * (sent + gathered) / 2;
   }
-  return elements;
+  return bytes;
 }
 
 }  // namespace mumoe::dist

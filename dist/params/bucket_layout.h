@@ -87,6 +87,8 @@ struct BucketShape {
 struct BucketLayout {
   MeshShape mesh;
   at::ScalarType compute = at::kFloat;
+  /// Elements of the whole model, buffers not counted.
+  std::int64_t parameters = 0;
   std::vector<BucketShape> buckets = {};
 };
 
@@ -121,13 +123,16 @@ struct ParameterBytes {
 };
 ParameterBytes bytes_a_rank(const BucketLayout& layout);
 
-/// Elements that one step's sums of gradients and gathers of weights move for a
-/// rank over each axis, as all-reduced ones: gathered and scattered ones count
-/// half.
-struct StepElements {
+/// How gradients travel between ranks: as they are stored, or rounded to bf16
+/// and added in the dtype of the masters.
+enum class Wire { fp32, bf16 };
+
+/// Bytes that one step's sums of gradients and gathers of weights move for a
+/// rank over each axis, as `Communicator::total_bytes` counts them.
+struct StepBytes {
   std::int64_t dp = 0;
   std::int64_t all = 0;
 };
-StepElements elements_a_step(const BucketLayout& layout);
+StepBytes bytes_a_step(const BucketLayout& layout, Wire wire = Wire::fp32);
 
 }  // namespace mumoe::dist

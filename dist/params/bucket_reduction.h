@@ -6,10 +6,6 @@
 
 namespace mumoe::dist {
 
-/// How gradients travel between ranks: as they are stored, or rounded to bf16
-/// and added in the dtype of the masters.
-enum class Wire { fp32, bf16 };
-
 /// The sum of one bucket's gradient over its group, under way. Afterwards
 /// `grad` holds it where this rank owns the bucket, with the same bits on all
 /// ranks that own the same; elsewhere its values are undefined.

@@ -92,18 +92,13 @@ TEST(BucketLayout, CountsBytesAndElementsWithoutRanks) {
       EXPECT_EQ(bytes.gradients, held.gradients);
       EXPECT_EQ(bytes.optimizer, held.optimizer);
 
-      const auto moved = [](const Communicator& group) {
-        return group.traffic(Op::all_reduce).elements +
-               (group.traffic(Op::reduce_scatter).elements +
-                group.traffic(Op::all_gather).elements) /
-                   2;
-      };
-      const auto dp = moved(f.mesh.dp()), all = moved(f.mesh.dp_tp());
+      const auto dp = f.mesh.dp().total_bytes();
+      const auto all = f.mesh.dp_tp().total_bytes();
       f.backward(0, 4, 1);
       f.buckets->refresh_compute();
-      const StepElements elements = elements_a_step(layout);
-      EXPECT_EQ(moved(f.mesh.dp()) - dp, elements.dp);
-      EXPECT_EQ(moved(f.mesh.dp_tp()) - all, elements.all);
+      const StepBytes step = bytes_a_step(layout);
+      EXPECT_EQ(f.mesh.dp().total_bytes() - dp, step.dp);
+      EXPECT_EQ(f.mesh.dp_tp().total_bytes() - all, step.all);
     }
   });
 }

@@ -233,7 +233,7 @@ TEST(Peak, IsTheMostThatWasSeen) {
   run::Options options = small_options();
   options.precision = run::Precision::fp32;
   const Compute compute = choose_compute(options, *self, at::kCPU, 8);
-  const double first = measure_peak_flops(options.model, compute, *self, 8);
+  const double first = measure_peak_flops(options, compute, *self, 8);
   EXPECT_GT(first, 0);
   const auto file = only_file(cache.path());
   auto json = nlohmann::json::parse(read_file(file));
@@ -241,12 +241,12 @@ TEST(Peak, IsTheMostThatWasSeen) {
     if (name.starts_with("peak")) values = {1e18};
   }
   write_file_atomically(file, json.dump());
-  EXPECT_EQ(measure_peak_flops(options.model, compute, *self, 8), 1e18);
+  EXPECT_EQ(measure_peak_flops(options, compute, *self, 8), 1e18);
   for (auto& [name, values] : json["figures"].items()) {
     if (name.starts_with("peak")) values = {1.0};
   }
   write_file_atomically(file, json.dump());
-  EXPECT_GT(measure_peak_flops(options.model, compute, *self, 8), 1e6);
+  EXPECT_GT(measure_peak_flops(options, compute, *self, 8), 1e6);
   EXPECT_EQ(read_file(file).find("[1.0]"), std::string::npos);
 }
 

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "dist/params/flat_buckets.h"
 #include "dist/self_communicator.h"
+#include "model/gpt2.h"
 
 namespace mumoe::model {
 namespace {

@@ -54,7 +54,13 @@ class LinearRegression final : public model::Model {
     return {loss(batch, 1).item<double>()};
   }
   std::span<const MuMoEBlock* const> mixtures() const override { return {}; }
-  double flops_per_sample() const override { return 12; }
+  model::PassCost cost(std::int64_t samples) const override {
+    return {.flops = 12.0 * static_cast<double>(samples)};
+  }
+  std::vector<Product> products(std::int64_t samples) const override {
+    return {{samples, 2, 1}};
+  }
+  std::string describe() const override { return "a line"; }
 
  private:
   at::Tensor weight_;
@@ -126,7 +132,7 @@ TEST(Families, MakeModelsByTheirNames) {
     const auto made =
         model::family(family.name).make(config, registry, Sharding{});
     EXPECT_GT(registry.global_numel(), 0) << family.name;
-    EXPECT_GT(made->flops_per_sample(), 0) << family.name;
+    EXPECT_GT(made->cost(1).flops, 0) << family.name;
   }
 }
 

@@ -63,7 +63,7 @@ grep -q "^alone    losses and sums over ranks mean nothing; tok/s and mfu are of
 grep -q "^mesh     dp 0/64 tp 0/1 world 0/64 alone$" out || wrong "not 64 ranks: $(<out)"
 [[ $(grep -cE '^         [0-9]+  ' out) == 1 ]] || wrong "more ranks are drawn than one: $(<out)"
 grep -Eq '^one rank [0-9.]+ ms a step \(median of 3' out || wrong "no time: $(<out)"
-grep -Eq '^memory   weights [0-9.]+ MiB, gradients [0-9.]+ MiB, optimizer [0-9.]+ MiB; process at most [0-9.]+ MiB' out ||
+grep -Eq '^memory   weights [0-9.]+ MiB, gradients [0-9.]+ MiB, optimizer [0-9.]+ MiB, kept for backward [0-9.]+ MiB; process at most [0-9.]+ MiB' out ||
   wrong "no memory: $(<out)"
 refused "instruments" "parallel.backend = null: expected parallel.dp" "${train[@]}" --parallel.backend null
 refused "instruments" "expected an empty train.out" "${train[@]}" --parallel.backend null --parallel.dp 2 --train.out null

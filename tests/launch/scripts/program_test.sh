@@ -201,7 +201,7 @@ for plan in bottleneck rank; do
   agree "tp_$plan" one 1e-10
 done
 layout tp_auto 1 2 --parallel.plan auto
-grep -qE "^plan     (sequence|bottleneck|rank) \(estimated us a token and block: sequence [0-9.]+, .*GFLOP/s a rank\)$" tp_auto.log ||
+grep -qE "^plan     (sequence|bottleneck|rank) \(estimated ms a step: sequence [0-9.e+-]+, .*GFLOP/s a rank\)$" tp_auto.log ||
   wrong "tp_auto: $(<tp_auto.log)"
 grep -qE "^plan = (sequence|bottleneck|rank)$" tp_auto/config.cfg || wrong "tp_auto: $(grep plan tp_auto/config.cfg)"
 agree tp_auto one 1e-10

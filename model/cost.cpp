@@ -1,0 +1,43 @@
+#include "model/cost.h"
+
+#include <ATen/core/Tensor.h>
+
+#include "mumoe/plan_cost.h"
+
+namespace mumoe::model {
+
+Cost cost_of(const Model& model,
+             const dist::BucketLayout& layout,
+             std::int64_t micro_batch,
+             dist::Wire wire) {
+  return {.parameters = layout.parameters,
+          .pass = model.cost(micro_batch),
+          .bytes = dist::bytes_a_rank(layout),
+          .step = dist::bytes_a_step(layout, wire)};
+}
+
+PassCost block_cost(const MuMoEBlock& block, double tokens, double input) {
+  const BlockConfig& config = block.config();
+  const dist::TensorParallel tp = config.sharding.region();
+  const BlockShape shape = config.shape();
+  const PlanCost a_token = plan_cost(shape,
+                                     config.ranks,
+                                     config.sharding.plan,
+                                     tp.size(),
+                                     config.recompute);
+  const auto element =
+      static_cast<double>(block.layers()[0].input.element_size());
+  const double rows = tokens / (tp.tokens_cut() ? tp.size() : 1);
+  // x, and mean and deviation of its norm.
+  const double kept_input =
+      input *
+      static_cast<double>(config.input_dim + (config.input_layer_norm ? 2 : 0));
+  return {.flops = 6 * tokens *
+                   static_cast<double>(MuMoEBlock::macs_per_token(config)),
+          .rank_flops = 6 * tokens * a_token.macs,
+          .tp_bytes = tokens * a_token.elements * element,
+          .tp_operations = a_token.operations,
+          .kept_bytes = tokens * a_token.kept * element + rows * kept_input};
+}
+
+}  // namespace mumoe::model

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+
+#include "dist/params/bucket_layout.h"
+#include "model/model.h"
+
+namespace mumoe::model {
+
+/// What training costs each rank of a layout.
+struct Cost {
+  /// Elements of the whole model.
+  std::int64_t parameters = 0;
+  /// Of one micro-batch.
+  PassCost pass = {};
+  dist::ParameterBytes bytes = {};
+  /// Over dp, and over dp and tp together, once a step.
+  dist::StepBytes step = {};
+};
+
+/// Of `model` with `micro_batch` samples at once, its parameters laid out by
+/// `layout`. Nothing is computed and no weight is looked at: a registry on the
+/// meta device, and `dist::lay_out`, tell it of any mesh.
+Cost cost_of(const Model& model,
+             const dist::BucketLayout& layout,
+             std::int64_t micro_batch,
+             dist::Wire wire = dist::Wire::fp32);
+
+/// Of one block for `tokens` tokens of its tp group: what the block keeps and,
+/// with it, its input (`input` bytes an element).
+PassCost block_cost(const MuMoEBlock& block, double tokens, double input);
+
+}  // namespace mumoe::model

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "model/model.h"
+
+namespace mumoe::model {
+
+/// A model of sequences of tokens, as whoever generates text knows it.
+class LanguageModel : public Model {
+ public:
+  /// Logits [B, V] of the token after the last of `tokens` [B, T] int64, T ≤
+  /// `context()`, on `device()`. Collective over the tp group.
+  virtual at::Tensor next_logits(const at::Tensor& tokens) const = 0;
+  /// Tokens that it sees at most.
+  virtual std::int64_t context() const = 0;
+  virtual at::Device device() const = 0;
+};
+
+}  // namespace mumoe::model

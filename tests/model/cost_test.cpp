@@ -1,0 +1,192 @@
+// What a model says it costs, against what it moves and keeps.
+#include "model/cost.h"
+
+#include <c10/core/Allocator.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "dist/null_communicator.h"
+#include "dist/params/gradient_reducer.h"
+#include "tests/support/sharded_model.h"
+
+namespace mumoe {
+namespace {
+
+constexpr std::int64_t kSamples = 3;
+
+/// Bytes that tensors of this thread hold, from its construction on.
+class LiveBytes {
+ public:
+  double read() const { return static_cast<double>(report_->live); }
+
+ private:
+  struct Report : c10::MemoryReportingInfoBase {
+    void reportMemoryUsage(void*,
+                           std::int64_t size,
+                           std::size_t,
+                           std::size_t,
+                           c10::Device) override {
+      live += size;
+    }
+    bool memoryProfilingEnabled() const override { return true; }
+    std::int64_t live = 0;
+  };
+  std::shared_ptr<Report> report_ = std::make_shared<Report>();
+  c10::DebugInfoGuard guard_{c10::DebugInfoKind::PROFILER_STATE, report_};
+};
+
+/// One rank of a tp group whose others are not there.
+struct Alone {
+  Alone(const model::Gpt2Config& config, Plan plan, int ranks, at::ScalarType t)
+      : world(dist::make_null_communicator({1, ranks, ranks - 1})),
+        mesh(*world, 1, ranks),
+        registry(mesh.tp(), t, at::kCPU),
+        gpt2(config, registry, {plan, &mesh.tp()}),
+        buckets(registry,
+                mesh,
+                {.zero = 1, .whole_is_partial = plan == Plan::sequence}) {
+    buckets.initialise(1);
+  }
+  std::unique_ptr<dist::Communicator> world;
+  dist::ProcessMesh mesh;
+  dist::ParameterRegistry registry;
+  model::Gpt2 gpt2;
+  dist::FlatBuckets buckets;
+};
+
+std::int64_t calls(const dist::Communicator& group) {
+  std::int64_t sum = 0;
+  for (std::size_t op = 0; op < dist::kOps; ++op) {
+    sum += group.traffic(static_cast<dist::Op>(op)).calls;
+  }
+  return sum;
+}
+
+struct Layout {
+  Plan plan;
+  int ranks;
+};
+constexpr Layout kLayouts[] = {{Plan::sequence, 1},
+                               {Plan::sequence, 2},
+                               {Plan::sequence, 4},
+                               {Plan::bottleneck, 2},
+                               {Plan::bottleneck, 4},
+                               {Plan::rank, 2},
+                               {Plan::rank, 4}};
+
+template <class Check>
+void at_all_layouts(const Check& check) {
+  for (const Layout& layout : kLayouts) {
+    for (const auto dtype : {at::kDouble, at::kBFloat16}) {
+      for (const auto& [name, config] : testing::sharded_cases()) {
+        SCOPED_TRACE(fmt::format("{}, {} ranks, {}, {}",
+                                 to_string(layout.plan),
+                                 layout.ranks,
+                                 at::toString(dtype),
+                                 name));
+        check(config, layout, dtype);
+      }
+    }
+  }
+}
+
+TEST(Cost, BytesAndCallsAreWhatARankMoves) {
+  at_all_layouts([](const model::Gpt2Config& config,
+                    const Layout& layout,
+                    at::ScalarType dtype) {
+    Alone rank(config, layout.plan, layout.ranks, dtype);
+    const auto cost =
+        model::cost_of(rank.gpt2, rank.buckets.layout(), kSamples);
+    EXPECT_EQ(cost.parameters, rank.registry.global_numel());
+    dist::GradientReducer reducer(rank.buckets);
+    const auto tp = rank.mesh.tp().total_bytes();
+    const auto all = rank.mesh.dp_tp().total_bytes();
+    const auto operations = calls(rank.mesh.tp());
+    reducer.begin(true);
+    const at::Tensor tokens =
+        testing::random_tokens(kSamples, config.context + 1, config.vocab);
+    rank.gpt2.loss(testing::next_token_batch(tokens), 1).backward();
+    reducer.finish();
+    rank.buckets.refresh_compute();
+    EXPECT_EQ(static_cast<double>(rank.mesh.tp().total_bytes() - tp),
+              cost.pass.tp_bytes);
+    EXPECT_EQ(calls(rank.mesh.tp()) - operations, cost.pass.tp_operations);
+    EXPECT_EQ(rank.mesh.dp_tp().total_bytes() - all, cost.step.all);
+  });
+}
+
+TEST(Cost, KeptIsWhatTensorsHoldBetweenForwardAndBackward) {
+  at_all_layouts(
+      [](model::Gpt2Config config, const Layout& layout, at::ScalarType dtype) {
+        config.context = 32;
+        config.width = 32;
+        config.mlp.mixing =
+            Mixing::dense;  // sparse mixing keeps lists of experts
+        Alone rank(config, layout.plan, layout.ranks, dtype);
+        const at::Tensor tokens =
+            testing::random_tokens(kSamples, config.context + 1, config.vocab);
+        const model::Batch batch = testing::next_token_batch(tokens);
+        rank.gpt2.loss(batch, 1).backward();  // what is made once
+        const double expected = rank.gpt2.cost(kSamples).kept_bytes;
+        const LiveBytes live;
+        const at::Tensor loss = rank.gpt2.loss(batch, 1);
+        EXPECT_NEAR(live.read() / expected, 1, 0.01);
+      });
+}
+
+TEST(Cost, OfOneRankIsTheModels) {
+  for (const auto& [name, config] : testing::sharded_cases()) {
+    SCOPED_TRACE(name);
+    Alone one(config, Plan::sequence, 1, at::kFloat);
+    const auto whole = one.gpt2.cost(kSamples);
+    EXPECT_DOUBLE_EQ(whole.rank_flops, whole.flops);
+    EXPECT_EQ(whole.tp_bytes, 0);
+    EXPECT_EQ(whole.tp_operations, 0);
+    // 6 for each weight of a product, the tied head once, and attention.
+    double macs = 0;
+    for (const auto& p : one.registry.parameters()) {
+      const bool product = p.global_shape.size() > 1 && p.name != "wpe";
+      macs += product || p.name.ends_with("input_bias")
+                  ? static_cast<double>(p.global_numel())
+                  : 0;
+    }
+    const double tokens = static_cast<double>(kSamples * config.context);
+    const double attention =
+        static_cast<double>(config.depth * config.width * config.context);
+    if (config.mlp.form == Form::cp && !config.dense && !config.bias) {
+      EXPECT_DOUBLE_EQ(whole.flops, 6 * tokens * (macs + attention));
+    }
+    Alone four(config, Plan::sequence, 4, at::kFloat);
+    EXPECT_DOUBLE_EQ(four.gpt2.cost(kSamples).flops, whole.flops);
+  }
+}
+
+TEST(Cost, OfAModelThatFitsNoMachine) {
+  // 1.5 T of parameters, cut over 64 x 8 ranks: on the meta device.
+  model::Gpt2Config config;
+  config.depth = 96;
+  config.heads = 128;
+  config.width = 16384;
+  config.mlp.hidden_dim = 4 * config.width;
+  config.mlp.experts = {4096};
+  config.mlp.ranks = {90000};
+  const auto world = dist::make_null_communicator({64, 8, 0});
+  dist::ProcessMesh mesh(*world, 64, 8);
+  dist::ParameterRegistry registry(mesh.tp(), at::kBFloat16, at::kMeta);
+  const model::Gpt2 gpt2(config, registry, {Plan::sequence, &mesh.tp()});
+  const auto layout = dist::lay_out(registry.parameters(),
+                                    at::kBFloat16,
+                                    mesh.shape(),
+                                    {.zero = 1, .whole_is_partial = true});
+  const auto cost = model::cost_of(gpt2, layout, 1);
+  EXPECT_EQ(cost.parameters, registry.global_numel());
+  EXPECT_GT(cost.parameters, std::int64_t{1} << 40);
+  // Two bytes a weight, on eight ranks what is cut; whole ones on each.
+  EXPECT_GT(cost.bytes.weights, 2 * cost.parameters / 8);
+  EXPECT_LT(cost.bytes.weights, 2 * cost.parameters);
+  EXPECT_GT(cost.pass.flops, 6e3 * static_cast<double>(cost.parameters));
+}
+
+}  // namespace
+}  // namespace mumoe
