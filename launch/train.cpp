@@ -18,6 +18,7 @@
 #include "launch/same_run.h"
 #include "launch/session.h"
 #include "launch/settle.h"
+#include "launch/start_point.h"
 #include "launch/start_table.h"
 #include "model/cost.h"
 #include "model/families.h"
@@ -59,55 +60,6 @@ data::PreparedData open_data(const run::Options& options,
           prepared.tokenizer,
           prepared.vocabulary);
   return prepared;
-}
-
-/// Where a run begins.
-struct StartPoint {
-  /// As asked for, and as the checkpoint has it where they said `auto`.
-  run::Options options;
-  /// Of what was taken over.
-  std::vector<std::string> reasons = {};
-  /// What it goes on from, if it resumes, and what that says of itself.
-  std::optional<std::filesystem::path> checkpoint = {};
-  run::RunState state = {};
-};
-
-/// Throws `InputError` when there is nothing to resume, another thing on some
-/// rank, or a run of other settings. Collective.
-StartPoint find_start(const run::Options& asked, Communicator& world) {
-  if (!asked.resume) return {asked};
-  require(!asked.trainer.out.empty(),
-          "--train.resume: train.out is empty; expected the folder of the run");
-  const auto folder = asked.trainer.out / "checkpoints";
-  const auto checkpoint = run::latest_checkpoint(folder);
-  require_same_run(world,
-                   {{"--train.resume: the newest checkpoint",
-                     checkpoint ? checkpoint->string() : "none"}});
-  require(checkpoint.has_value(),
-          "--train.resume: {} holds no checkpoint",
-          folder.string());
-  auto state = run::read_run_state(*checkpoint);
-  auto [options, reasons] = run::replay(asked, state.settings);
-  // Before anything is fetched or measured.
-  run::check_resumable(state.settings, run::settings_of(options), *checkpoint);
-  return {std::move(options), std::move(reasons), checkpoint, std::move(state)};
-}
-
-/// Throws `InputError` when ranks have other files than rank 0, or would go on
-/// from elsewhere. Collective.
-void require_same_files(const data::PreparedData& prepared,
-                        const StartPoint& start,
-                        Communicator& world) {
-  Facts facts = {{"hash of train.bin", prepared.train.hash},
-                 {"hash of val.bin", prepared.val.hash}};
-  if (start.checkpoint) {
-    facts["--train.resume: samples of the checkpoint"] =
-        std::to_string(start.state.samples);
-    for (const auto& [name, value] : start.state.settings) {
-      facts["--train.resume: " + name + " of the checkpoint"] = value;
-    }
-  }
-  require_same_run(world, facts);
 }
 
 /// Whether a rank was asked to stop before the first step. Collective.
@@ -163,6 +115,15 @@ double checkpoint_bytes(const dist::ParameterRegistry& registry) {
   return 3 * element * static_cast<double>(registry.global_numel());
 }
 
+ModelSummary summary_of(const model::Model& model,
+                        const dist::ParameterRegistry& registry,
+                        const data::Samples& samples) {
+  return {
+      model.describe(),
+      registry.global_numel(),
+      model.cost(1).flops / static_cast<double>(samples.targets_per_sample())};
+}
+
 /// Makes the run directory, on rank 0, and prints the start table. Collective.
 void report_start(const Job& job,
                   const ModelSummary& model,
@@ -215,6 +176,15 @@ std::string stopped_line(const train::Trainer& trainer,
                          : "saved: --train.resume goes on");
 }
 
+model::Cost cost_in(const Job& job,
+                    const model::Model& model,
+                    const dist::FlatBuckets& buckets) {
+  return model::cost_of(model,
+                        buckets.layout(),
+                        job.settled.batch.micro_batch,
+                        job.settled.options.trainer.wire);
+}
+
 /// Builds the model and trains it. Collective.
 ExitCode run_steps(const Job& job,
                    const data::Samples& train_samples,
@@ -259,21 +229,16 @@ ExitCode run_steps(const Job& job,
         "stopped by a signal before the first step: nothing was written");
     return ExitCode::preempted;
   }
-  const auto cost = model::cost_of(*model,
-                                   buckets.layout(),
-                                   job.settled.batch.micro_batch,
-                                   options.trainer.wire);
   report_start(job,
-               {model->describe(),
-                cost.parameters,
-                model->cost(1).flops /
-                    static_cast<double>(train_samples.targets_per_sample())},
+               summary_of(*model, registry, train_samples),
                checkpoint_bytes(registry),
                trainer.state().step);
 
   const bool preempted = trainer.run() == train::Outcome::preempted;
   session.say(session.finish_trace());
-  if (session.alone) session.say(costs.report(cost, registry.device()));
+  if (session.alone) {
+    session.say(costs.report(cost_in(job, *model, buckets), registry.device()));
+  }
   session.say(preempted ? stopped_line(trainer, options)
                         : final_line(trainer, job.prepared, options));
   return preempted ? ExitCode::preempted : ExitCode::done;

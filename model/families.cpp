@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "model/gpt2.h"
 
 namespace mumoe::model {
 namespace {

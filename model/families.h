@@ -4,7 +4,7 @@
 #include <span>
 #include <string_view>
 
-#include "model/gpt2.h"
+#include "model/gpt2_config.h"
 #include "model/model.h"
 
 namespace mumoe::model {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "model/gpt2.h"
+#include "model/gpt2_config.h"
 #include "mumoe/sharding.h"
 #include "run/train_config.h"
 

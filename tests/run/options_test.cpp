@@ -1,5 +1,4 @@
 #include "run/options.h"
-#include "run/command_line.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -10,6 +9,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "dist/self_communicator.h"
+#include "model/gpt2.h"
+#include "run/command_line.h"
 #include "run/option_table.h"
 #include "run/resume.h"
 #include "tests/support/scratch.h"

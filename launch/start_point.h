@@ -1,0 +1,36 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/text/prepare.h"
+#include "dist/communicator.h"
+#include "run/checkpoint.h"
+#include "run/options.h"
+
+namespace mumoe::launch {
+
+/// Where a run begins.
+struct StartPoint {
+  /// As asked for, and as the checkpoint has it where they said `auto`.
+  run::Options options;
+  /// Of what was taken over.
+  std::vector<std::string> reasons = {};
+  /// What it goes on from, if it resumes, and what that says of itself.
+  std::optional<std::filesystem::path> checkpoint = {};
+  run::RunState state = {};
+};
+
+/// Throws `InputError` when there is nothing to resume, another thing on some
+/// rank, or a run of other settings. Collective.
+StartPoint find_start(const run::Options& asked, dist::Communicator& world);
+
+/// Throws `InputError` when ranks have other files than rank 0, or would go on
+/// from elsewhere. Collective.
+void require_same_files(const data::PreparedData& prepared,
+                        const StartPoint& start,
+                        dist::Communicator& world);
+
+}  // namespace mumoe::launch
