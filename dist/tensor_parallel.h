@@ -37,8 +37,11 @@ class TensorParallel {
   int size() const { return group_ == nullptr ? 1 : group_->size(); }
   int rank() const { return group_ == nullptr ? 0 : group_->rank(); }
   bool tokens_cut() const { return tokens_cut_ && size() > 1; }
-  /// Operations of one `enter` and one `leave`, forward and backward.
+  /// Operations of one `enter` and one `leave`, forward and backward, and what
+  /// they move for tensors of `bytes` with all tokens, as
+  /// `Communicator::total_bytes` counts.
   int exchanges() const { return size() == 1 ? 0 : tokens_cut() ? 4 : 2; }
+  double exchanged(double bytes) const { return size() == 1 ? 0 : 2 * bytes; }
   /// This rank's rows of `total`, outside. Throws `InputError` when tokens are
   /// cut and do not divide.
   Slice rows(std::int64_t total) const;

@@ -13,9 +13,7 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "dist/gather_text.h"
-#include "dist/watch/bandwidth.h"
 #include "launch/figures.h"
-#include "model/cost.h"
 #include "model/families.h"
 
 namespace mumoe::launch {
@@ -50,12 +48,6 @@ std::vector<Plan> possible_plans(const run::Options& options,
   return plans;
 }
 
-/// What the estimate of a plan's time rests on.
-struct Machine {
-  double flops;          ///< of one rank, a second
-  dist::Bandwidth link;  ///< of the tp group
-};
-
 /// What a step under `plan` costs: of the model on the meta device, which takes
 /// no memory.
 model::Cost cost_of_plan(const run::Options& options,
@@ -75,25 +67,6 @@ model::Cost cost_of_plan(const run::Options& options,
                         layout,
                         batch.micro_batch,
                         options.trainer.wire);
-}
-
-/// Seconds of a step: products and exchanges, one after the other. Sums over
-/// all ranks are taken to be as fast as those of the tp group.
-double seconds(const model::Cost& cost,
-               const dist::ProcessMesh& mesh,
-               std::int64_t micro_steps,
-               const Machine& machine) {
-  const double compute = cost.pass.rank_flops / machine.flops;
-  const double exchanged =
-      cost.pass.tp_bytes *
-          dist::bus_factor(dist::Op::all_reduce, mesh.tp().size()) /
-          machine.link.bytes_per_s +
-      static_cast<double>(cost.pass.tp_operations) * machine.link.latency_s;
-  const double summed =
-      static_cast<double>(cost.step.all) *
-      dist::bus_factor(dist::Op::all_reduce, mesh.shape().ranks()) /
-      machine.link.bytes_per_s;
-  return static_cast<double>(micro_steps) * (compute + exchanged) + summed;
 }
 
 /// The link of a tp group, measured when this machine first does such a run.
@@ -121,6 +94,8 @@ ChosenPlan fastest(const run::Options& options,
                    const Compute& compute,
                    const train::BatchPlan& batch,
                    const std::vector<Plan>& plans) {
+  // The same on all ranks.
+  if (plans.size() == 1) return {plans[0], "the only one that can cut this"};
   const Machine machine{options.trainer.peak_flops / mesh.control().size(),
                         tp_link(options, mesh, compute)};
   ChosenPlan chosen;
@@ -128,10 +103,10 @@ ChosenPlan fastest(const run::Options& options,
   std::string times;
   for (const Plan plan : plans) {
     const double time =
-        seconds(cost_of_plan(options, mesh, compute.dtype, batch, plan),
-                mesh,
-                batch.micro_steps,
-                machine);
+        step_seconds(cost_of_plan(options, mesh, compute.dtype, batch, plan),
+                     mesh.shape(),
+                     batch.micro_steps,
+                     machine);
     times += fmt::format("{}{} {:.4g}",
                          times.empty() ? "" : ", ",
                          to_string(plan),
@@ -218,6 +193,23 @@ train::BatchPlan require_layout(const run::Options& options,
     require_plan(options, mesh.tp().size(), unequal_cpus);
   }
   return batch;
+}
+
+double step_seconds(const model::Cost& cost,
+                    const dist::MeshShape& mesh,
+                    std::int64_t micro_steps,
+                    const Machine& machine) {
+  const auto moved = [&](double bytes, int ranks) {
+    return bytes * dist::bus_factor(dist::Op::all_reduce, ranks) /
+           machine.link.bytes_per_s;
+  };
+  const double pass =
+      cost.pass.rank_flops / machine.flops +
+      moved(cost.pass.tp_bytes, mesh.tp) +
+      static_cast<double>(cost.pass.tp_operations) * machine.link.latency_s;
+  return static_cast<double>(micro_steps) * pass +
+         moved(static_cast<double>(cost.step.dp), mesh.dp) +
+         moved(static_cast<double>(cost.step.all), mesh.ranks());
 }
 
 ChosenPlan choose_plan(const run::Options& options,

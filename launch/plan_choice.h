@@ -6,7 +6,9 @@
 #include "dist/host_map.h"
 #include "dist/params/bucket_layout.h"
 #include "dist/process_mesh.h"
+#include "dist/watch/bandwidth.h"
 #include "launch/compute.h"
+#include "model/cost.h"
 #include "mumoe/sharding.h"
 #include "run/options.h"
 #include "train/batches.h"
@@ -32,6 +34,19 @@ train::BatchPlan require_layout(const run::Options& options,
 /// How a run lays its parameters out.
 dist::BucketOptions bucket_options(const run::ParallelOptions& parallel,
                                    const Sharding& sharding);
+
+/// What the estimate of a step's time rests on.
+struct Machine {
+  double flops;          ///< Of one rank, a second.
+  dist::Bandwidth link;  ///< Of the tp group, and taken to be that of dp.
+};
+
+/// Seconds of a step of so many micro-batches: products, exchanges and sums one
+/// after the other. What recomputation adds is not in it.
+double step_seconds(const model::Cost& cost,
+                    const dist::MeshShape& mesh,
+                    std::int64_t micro_steps,
+                    const Machine& machine);
 
 /// A plan, and why it was chosen: a line, empty where there was no choice.
 struct ChosenPlan {

@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "data/text/prepare.h"
 #include "dist/communicator.h"
 #include "run/checkpoint.h"
 #include "run/options.h"
@@ -26,11 +25,5 @@ struct StartPoint {
 /// Throws `InputError` when there is nothing to resume, another thing on some
 /// rank, or a run of other settings. Collective.
 StartPoint find_start(const run::Options& asked, dist::Communicator& world);
-
-/// Throws `InputError` when ranks have other files than rank 0, or would go on
-/// from elsewhere. Collective.
-void require_same_files(const data::PreparedData& prepared,
-                        const StartPoint& start,
-                        dist::Communicator& world);
 
 }  // namespace mumoe::launch

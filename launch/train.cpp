@@ -127,7 +127,7 @@ ModelSummary summary_of(const model::Model& model,
 /// Makes the run directory, on rank 0, and prints the start table. Collective.
 void report_start(const Job& job,
                   const ModelSummary& model,
-                  double checkpoint_bytes,
+                  double bytes_of_checkpoint,
                   std::int64_t step) {
   const Session& session = job.session;
   const run::Options& options = job.settled.options;
@@ -136,8 +136,12 @@ void report_start(const Job& job,
   std::vector<std::string> lines;
   if (job.directory != nullptr) {
     if (options.resume) train::require_metrics(options.trainer.out);
-    lines = job.directory->prepare(
-        {options, job.prepared, mesh, session.hosts, step, checkpoint_bytes});
+    lines = job.directory->prepare({options,
+                                    job.prepared,
+                                    mesh,
+                                    session.hosts,
+                                    step,
+                                    bytes_of_checkpoint});
   }
   auto reasons = job.start.reasons;
   const auto& chosen = job.settled.compute.reasons;
@@ -269,7 +273,9 @@ ExitCode train(const run::Options& asked,
   const data::PreparedData prepared = open_data(start.options, mesh);
   const data::TokenFile train_tokens(prepared.train.path);
   const data::TokenFile val_tokens(prepared.val.path);
-  require_same_files(prepared, start, world);
+  require_same_run(world,
+                   {{"hash of train.bin", prepared.train.hash},
+                    {"hash of val.bin", prepared.val.hash}});
   const Settled settled = settle(start.options, session, batch, unequal_cpus);
   const auto settings = run::settings_of(settled.options, prepared);
   if (start.checkpoint) {

@@ -96,7 +96,7 @@ PassCost Attention::cost(std::int64_t samples, std::int64_t length) const {
   const double macs = here * (4 * width + static_cast<double>(length));
   return {.flops = 6 * n * macs * tp_.size(),
           .rank_flops = 6 * n * macs,
-          .tp_bytes = tp_.size() == 1 ? 0 : n * 2 * width * element,
+          .tp_bytes = tp_.exchanged(n * width * element),
           .tp_operations = tp_.exchanges(),
           // x, q, k, v, y, and the log-sum-exp of each head's rows
           .kept_bytes = n * ((width + 4 * here) * element + heads * statistic)};

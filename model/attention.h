@@ -34,8 +34,9 @@ class Attention {
   /// sequences. Collective over the tp group.
   at::Tensor forward(const at::Tensor& x, std::int64_t samples) const;
 
-  /// For `samples` sequences of `length` tokens, its input apart from one copy
-  /// of it in the compute dtype.
+  /// For `samples` sequences of `length` tokens. Kept are a copy of its input
+  /// in the compute dtype, and what LibTorch's fused attention keeps; where it
+  /// has none (fp64 on CUDA), T² for each head come in addition.
   PassCost cost(std::int64_t samples, std::int64_t length) const;
 
  private:

@@ -19,6 +19,11 @@ using torch::autograd::variable_list;
 // Elements of one chunk of fp32 logits: 64 MiB.
 constexpr std::int64_t kChunkElements = std::int64_t{1} << 24;
 
+/// Tokens of one chunk of a head of `rows` rows.
+std::int64_t chunk_of(std::int64_t rows) {
+  return std::max<std::int64_t>(1, kChunkElements / rows);
+}
+
 /// Where the targets of one chunk lie on this rank.
 struct Targets {
   at::Tensor place_S1;  ///< Row of this rank's slice; 0 for others' targets.
@@ -84,7 +89,7 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
         hidden.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     const dist::Slice slice = vocabulary.slice(padded_weight.size(0));
     const at::Tensor weight = padded_weight.narrow(0, 0, slice.count);
-    const std::int64_t chunk = cross_entropy_chunk(padded_weight.size(0));
+    const std::int64_t chunk = chunk_of(padded_weight.size(0));
     at::Tensor loss = at::zeros({}, hidden.options().dtype(wide));
     at::Tensor dh, dw;
     if (wants_gradient) {
@@ -129,10 +134,6 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
 
 }  // namespace
 
-std::int64_t cross_entropy_chunk(std::int64_t rows) {
-  return std::max<std::int64_t>(1, kChunkElements / rows);
-}
-
 at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                 const at::Tensor& weight,
                                 const at::Tensor& targets,
@@ -158,6 +159,31 @@ at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                    wants_gradient,
                                    gemm,
                                    vocabulary);
+}
+
+PassCost linear_cross_entropy_cost(std::int64_t tokens,
+                                   const at::Tensor& weight,
+                                   const Vocabulary& vocabulary) {
+  const auto n = static_cast<double>(tokens);
+  const auto here = static_cast<double>(weight.numel());
+  const auto width = static_cast<double>(weight.size(1));
+  const auto whole = vocabulary.size == 0
+                         ? here
+                         : width * static_cast<double>(vocabulary.size);
+  const double wide = weight.scalar_type() == at::kDouble ? 8 : 4;
+  PassCost cost{
+      .flops = 6 * n * whole,
+      .rank_flops = 6 * n * here,
+      // dh and dW
+      .kept_bytes =
+          n * width * static_cast<double>(weight.element_size()) + here * wide};
+  if (vocabulary.tp.size() > 1) {
+    // Two numbers in fp64 of each token, gathered.
+    const std::int64_t chunk = chunk_of(weight.size(0));
+    cost.tp_bytes = n * vocabulary.tp.size() * sizeof(double);
+    cost.tp_operations = (tokens + chunk - 1) / chunk;
+  }
+  return cost;
 }
 
 }  // namespace mumoe::model

@@ -6,12 +6,10 @@
 
 #include "dist/tensor_parallel.h"
 #include "model/embedding.h"
+#include "model/model.h"
 #include "mumoe/gemm.h"
 
 namespace mumoe::model {
-
-/// Tokens of one chunk of a head of `rows` rows.
-std::int64_t cross_entropy_chunk(std::int64_t rows);
 
 /// scale · Σ_t −log softmax(h_t Wᵀ)[target_t], without ever holding all [T, V]
 /// logits: tokens go in chunks of at most 2^24 logits, each chunk's gradient is
@@ -33,5 +31,10 @@ at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                 double scale,
                                 GemmLibrary gemm = preferred_gemm_library(),
                                 const Vocabulary& vocabulary = {});
+
+/// Of one call with `tokens` tokens, forward and backward.
+PassCost linear_cross_entropy_cost(std::int64_t tokens,
+                                   const at::Tensor& weight,
+                                   const Vocabulary& vocabulary);
 
 }  // namespace mumoe::model

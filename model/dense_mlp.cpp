@@ -63,7 +63,7 @@ PassCost DenseMlp::cost(double tokens, double input) const {
   const double rows = tokens / (tp_.tokens_cut() ? tp_.size() : 1);
   return {.flops = 12 * tokens * width * static_cast<double>(hidden_),
           .rank_flops = 12 * tokens * width * here,
-          .tp_bytes = tp_.size() == 1 ? 0 : tokens * 2 * width * element,
+          .tp_bytes = tp_.exchanged(tokens * width * element),
           .tp_operations = tp_.exchanges(),
           // x and its statistics; z; GELU's input and output
           .kept_bytes = rows * (width + 2) * input +

@@ -46,12 +46,19 @@ at::Tensor embed(const at::Tensor& weight,
                  const at::Tensor& ids,
                  const Vocabulary& vocabulary) {
   const dist::Slice slice = vocabulary.slice(weight.size(0));
-  if (slice.count == vocabulary.size || vocabulary.size == 0) {
+  if (vocabulary.is_whole(slice)) {
     return Embed::apply(weight, ids, at::empty({0}, ids.options()));
   }
   const at::Tensor local = ids - slice.begin;
   const at::Tensor mine = local.ge(0).logical_and_(local.lt(slice.count));
   return Embed::apply(weight, local.mul(mine), mine.unsqueeze(-1));
+}
+
+double embed_kept_bytes(double tokens,
+                        std::int64_t rows,
+                        const Vocabulary& vocabulary) {
+  if (vocabulary.is_whole(vocabulary.slice(rows))) return 0;
+  return tokens * (sizeof(std::int64_t) + sizeof(bool));  // places, and whose
 }
 
 }  // namespace mumoe::model

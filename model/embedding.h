@@ -18,6 +18,10 @@ struct Vocabulary {
   dist::Slice slice(std::int64_t rows) const {
     return size == 0 ? dist::Slice{0, rows, rows} : tp.part(size);
   }
+  /// Whether all rows are here.
+  bool is_whole(const dist::Slice& slice) const {
+    return size == 0 || slice.count == size;
+  }
 };
 
 /// Rows of `weight` [V, C] for `ids` (int64, any shape): [..., C].
@@ -27,5 +31,11 @@ struct Vocabulary {
 at::Tensor embed(const at::Tensor& weight,
                  const at::Tensor& ids,
                  const Vocabulary& vocabulary = {});
+
+/// Bytes that one call with `tokens` ids keeps for backward, of a weight of
+/// `rows` rows here: nothing where all are here.
+double embed_kept_bytes(double tokens,
+                        std::int64_t rows,
+                        const Vocabulary& vocabulary);
 
 }  // namespace mumoe::model

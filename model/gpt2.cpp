@@ -151,29 +151,19 @@ Score Gpt2::score(const Batch& batch) const {
 PassCost Gpt2::cost(std::int64_t samples) const {
   const auto width = static_cast<double>(config_.width);
   const auto tokens = static_cast<double>(samples * config_.context);
-  const double ranks = tp_.size();
-  const double rows = tokens / (tp_.tokens_cut() ? ranks : 1);
+  const double rows = tokens / (tp_.tokens_cut() ? tp_.size() : 1);
   const auto element = static_cast<double>(token_embedding_.element_size());
   const auto wide = static_cast<double>(norm_weight_.element_size());
-  const std::int64_t vocabulary = token_embedding_.size(0);  // of this rank
-  const double head = tokens * width * static_cast<double>(vocabulary);
-  // The embedding and the head.
+  // The embedding and what enters the head; the last norm's input.
   PassCost sum{
-      .flops = 6 * tokens * width * static_cast<double>(config_.vocab),
-      .rank_flops = 6 * head,
-      // dh and dW; x and statistics of the last norm; positions
-      .kept_bytes = tokens * width * element +
-                    static_cast<double>(vocabulary) * width * wide +
-                    rows * ((width + 2) * wide + sizeof(std::int64_t))};
-  if (ranks > 1) {
-    // What the embedding adds up, what enters the head, two numbers in fp64.
-    sum.tp_bytes = tokens * (2 * width * element + ranks * sizeof(double));
-    const std::int64_t chunk = cross_entropy_chunk(vocabulary);
-    sum.tp_operations =
-        tp_.exchanges() + (samples * config_.context + chunk - 1) / chunk;
-    // Which ids are this rank's, and their rows.
-    sum.kept_bytes += tokens * (sizeof(std::int64_t) + sizeof(bool));
-  }
+      .tp_bytes = tp_.exchanged(tokens * width * element),
+      .tp_operations = tp_.exchanges(),
+      .kept_bytes =
+          embed_kept_bytes(tokens, token_embedding_.size(0), vocabulary_) +
+          rows * sizeof(std::int64_t) + rows * (width + 2) * wide};
+  sum += linear_cross_entropy_cost(samples * config_.context,
+                                   token_embedding_,
+                                   vocabulary_);
   for (const Layer& layer : layers_) {
     sum += layer.attention.cost(samples, config_.context);
     sum.kept_bytes += rows * (width + 2) * wide;  // of its norm

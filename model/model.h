@@ -49,8 +49,8 @@ struct PassCost {
 };
 
 /// What is trained. A model registers its parameters at construction and knows
-/// no ranks; who trains it knows nothing else of it. All functions are
-/// collective over the tp group and give the same on all its ranks.
+/// no ranks; who trains it knows nothing else of it. `loss` and `score` are
+/// collective over the tp group; all functions give the same on all its ranks.
 class Model {
  public:
   Model() = default;

@@ -97,11 +97,6 @@ PlanCost plan_cost(const BlockShape& block,
   if (ranks == 1) return cost;
   if (plan == Plan::sequence) {
     cost.macs = whole / ranks;
-    cost.whole = static_cast<double>(parameter_count(block, block_ranks));
-    for (std::size_t l = 0; l < layers.size(); ++l) {
-      // The cut factors: used once for each token.
-      cost.whole -= cut_macs(layers[l], layer_cut(plan, l, layers.size()));
-    }
   } else {
     double cut = 0;
     for (std::size_t l = 0; l < layers.size(); ++l) {

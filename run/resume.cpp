@@ -81,9 +81,14 @@ void check_resumable(const Settings& stored,
             checkpoint.string(),
             found == stored.end() ? "none" : found->second);
   };
-  // In the table's order a key comes before those that follow from it.
-  for (const Key& key : option_table()) {
-    if (must_match(key)) check(key.name);
+  // What may be `auto` follows from others, which are the ones to name.
+  const Options open = Draft().unresolved();
+  for (const bool follows : {false, true}) {
+    for (const Key& key : option_table()) {
+      if (must_match(key) && (key.text.get(open) == "auto") == follows) {
+        check(key.name);
+      }
+    }
   }
   check(kTokensHash);
 }

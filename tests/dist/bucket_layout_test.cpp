@@ -67,14 +67,14 @@ TEST(BucketLayout, PiecesOfAllRanksAreEachSliceOnce) {
 }
 
 /// What the layout says, beside what the buckets hold and the ranks move.
-TEST(BucketLayout, CountsBytesAndElementsWithoutRanks) {
-  ThreadWorld::run(4, [](Communicator& world) {
+void expect_counted(at::ScalarType dtype, Wire wire) {
+  ThreadWorld::run(4, [&](Communicator& world) {
     for (const Layout& mesh : testing::layouts_of(4)) {
       SCOPED_TRACE(mesh.describe());
-      BucketFixture f(world, mesh, at::kBFloat16);
+      BucketFixture f(world, mesh, dtype, {.wire = wire});
       const BucketLayout layout =
           lay_out(described(),
-                  at::kBFloat16,
+                  dtype,
                   {mesh.dp, mesh.tp},
                   {.bytes = 400,
                    .zero = mesh.zero,
@@ -96,11 +96,22 @@ TEST(BucketLayout, CountsBytesAndElementsWithoutRanks) {
       const auto all = f.mesh.dp_tp().total_bytes();
       f.backward(0, 4, 1);
       f.buckets->refresh_compute();
-      const StepBytes step = bytes_a_step(layout);
+      const StepBytes step = bytes_a_step(layout, wire);
       EXPECT_EQ(f.mesh.dp().total_bytes() - dp, step.dp);
       EXPECT_EQ(f.mesh.dp_tp().total_bytes() - all, step.all);
     }
   });
+}
+
+TEST(BucketLayout, CountsBytesWithoutRanks) {
+  for (const auto dtype : {at::kBFloat16, at::kFloat}) {
+    for (const auto wire : {Wire::fp32, Wire::bf16}) {
+      SCOPED_TRACE(fmt::format("{}, {}",
+                               at::toString(dtype),
+                               wire == Wire::bf16 ? "bf16" : "fp32"));
+      expect_counted(dtype, wire);
+    }
+  }
 }
 
 TEST(Buffers, AreHeldAsParametersAreWithoutGradient) {

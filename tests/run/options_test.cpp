@@ -274,6 +274,22 @@ TEST(Settings, WhatMattersToAResumedRunIsCompared) {
                  "model.level_noise");
   expect_refused([](Options& o) { o.model.mlp.gate.top_k = 1; },
                  "model.gate_top_k");
+  // Ranks, hidden width and vocabulary follow from others: those are named.
+  const auto expect_named = [&](const std::string& argument,
+                                const std::string& key) {
+    const Options changed = read_command_line({argument}).options;
+    try {
+      check_resumable(stored, settings_of(changed, data), "run");
+      FAIL() << key;
+    } catch (const InputError& error) {
+      expect_contains(error.what(), {"--train.resume: " + key + " is"});
+    }
+  };
+  expect_named("--model.width=384", "model.width");
+  expect_named("--model.bias=yes", "model.bias");
+  expect_named("--model.experts=32", "model.experts");
+  expect_named("--data.tokenizer=gpt2", "data.tokenizer");
+  expect_named("--model.hidden=1000", "model.rank");
   data.train.hash = "b";
   EXPECT_THROW(check_resumable(stored, settings_of(options, data), "run"),
                InputError);
