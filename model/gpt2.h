@@ -35,6 +35,7 @@ class Gpt2 final : public LanguageModel {
   /// context.
   at::Tensor loss(const Batch& batch, double scale) const override;
   Score score(const Batch& batch) const override;
+  bool awaits_weights() const override { return true; }
   std::span<const MuMoEBlock* const> mixtures() const override {
     return mixtures_;
   }

@@ -63,6 +63,10 @@ class Model {
   virtual at::Tensor loss(const Batch& batch, double scale) const = 0;
   /// Without gradients.
   virtual Score score(const Batch& batch) const = 0;
+  /// Whether it waits for its weights itself (`ParameterRegistry::await`),
+  /// layer by layer, so that later ones arrive while earlier ones compute;
+  /// otherwise whoever calls it has waited for all of them.
+  virtual bool awaits_weights() const { return false; }
   /// Its blocks of experts, front to back; none in a dense model.
   virtual std::span<const MuMoEBlock* const> mixtures() const = 0;
   /// Of a micro-batch of `samples`. Looks at sizes alone: the model may be on

@@ -93,6 +93,7 @@ StepReport Trainer::step() {
     const model::Batch batch = next_batch();
     // 2 forward: the mean over all targets of the step
     mesh.set_phase("forward");
+    await_weights();
     const at::Tensor loss =
         parts_.model.loss(batch, 1.0 / static_cast<double>(targets));
     mixing_ = last_mixing(parts_.model);
@@ -132,6 +133,10 @@ StepReport Trainer::step() {
   if (mixing_) report.active_share = agreed.active;
   parts_.after_step(state_.step);
   return report;
+}
+
+void Trainer::await_weights() {
+  if (!parts_.model.awaits_weights()) parts_.buckets.await();
 }
 
 model::Batch Trainer::next_batch() {
@@ -203,6 +208,7 @@ Outcome Trainer::run() {
 
 void Trainer::evaluate_now() {
   parts_.mesh.set_phase("evaluation");
+  await_weights();
   val_loss_ = evaluate(parts_.model,
                        parts_.val,
                        config_.eval_windows,

@@ -69,6 +69,7 @@ class Trainer {
 
  private:
   model::Batch next_batch();
+  void await_weights();
   /// What ranks must know of each other before the weights change.
   struct Agreement {
     double loss = 0;    ///< Mean over the step's targets.

@@ -72,11 +72,11 @@ struct Trained {
   double evaluation = 0;
 };
 
-Trained train_line(dist::Communicator& world) {
+Trained train_line(dist::Communicator& world, int zero) {
   dist::ProcessMesh mesh(world, 0, 1);
   dist::ParameterRegistry registry(mesh.tp(), at::kDouble, at::kCPU);
   const LinearRegression model(registry);
-  dist::FlatBuckets buckets(registry, mesh, {});
+  dist::FlatBuckets buckets(registry, mesh, {.zero = zero});
   const LinePoints points;
   run::TrainerConfig config;
   config.batch = 8;
@@ -106,17 +106,20 @@ Trained train_line(dist::Communicator& world) {
 
 TEST(Seams, AModelAndSamplesOfOnesOwnAreTrainedAtEveryLayout) {
   const auto self = dist::make_self_communicator(at::kCPU);
-  const Trained one = train_line(*self);
+  const Trained one = train_line(*self, 0);
   EXPECT_GT(one.losses.front(), 1);
   EXPECT_LT(one.losses.back(), 1e-3);
   EXPECT_LT(one.evaluation, 1e-3);
-  dist::ThreadWorld::run(2, [&](dist::Communicator& world) {
-    const Trained two = train_line(world);
-    for (std::size_t step = 0; step < one.losses.size(); ++step) {
-      EXPECT_NEAR(two.losses[step], one.losses[step], 1e-10);
-    }
-    EXPECT_NEAR(two.evaluation, one.evaluation, 1e-10);
-  });
+  for (const int zero : {0, 1}) {
+    SCOPED_TRACE(zero);
+    dist::ThreadWorld::run(2, [&](dist::Communicator& world) {
+      const Trained two = train_line(world, zero);
+      for (std::size_t step = 0; step < one.losses.size(); ++step) {
+        EXPECT_NEAR(two.losses[step], one.losses[step], 1e-10);
+      }
+      EXPECT_NEAR(two.evaluation, one.evaluation, 1e-10);
+    });
+  }
 }
 
 TEST(Families, MakeModelsByTheirNames) {
