@@ -1,8 +1,6 @@
 #include "launch/bench_layer.h"
 
 #include <ATen/ATen.h>
-#include <c10/core/Allocator.h>
-#include <c10/util/ThreadLocalDebugInfo.h>
 
 #include <algorithm>
 #include <chrono>
@@ -15,6 +13,7 @@
 #include "model/dense_mlp.h"
 #include "mumoe/block.h"
 #include "mumoe/gelu.h"
+#include "mumoe/live_bytes.h"
 
 namespace mumoe::launch {
 namespace {
@@ -28,25 +27,6 @@ double now_ms() {
              Clock::now().time_since_epoch())
       .count();
 }
-
-/// Counts the bytes of CPU tensors that this thread allocates and frees, as
-/// LibTorch reports them to profilers.
-class AllocationCounter final : public c10::MemoryReportingInfoBase {
- public:
-  void reportMemoryUsage(void*,
-                         std::int64_t bytes,
-                         std::size_t,
-                         std::size_t,
-                         c10::Device) override {
-    live_ += bytes;
-  }
-  bool memoryProfilingEnabled() const override { return true; }
-  /// Allocated and not freed since.
-  std::int64_t live() const { return live_; }
-
- private:
-  std::int64_t live_ = 0;
-};
 
 /// A product of a forward pass, [rows, inner] · [inner, columns], and the two
 /// of its backward pass.
@@ -77,11 +57,9 @@ class ModuleCase : public LayerCase {
     pass();
     LayerTiming timing = pass();
     timing.gemm_ms = gemm_ms();
-    const auto counter = std::make_shared<AllocationCounter>();
-    const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE,
-                                    counter);
+    const LiveBytes live;
     const at::Tensor y = forward(x_);
-    timing.held_bytes = counter->live() - static_cast<std::int64_t>(y.nbytes());
+    timing.held_bytes = live.read() - static_cast<std::int64_t>(y.nbytes());
     return timing;
   }
   double flops() const override {

@@ -8,7 +8,6 @@
 #include "run/resume.h"
 
 namespace mumoe::launch {
-
 namespace {
 
 Facts facts_of(const run::RunState& state) {

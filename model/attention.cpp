@@ -91,7 +91,8 @@ PassCost Attention::cost(std::int64_t samples, std::int64_t length) const {
   const auto heads = static_cast<double>(qkv_.size(1));
   const double here = heads * static_cast<double>(qkv_.size(2));
   const auto element = static_cast<double>(qkv_.element_size());
-  const double statistic = qkv_.scalar_type() == at::kDouble ? 8 : 4;
+  const auto statistic = static_cast<double>(
+      c10::elementSize(dist::master_dtype(qkv_.scalar_type())));
   // Four products with weights; QKᵀ and its product with V of half a square.
   const double macs = here * (4 * width + static_cast<double>(length));
   return {.flops = 6 * n * macs * tp_.size(),

@@ -16,7 +16,10 @@ Cost cost_of(const Model& model,
           .step = dist::bytes_a_step(layout, wire)};
 }
 
-PassCost block_cost(const MuMoEBlock& block, double tokens, double input) {
+PassCost block_cost(const MuMoEBlock& block,
+                    std::int64_t tokens,
+                    double input) {
+  const auto n = static_cast<double>(tokens);
   const BlockConfig& config = block.config();
   const dist::TensorParallel tp = config.sharding.region();
   const BlockShape shape = config.shape();
@@ -27,17 +30,17 @@ PassCost block_cost(const MuMoEBlock& block, double tokens, double input) {
                                      config.recompute);
   const auto element =
       static_cast<double>(block.layers()[0].input.element_size());
-  const double rows = tokens / (tp.tokens_cut() ? tp.size() : 1);
+  const auto rows = static_cast<double>(tp.rows(tokens).count);
   // x, and mean and deviation of its norm.
   const double kept_input =
       input *
       static_cast<double>(config.input_dim + (config.input_layer_norm ? 2 : 0));
-  return {.flops = 6 * tokens *
-                   static_cast<double>(MuMoEBlock::macs_per_token(config)),
-          .rank_flops = 6 * tokens * a_token.macs,
-          .tp_bytes = tokens * a_token.elements * element,
-          .tp_operations = a_token.operations,
-          .kept_bytes = tokens * a_token.kept * element + rows * kept_input};
+  return {
+      .flops = 6 * n * static_cast<double>(MuMoEBlock::macs_per_token(config)),
+      .rank_flops = 6 * n * a_token.macs,
+      .tp_bytes = n * a_token.elements * element,
+      .tp_operations = a_token.operations,
+      .kept_bytes = n * a_token.kept * element + rows * kept_input};
 }
 
 }  // namespace mumoe::model

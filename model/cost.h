@@ -28,6 +28,6 @@ Cost cost_of(const Model& model,
 
 /// Of one block for `tokens` tokens of its tp group: what the block keeps and,
 /// with it, its input (`input` bytes an element).
-PassCost block_cost(const MuMoEBlock& block, double tokens, double input);
+PassCost block_cost(const MuMoEBlock& block, std::int64_t tokens, double input);
 
 }  // namespace mumoe::model

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "dist/params/parameter_registry.h"
 
 namespace mumoe::model {
 namespace {
@@ -85,8 +86,7 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
                             const Vocabulary& vocabulary) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const std::int64_t tokens = hidden.size(0);
-    const auto wide =
-        hidden.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+    const auto wide = dist::master_dtype(hidden.scalar_type());
     const dist::Slice slice = vocabulary.slice(padded_weight.size(0));
     const at::Tensor weight = padded_weight.narrow(0, 0, slice.count);
     const std::int64_t chunk = chunk_of(padded_weight.size(0));
@@ -170,7 +170,8 @@ PassCost linear_cross_entropy_cost(std::int64_t tokens,
   const auto whole = vocabulary.size == 0
                          ? here
                          : width * static_cast<double>(vocabulary.size);
-  const double wide = weight.scalar_type() == at::kDouble ? 8 : 4;
+  const auto wide = static_cast<double>(
+      c10::elementSize(dist::master_dtype(weight.scalar_type())));
   PassCost cost{
       .flops = 6 * n * whole,
       .rank_flops = 6 * n * here,

@@ -56,18 +56,19 @@ at::Tensor DenseMlp::forward(const at::Tensor& x) const {
   return proj_bias_.defined() ? y + proj_bias_ : y;
 }
 
-PassCost DenseMlp::cost(double tokens, double input) const {
+PassCost DenseMlp::cost(std::int64_t tokens, double input) const {
+  const auto n = static_cast<double>(tokens);
   const auto width = static_cast<double>(fc_.size(1));
   const auto here = static_cast<double>(fc_.size(0));
   const auto element = static_cast<double>(fc_.element_size());
-  const double rows = tokens / (tp_.tokens_cut() ? tp_.size() : 1);
-  return {.flops = 12 * tokens * width * static_cast<double>(hidden_),
-          .rank_flops = 12 * tokens * width * here,
-          .tp_bytes = tp_.exchanged(tokens * width * element),
+  const auto rows = static_cast<double>(tp_.rows(tokens).count);
+  return {.flops = 12 * n * width * static_cast<double>(hidden_),
+          .rank_flops = 12 * n * width * here,
+          .tp_bytes = tp_.exchanged(n * width * element),
           .tp_operations = tp_.exchanges(),
           // x and its statistics; z; GELU's input and output
-          .kept_bytes = rows * (width + 2) * input +
-                        tokens * (width + 2 * here) * element};
+          .kept_bytes =
+              rows * (width + 2) * input + n * (width + 2 * here) * element};
 }
 
 }  // namespace mumoe::model

@@ -33,7 +33,7 @@ class DenseMlp {
 
   /// For `tokens` tokens of the tp group, whose input has `input` bytes an
   /// element.
-  PassCost cost(double tokens, double input) const;
+  PassCost cost(std::int64_t tokens, double input) const;
 
  private:
   at::Tensor norm_weight_;

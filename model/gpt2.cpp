@@ -151,7 +151,8 @@ Score Gpt2::score(const Batch& batch) const {
 PassCost Gpt2::cost(std::int64_t samples) const {
   const auto width = static_cast<double>(config_.width);
   const auto tokens = static_cast<double>(samples * config_.context);
-  const double rows = tokens / (tp_.tokens_cut() ? tp_.size() : 1);
+  const auto rows =
+      static_cast<double>(tp_.rows(samples * config_.context).count);
   const auto element = static_cast<double>(token_embedding_.element_size());
   const auto wide = static_cast<double>(norm_weight_.element_size());
   // The embedding and what enters the head; the last norm's input.
@@ -168,9 +169,11 @@ PassCost Gpt2::cost(std::int64_t samples) const {
     sum += layer.attention.cost(samples, config_.context);
     sum.kept_bytes += rows * (width + 2) * wide;  // of its norm
     if (const auto* dense = std::get_if<DenseMlp>(&layer.mlp)) {
-      sum += dense->cost(tokens, wide);
+      sum += dense->cost(samples * config_.context, wide);
     } else {
-      sum += block_cost(std::get<MuMoEBlock>(layer.mlp), tokens, wide);
+      sum += block_cost(std::get<MuMoEBlock>(layer.mlp),
+                        samples * config_.context,
+                        wide);
     }
   }
   return sum;

@@ -17,20 +17,25 @@ using kernels::pointer;
 /// Values that a thread should have at least, to be worth starting.
 constexpr std::int64_t kGrain = 1 << 14;
 
-/// Calls `pass(kernel, element, first, count, stream)` for all values of `x`,
-/// in ranges.
+/// Calls `pass(kernel, part, count, stream)` for all values of `x`, in ranges
+/// of `count`; `part(t)` is where the range begins in a tensor like x, or null
+/// for an undefined one.
 template <class Pass>
 void over_values(const at::Tensor& x, const Pass& pass) {
   const c10::OptionalDeviceGuard guard(x.device());
   kernels::with_element(x.scalar_type(), [&](auto element) {
-    const auto& kernel =
-        kernels::row_for<decltype(element)>(kernels::gelu_kernels, x.device());
+    using E = decltype(element);
+    const auto& kernel = kernels::row_for<E>(kernels::gelu_kernels, x.device());
     kernels::over_ranges(
         x.device(),
         x.numel(),
         kGrain,
         [&](std::int64_t first, std::int64_t last, void* stream) {
-          pass(kernel, element, first, last - first, stream);
+          const auto part = [first](const at::Tensor& t) {
+            E* const values = pointer<E>(t);
+            return values == nullptr ? nullptr : values + first;
+          };
+          pass(kernel, part, last - first, stream);
         });
   });
 }
@@ -40,20 +45,9 @@ void backward_into(const at::Tensor& dx,
                    const at::Tensor& dy,
                    const at::Tensor& x,
                    const at::Tensor& y) {
-  over_values(x,
-              [&](const auto& kernel,
-                  auto element,
-                  std::int64_t first,
-                  std::int64_t count,
-                  void* stream) {
-                using E = decltype(element);
-                kernel.backward(stream,
-                                pointer<E>(x) + first,
-                                pointer<E>(dy) + first,
-                                pointer<E>(dx) + first,
-                                y.defined() ? pointer<E>(y) + first : nullptr,
-                                count);
-              });
+  over_values(x, [&](const auto& kernel, auto part, auto count, void* stream) {
+    kernel.backward(stream, part(x), part(dy), part(dx), part(y), count);
+  });
 }
 
 struct Gelu : torch::autograd::Function<Gelu> {
@@ -83,18 +77,9 @@ at::Tensor gelu(const at::Tensor& x) {
 
 at::Tensor gelu_forward(const at::Tensor& x) {
   const at::Tensor y = at::empty_like(x);
-  over_values(x,
-              [&](const auto& kernel,
-                  auto element,
-                  std::int64_t first,
-                  std::int64_t count,
-                  void* stream) {
-                using E = decltype(element);
-                kernel.forward(stream,
-                               pointer<E>(x) + first,
-                               pointer<E>(y) + first,
-                               count);
-              });
+  over_values(x, [&](const auto& kernel, auto part, auto count, void* stream) {
+    kernel.forward(stream, part(x), part(y), count);
+  });
   return y;
 }
 

@@ -64,7 +64,8 @@ Trainer::Trainer(const run::TrainerConfig& config,
                             parts.mesh.dp().size())),
       order_(config.seed, parts.train.size()),
       optimizer_(optimizer, parts.buckets),
-      reducer_(parts.buckets, {.wire = config.wire}) {
+      reducer_(parts.buckets, {.wire = config.wire}),
+      sample_flops_(parts.model.cost(1).flops) {
   config_.validate();
   schedule_.validate();
 }
@@ -238,7 +239,7 @@ bool Trainer::time_to_save() const {
 
 double Trainer::mfu(double samples_per_s) {
   if (config_.peak_flops <= 0) return 0;
-  const double flops = samples_per_s * parts_.model.cost(1).flops;
+  const double flops = samples_per_s * sample_flops_;
   config_.peak_flops = std::max(config_.peak_flops, flops);
   return flops / config_.peak_flops;
 }

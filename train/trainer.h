@@ -91,6 +91,7 @@ class Trainer {
   data::Order order_;
   AdamW optimizer_;
   dist::GradientReducer reducer_;
+  double sample_flops_;  ///< Forward and backward.
   run::RunState state_;
   std::optional<Batches> batches_;
   bool stop_ = false;

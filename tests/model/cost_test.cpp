@@ -1,40 +1,18 @@
 // What a model says it costs, against what it moves and keeps.
 #include "model/cost.h"
 
-#include <c10/core/Allocator.h>
-#include <c10/util/ThreadLocalDebugInfo.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "dist/null_communicator.h"
 #include "dist/params/gradient_reducer.h"
+#include "mumoe/live_bytes.h"
 #include "tests/support/sharded_model.h"
 
 namespace mumoe {
 namespace {
 
 constexpr std::int64_t kSamples = 3;
-
-/// Bytes that tensors of this thread hold, from its construction on.
-class LiveBytes {
- public:
-  double read() const { return static_cast<double>(report_->live); }
-
- private:
-  struct Report : c10::MemoryReportingInfoBase {
-    void reportMemoryUsage(void*,
-                           std::int64_t size,
-                           std::size_t,
-                           std::size_t,
-                           c10::Device) override {
-      live += size;
-    }
-    bool memoryProfilingEnabled() const override { return true; }
-    std::int64_t live = 0;
-  };
-  std::shared_ptr<Report> report_ = std::make_shared<Report>();
-  c10::DebugInfoGuard guard_{c10::DebugInfoKind::PROFILER_STATE, report_};
-};
 
 /// One rank of a tp group whose others are not there.
 struct Alone {
@@ -129,7 +107,7 @@ TEST(Cost, KeptIsWhatTensorsHoldBetweenForwardAndBackward) {
         const double expected = rank.gpt2.cost(kSamples).kept_bytes;
         const LiveBytes live;
         const at::Tensor loss = rank.gpt2.loss(batch, 1);
-        EXPECT_NEAR(live.read() / expected, 1, 0.01);
+        EXPECT_NEAR(static_cast<double>(live.read()) / expected, 1, 0.01);
       });
 }
 
