@@ -224,6 +224,8 @@ ExitCode run_steps(const Job& job,
   trainer.set_settings(job.settings);
   if (job.start.checkpoint) {
     trainer.resume(*job.start.checkpoint);
+  } else if (session.alone) {
+    buckets.initialise_alone(options.trainer.seed);
   } else {
     buckets.initialise(options.trainer.seed);
   }

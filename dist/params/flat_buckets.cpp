@@ -95,14 +95,33 @@ void FlatBuckets::allocate(int rank, Communicator& dp, Communicator& all) {
 
 void FlatBuckets::initialise(std::uint64_t seed) {
   await();
-  const auto options = at::TensorOptions(registry_.master_dtype());
   for (const Bucket& bucket : buckets_) {
-    for (const BucketEntry& entry : bucket.entries) {
-      const Parameter& p = parameter(entry);
-      const at::Tensor values = at::empty(p.value.sizes(), options);
-      initialise_slice(registry_, p, seed, values);
-      assign_slice(values, bucket, entry);
+    initialise(bucket, bucket.owned, seed, bucket.master);
+  }
+  refresh_compute();
+}
+
+void FlatBuckets::initialise_alone(std::uint64_t seed) {
+  await();
+  for (const Bucket& bucket : buckets_) {
+    initialise(bucket, {0, bucket.numel()}, seed, bucket.compute);
+    if (has_copy(bucket)) {
+      initialise(bucket, bucket.owned, seed, bucket.master);
     }
+  }
+}
+
+void FlatBuckets::initialise(const Bucket& bucket,
+                             const Interval& interval,
+                             std::uint64_t seed,
+                             const at::Tensor& out) const {
+  const auto options = at::TensorOptions(registry_.master_dtype());
+  for (const BucketEntry& entry : bucket.entries) {
+    const Piece piece = piece_of(entry, interval);
+    if (piece.count == 0) continue;
+    const at::Tensor values = at::empty({piece.count}, options);
+    initialise_slice(registry_, parameter(entry), seed, piece.begin, values);
+    out.narrow(0, piece.offset, piece.count).copy_(values);
   }
 }
 

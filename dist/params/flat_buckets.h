@@ -51,8 +51,11 @@ class FlatBuckets {
   FlatBuckets(const FlatBuckets&) = delete;
   FlatBuckets& operator=(const FlatBuckets&) = delete;
 
-  /// Sets all weights to their initial values.
+  /// Sets all weights to their initial values: each rank draws what it owns.
+  /// Collective over the groups of sharded buckets.
   void initialise(std::uint64_t seed);
+  /// The same, of a rank whose group is not there (null_communicator.h).
+  void initialise_alone(std::uint64_t seed);
   /// Sets the weights of `entry` from the whole tensor in its global shape.
   /// Throws `InternalError` when the shape is not the parameter's.
   void assign(const at::Tensor& whole,
@@ -102,6 +105,11 @@ class FlatBuckets {
 
  private:
   void allocate(int rank, Communicator& dp, Communicator& all);
+  /// Writes the initial values of `interval` to `out`, parallel to it.
+  void initialise(const Bucket& bucket,
+                  const Interval& interval,
+                  std::uint64_t seed,
+                  const at::Tensor& out) const;
   void assign_slice(const at::Tensor& slice,
                     const Bucket& bucket,
                     const BucketEntry& entry);

@@ -26,30 +26,36 @@ SliceLayout layout_of(const Parameter& parameter) {
           c10::multiply_integers(shape.slice(dim + 1))};
 }
 
+/// Elements [begin, begin + count) of the flattened slice.
 template <class Scalar>
 void fill(const Parameter& parameter,
           const Slice& slice,
           std::uint64_t seed,
+          std::int64_t begin,
+          std::int64_t count,
           Scalar* out) {
+  constexpr std::int64_t kGrain = 4096;
   const CounterRandom random(seed,
                              Purpose::parameter_init,
                              hash_name(parameter.name));
   const SliceLayout layout = layout_of(parameter);
-  const std::int64_t rows = layout.outer * slice.padded;
-  const std::int64_t grain = std::max<std::int64_t>(1, 4096 / layout.inner);
-  at::parallel_for(0, rows, grain, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t row = first; row < last; ++row) {
+  at::parallel_for(0, count, kGrain, [&](std::int64_t i, std::int64_t last) {
+    while (i < last) {
+      const std::int64_t row = (begin + i) / layout.inner;
+      const std::int64_t column = (begin + i) % layout.inner;
+      const std::int64_t end = std::min(last, i + layout.inner - column);
       const std::int64_t place = row % slice.padded;
-      Scalar* values = out + row * layout.inner;
       if (place >= slice.count) {
-        std::fill(values, values + layout.inner, Scalar{0});
+        std::fill(out + i, out + end, Scalar{0});
+        i = end;
         continue;
       }
-      const std::int64_t global =
+      std::int64_t global =
           (row / slice.padded * layout.extent + slice.begin + place) *
-          layout.inner;
-      for (std::int64_t i = 0; i < layout.inner; ++i) {
-        values[i] = static_cast<Scalar>(parameter.init(random, global + i));
+              layout.inner +
+          column;
+      for (; i < end; ++i, ++global) {
+        out[i] = static_cast<Scalar>(parameter.init(random, global));
       }
     }
   });
@@ -147,13 +153,16 @@ at::Tensor ParameterRegistry::gather(const Parameter& parameter,
 void initialise_slice(const ParameterRegistry& registry,
                       const Parameter& parameter,
                       std::uint64_t seed,
+                      std::int64_t begin,
                       const at::Tensor& out) {
-  MUMOE_CHECK(out.is_contiguous() && out.numel() == parameter.value.numel());
+  const std::int64_t count = out.numel();
+  MUMOE_CHECK(out.is_contiguous() && begin >= 0 &&
+              begin + count <= parameter.value.numel());
   const Slice slice = registry.slice(parameter);
   if (out.scalar_type() == at::kDouble) {
-    fill(parameter, slice, seed, out.data_ptr<double>());
+    fill(parameter, slice, seed, begin, count, out.data_ptr<double>());
   } else {
-    fill(parameter, slice, seed, out.data_ptr<float>());
+    fill(parameter, slice, seed, begin, count, out.data_ptr<float>());
   }
 }
 

@@ -106,11 +106,13 @@ class ParameterRegistry {
   mutable Await await_;
 };
 
-/// Writes the initial values of this rank's slice of `parameter` to `out`, a
-/// contiguous CPU tensor (fp32 or fp64) of the slice's shape. Padding is zero.
+/// Writes the initial values of as many elements of this rank's slice of
+/// `parameter`, flattened, as `out` has, from `begin` on, to `out`, a
+/// contiguous CPU tensor (fp32 or fp64). Padding is zero.
 void initialise_slice(const ParameterRegistry& registry,
                       const Parameter& parameter,
                       std::uint64_t seed,
+                      std::int64_t begin,
                       const at::Tensor& out);
 
 }  // namespace mumoe::dist

@@ -134,6 +134,56 @@ TEST(FlatBuckets, HoldEveryParameterOnceByKindAndSize) {
   }
 }
 
+// Each rank draws what it owns, and gets the rest from the others: the weights
+// of one rank, bit for bit.
+TEST(FlatBuckets, InitialiseToTheSameWeightsHoweverTheyAreShared) {
+  for (const auto dtype : {at::kDouble, at::kFloat, at::kBFloat16}) {
+    const auto add_all = [](ParameterRegistry& registry) {
+      const auto init = Initializer::normal(0, 1);
+      Parameter norm = parameter("norm", {13}, {}, init, /*decay=*/false);
+      norm.full_precision = true;
+      registry.add(norm);
+      registry.add(parameter("cut", {5, 7, 3}, Placement::cut(1), init));
+      registry.add(parameter("whole", {11, 17}, {}, init));
+    };
+    const auto self = make_self_communicator(at::kCPU);
+    ParameterRegistry one(*self, dtype, at::kCPU);
+    add_all(one);
+    FlatBuckets expected(one, 1 << 8);
+    expected.initialise(3);
+    for (const int zero : {0, 1}) {
+      for (const bool over_all : {false, true}) {
+        ThreadWorld::run(6, [&](Communicator& world) {
+          ProcessMesh mesh(world, 3, 2);
+          ParameterRegistry registry(mesh.tp(), dtype, at::kCPU);
+          add_all(registry);
+          FlatBuckets buckets(
+              registry,
+              mesh,
+              {.bytes = 1 << 8, .zero = zero, .whole_is_partial = over_all});
+          for (const bool alone : {false, true}) {
+            alone ? buckets.initialise_alone(3) : buckets.initialise(3);
+            buckets.await();
+            for (const Parameter& p : registry.parameters()) {
+              EXPECT_TRUE(at::equal(registry.gather(p, p.value.detach()),
+                                    one.at(p.name).value.detach()))
+                  << p.name;
+            }
+            for (const Bucket& bucket : buckets.buckets()) {
+              const at::Tensor own = bucket.owned.of(bucket.compute);
+              EXPECT_TRUE(at::equal(own, bucket.master.to(own.scalar_type())));
+            }
+            for (const Bucket& bucket : buckets.buckets()) {
+              bucket.compute.zero_();
+              bucket.master.zero_();
+            }
+          }
+        });
+      }
+    }
+  }
+}
+
 // Rank r's loss is Σ (r + 1 + micro) · w·x, used twice for w as tied weights
 // are; `unused` takes no part.
 TEST(GradientReducer, SumsOverRanksAndMicroSteps) {
