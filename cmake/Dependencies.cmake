@@ -1,13 +1,15 @@
 # Everything from outside. Sets MUMOE_HAS_CUDA.
-find_package(Threads REQUIRED)
-set(MPI_CXX_SKIP_MPICXX ON)  # the C interface only
-find_package(MPI REQUIRED COMPONENTS CXX)
-find_package(Boost 1.74 REQUIRED COMPONENTS program_options)
 find_package(nlohmann_json 3.11 REQUIRED)
-find_package(PkgConfig REQUIRED)
-pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
-pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
-pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
+if(NOT MUMOE_LAYER_ONLY)
+  find_package(Threads REQUIRED)
+  set(MPI_CXX_SKIP_MPICXX ON)  # the C interface only
+  find_package(MPI REQUIRED COMPONENTS CXX)
+  find_package(Boost 1.74 REQUIRED COMPONENTS program_options)
+  find_package(PkgConfig REQUIRED)
+  pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+  pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+  pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
+endif()
 
 set(MUMOE_HAS_CUDA OFF)
 if(NOT MUMOE_CUDA STREQUAL "OFF")
@@ -26,10 +28,12 @@ if(NOT MUMOE_CUDA STREQUAL "OFF")
     set(CMAKE_CUDA_STANDARD 17)
     set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # LibTorch's own
     find_package(CUDAToolkit REQUIRED)
-    find_package(NCCL)
+    if(NOT MUMOE_LAYER_ONLY)
+      find_package(NCCL)
+    endif()
   endif()
   # LibTorch is built for CUDA 13; run-times of two major versions do not mix.
-  if(CMAKE_CUDA_COMPILER AND NCCL_FOUND AND CUDAToolkit_VERSION_MAJOR EQUAL 13)
+  if(CMAKE_CUDA_COMPILER AND (NCCL_FOUND OR MUMOE_LAYER_ONLY) AND CUDAToolkit_VERSION_MAJOR EQUAL 13)
     set(MUMOE_HAS_CUDA ON)
   elseif(MUMOE_CUDA STREQUAL "ON")
     message(FATAL_ERROR "MUMOE_CUDA=ON, but nvcc 13 or NCCL was not found")

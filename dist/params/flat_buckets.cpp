@@ -120,6 +120,7 @@ void FlatBuckets::assign_slice(const at::Tensor& slice,
   const at::Tensor values = slice.to(bucket.master.scalar_type());
   view(bucket.compute, entry).copy_(values);
   if (has_copy(bucket)) write_owned(values, bucket, entry, bucket.master);
+  registry_.set_given(entry.parameter);
 }
 
 void FlatBuckets::refresh_compute() {
