@@ -8,7 +8,7 @@ set(headers mumoe/module.h mumoe/layer.h mumoe/rank_matching.h mumoe/safetensors
 install(TARGETS mumoe_base mumoe_contract mumoe_layer EXPORT mumoeLayer ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(EXPORT mumoeLayer NAMESPACE mumoe:: DESTINATION ${folder})
 if(NOT MUMOE_LAYER_ONLY)
-  list(APPEND headers model/gpt2.h model/cross_entropy.h model/generate.h
+  list(APPEND headers model/gpt2.h model/cross_entropy.h model/generate.h model/weights.h
     dist/mpi/mpi_runtime.h dist/process_mesh.h dist/params/gradient_reducer.h)
   install(TARGETS mumoe_dist mumoe_model EXPORT mumoeModel ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(EXPORT mumoeModel NAMESPACE mumoe:: DESTINATION ${folder})
