@@ -2,10 +2,12 @@
 #include "mumoe/module.h"
 
 #include <gtest/gtest.h>
+#include <torch/nn/modules/container/sequential.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/optim/adam.h>
 
 #include <cmath>
+#include <sstream>
 
 #include "tests/mumoe/module_fixture.h"
 #include "tests/support/errors.h"
@@ -192,6 +194,28 @@ TEST(Module, ClonesAreApart) {
   }
   EXPECT_FALSE(at::equal(twin->forward(input(c)), z));
   EXPECT_TRUE(at::equal(net.forward(input(c)), z));
+}
+
+TEST(Module, IsOneOfASequence) {
+  torch::nn::Sequential net(MuMoE(rich()),
+                            torch::nn::Linear(7, 6),
+                            MuMoE(rich()));
+  const Tensor y = net->forward(input(rich()));
+  EXPECT_EQ(y.sizes(), (std::vector<std::int64_t>{kTokens, 7}));
+  y.sum().backward();
+  for (const auto& p : net->named_parameters()) {
+    EXPECT_TRUE(p.value().grad().defined()) << p.key();
+  }
+  net->eval();
+  const auto twin =
+      std::dynamic_pointer_cast<torch::nn::SequentialImpl>(net->clone());
+  EXPECT_TRUE(
+      at::equal(twin->forward(input(rich())), net->forward(input(rich()))));
+  std::ostringstream text;
+  net->at<MuMoEImpl>(0).pretty_print(text);
+  EXPECT_EQ(text.str(),
+            "MuMoE(6 -> 9 -> 7, 5 x 4 experts, tr of rank 2, 2, 3, 4, "
+            "entmax15, batch norm, 491 parameters)");
 }
 
 TEST(Module, TrainAndEvalAreOfTheGatesNorm) {
