@@ -12,7 +12,8 @@ cmake --install "$1" --prefix "$folder/installed" >"$folder/log" || wrong "$(<"$
 # What a user includes is there, with all that it includes, and nothing of how it is done.
 cd "$folder/installed/include/mumoe"
 for header in mumoe/module.h model/gpt2.h dist/params/flat_buckets.h; do [[ -e $header ]] || wrong "no $header"; done
-others=$(find . -name '*.h' | grep -E '/(data|run|train|launch|nccl)/|_(cpu|cuda|isa)\.h|/mpi/[^/]*(thread|context|ops|communicator|reduction)|block_(file|text)\.h') || true
+inner='/(data|run|train|launch|nccl)/|_(cpu|cuda|isa)\.h|/mpi/[^/]*(thread|context|ops|communicator|reduction)'
+others=$(find . -name '*.h' | grep -E "$inner|block_(file|text)\.h") || true
 [[ -z $others ]] || wrong "not for users: $others"
 while read -r header; do
   [[ -e $header ]] || wrong "$header is included and not installed"
@@ -41,9 +42,10 @@ refused() {  # refused NAME TEXT EXAMPLE [CMAKE ARGUMENTS]
 
 # ---- The layer, where CMake finds no MPI and nothing else that it must not need
 no=()
-for package in MPI PkgConfig NCCL Threads nlohmann_json Boost OpenSSL; do no+=("-DCMAKE_DISABLE_FIND_PACKAGE_$package=ON"); done
+for package in MPI PkgConfig NCCL nlohmann_json Boost OpenSSL; do no+=("-DCMAKE_DISABLE_FIND_PACKAGE_$package=ON"); done
 build toy_regression "${no[@]}"
-! grep -E 'lib(mpi|nccl|xxhash|pcre2|crypto|ssl)|mumoe_(dist|model)' "$folder/log" || wrong "more than the layer is linked"
+! grep -E 'lib(mpi|nccl|xxhash|pcre2|crypto|ssl)|mumoe_(dist|model)' "$folder/log" ||
+  wrong "more than the layer is linked"
 grep -q -- '-std=\(gnu\|c\)++20' "$folder/log" || wrong "the layer does not bring C++20"
 cd "$folder/build"
 begin=$(date +%s%N)
@@ -72,12 +74,24 @@ TORCH_DIR=torch refused "a relative TORCH_DIR" "TORCH_DIR=torch: expected the ab
 mkdir -p other/include/ATen/core other/include/torch other/lib
 touch other/include/ATen/core/Tensor.h other/lib/libtorch_cpu.so other/lib/libtorch_cuda.so
 printf '#define TORCH_VERSION_%s\n' 'MAJOR 2' 'MINOR 10' 'PATCH 0' >other/include/torch/version.h
-refused "another LibTorch" "which it was built with: $folder/other has 2.10.0" toy_regression "-DTORCH_DIR=$folder/other"
+refused "another LibTorch" "which it was built with: $folder/other has 2.10.0" toy_regression \
+  "-DTORCH_DIR=$folder/other"
 sed -i 's/0.1 REQUIRED COMPONENTS model/0.1 REQUIRED COMPONENTS kernels/' "$folder/examples/gpt2_experts/CMakeLists.txt"
 refused "no such component" "mumoe has no component kernels: expected layer or model" gpt2_experts
 cp "$root/examples/gpt2_experts/CMakeLists.txt" "$folder/examples/gpt2_experts"
 refused "no MPI" "mumoe has no component model: it needs MPI::MPI_CXX, not found here (mumoe::layer does not)" \
   gpt2_experts -DCMAKE_DISABLE_FIND_PACKAGE_MPI=ON
+
+# ---- The layer alone is configured without what it must not need; a wrong TORCH_DIR stops mumoe's own build as well
+no=()
+for package in MPI PkgConfig NCCL Boost OpenSSL GTest; do no+=("-DCMAKE_DISABLE_FIND_PACKAGE_$package=ON"); done
+alone() {
+  cmake --fresh -S "$root" -B "$folder/alone" -G Ninja -DMUMOE_LAYER_ONLY=ON -DMUMOE_CUDA=OFF "${no[@]}" "$@" \
+    >"$folder/log" 2>&1
+}
+alone || wrong "$(<"$folder/log")"
+! alone -DTORCH_DIR=/nowhere || wrong "a wrong TORCH_DIR: configured"
+grep -q 'TORCH_DIR=/nowhere: expected the absolute path' "$folder/log" || wrong "$(<"$folder/log")"
 
 # ---- The models: a run of one step, and its experts from outside
 build gpt2_experts

@@ -215,7 +215,7 @@ TEST(Module, IsOneOfASequence) {
   net->at<MuMoEImpl>(0).pretty_print(text);
   EXPECT_EQ(text.str(),
             "MuMoE(6 -> 9 -> 7, 5 x 4 experts, tr of rank 2, 2, 3, 4, "
-            "entmax15, batch norm, 491 parameters)");
+            "entmax15, batch norm, 486 parameters)");
 }
 
 TEST(Module, TrainAndEvalAreOfTheGatesNorm) {
