@@ -30,6 +30,9 @@ void BlockConfig::validate() const {
 }
 
 BlockConfig with_parameters(BlockConfig config, std::int64_t parameters) {
+  require(parameters >= 0,
+          "{} parameters: expected 1 or more, or 0 for as many as a dense MLP",
+          parameters);
   const std::int64_t budget =
       parameters > 0 ? parameters
                      : dense_mlp_parameters(config.input_dim,

@@ -69,6 +69,7 @@ TEST(Module, HasTheRanksOfItsBudget) {
   EXPECT_LE(held, 10'000);
   EXPECT_GT(held, 9'000);
   expect_input_error([&] { with_parameters(c, 100); }, {"100"});
+  expect_input_error([&] { with_parameters(c, -1); }, {"-1 parameters"});
   expect_input_error([&] { MuMoE({.input_dim = 4}); }, {"experts"});
 }
 
