@@ -1,10 +1,6 @@
-# Installs the headers that a user of mumoe::layer and mumoe::model includes, and what these include in turn; nothing of
-# kernels and backends. Includes begin with the folder's name ("mumoe/block.h"), as in this tree.
+# Installs `headers`, those that a user of mumoe::layer and mumoe::model includes, and what these include in turn;
+# nothing of kernels and backends. Includes begin with the folder's name ("mumoe/block.h"), as in this tree.
 cmake_minimum_required(VERSION 3.25)
-set(headers
-  mumoe/block.h mumoe/layer.h mumoe/rank_matching.h
-  model/gpt2.h model/cross_entropy.h model/generate.h
-  dist/mpi/mpi_runtime.h dist/self_communicator.h dist/process_mesh.h dist/params/flat_buckets.h dist/params/gradient_reducer.h)
 set(done "")
 while(headers)
   list(POP_FRONT headers header)

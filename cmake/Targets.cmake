@@ -8,6 +8,7 @@ function(mumoe_library name)
   target_include_directories(mumoe_${name} PUBLIC
     $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}> $<INSTALL_INTERFACE:include/mumoe>)
   target_link_libraries(mumoe_${name} PUBLIC ${arg_LINK})
+  target_compile_features(mumoe_${name} PUBLIC cxx_std_20)
   if(arg_TORCH)
     mumoe_use_torch(mumoe_${name} PUBLIC)
   endif()

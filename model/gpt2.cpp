@@ -94,10 +94,12 @@ Gpt2::Gpt2(const Gpt2Config& config,
                        std::move(mlp)});
   }
   norm("ln_f", norm_weight_, norm_bias_);
-  for (const Layer& layer : layers_) {
-    const auto* block = std::get_if<MuMoEBlock>(&layer.mlp);
-    if (block != nullptr) mixtures_.push_back(block);
+  for (Layer& layer : layers_) {
+    if (auto* block = std::get_if<MuMoEBlock>(&layer.mlp)) {
+      blocks_.push_back(block);
+    }
   }
+  mixtures_.assign(blocks_.begin(), blocks_.end());
 }
 
 at::Tensor Gpt2::hidden(const at::Tensor& tokens_BT) const {

@@ -39,6 +39,8 @@ class Gpt2 final : public LanguageModel {
   std::span<const MuMoEBlock* const> mixtures() const override {
     return mixtures_;
   }
+  /// The same, to be edited.
+  std::span<MuMoEBlock* const> blocks() { return blocks_; }
   PassCost cost(std::int64_t samples) const override;
   /// Those of one block, and the head's (of a large vocabulary a part), whole.
   std::vector<Product> products(std::int64_t samples) const override;
@@ -71,7 +73,8 @@ class Gpt2 final : public LanguageModel {
   at::Tensor token_embedding_;
   at::Tensor position_embedding_;
   std::vector<Layer> layers_;
-  std::vector<const MuMoEBlock*> mixtures_;  ///< Those in `layers_`.
+  std::vector<MuMoEBlock*> blocks_;  ///< Those in `layers_`.
+  std::vector<const MuMoEBlock*> mixtures_;
   at::Tensor norm_weight_;
   at::Tensor norm_bias_;
 };

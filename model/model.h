@@ -67,7 +67,9 @@ class Model {
   /// layer by layer, so that later ones arrive while earlier ones compute;
   /// otherwise whoever calls it has waited for all of them.
   virtual bool awaits_weights() const { return false; }
-  /// Its blocks of experts, front to back; none in a dense model.
+  /// Its blocks of experts, front to back; none in a dense model. Each can be
+  /// looked at: `prefix` is its name, `materialize` an expert's matrix, and
+  /// `watch` gives the coefficients of the next pass through the model.
   virtual std::span<const MuMoEBlock* const> mixtures() const = 0;
   /// Of a micro-batch of `samples`. Looks at sizes alone: the model may be on
   /// the meta device.

@@ -3,9 +3,11 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <cmath>
 #include <utility>
 
 #include "base/error.h"
+#include "dist/torch_text.h"
 
 namespace mumoe {
 
@@ -27,11 +29,29 @@ void BlockConfig::validate() const {
   for (const std::int64_t n : experts) gate.validate(n);
 }
 
+BlockConfig with_parameters(BlockConfig config, std::int64_t parameters) {
+  require(parameters >= 0,
+          "{} parameters: expected 1 or more, or 0 for as many as a dense MLP",
+          parameters);
+  const std::int64_t budget =
+      parameters > 0 ? parameters
+                     : dense_mlp_parameters(config.input_dim,
+                                            config.hidden_dim,
+                                            config.output_dim,
+                                            /*bias=*/true,
+                                            config.input_layer_norm);
+  config.ranks = match_ranks(config.shape(), {.budget = budget});
+  return config;
+}
+
 MuMoEBlock::MuMoEBlock(BlockConfig config,
                        const std::string& prefix,
                        dist::ParameterRegistry& registry,
                        dist::Communicator* batch_group)
-    : config_(std::move(config)) {
+    : config_(std::move(config)),
+      prefix_(prefix),
+      given_(registry.given()),
+      first_(registry.parameters().size()) {
   config_.validate();
   for (std::size_t e = 0; e < config_.experts.size(); ++e) {
     gates_.push_back(
@@ -40,19 +60,22 @@ MuMoEBlock::MuMoEBlock(BlockConfig config,
                       .placement = {},
                       .decay = true,
                       .init = Initializer::constant(0)}));
-    if (config_.gate.norm != GateNorm::batch) continue;
-    const auto buffer = [&](const char* name, double value) {
-      return registry.add(
-          {.name = fmt::format("{}gate_norm.{}.{}", prefix, e, name),
-           .global_shape = {config_.experts[e]},
-           .placement = {},
-           .decay = false,
-           .init = Initializer::constant(value),
-           .full_precision = true,
-           .trained = false});
+    const auto buffer = [&](const std::string& name, double value) {
+      return registry.add({.name = prefix + name,
+                           .global_shape = {config_.experts[e]},
+                           .placement = {},
+                           .decay = false,
+                           .init = Initializer::constant(value),
+                           .full_precision = true,
+                           .trained = false});
     };
-    statistics_.push_back({.running_mean = buffer("running_mean", 0),
-                           .running_var = buffer("running_var", 1),
+    scales_.push_back(config_.edits_registered
+                          ? buffer(fmt::format("edits.{}", e), 1)
+                          : at::Tensor());
+    if (config_.gate.norm != GateNorm::batch) continue;
+    const std::string norm = fmt::format("gate_norm.{}.", e);
+    statistics_.push_back({.running_mean = buffer(norm + "running_mean", 0),
+                           .running_var = buffer(norm + "running_var", 1),
                            .group = batch_group});
   }
   if (config_.input_layer_norm) {
@@ -75,7 +98,7 @@ MuMoEBlock::MuMoEBlock(BlockConfig config,
                                   registry,
                                   cut_of(l, shapes.size())));
   }
-  scales_.resize(config_.experts.size());
+  last_ = registry.parameters().size();
 }
 
 LayerCut MuMoEBlock::cut_of(std::size_t layer, std::size_t layers) const {
@@ -88,13 +111,46 @@ at::Tensor MuMoEBlock::forward(const at::Tensor& x) const {
   return forward(x, unused);
 }
 
+std::string MuMoEBlock::require_values() const {
+  const std::string name = prefix_.empty() ? "the block" : prefix_;
+  dist::require_given(*given_, first_, last_, name);
+  return name;
+}
+
+at::Tensor MuMoEBlock::rows_of(const at::Tensor& x) const {
+  const std::string name = require_values();
+  require(x.defined() && x.dim() > 0 && x.size(-1) == config_.input_dim,
+          "{}: input of shape {}, expected its last dim to be {}",
+          name,
+          x.defined() ? x.sizes() : at::IntArrayRef(),
+          config_.input_dim);
+  const auto type = x.scalar_type();
+  require(type == at::kFloat || type == at::kDouble || type == at::kBFloat16,
+          "{}: input of dtype {}, expected fp32, fp64 or bf16",
+          name,
+          type);
+  require(x.device() == gates_[0].device(),
+          "{}: input on {}, expected it where the block is, on {}",
+          name,
+          x.device(),
+          gates_[0].device());
+  return x.reshape({-1, config_.input_dim});
+}
+
+namespace {
+
+/// rows [T, K] as [..., K], the leading dims those of x.
+at::Tensor shaped_like(const at::Tensor& x, const at::Tensor& rows) {
+  auto shape = x.sizes().vec();
+  shape.back() = rows.size(1);
+  return rows.view(shape);
+}
+
+}  // namespace
+
 at::Tensor MuMoEBlock::forward(const at::Tensor& x,
                                std::vector<at::Tensor>& coefficients) const {
-  MUMOE_CHECK(x.size(-1) == config_.input_dim,
-              "input {}, expected last dim {}",
-              x.sizes(),
-              config_.input_dim);
-  const at::Tensor x_TI = x.reshape({-1, config_.input_dim});
+  const at::Tensor x_TI = rows_of(x);
   const std::vector<at::Tensor> a = edited(run_gates(x_TI, /*training=*/true));
   const at::Tensor y_TO = mixture(
       a,
@@ -110,14 +166,16 @@ at::Tensor MuMoEBlock::forward(const at::Tensor& x,
        .report = &last_mixing_});
   coefficients.clear();
   for (const auto& level : a) coefficients.push_back(level.detach());
-  auto shape = x.sizes().vec();
-  shape.back() = y_TO.size(1);
-  return y_TO.view(shape);
+  if (watcher_) watcher_(coefficients);
+  for (at::Tensor& level : coefficients) level = shaped_like(x, level);
+  return shaped_like(x, y_TO);
 }
 
 std::vector<at::Tensor> MuMoEBlock::coefficients(const at::Tensor& x) const {
   const at::NoGradGuard no_grad;
-  return run_gates(x, /*training=*/false);
+  std::vector<at::Tensor> a = run_gates(rows_of(x), /*training=*/false);
+  for (at::Tensor& level : a) level = shaped_like(x, level);
+  return a;
 }
 
 std::vector<at::Tensor> MuMoEBlock::run_gates(const at::Tensor& x,
@@ -145,10 +203,11 @@ void MuMoEBlock::set_training(bool training) {
 
 Expert MuMoEBlock::materialize(std::size_t layer,
                                const std::vector<std::int64_t>& indices) const {
+  require_values();
   require(layer < layers_.size(),
-          "layer {}: the block has {}",
+          "layer {}: expected 0 to {}",
           layer,
-          layers_.size());
+          layers_.size() - 1);
   require(cut_of(layer, layers_.size()) == LayerCut::none,
           "layer {}: ranks hold slices of its factors; a run on one "
           "tensor-parallel rank holds all of them",
@@ -158,9 +217,9 @@ Expert MuMoEBlock::materialize(std::size_t layer,
 
 at::Tensor& MuMoEBlock::scale_of(std::size_t level, std::int64_t expert) {
   require(level < scales_.size(),
-          "level {}: the block has {}",
+          "level {}: expected 0 to {}",
           level,
-          scales_.size());
+          scales_.size() - 1);
   require(expert >= 0 && expert < config_.experts[level],
           "expert {} of level {}: expected 0 to {}",
           expert,
@@ -176,6 +235,11 @@ at::Tensor& MuMoEBlock::scale_of(std::size_t level, std::int64_t expert) {
 void MuMoEBlock::scale_expert(std::size_t level,
                               std::int64_t expert,
                               double factor) {
+  require(std::isfinite(factor),
+          "expert {} of level {}: factor {}, expected a finite number",
+          expert,
+          level,
+          factor);
   scale_of(level, expert)[expert].mul_(factor);
 }
 
@@ -190,16 +254,23 @@ void MuMoEBlock::keep_experts(std::size_t level,
     const at::Tensor& scale = scale_of(level, n);  // refuses a wrong n first
     kept[n].copy_(scale[n]);
   }
-  scales_[level] = kept;
+  scales_[level].copy_(kept);
 }
 
 void MuMoEBlock::clear_edits() {
-  for (auto& scale : scales_) scale.reset();
+  for (auto& scale : scales_) {
+    if (config_.edits_registered) {
+      scale.fill_(1);
+    } else {
+      scale.reset();
+    }
+  }
 }
 
 std::vector<at::Tensor> MuMoEBlock::edited(std::vector<at::Tensor> a) const {
   for (std::size_t e = 0; e < a.size(); ++e) {
-    if (scales_[e].defined()) a[e] = a[e] * scales_[e];
+    if (!scales_[e].defined()) continue;
+    a[e] = a[e] * scales_[e].to(a[e].scalar_type());
   }
   return a;
 }

@@ -3,6 +3,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,10 +24,10 @@ struct BlockConfig {
   /// O of the second layer; 0: a single layer, without GELU.
   std::int64_t output_dim = 0;
   /// Experts of each level, one to four levels.
-  std::vector<std::int64_t> experts;
+  std::vector<std::int64_t> experts = {};
   Form form = Form::cp;
   /// In the order of `LayerShape::ranks`, the same in both layers.
-  std::vector<std::int64_t> ranks;
+  std::vector<std::int64_t> ranks = {};
   GateConfig gate = {};
   /// Whether experts see an affine layer norm of the input. The gate always
   /// sees the input itself.
@@ -42,20 +44,35 @@ struct BlockConfig {
   Mixing mixing = Mixing::automatic;
   bool recompute = false;
   bool gradients_in_place = false;
+  /// Whether edits of experts are buffers of the registry, edits.E [N_E], and
+  /// so part of what is kept and moved with the parameters.
+  bool edits_registered = false;
 
   /// Throws `InputError`: what, and what was expected.
   void validate() const;
   /// What counts and ranks depend on.
   BlockShape shape() const;
+  /// O of the whole block.
+  std::int64_t outputs() const {
+    return output_dim == 0 ? hidden_dim : output_dim;
+  }
 };
+
+/// `config` with the largest ranks whose block has at most so many parameters,
+/// gate and norm among them (`match_ranks`); 0: as many as the dense MLP, or
+/// for a single layer the linear one, that it takes the place of, with biases
+/// and norm. Throws `InputError` where not even ranks of 1 fit.
+BlockConfig with_parameters(BlockConfig config, std::int64_t parameters = 0);
 
 /// A gate and one or two μMoE layers in place of an MLP:
 ///   a_e = φ(norm(x G_e)),  y = layer2(GELU(layer1(LN(x), a)), a).
 /// G starts at zero, so that every token first mixes all experts evenly.
 ///
 /// Expert edits multiply coefficients and leave the others as they are: the
-/// same as multiplying the experts' rows of both layers' factors. Not
-/// thread-safe.
+/// same as multiplying the experts' rows of both layers' factors.
+///
+/// Levels, experts and layers count from 0, in calls and in messages. A copy of
+/// a block shares its tensors. Not thread-safe.
 class MuMoEBlock {
  public:
   /// Registers the parameters under `prefix`, cut as `config.sharding` says:
@@ -71,18 +88,27 @@ class MuMoEBlock {
              dist::Communicator* batch_group = nullptr);
 
   /// x [..., I] → [..., O] in the compute dtype; under the plan `sequence`,
-  /// this rank's tokens of both. x may be of a wider dtype: the norm then sees
-  /// all of it, the products its rounded value. Collective over the tp group,
-  /// and over `batch_group` for a batch-norm gate in training.
+  /// this rank's tokens of both. x is fp32, fp64 or bf16 and may be of a wider
+  /// dtype than the block: the norm then sees all of it, the products its
+  /// rounded value. Collective over the tp group, and over `batch_group` for a
+  /// batch-norm gate in training. Throws `InputError` for an x of another
+  /// shape, dtype or device, and while the parameters have no values.
   at::Tensor forward(const at::Tensor& x) const;
-  /// The same, and the coefficients a_e [T, N_e] that were mixed (after edits),
-  /// without their graph.
+  /// The same, and the coefficients a_e [..., N_e] that were mixed (after
+  /// edits), without their graph.
   at::Tensor forward(const at::Tensor& x,
                      std::vector<at::Tensor>& coefficients) const;
 
-  /// The coefficients a_e [T, N_e] of each level for x [T, I], before edits and
-  /// without a graph, by the running statistics of a batch-norm gate.
+  /// The coefficients a_e [..., N_e] of each level for x [..., I], before edits
+  /// and without a graph, by the running statistics of a batch-norm gate.
+  /// Errors are those of `forward`.
   std::vector<at::Tensor> coefficients(const at::Tensor& x) const;
+
+  /// Whoever looks at a block inside of a model: receives the coefficients of
+  /// every forward pass from now on, as `forward` gives them, but that all
+  /// tokens are one dim: a_e [T, N_e]. Empty: nobody.
+  using Watcher = std::function<void(const std::vector<at::Tensor>&)>;
+  void watch(Watcher watcher) const { watcher_ = std::move(watcher); }
 
   /// How the last forward pass mixed the experts.
   const MixingReport& last_mixing() const { return last_mixing_; }
@@ -108,7 +134,10 @@ class MuMoEBlock {
   void clear_edits();
 
   const BlockConfig& config() const { return config_; }
-  /// The factors of the one or two layers: views of the parameters.
+  /// What its parameters' names begin with: "h.0.mlp.".
+  const std::string& prefix() const { return prefix_; }
+  /// The factors of the one or two layers; they share the parameters' storage
+  /// (`Factors`).
   const std::vector<Factors>& layers() const { return layers_; }
   /// Running statistics, one a level; none without batch norm.
   std::vector<BatchStatistics>& statistics() { return statistics_; }
@@ -121,19 +150,29 @@ class MuMoEBlock {
 
  private:
   LayerCut cut_of(std::size_t layer, std::size_t layers) const;
+  /// Its name for messages, if its parameters have values.
+  std::string require_values() const;
+  /// x as [T, I], if this block takes it.
+  at::Tensor rows_of(const at::Tensor& x) const;
   /// a_e before edits; `training`: a batch norm may use the batch.
   std::vector<at::Tensor> run_gates(const at::Tensor& x, bool training) const;
   std::vector<at::Tensor> edited(std::vector<at::Tensor> coefficients) const;
   at::Tensor& scale_of(std::size_t level, std::int64_t expert);
 
   BlockConfig config_;
+  std::string prefix_;
+  /// Whether parameters [first_, last_) of the registry have values.
+  std::shared_ptr<const std::vector<bool>> given_;
+  std::size_t first_ = 0, last_ = 0;
   std::vector<at::Tensor> gates_;
   std::vector<BatchStatistics> statistics_;
   InputNorm norm_;
   std::vector<Factors> layers_;
-  /// One [N_e] a level; undefined while nothing is edited.
+  /// One [N_e] a level; undefined while nothing is edited and none is
+  /// registered.
   std::vector<at::Tensor> scales_;
   mutable MixingReport last_mixing_;
+  mutable Watcher watcher_;
 };
 
 }  // namespace mumoe

@@ -125,7 +125,7 @@ Expert materialize(const Factors& u, const std::vector<std::int64_t>& indices) {
     require(indices[e] >= 0 && indices[e] < s.experts[e],
             "expert {} of level {}: expected 0 to {}",
             indices[e],
-            e + 1,
+            e,
             s.experts[e] - 1);
     rows.push_back(u.expert[e].select(0, indices[e]));
   }

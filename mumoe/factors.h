@@ -14,7 +14,9 @@ namespace mumoe {
 
 /// The factors of one μMoE layer, as `factor_specs` lists them; the expert
 /// tensor W [N_1, …, N_E, I, O] exists only as these. Undefined: what the layer
-/// does not have (a bias row, a core).
+/// does not have (a bias row, a core). A copy shares the storage, as copies of
+/// tensors do: what is written into one (under at::NoGradGuard) is written into
+/// the block.
 struct Factors {
   Form form = Form::cp;
   std::vector<at::Tensor> expert = {};

@@ -49,10 +49,10 @@ struct LayerShape {
   std::int64_t inputs = 0;
   std::int64_t outputs = 0;
   /// N_1, ..., N_E: experts of each level.
-  std::vector<std::int64_t> experts;
+  std::vector<std::int64_t> experts = {};
   /// cp {R}; ring and train {r_1, ..., r_{E+2}}; tucker {RN_1, ..., RN_E, RI,
   /// RO}. The last is the one that sums input and output.
-  std::vector<std::int64_t> ranks;
+  std::vector<std::int64_t> ranks = {};
   bool bias = true;
 
   /// InputError unless there are one to four levels, as many ranks as the form

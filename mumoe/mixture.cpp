@@ -27,12 +27,27 @@ struct Normalised {
   at::Tensor rstd;
 };
 
+/// What LibTorch's norm takes: x and weights of one dtype, the wider of the
+/// two, or bf16 with fp32 weights.
+struct NormOperands {
+  at::Tensor x, weight, bias;
+
+  NormOperands(const at::Tensor& given, const InputNorm& norm)
+      : x(given), weight(norm.weight), bias(norm.bias) {
+    const auto from = x.scalar_type(), to = weight.scalar_type();
+    if (from == at::kBFloat16 && to == at::kFloat) return;
+    const auto wide = c10::promoteTypes(from, to);
+    for (at::Tensor* t : {&x, &weight, &bias}) *t = t->to(wide);
+  }
+};
+
 Normalised normalise(const at::Tensor& x,
                      const InputNorm& norm,
                      at::ScalarType dtype) {
   if (!norm.weight.defined()) return {x.to(dtype), {}, {}};
+  const NormOperands in(x, norm);
   auto [z, mean, rstd] =
-      at::native_layer_norm(x, {x.size(-1)}, norm.weight, norm.bias, kEps);
+      at::native_layer_norm(in.x, {x.size(-1)}, in.weight, in.bias, kEps);
   return {z.to(dtype), mean, rstd};
 }
 
@@ -128,17 +143,24 @@ void norm_backward(const Call& call,
                    Operands& d) {
   if (!dz.defined()) return;
   const Operands& in = call.in;
-  d.x = dz.to(in.x.scalar_type());
-  if (!in.norm.weight.defined()) return;
+  if (!in.norm.weight.defined()) {
+    d.x = dz.to(in.x.scalar_type());
+    return;
+  }
+  const NormOperands norm(in.x, in.norm);
   std::tie(d.x, d.norm.weight, d.norm.bias) =
-      at::native_layer_norm_backward(d.x,
-                                     in.x,
+      at::native_layer_norm_backward(dz.to(norm.x.scalar_type()),
+                                     norm.x,
                                      {in.x.size(-1)},
                                      call.mean,
                                      call.rstd,
-                                     in.norm.weight,
-                                     in.norm.bias,
+                                     norm.weight,
+                                     norm.bias,
                                      {x_wanted, norm_wanted, norm_wanted});
+  if (d.x.defined()) d.x = d.x.to(in.x.scalar_type());
+  for (at::Tensor* t : {&d.norm.weight, &d.norm.bias}) {
+    if (t->defined()) *t = t->to(in.norm.weight.scalar_type());
+  }
 }
 
 struct Mixture : torch::autograd::Function<Mixture> {

@@ -34,7 +34,8 @@ struct MixtureOptions {
 };
 
 /// The affine layer norm that a block's experts see its input through;
-/// undefined tensors: none. weight, bias: [I], in x's dtype.
+/// undefined tensors: none. weight, bias: [I]; where their dtype is not x's,
+/// the norm is in the wider of both.
 struct InputNorm {
   at::Tensor weight = {};
   at::Tensor bias = {};

@@ -17,7 +17,7 @@ struct BlockShape {
   std::int64_t hidden_dim = 0;
   std::int64_t output_dim = 0;
   /// Experts of each level; a gate of C N_e for each.
-  std::vector<std::int64_t> experts;
+  std::vector<std::int64_t> experts = {};
   bool expert_bias = true;
   /// An affine norm of the input: 2 C parameters, no products.
   bool input_layer_norm = true;

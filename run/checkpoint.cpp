@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/number.h"
-#include "run/safetensors.h"
+#include "mumoe/safetensors.h"
 
 namespace mumoe::run {
 namespace {

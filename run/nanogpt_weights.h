@@ -1,7 +1,7 @@
 #pragma once
 
 #include "dist/params/parameter_registry.h"
-#include "run/safetensors.h"
+#include "mumoe/safetensors.h"
 
 namespace mumoe::run {
 

@@ -117,6 +117,7 @@ void FlatBuckets::initialise(const Bucket& bucket,
                              const at::Tensor& out) const {
   const auto options = at::TensorOptions(registry_.master_dtype());
   for (const BucketEntry& entry : bucket.entries) {
+    registry_.set_given(entry.parameter);
     const Piece piece = piece_of(entry, interval);
     if (piece.count == 0) continue;
     const at::Tensor values = at::empty({piece.count}, options);
@@ -139,6 +140,7 @@ void FlatBuckets::assign_slice(const at::Tensor& slice,
   const at::Tensor values = slice.to(bucket.master.scalar_type());
   view(bucket.compute, entry).copy_(values);
   if (has_copy(bucket)) write_owned(values, bucket, entry, bucket.master);
+  registry_.set_given(entry.parameter);
 }
 
 void FlatBuckets::refresh_compute() {

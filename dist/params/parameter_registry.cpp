@@ -97,6 +97,7 @@ at::Tensor ParameterRegistry::add(Parameter parameter) {
                               at::TensorOptions(dtype).device(device_));
   parameter.value.requires_grad_(trained);
   parameters_.push_back(std::move(parameter));
+  given_->push_back(device_.is_meta());
   return parameters_.back().value;
 }
 
@@ -114,6 +115,23 @@ std::int64_t ParameterRegistry::global_numel() const {
   for (const Parameter& p : parameters_)
     sum += p.trained ? p.global_numel() : 0;
   return sum;
+}
+
+void ParameterRegistry::await(std::size_t first, std::size_t last) const {
+  require_given(*given_, first, last, "the model");
+  if (await_) await_(first, last);
+}
+
+void require_given(const std::vector<bool>& given,
+                   std::size_t first,
+                   std::size_t last,
+                   std::string_view what) {
+  for (std::size_t i = first; i < last; ++i) {
+    require(given[i],
+            "{}: its parameters have no values yet; expected them from "
+            "FlatBuckets::initialise, or from a file, before a forward pass",
+            what);
+  }
 }
 
 Slice ParameterRegistry::slice(const Parameter& parameter) const {

@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -63,7 +65,8 @@ class ParameterRegistry {
       : tp_(tp), compute_(compute), device_(device), decay_all_(decay_all) {}
 
   /// Registers a parameter and returns its slice, still without values: they
-  /// come from `FlatBuckets`. Throws `InternalError` for a name given twice.
+  /// come from `FlatBuckets`, or from whoever else keeps them, who says so by
+  /// `set_given`. Throws `InternalError` for a name given twice.
   at::Tensor add(Parameter parameter);
 
   const std::vector<Parameter>& parameters() const { return parameters_; }
@@ -77,13 +80,19 @@ class ParameterRegistry {
   /// Elements of all global tensors but buffers.
   std::int64_t global_numel() const;
 
+  /// For each parameter whether it has values. Shared: it outlives the registry
+  /// and knows what comes later. On the meta device, where nothing is read, all
+  /// have.
+  std::shared_ptr<const std::vector<bool>> given() const { return given_; }
+  /// Says of parameter `index`, or of all, that it has values.
+  void set_given(std::size_t index) const { given_->at(index) = true; }
+  void set_given() const { given_->assign(given_->size(), true); }
+
   /// Waits until the values of parameters [first, last), as indices into
   /// `parameters()`, may be read: an update of them may still be on its way,
   /// and reading them before throws. A model calls it layer by layer. Cheap
-  /// when they have come.
-  void await(std::size_t first, std::size_t last) const {
-    if (await_) await_(first, last);
-  }
+  /// when they have come. Throws `InputError` when there never were any.
+  void await(std::size_t first, std::size_t last) const;
   /// Who knows that: the storage of the values. Nobody: they may be read.
   using Await = std::function<void(std::size_t first, std::size_t last)>;
   void set_await(Await await) const { await_ = std::move(await); }
@@ -103,8 +112,17 @@ class ParameterRegistry {
   at::Device device_;
   bool decay_all_;
   std::vector<Parameter> parameters_;
+  std::shared_ptr<std::vector<bool>> given_ =
+      std::make_shared<std::vector<bool>>();
   mutable Await await_;
 };
+
+/// Throws `InputError` unless the parameters [first, last) of the registry that
+/// `given` is from have values; `what`: whose they are, for the message.
+void require_given(const std::vector<bool>& given,
+                   std::size_t first,
+                   std::size_t last,
+                   std::string_view what);
 
 /// Writes the initial values of as many elements of this rank's slice of
 /// `parameter`, flattened, as `out` has, from `begin` on, to `out`, a

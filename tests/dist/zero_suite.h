@@ -65,7 +65,7 @@ inline std::int64_t reductions(const dist::ProcessMesh& mesh) {
 inline void gradients_are_those_of_one_rank(Communicator& world) {
   const auto self = dist::make_self_communicator(at::kCPU);
   BucketFixture control(*self, {}, at::kDouble);
-  std::vector<run::NamedTensors> expected;
+  std::vector<NamedTensors> expected;
   std::vector<double> norms;
   for (std::int64_t step = 0; step < 3; ++step) {
     control.backward(step * kSamples, kSamples, 1);

@@ -17,7 +17,6 @@ namespace mumoe::model {
 namespace {
 
 using run::from_nanogpt;
-using run::NamedTensors;
 using run::to_nanogpt;
 
 std::int64_t count(const Gpt2Config& config) {

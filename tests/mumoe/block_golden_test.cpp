@@ -10,14 +10,12 @@
 #include "dist/params/gradient_reducer.h"
 #include "dist/self_communicator.h"
 #include "mumoe/block.h"
-#include "run/safetensors.h"
+#include "mumoe/safetensors.h"
 #include "tests/support/golden_files.h"
 #include "tests/support/parameters.h"
 
 namespace mumoe {
 namespace {
-
-using run::NamedTensors;
 
 /// "[[3, 0, 2], [2, 0, 5]]" or "3,2,5" as ranks: a zero stands for the dim that
 /// is summed with an operand.
@@ -143,7 +141,7 @@ void run(const NamedTensors& file, at::ScalarType dtype, double tolerance) {
 
 TEST(BlockGolden, BlocksFollowTheReference) {
   for (const auto& path : testing::golden_files("block_")) {
-    const NamedTensors file = run::read_safetensors(path);
+    const NamedTensors file = read_safetensors(path);
     SCOPED_TRACE(path.filename().string());
     {
       SCOPED_TRACE("fp64");

@@ -6,14 +6,13 @@
 
 #include "base/error.h"
 #include "mumoe/gate.h"
-#include "run/safetensors.h"
+#include "mumoe/safetensors.h"
 #include "tests/support/golden_files.h"
 #include "tests/support/parameters.h"
 
 namespace mumoe {
 namespace {
 
-using run::NamedTensors;
 using testing::relative_error;
 
 void run(const NamedTensors& file, at::ScalarType type, double tolerance) {
@@ -48,7 +47,7 @@ void run(const NamedTensors& file, at::ScalarType type, double tolerance) {
 TEST(GateGolden, BatchNormFollowsTheReference) {
   int checked = 0;
   for (const auto& path : testing::golden_files("block_")) {
-    const NamedTensors file = run::read_safetensors(path);
+    const NamedTensors file = read_safetensors(path);
     if (file.metadata.at("gate_norm") != "bn") continue;
     ++checked;
     SCOPED_TRACE(path.filename().string());

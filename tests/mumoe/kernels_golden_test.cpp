@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "mumoe/kernels/gate.h"
-#include "run/safetensors.h"
+#include "mumoe/safetensors.h"
 #include "tests/mumoe/kernels_gate_oracle.h"
 #include "tests/support/golden_files.h"
 
@@ -31,7 +31,7 @@ double distance(const Values& a, const Values& b) {
 template <class E>
 void expect_golden(double tolerance) {
   for (const auto& path : golden_files("entmax15")) {
-    const run::NamedTensors file = run::read_safetensors(path);
+    const NamedTensors file = read_safetensors(path);
     int rows = 0;
     for (const auto& [name, tensor] : file.tensors) {
       if (!name.ends_with(".x")) continue;

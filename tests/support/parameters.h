@@ -3,15 +3,14 @@
 #include <ATen/ATen.h>
 
 #include "dist/params/flat_buckets.h"
-#include "run/safetensors.h"
+#include "mumoe/safetensors.h"
 
 // Whole tensors into and out of flat buckets, by global name.
 
 namespace mumoe::testing {
 
 /// Sets all weights from `whole`.
-inline void set_weights(dist::FlatBuckets& buckets,
-                        const run::NamedTensors& whole) {
+inline void set_weights(dist::FlatBuckets& buckets, const NamedTensors& whole) {
   at::NoGradGuard no_grad;
   for (const auto& bucket : buckets.buckets()) {
     for (const auto& entry : bucket.entries) {
@@ -22,10 +21,10 @@ inline void set_weights(dist::FlatBuckets& buckets,
 
 /// All tensors of one kind: &Bucket::master, &Bucket::grad. Collective when
 /// they are cut or sharded. Buffers have no gradient.
-inline run::NamedTensors whole_tensors(const dist::FlatBuckets& buckets,
-                                       at::Tensor dist::Bucket::*flat) {
+inline NamedTensors whole_tensors(const dist::FlatBuckets& buckets,
+                                  at::Tensor dist::Bucket::*flat) {
   at::NoGradGuard no_grad;
-  run::NamedTensors whole;
+  NamedTensors whole;
   for (const auto& bucket : buckets.buckets()) {
     at::Tensor shard = bucket.*flat;
     if (!shard.defined()) continue;

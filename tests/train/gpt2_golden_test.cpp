@@ -21,8 +21,6 @@
 namespace mumoe {
 namespace {
 
-using run::NamedTensors;
-
 /// Relative: of losses, of the first gradient, of later gradients' norms and
 /// of the weights at the end.
 struct Tolerance {
@@ -218,7 +216,7 @@ void run_beside_fp64(const NamedTensors& file) {
 TEST(Gpt2Golden, DenseCpAndRingModelsFollowTheReference) {
   const auto self = dist::make_self_communicator(at::kCPU);
   for (const auto& path : testing::golden_files("gpt2_")) {
-    const NamedTensors file = run::read_safetensors(path);
+    const NamedTensors file = read_safetensors(path);
     SCOPED_TRACE(path.filename().string());
     {
       SCOPED_TRACE("fp64");
@@ -244,7 +242,7 @@ TEST(Gpt2Golden, DenseCpAndRingModelsFollowTheReference) {
 
 TEST(Gpt2Golden, CutModelsFollowTheReference) {
   for (const auto& path : testing::golden_files("gpt2_")) {
-    const NamedTensors file = run::read_safetensors(path);
+    const NamedTensors file = read_safetensors(path);
     for (const Plan plan : {Plan::sequence, Plan::bottleneck, Plan::rank}) {
       for (const int ranks : {2, 4}) {  // 1 x 2 and 2 x 2
         SCOPED_TRACE(fmt::format("{}, {}, {} x 2",

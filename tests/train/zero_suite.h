@@ -26,7 +26,6 @@ namespace mumoe::testing::zero_training {
 
 using dist::Bucket;
 using dist::Communicator;
-using run::NamedTensors;
 
 inline constexpr std::int64_t kSamples = 12;
 

@@ -1,4 +1,4 @@
-#include "run/safetensors.h"
+#include "mumoe/safetensors.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -18,7 +18,7 @@
 #include "base/json.h"
 #include "dist/torch_text.h"
 
-namespace mumoe::run {
+namespace mumoe {
 namespace {
 
 using nlohmann::json;
@@ -280,4 +280,4 @@ void write_safetensors(const std::filesystem::path& path,
   file.commit();
 }
 
-}  // namespace mumoe::run
+}  // namespace mumoe

@@ -1,4 +1,4 @@
-#include "run/safetensors.h"
+#include "mumoe/safetensors.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -13,7 +13,7 @@
 #include "base/file.h"
 #include "tests/support/scratch.h"
 
-namespace mumoe::run {
+namespace mumoe {
 namespace {
 
 class Safetensors : public ::testing::Test {
@@ -193,4 +193,4 @@ RC_GTEST_PROP(SafetensorsProperty, DamagedFilesAreReadOrNamed, ()) {
 }
 
 }  // namespace
-}  // namespace mumoe::run
+}  // namespace mumoe

@@ -6,7 +6,7 @@
 #include <map>
 #include <string>
 
-namespace mumoe::run {
+namespace mumoe {
 
 /// Named tensors with text metadata, as in a .safetensors file.
 struct NamedTensors {
@@ -31,4 +31,4 @@ std::map<std::string, std::string> read_safetensors_metadata(
 void write_safetensors(const std::filesystem::path& path,
                        const NamedTensors& named);
 
-}  // namespace mumoe::run
+}  // namespace mumoe
