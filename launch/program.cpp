@@ -2,6 +2,7 @@
 
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -11,6 +12,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "dist/watch/watchdog.h"
 #include "launch/commands.h"
@@ -35,17 +37,24 @@ const std::map<std::string, Command>& commands() {
       {"data", data_command},
       {"bench", bench_command},
       {"help", help_command},
-      {"--help", help_command},
       {"--version", help_command},
   };
   return table;
+}
+
+/// Wherever it stands: whoever asks for help wants nothing else.
+bool is_help(const std::string& word) {
+  return word == "-h" || word == "--help";
 }
 
 ExitCode dispatch(int argc,
                   char** argv,
                   const std::optional<dist::MpiRuntime>& mpi,
                   std::vector<dist::Observer*> observers) {
-  const std::string name = argc > 1 ? argv[1] : "help";
+  std::string name = argc > 1 ? argv[1] : "help";
+  const std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+  const bool asked = std::ranges::any_of(words, is_help);
+  if (asked && name.starts_with("-")) name = "help";
   const auto found = commands().find(name);
   require(found != commands().end(),
           "mumoe {}: no such subcommand; mumoe help lists them",
@@ -53,10 +62,12 @@ ExitCode dispatch(int argc,
   Invocation invocation{{}, mpi, std::move(observers)};
   if (name.starts_with("--")) invocation.arguments.push_back(name);
   for (int i = 2; i < argc; ++i) invocation.arguments.emplace_back(argv[i]);
-  if (argc == 3 && invocation.arguments.front() == "--help") {
-    return help_command({{name}, mpi, {}});
-  }
-  return found->second(invocation);
+  if (!asked) return found->second(invocation);
+  // `mumoe help train -h` is about train as well.
+  std::string topic = name;
+  if (name == "help" && argc > 2 && !words[1].starts_with("-"))
+    topic = words[1];
+  return help_command({{topic}, mpi, {}});
 }
 
 void print(const std::string& line) {
