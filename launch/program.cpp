@@ -65,8 +65,7 @@ ExitCode dispatch(int argc,
   if (!asked) return found->second(invocation);
   // `mumoe help train -h` is about train as well.
   std::string topic = name;
-  if (name == "help" && argc > 2 && !words[1].starts_with("-"))
-    topic = words[1];
+  if (words.front() == "help" && !is_help(words[1])) topic = words[1];
   return help_command({{topic}, mpi, {}});
 }
 

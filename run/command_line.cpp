@@ -126,8 +126,9 @@ po::variables_map parse(const std::vector<std::string>& arguments,
   } catch (const po::unknown_option& error) {
     refuse_option(error.get_option_name(), section, beside);
   } catch (const po::multiple_occurrences& error) {
-    fail<InputError>("command line: {} stands there twice; expected it once",
-                     error.get_option_name());
+    fail<InputError>(
+        "command line: {} stands there more than once; expected it once",
+        error.get_option_name());
   } catch (const po::error& error) {
     fail<InputError>("command line: {}", error.what());
   }

@@ -25,7 +25,8 @@ std::vector<Key> make_table() {
        " expert_count"},
       {"model.rank", must_match,
        "auto (as many parameters as the dense MLP), paper (the authors'), the "
-       "free rank, all ranks (4,4,149); paper,auto: the authors' where they chose one",
+       "free rank, all ranks (4,4,149); paper,auto: the authors' where they "
+       "chose one, else auto",
        rank_form(),
        "model.ranks cp_rank tr_rank tensor_rank bottleneck rank_dim"},
       {"model.gate", must_match, "activation of the gate",

@@ -71,7 +71,8 @@ void resolve_ranks(Options& o) {
                       : given;
     return;
   }
-  if (o.rank == kPaperOrAuto) {
+  // They chose multiples of the width, for hidden layers of four times that.
+  if (o.rank == kPaperOrAuto && m.mlp.hidden_dim == 4 * m.width) {
     try {
       m.mlp.ranks = ranks_by(RankRule::paper, m);
       return;

@@ -35,7 +35,7 @@ TextForm rank_form() {
     if (!is_rank_rule(text)) {
       parse_list(
           text,
-          "auto, paper, paper,auto or whole numbers with commas between");
+          "paper,auto, auto, paper, or whole numbers with commas between");
     }
     o.rank = text;
     o.model.mlp.ranks.clear();

@@ -1,10 +1,14 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cctype>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "run/command_line.h"
+#include "run/option_table.h"
 
 // What people type who know nanoGPT, Megatron, Hugging Face or PyTorch, and
 // what it is called here. Both lists were written down before the program was
@@ -108,6 +112,51 @@ TEST(Habits, OfTheFieldAreUnderstood) {
 
 TEST(Habits, ThirtyMoreAreUnderstood) {
   expect_answers(more_habits());
+}
+
+// Every other word of the table leads to its key and to no other, in any
+// section, with dashes and capitals too; and every word to its value.
+TEST(Habits, WordsOfTheTableLeadToTheirKeys) {
+  std::size_t words = 0;
+  for (const Key& key : option_table()) {
+    std::istringstream in(key.others);
+    for (std::string word; in >> word; ++words) {
+      const std::string answer = refusal({"--" + word, "1"});
+      EXPECT_NE(answer.find(mean(key.name)), std::string::npos) << answer;
+      std::ranges::replace(word, '_', '-');
+      EXPECT_NE(refusal({"--" + word, "1"}).find(mean(key.name)),
+                std::string::npos)
+          << word;
+    }
+    for (const Word& value : key.text.words) {
+      std::istringstream others(value.others);
+      for (std::string word; others >> word; ++words) {
+        const std::string answer = refusal({"--" + key.name, word});
+        EXPECT_NE(answer.find(mean(value.name)), std::string::npos) << answer;
+      }
+      std::string capitals = value.name;
+      std::ranges::transform(capitals, capitals.begin(), ::toupper);
+      EXPECT_NE(refusal({"--" + key.name, capitals}).find(mean(value.name)),
+                std::string::npos)
+          << key.name << " " << capitals;
+    }
+  }
+  EXPECT_GT(words, 300u);
+}
+
+TEST(Habits, WhatNothingIsLikeIsNotGuessed) {
+  for (const std::string typed :
+       {"--frobnicate", "--model.quux", "--x", "-q"}) {
+    const std::string answer = refusal({typed, "1"});
+    EXPECT_EQ(answer.find("did you mean"), std::string::npos) << answer;
+    EXPECT_NE(answer.find("mumoe help train"), std::string::npos) << answer;
+  }
+  const std::string several = refusal({"--every", "1"});
+  EXPECT_NE(several.find("checkpoint.every or log.every"), std::string::npos)
+      << several;
+  const std::string elsewhere = refusal({"--model.steps", "1"});
+  EXPECT_NE(elsewhere.find("schedule.steps or train.steps"), std::string::npos)
+      << elsewhere;
 }
 
 }  // namespace
