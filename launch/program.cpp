@@ -59,14 +59,15 @@ ExitCode dispatch(int argc,
   require(found != commands().end(),
           "mumoe {}: no such subcommand; mumoe help lists them",
           name);
+  if (asked) {
+    // `mumoe help train -h` is about train as well.
+    const bool of_topic = words.front() == "help" && !is_help(words[1]);
+    return help_command({{of_topic ? words[1] : name}, mpi, {}});
+  }
   Invocation invocation{{}, mpi, std::move(observers)};
   if (name.starts_with("--")) invocation.arguments.push_back(name);
   for (int i = 2; i < argc; ++i) invocation.arguments.emplace_back(argv[i]);
-  if (!asked) return found->second(invocation);
-  // `mumoe help train -h` is about train as well.
-  std::string topic = name;
-  if (words.front() == "help" && !is_help(words[1])) topic = words[1];
-  return help_command({{topic}, mpi, {}});
+  return found->second(invocation);
 }
 
 void print(const std::string& line) {

@@ -51,6 +51,7 @@ po::options_description describe(const std::string& section,
                                 const std::string& section,
                                 const std::vector<OwnOption>& beside) {
   name.erase(0, std::min(name.find_first_not_of('-'), name.size()));
+  name = name.substr(0, name.find('='));
   require(section == "*" || find_key(name) == nullptr,
           "command line: unknown key {}; it is one of mumoe train",
           name);

@@ -47,7 +47,9 @@ std::vector<std::string> part(const std::string& text) {
 /// "deviation (0: none): entmax15, softmax [0]"
 std::string meaning_of(const Key& key, const Options& defaults) {
   std::vector<std::string> words;
-  for (const Word& word : key.text.words) words.push_back(word.name);
+  for (const Word& word : key.text.words) {
+    if (!key.text.is_switch) words.push_back(word.name);
+  }
   const std::string value = key.text.get(defaults);
   return fmt::format("{}{}{} [{}]",
                      key.help,

@@ -70,6 +70,14 @@ constexpr Missing kMissing[] = {
     {"tie_weights tie_embeddings tie_word_embeddings "
      "untie_embeddings_and_output_weights",
      "token embedding and head are always one matrix"},
+    {"flash_attention flash_attn use_flash_attn use_flash_attention sdpa "
+     "attn_implementation attention_backend",
+     "attention is LibTorch's scaled_dot_product_attention; there is nothing "
+     "to set"},
+    {"rope rotary use_rope rope_theta rotary_embedding alibi "
+     "position_embedding "
+     "position_embedding_type",
+     "positions are learned embeddings, as in GPT-2"},
     {"profile profiler nsys trace_file use_profiler",
      "log.trace writes a Chrome trace of the first steps"},
 };
@@ -172,6 +180,21 @@ const Missing* missing(const std::string& name) {
   return nullptr;
 }
 
+/// The same by a part of the name: tensorboard_dir.
+const Missing* missing_in_part(std::string name) {
+  constexpr std::size_t kTelling = 5;
+  std::ranges::replace_if(
+      name,
+      [](unsigned char c) { return !std::isalnum(c); },
+      ' ');
+  std::istringstream parts(name);
+  for (std::string part; parts >> part;) {
+    const auto* entry = part.size() < kTelling ? nullptr : missing(part);
+    if (entry != nullptr) return entry;
+  }
+  return nullptr;
+}
+
 /// Those that are `name` by another name, not those that are like it.
 std::vector<std::string> exactly(const std::string& name,
                                  const std::vector<Word>& known) {
@@ -213,6 +236,9 @@ void refuse_unknown(const std::string& name,
     answer = entry->instead;
   }
   if (answer.empty()) answer = question(nearest(name, known));
+  if (const auto* entry = missing_in_part(name); answer.empty() && entry) {
+    answer = entry->instead;
+  }
   if (answer.empty() && known.size() <= kFew) {
     std::vector<std::string> names;
     for (const Word& word : known) names.push_back(word.name);

@@ -41,6 +41,8 @@ TextForm plain(Field<Access> field) {
   if constexpr (std::is_same_v<Value, bool>) {
     form.is_switch = true;
     form.value = "yes|no";
+    form.words = {{"yes", "True on y enable enabled"},
+                  {"no", "False off n disable disabled none"}};
     form.set = [field](Options& o, const std::string& text) {
       const bool yes = text == "yes" || text == "true" || text == "1";
       require(yes || text == "no" || text == "false" || text == "0",

@@ -144,6 +144,25 @@ TEST(Habits, WordsOfTheTableLeadToTheirKeys) {
   EXPECT_GT(words, 300u);
 }
 
+TEST(Habits, HoweverTheyAreWritten) {
+  const std::vector<Habit> habits = {
+      {{"--epochs=3"}, "train.steps"},
+      {{"--lr=1e-3"}, "unknown key lr; " + mean("optimizer.lr")},
+      {{"-lr", "1e-3"}, mean("optimizer.lr")},
+      {{"--TRAIN.STEPS", "4"}, mean("train.steps")},
+      {{"--tensorboard_dir", "x"}, "metrics.jsonl"},
+      {{"--model.dropout_prob", "0.1"}, "there is no dropout"},
+      {{"--model.bias", "False"}, mean("no")},
+      {{"--train.resume", "True"}, mean("yes")},
+      {{"--trian.setps", "4"}, mean("train.steps")},
+  };
+  for (const Habit& habit : habits) {
+    const std::string answer = refusal(habit.typed);
+    EXPECT_NE(answer.find(habit.meant), std::string::npos)
+        << habit.typed[0] << ": " << answer;
+  }
+}
+
 TEST(Habits, WhatNothingIsLikeIsNotGuessed) {
   for (const std::string typed :
        {"--frobnicate", "--model.quux", "--x", "-q"}) {

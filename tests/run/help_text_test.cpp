@@ -53,6 +53,7 @@ TEST(HelpText, HasEveryKeyWithItsValuesAndDefaultUnderItsSection) {
       EXPECT_FALSE(key.text.value.empty());
       std::string words;
       for (const Word& word : key.text.words) {
+        if (key.text.is_switch) continue;  // yes|no stands beside the key
         words += (words.empty() ? ": " : ", ") + word.name;
       }
       const auto value = key.text.get(defaults);
