@@ -18,7 +18,7 @@ ProcessMesh::ProcessMesh(Communicator& world,
   if (dp == 0) dp = ranks / tp;
   require(dp * tp == ranks,
           "dp = {} and tp = {}: their product {} is not the "
-          "number of ranks, {} (start with mpirun -n {})",
+          "number of ranks, {} (start with launch/mpirun -n {})",
           dp,
           tp,
           dp * tp,

@@ -122,13 +122,12 @@ void print_table(const std::vector<std::string>& names,
 }
 
 ExitCode bench_layer(const std::vector<std::string>& arguments) {
-  if (arguments == std::vector<std::string>{"--serve"}) return serve();
   const run::CommandLine line =
-      run::read_command_line(arguments,
-                             "",
-                             {{"case", "one case alone"},
-                              {"precision", "fp32 or bf16 alone"},
-                              {"rounds", "timed passes, the median is taken"}});
+      run::read_command_line(arguments, "", bench_layer_options());
+  if (line.own.contains("serve")) {
+    require(line.own.size() == 1, "--serve: expected no other option");
+    return serve();
+  }
   const int rounds = line.number("rounds", 7, 1, kMostRounds);
   const std::string only = line.text("case", "");
   const auto names =
@@ -154,6 +153,22 @@ ExitCode bench_layer(const std::vector<std::string>& arguments) {
 }
 
 }  // namespace
+
+std::vector<run::OwnOption> bench_layer_options() {
+  return {
+      {"case",
+       "NAME",
+       fmt::format("one of: {} [all]", fmt::join(layer_case_names(), ", "))},
+      {"precision", "P", "fp32 or bf16 [both, where bf16 is native]", "dtype"},
+      {"rounds",
+       "N",
+       "timed passes, of which the median is taken [7]",
+       "iters repeats"},
+      {"serve",
+       "",
+       "answers lines `CASE PRECISION [recompute]` of stdin with one pass "
+       "each, as JSON; launch/bench uses it"}};
+}
 
 ExitCode bench_command(const Invocation& invocation) {
   auto arguments = invocation.arguments;

@@ -255,30 +255,47 @@ std::vector<Communicator*> groups(const Request& request,
                                   request.axes.end();
     if (!wanted) continue;
     require(request.axes.empty() || group->size() > 1,
-            "--axes {}: one rank, nothing to measure; start with mpirun -n "
-            "RANKS and set parallel.tp",
+            "--axes {}: one rank, nothing to measure; start with launch/mpirun "
+            "-n RANKS and set parallel.tp",
             group->axis());
     if (group->size() > 1) found.push_back(group);
   }
   require(
       !found.empty(),
-      "bench comm: one rank, nothing to measure; start with mpirun -n RANKS");
+      "bench comm: one rank, nothing to measure; start with launch/mpirun -n "
+      "RANKS");
   return found;
 }
 
 }  // namespace
 
+std::vector<run::OwnOption> bench_comm_options() {
+  const auto all = [](const auto& pairs) {
+    std::string names;
+    for (const auto& [name, value] : pairs) {
+      names += (names.empty() ? "" : ", ") + std::string(name);
+    }
+    return names;
+  };
+  return {
+      {"ops", "A[,B...]", "of " + all(kOps) + " [all]", "op collectives"},
+      {"axes", "A[,B...]", "of dp, tp, all [those with several ranks]", "axis"},
+      {"sizes",
+       "R",
+       "min:max:factor in bytes, K M G are 2^10 2^20 2^30 [1K:16M:4]",
+       "size bytes b e"},
+      {"type", "T", "one of: " + all(kTypes) + " [fp32]", "dtype datatype d"},
+      {"redop", "R", "one of: " + all(kReductions) + " [sum]", "reduce_op o"},
+      {"rounds",
+       "N",
+       "timed rounds, of which the median is taken [7]",
+       "iters n"}};
+}
+
 ExitCode bench_comm(const std::vector<std::string>& arguments,
                     const Invocation& invocation) {
-  const run::CommandLine line = run::read_command_line(
-      arguments,
-      "parallel",
-      {{"ops", "operations, with commas between"},
-       {"axes", "dp, tp, all"},
-       {"sizes", "min:max:factor in bytes"},
-       {"type", "fp32, bf16, fp64 or int64"},
-       {"redop", "sum, min or max"},
-       {"rounds", "timed rounds, of which the median is taken"}});
+  const run::CommandLine line =
+      run::read_command_line(arguments, "parallel", bench_comm_options());
   const run::ParallelOptions& parallel = line.options.parallel;
   Request request = read_request(line);
   require(parallel.backend != run::BackendChoice::null,

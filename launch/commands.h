@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "dist/mpi/mpi_runtime.h"
 #include "dist/watch/observer.h"
+#include "run/command_line.h"
 
 namespace mumoe::launch {
 
@@ -26,6 +27,12 @@ ExitCode sample_command(const Invocation& invocation);
 ExitCode data_command(const Invocation& invocation);
 ExitCode bench_command(const Invocation& invocation);
 ExitCode help_command(const Invocation& invocation);
+
+/// What they take besides keys of a run, for them and for their help.
+std::vector<run::OwnOption> sample_options();
+std::vector<run::OwnOption> data_options();
+std::vector<run::OwnOption> bench_layer_options();
+std::vector<run::OwnOption> bench_comm_options();
 
 /// `mumoe bench comm`: times collectives of many sizes over the axes of a mesh
 /// and prints tables with the columns of nccl-tests. The backend is chosen as

@@ -21,11 +21,16 @@ void print_split(const char* name, const data::Split& split) {
 
 }  // namespace
 
+std::vector<run::OwnOption> data_options() {
+  return {{"out",
+           "FOLDER",
+           "where to write train.bin and val.bin [the user's cache]",
+           "output out_dir output_dir output_prefix"}};
+}
+
 ExitCode data_command(const Invocation& invocation) {
   const run::CommandLine line =
-      run::read_command_line(invocation.arguments,
-                             "data",
-                             {{"out", "where to write the token files"}});
+      run::read_command_line(invocation.arguments, "data", data_options());
   const auto tokenizer = data::make_tokenizer(line.options.tokenizer);
   const auto out = line.own.find("out");
   const data::PreparedData prepared =

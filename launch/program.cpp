@@ -2,6 +2,7 @@
 
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -11,6 +12,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "dist/watch/watchdog.h"
 #include "launch/commands.h"
@@ -35,27 +37,36 @@ const std::map<std::string, Command>& commands() {
       {"data", data_command},
       {"bench", bench_command},
       {"help", help_command},
-      {"--help", help_command},
       {"--version", help_command},
   };
   return table;
+}
+
+/// Wherever it stands: whoever asks for help wants nothing else.
+bool is_help(const std::string& word) {
+  return word == "-h" || word == "--help";
 }
 
 ExitCode dispatch(int argc,
                   char** argv,
                   const std::optional<dist::MpiRuntime>& mpi,
                   std::vector<dist::Observer*> observers) {
-  const std::string name = argc > 1 ? argv[1] : "help";
+  std::string name = argc > 1 ? argv[1] : "help";
+  const std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+  const bool asked = std::ranges::any_of(words, is_help);
+  if (asked && name.starts_with("-")) name = "help";
   const auto found = commands().find(name);
   require(found != commands().end(),
           "mumoe {}: no such subcommand; mumoe help lists them",
           name);
+  if (asked) {
+    // `mumoe help train -h` is about train as well.
+    const bool of_topic = words.front() == "help" && !is_help(words[1]);
+    return help_command({{of_topic ? words[1] : name}, mpi, {}});
+  }
   Invocation invocation{{}, mpi, std::move(observers)};
   if (name.starts_with("--")) invocation.arguments.push_back(name);
   for (int i = 2; i < argc; ++i) invocation.arguments.emplace_back(argv[i]);
-  if (argc == 3 && invocation.arguments.front() == "--help") {
-    return help_command({{name}, mpi, {}});
-  }
   return found->second(invocation);
 }
 

@@ -28,16 +28,28 @@ model::GenerateConfig read_generation(const run::CommandLine& line) {
 
 }  // namespace
 
+std::vector<run::OwnOption> sample_options() {
+  return {
+      {"run", "FOLDER", "a run directory", "out model ckpt checkpoint out_dir"},
+      {"prompt",
+       "TEXT",
+       "what the text begins with [the start of a document]",
+       "start input text"},
+      {"tokens",
+       "N",
+       "tokens to add [256]",
+       "max_new_tokens max_tokens n_tokens num_tokens length max_length"},
+      {"temperature",
+       "X",
+       "0 takes the most likely token each time [0.8]",
+       "temp t"},
+      {"top-k", "N", "draw from the N most likely tokens; 0: all [50]", "k"},
+      {"seed", "N", "of the draws, 0 to 2^64 - 1 [0]", "random_seed"}};
+}
+
 ExitCode sample_command(const Invocation& invocation) {
-  const run::CommandLine line = run::read_command_line(
-      invocation.arguments,
-      "",
-      {{"run", "run directory"},
-       {"prompt", "what the text begins with"},
-       {"tokens", "tokens to add"},
-       {"temperature", "0 takes the most likely token"},
-       {"top-k", "draw from the so many most likely tokens"},
-       {"seed", "of the draws"}});
+  const run::CommandLine line =
+      run::read_command_line(invocation.arguments, "", sample_options());
   const std::filesystem::path folder = line.text("run", "");
   require(!folder.empty(), "mumoe sample: --run FOLDER is missing");
   model::GenerateConfig config = read_generation(line);

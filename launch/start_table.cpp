@@ -129,8 +129,7 @@ std::string below(const std::vector<std::string>& lines) {
 /// What a rank that was not given as a number rests on.
 std::string describe_matching(const run::Options& options) {
   const auto& m = options.model;
-  const bool matched = options.rank == "auto" || options.rank == "paper";
-  if (m.dense || !matched) return {};
+  if (m.dense || !run::is_rank_rule(options.rank)) return {};
   return fmt::format(
       "         rank {}: {}, {} parameters a block, {} in a dense MLP\n",
       options.rank,

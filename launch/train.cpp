@@ -23,6 +23,7 @@
 #include "model/cost.h"
 #include "model/families.h"
 #include "run/command_line.h"
+#include "run/notes.h"
 #include "run/options.h"
 #include "run/resume.h"
 #include "run/run_directory.h"
@@ -106,6 +107,7 @@ struct Job {
   const Settled& settled;
   run::Settings settings;        ///< Of checkpoints.
   run::RunDirectory* directory;  ///< On rank 0.
+  const run::Origins& origins;
   train::StopSignals& signals;
 };
 
@@ -152,6 +154,9 @@ void report_start(const Job& job,
       model,
       reasons,
       session.alone ? draw_alone(rows[0], mesh.describe()) : draw_mesh(rows)));
+  for (const auto& note : run::notes_on(options, job.origins)) {
+    session.say("note     " + note);
+  }
   session.say(job.settled.plan.describe(mesh));
   for (const auto& line : lines) session.say(line);
   if (session.alone) {
@@ -250,10 +255,11 @@ ExitCode run_steps(const Job& job,
   return preempted ? ExitCode::preempted : ExitCode::done;
 }
 
-ExitCode train(const run::Options& asked,
+ExitCode train(const run::CommandLine& line,
                Communicator& world,
                const Invocation& invocation,
                MemoryUse& memory) {
+  const run::Options& asked = line.options;
   best_isa();  // refuses a bad MUMOE_ISA before anything is written
   train::StopSignals signals;
   world.set_deadline(deadline_of(asked.parallel));
@@ -294,6 +300,7 @@ ExitCode train(const run::Options& asked,
                     settled,
                     settings,
                     directory ? &*directory : nullptr,
+                    line.origins,
                     signals},
                    train_windows,
                    val_windows);
@@ -308,7 +315,9 @@ ExitCode train_command(const Invocation& invocation) {
   if (!line.print_config) {
     MemoryUse memory;
     try {
-      return train(line.options, world, invocation, memory);
+      return train(line, world, invocation, memory);
+    } catch (const InputError& error) {
+      throw run::with_origins(error, line.origins);
     } catch (const std::exception& error) {
       memory.explain(error);
       throw;

@@ -29,6 +29,13 @@ void named(const char* member,
   }
 }
 
+/// Of `number`, not above `most`.
+std::int64_t largest_divisor(std::int64_t number, std::int64_t most) {
+  auto divisor = std::min(number, most);
+  while (number % divisor != 0) --divisor;
+  return divisor;
+}
+
 }  // namespace
 
 void Gpt2Config::validate_but_ranks() const {
@@ -49,9 +56,10 @@ void Gpt2Config::validate_but_ranks() const {
   extent("vocab", vocab);
   extent("mlp.hidden_dim", mlp.hidden_dim);
   require(width % heads == 0,
-          "heads = {}: width = {} does not divide by it",
+          "heads = {}: width = {} does not divide by it, but by {}",
           heads,
-          width);
+          width,
+          largest_divisor(width, heads));
   if (dense) return;
   // Its running statistics would have to be part of checkpoints.
   require(mlp.gate.norm != GateNorm::batch,

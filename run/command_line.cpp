@@ -1,7 +1,6 @@
 #include "run/command_line.h"
 
-#include <fmt/format.h>
-
+#include <algorithm>
 #include <boost/program_options.hpp>
 #include <utility>
 
@@ -13,21 +12,34 @@ namespace {
 
 namespace po = boost::program_options;
 
+constexpr const char* kConfig = "config";
+constexpr const char* kPrintConfig = "print-config";
+
+/// What the command line of a subcommand has besides the keys of `section`.
+std::vector<OwnOption> options_beside(const std::string& section,
+                                      const std::vector<OwnOption>& own) {
+  std::vector<OwnOption> all = own;
+  for (const OwnOption& option : train_options()) {
+    if (section == "*" || (option.name == kConfig && !section.empty())) {
+      all.push_back(option);
+    }
+  }
+  return all;
+}
+
 po::options_description describe(const std::string& section,
-                                 const std::vector<OwnOption>& own) {
+                                 const std::vector<OwnOption>& beside) {
   po::options_description description;
   auto add = description.add_options();
-  if (!section.empty()) {
-    add("config", po::value<std::string>(), "configuration file");
+  for (const OwnOption& option : beside) {
+    if (option.value.empty()) {
+      add(option.name.c_str(), option.help.c_str());
+    } else {
+      add(option.name.c_str(), po::value<std::string>(), option.help.c_str());
+    }
   }
-  if (section == "*") {
-    add("print-config", "print the resolved configuration");
-  }
-  for (const OwnOption& option : own) {
-    add(option.name.c_str(), po::value<std::string>(), option.help.c_str());
-  }
-  for (const std::string& name : key_names(section)) {
-    const Key& key = *find_key(name);
+  for (const Word& name : key_words(section)) {
+    const Key& key = *find_key(name.name);
     auto* value = po::value<std::string>();
     if (key.text.is_switch) value->implicit_value("yes");
     add(key.name.c_str(), value, key.help.c_str());
@@ -35,11 +47,26 @@ po::options_description describe(const std::string& section,
   return description;
 }
 
+[[noreturn]] void refuse_option(std::string name,
+                                const std::string& section,
+                                const std::vector<OwnOption>& beside) {
+  name.erase(0, std::min(name.find_first_not_of('-'), name.size()));
+  name = name.substr(0, name.find('='));
+  require(section == "*" || find_key(name) == nullptr,
+          "command line: unknown key {}; it is one of mumoe train",
+          name);
+  std::vector<Word> known = key_words(section);
+  for (const OwnOption& option : beside) {
+    known.push_back({option.name, option.others});
+  }
+  refuse_unknown(name, kCommandLine, known);
+}
+
 /// Splits off one option at the front of `words`: `--name=value`, also where
 /// the value is empty, or `--name value`, whatever the value looks like but
 /// another option of this command line. Boost's own rules refuse the first and
-/// take the value of a switch only from `--switch=value`. What is no option is
-/// left to Boost.
+/// take the value of a switch only from `--switch=value`. What begins like an
+/// option and is none is left to Boost.
 std::vector<po::option> take_option(const po::options_description& known,
                                     std::vector<std::string>& words) {
   const auto find = [&](const std::string& word) {
@@ -50,6 +77,10 @@ std::vector<po::option> take_option(const po::options_description& known,
   };
   const std::string word = words.front();
   const auto* description = find(word);
+  require(word.starts_with("-"),
+          "command line: {}: a word without its --key; expected --section.key "
+          "value",
+          word);
   if (description == nullptr) return {};
   po::option option;
   option.string_key = description->long_name();
@@ -79,7 +110,8 @@ po::variables_map parse(const std::vector<std::string>& arguments,
                         const std::string& section,
                         const std::vector<OwnOption>& own) {
   using Style = po::command_line_style::style_t;
-  const po::options_description known = describe(section, own);
+  const auto beside = options_beside(section, own);
+  const po::options_description known = describe(section, beside);
   po::variables_map values;
   try {
     po::store(po::command_line_parser(arguments)
@@ -93,16 +125,11 @@ po::variables_map parse(const std::vector<std::string>& arguments,
                   .run(),
               values);
   } catch (const po::unknown_option& error) {
-    std::string name = error.get_option_name();
-    name.erase(0, name.find_first_not_of('-'));
-    std::vector<std::string> names = key_names(section);
-    for (const OwnOption& option : own) names.push_back(option.name);
-    if (!section.empty()) names.emplace_back("config");
-    if (section == "*") names.emplace_back("print-config");
-    refuse_unknown(name, "command line", names);
-  } catch (const po::too_many_positional_options_error&) {
+    refuse_option(error.get_option_name(), section, beside);
+  } catch (const po::multiple_occurrences& error) {
     fail<InputError>(
-        "command line: a word without its --key; expected --section.key value");
+        "command line: {} stands there more than once; expected it once",
+        error.get_option_name());
   } catch (const po::error& error) {
     fail<InputError>("command line: {}", error.what());
   }
@@ -123,15 +150,15 @@ CommandLine read_command_line(const std::vector<std::string>& arguments,
   const po::variables_map values = parse(arguments, section, own);
   CommandLine line;
   Draft draft;
-  line.print_config = values.count("print-config") > 0;
-  if (values.count("config") > 0) {
-    draft.read_file(values["config"].as<std::string>());
+  line.print_config = values.count(kPrintConfig) > 0;
+  if (values.count(kConfig) > 0) {
+    draft.read_file(values[kConfig].as<std::string>());
   }
   for (const auto& [name, value] : values) {
-    if (name == "config" || name == "print-config") continue;
+    if (name == kConfig || name == kPrintConfig) continue;
     const auto text = value.as<std::string>();
     if (find_key(name) != nullptr) {
-      draft.set(name, text, "command line", "command line");
+      draft.set(name, text, kCommandLine, kCommandLine);
     } else {
       line.own[name] = text;
     }
@@ -141,16 +168,15 @@ CommandLine read_command_line(const std::vector<std::string>& arguments,
   return line;
 }
 
-std::string describe_keys() {
-  const Options defaults = Draft().unresolved();
-  std::string text;
-  for (const Key& key : option_table()) {
-    text += fmt::format("  --{:<24} {} [{}]\n",
-                        key.name,
-                        key.help,
-                        key.text.get(defaults));
-  }
-  return text;
+std::vector<OwnOption> train_options() {
+  return {{kConfig,
+           "FILE",
+           "a configuration; the command line wins over it",
+           "config_file cfg conf config_path yaml"},
+          {kPrintConfig,
+           "",
+           "shows every value and where it comes from, and stops",
+           "show_config dump_config print_options dry_run"}};
 }
 
 }  // namespace mumoe::run

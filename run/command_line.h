@@ -33,7 +33,9 @@ struct CommandLine {
 /// An option that one subcommand has on top of the keys of a run.
 struct OwnOption {
   std::string name;
-  std::string help;
+  std::string value;  ///< What help calls its value; empty: it takes none.
+  std::string help = {};
+  std::string others = {};  ///< What other programs call it.
 };
 
 /// Reads `--config FILE` (INI, run/config_file.h) and then `--section.key
@@ -47,8 +49,8 @@ CommandLine read_command_line(const std::vector<std::string>& arguments,
                               const std::string& section = "*",
                               const std::vector<OwnOption>& own = {});
 
-/// One line a key: name, default, meaning.
-std::string describe_keys();
+/// What `train` takes besides the keys.
+std::vector<OwnOption> train_options();
 
 template <class Number>
 Number CommandLine::number(const std::string& name,

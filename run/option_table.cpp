@@ -1,126 +1,139 @@
 #include "run/option_table.h"
 
-#include <numeric>
-
 #include "model/families.h"
 #include "run/text_forms.h"
 
 namespace mumoe::run {
 namespace {
 
-/// dense, or the form of the mixtures.
-TextForm mlp() {
-  TextForm form{.member = "model.mlp"};
-  form.set = [](Options& o, const std::string& text) { o.model.set_mlp(text); };
-  form.get = [](const Options& o) { return std::string(o.model.mlp_name()); };
-  return form;
-}
-
-std::vector<std::pair<std::string, const char*>> families() {
-  std::vector<std::pair<std::string, const char*>> words;
-  for (const auto& family : model::families()) {
-    words.emplace_back(family.name, family.name);
-  }
-  return words;
-}
-
-/// The ranks of μMoE layers: as given until they are resolved.
-TextForm ranks() {
-  TextForm form{.member = "model.mlp.ranks"};
-  form.set = [](Options& o, const std::string& text) {
-    if (text != "auto" && text != "paper") {
-      parse_list(text, "auto, paper, or whole numbers with commas between");
-    }
-    o.rank = text;
-    o.model.mlp.ranks.clear();
-  };
-  form.get = [](const Options& o) {
-    return o.model.mlp.ranks.empty()
-               ? o.rank
-               : fmt::format("{}", fmt::join(o.model.mlp.ranks, ","));
-  };
-  return form;
-}
-
-// A row is a key, what resuming asks of it, its meaning, its member and text.
+// A row is a key, what resuming asks of it, its meaning, its member and text,
+// and what other programs call it (no word for two of them).
 // clang-format off
 std::vector<Key> make_table() {
   using enum OnResume;
   return {
       {"model.family", must_match, "architecture",
-       choice(MUMOE_FIELD(family), families())},
+       choice(MUMOE_FIELD(family), family_choices()),
+       "arch architecture model_type model_name type model"},
       {"model.mlp", must_match, "what each block has as its MLP",
-       mlp()},
+       mlp_form(),
+       "factorization factorisation decomposition form ffn mlp_type"
+       " layer_type tensor_format moe"},
       {"model.experts", must_match, "experts, one count a level (64 or 16,16)",
-       plain(MUMOE_FIELD(model.mlp.experts))},
+       plain(MUMOE_FIELD(model.mlp.experts)),
+       "num_experts n_experts n_expert num_local_experts moe_num_experts"
+       " expert_count"},
       {"model.rank", must_match,
        "auto (as many parameters as the dense MLP), paper (the authors'), the "
-       "free rank, or all ranks (4,4,149)", ranks()},
+       "free rank, all ranks (4,4,149); paper,auto: the authors' where they "
+       "chose one, else auto",
+       rank_form(),
+       "model.ranks cp_rank tr_rank tensor_rank bottleneck rank_dim"},
       {"model.gate", must_match, "activation of the gate",
        choice(MUMOE_FIELD(model.mlp.gate.activation),
-              {{GateActivation::entmax15, "entmax15"},
-               {GateActivation::softmax, "softmax"},
-               {GateActivation::top_k, "top_k"}})},
+              {{GateActivation::entmax15, "entmax15", "entmax entmax_15 entmax1_5 sparsemax"},
+               {GateActivation::softmax, "softmax", "soft"},
+               {GateActivation::top_k, "top_k", "switch top1 top2 sparse"}}),
+       "router gating routing router_type gate_type gate_activation"
+       " router_activation"},
       {"model.gate_top_k", must_match, "experts that a token keeps, for top_k",
-       plain(MUMOE_FIELD(model.mlp.gate.top_k))},
+       plain(MUMOE_FIELD(model.mlp.gate.top_k)),
+       "topk moe_topk moe_router_topk num_experts_per_tok experts_per_token"
+       " k"},
       {"model.gate_norm", must_match, "normalisation of the gate's logits",
        choice(MUMOE_FIELD(model.mlp.gate.norm),
-              {{GateNorm::layer, "layer"}, {GateNorm::batch, "batch"},
-               {GateNorm::none, "none"}})},
+              {{GateNorm::layer, "layer", "layernorm layer_norm ln"},
+               {GateNorm::batch, "batch", "batchnorm batch_norm bn"},
+               {GateNorm::none, "none", "no off false identity"}}),
+       "router_norm gate_normalization norm_topk_prob"},
       {"model.level_noise", must_match,
        "deviation at the start of the second and further levels of experts "
        "(0: equal rows, which cannot part)",
-       plain(MUMOE_FIELD(model.mlp.level_noise))},
-      {"model.depth", must_match, "blocks", plain(MUMOE_FIELD(model.depth))},
+       plain(MUMOE_FIELD(model.mlp.level_noise)),
+       "noise init_noise expert_init_std"},
+      {"model.depth", must_match, "blocks", plain(MUMOE_FIELD(model.depth)),
+       "layers n_layer n_layers num_layers num_hidden_layers blocks n_blocks"
+       " num_blocks"},
       {"model.heads", must_match, "attention heads",
-       plain(MUMOE_FIELD(model.heads))},
+       plain(MUMOE_FIELD(model.heads)),
+       "n_head n_heads num_heads num_attention_heads attention_heads"},
       {"model.width", must_match, "width of the residual stream",
-       plain(MUMOE_FIELD(model.width))},
+       plain(MUMOE_FIELD(model.width)),
+       "n_embd d_model hidden_size embed_dim embedding_dim embedding_size"
+       " model_dim dim hidden_dim n_embed emb_dim"},
       {"model.hidden", must_match, "hidden width of an MLP (auto: 4 x width)",
-       automatic(MUMOE_FIELD(model.mlp.hidden_dim))},
+       automatic(MUMOE_FIELD(model.mlp.hidden_dim)),
+       "d_ff d_inner n_inner ffn_hidden_size ffn_dim intermediate_size"
+       " mlp_hidden mlp_dim dim_feedforward mlp_ratio"},
       {"model.context", must_match, "tokens a sample",
-       plain(MUMOE_FIELD(model.context))},
+       plain(MUMOE_FIELD(model.context)),
+       "block_size seq_len seq_length sequence_length context_length"
+       " context_size ctx n_ctx n_positions max_position_embeddings"
+       " max_seq_len max_seq_length max_length window"},
       {"model.vocab", must_match,
        "rows of the embedding (auto: 256 for bytes, 50304 for gpt2)",
-       automatic(MUMOE_FIELD(model.vocab))},
+       automatic(MUMOE_FIELD(model.vocab)),
+       "vocab_size n_vocab vocabulary vocabulary_size num_tokens"
+       " padded_vocab_size"},
       {"model.bias", must_match, "biases of linear layers and norms",
-       plain(MUMOE_FIELD(model.bias))},
+       plain(MUMOE_FIELD(model.bias)),
+       "use_bias add_bias linear_bias add_bias_linear"},
       {"model.expert_bias", must_match, "a bias for every expert",
-       plain(MUMOE_FIELD(model.mlp.expert_bias))},
+       plain(MUMOE_FIELD(model.mlp.expert_bias)),
+       "moe_bias expert_biases"},
       {"data.source", free,
        "speeches, a folder of .txt files, or one with train.bin and val.bin",
-       plain(MUMOE_FIELD(source))},
+       plain(MUMOE_FIELD(source)),
+       "dataset data data_path data_dir data_root train_data corpus"
+       " dataset_name dataset_path train_file input input_file"},
       {"data.tokenizer", must_match, "how text becomes tokens",
-       choice(MUMOE_FIELD(tokenizer), {{"bytes", "bytes"}, {"gpt2", "gpt2"}})},
+       choice(MUMOE_FIELD(tokenizer), {{"bytes", "bytes", "byte char chars utf8 ascii"},
+               {"gpt2", "gpt2", "bpe gpt_2 tiktoken gpt2_bpe r50k_base"}}),
+       "tokenizer_name tokenizer_type tokenizer_model tokenizer_path"
+       " encoding"},
       {"parallel.dp", free, "data-parallel ranks (auto: all that tp leaves)",
-       automatic(MUMOE_FIELD(parallel.dp))},
+       automatic(MUMOE_FIELD(parallel.dp)),
+       "data_parallel data_parallel_size dp_size ddp replicas"
+       " data_parallel_replicate_degree"},
       {"parallel.tp", noted, "tensor-parallel ranks",
-       plain(MUMOE_FIELD(parallel.tp))},
+       plain(MUMOE_FIELD(parallel.tp)),
+       "tensor_parallel tensor_parallel_size tensor_model_parallel_size"
+       " tp_size tensor_parallel_degree model_parallel model_parallel_size"
+       " mp"},
       {"parallel.plan", replayed_at_same_tp,
        "how tp cuts a block (auto: by measured bandwidth)",
        choice(MUMOE_FIELD(parallel.plan),
-              {{std::nullopt, "auto"}, {Plan::sequence, "sequence"},
-               {Plan::bottleneck, "bottleneck"}, {Plan::rank, "rank"}})},
+              {{std::nullopt, "auto"}, {Plan::sequence, "sequence", "sp seq sequence_parallel megatron"},
+               {Plan::bottleneck, "bottleneck"}, {Plan::rank, "rank"}}),
+       "sharding tp_plan parallel_plan sequence_parallel strategy"},
       {"parallel.zero", free,
        "1: optimizer state cut over dp (ZeRO-1); 0: whole on each rank",
-       plain(MUMOE_FIELD(parallel.zero))},
+       plain(MUMOE_FIELD(parallel.zero)),
+       "zero_stage fsdp deepspeed use_distributed_optimizer shard_optimizer"
+       " zero_optimization distributed_optimizer"},
       {"parallel.backend", free,
        "who moves tensors (auto: nccl on GPUs, else mpi; null: nobody, one "
        "rank of dp x tp runs alone)",
        choice(MUMOE_FIELD(parallel.backend),
-              {{BackendChoice::automatic, "auto"}, {BackendChoice::mpi, "mpi"},
-               {BackendChoice::nccl, "nccl"}, {BackendChoice::null, "null"}})},
+              {{BackendChoice::automatic, "auto"},
+               {BackendChoice::mpi, "mpi", "gloo openmpi open_mpi mpich"},
+               {BackendChoice::nccl, "nccl", "rccl cuda gpu"},
+               {BackendChoice::null, "null", "none fake"}}),
+       "dist_backend distributed_backend ddp_backend comm_backend"},
       {"parallel.wire", free,
        "gradients on their way (bf16: half the bytes, summed in fp32)",
        choice(MUMOE_FIELD(trainer.wire),
-              {{Wire::fp32, "fp32"}, {Wire::bf16, "bf16"}})},
+              {{Wire::fp32, "fp32", kFp32}, {Wire::bf16, "bf16", kBf16}}),
+       "grad_dtype reduce_dtype comm_dtype grad_reduce_dtype compression"
+       " communication_data_type grad_reduce_in_bf16"},
       {"parallel.tp_across_hosts", free, "allow a tp group to span hosts",
        plain(MUMOE_FIELD(parallel.tp_across_hosts))},
       {"parallel.deadline", free,
        "seconds a step, a batch of an evaluation or a checkpoint may take "
        "(start, first step: twice that) before ranks say where they are and "
        "the job ends (on several hosts: after 30 s at least)",
-       plain(MUMOE_FIELD(parallel.deadline))},
+       plain(MUMOE_FIELD(parallel.deadline)),
+       "timeout ddp_timeout nccl_timeout distributed_timeout_minutes"},
       {"parallel.check_collectives", free,
        "compare what ranks call before each collective (slow)",
        plain(MUMOE_FIELD(parallel.check_collectives))},
@@ -131,134 +144,143 @@ std::vector<Key> make_table() {
        "model of a slow link, \"latency_us,GB/s\" (empty: none)",
        plain(MUMOE_FIELD(parallel.link))},
       {"optimizer.lr", must_match, "highest learning rate",
-       plain(MUMOE_FIELD(schedule.lr))},
+       plain(MUMOE_FIELD(schedule.lr)),
+       "learning_rate max_lr peak_lr base_lr init_lr"},
       {"optimizer.beta1", must_match, "AdamW beta1",
-       plain(MUMOE_FIELD(optimizer.beta1))},
+       plain(MUMOE_FIELD(optimizer.beta1)),
+       "adam_beta1 adamw_beta1 betas b1"},
       {"optimizer.beta2", must_match, "AdamW beta2",
-       plain(MUMOE_FIELD(optimizer.beta2))},
+       plain(MUMOE_FIELD(optimizer.beta2)),
+       "adam_beta2 adamw_beta2 b2"},
       {"optimizer.eps", must_match, "AdamW epsilon",
-       plain(MUMOE_FIELD(optimizer.eps))},
+       plain(MUMOE_FIELD(optimizer.eps)),
+       "epsilon adam_eps adam_epsilon"},
       {"optimizer.weight_decay", must_match,
        "decay of tensors with 2 or more dims",
-       plain(MUMOE_FIELD(optimizer.weight_decay))},
+       plain(MUMOE_FIELD(optimizer.weight_decay)),
+       "wd decay l2 adam_weight_decay"},
       {"optimizer.decay_vectors", must_match, "decay norms and biases as well",
        plain(MUMOE_FIELD(optimizer.decay_vectors))},
       {"optimizer.clip", must_match, "largest gradient norm (0: any)",
-       plain(MUMOE_FIELD(optimizer.clip))},
+       plain(MUMOE_FIELD(optimizer.clip)),
+       "grad_clip clip_grad max_grad_norm gradient_clipping"
+       " gradient_clip_val grad_clip_norm clip_norm max_norm clipping"},
       {"schedule.kind", must_match, "learning rate after the warm-up",
        choice(MUMOE_FIELD(schedule.kind),
-              {{ScheduleKind::cosine, "cosine"},
-               {ScheduleKind::linear, "linear"},
-               {ScheduleKind::constant, "constant"}})},
-      {"schedule.warmup", must_match, "steps of linear growth",
-       plain(MUMOE_FIELD(schedule.warmup))},
-      {"schedule.min_lr", must_match, "learning rate at the end",
-       plain(MUMOE_FIELD(schedule.min_lr))},
-      {"schedule.steps", must_match,
+              {{ScheduleKind::cosine, "cosine", "cos cosine_annealing"},
+               {ScheduleKind::linear, "linear", "linear_decay"},
+               {ScheduleKind::constant, "constant",
+                "none const constant_with_warmup fixed"}}),
+       "scheduler lr_scheduler lr_scheduler_type lr_decay_style lr_schedule"
+       " schedule decay_lr schedule_type"},
+      {"schedule.warmup", replayed,
+       "steps of linear growth (auto: a tenth of schedule.steps, at most 2000)",
+       automatic(MUMOE_FIELD(schedule.warmup), kOpenSteps),
+       "warmup_steps warmup_iters lr_warmup_iters lr_warmup_steps"
+       " num_warmup_steps warm_up warmup_ratio lr_warmup_fraction"},
+      {"schedule.min_lr", must_match,
+       "learning rate at the end (auto: a tenth of optimizer.lr)",
+       automatic(MUMOE_FIELD(schedule.min_lr), kOpenRate),
+       "lr_min final_lr end_lr eta_min min_learning_rate"},
+      {"schedule.steps", replayed,
        "step at which min_lr is reached (auto: train.steps)",
-       automatic(MUMOE_FIELD(schedule.steps))},
+       automatic(MUMOE_FIELD(schedule.steps)),
+       "lr_decay_iters lr_decay_steps decay_steps t_max total_steps"},
       {"train.steps", free, "optimizer steps of the whole run",
-       plain(MUMOE_FIELD(trainer.steps))},
+       plain(MUMOE_FIELD(trainer.steps)),
+       "max_iters max_steps iters iterations num_steps n_steps train_iters"
+       " training_steps num_iterations max_train_steps num_training_steps"},
       {"train.batch", must_match, "samples a step, all ranks",
-       plain(MUMOE_FIELD(trainer.batch))},
+       plain(MUMOE_FIELD(trainer.batch)),
+       "batch_size global_batch_size total_batch_size train_batch_size bs"
+       " total_batch"},
       {"train.micro_batch", free,
        "samples a rank holds at once (auto: all of a step)",
-       automatic(MUMOE_FIELD(trainer.micro_batch))},
+       automatic(MUMOE_FIELD(trainer.micro_batch)),
+       "micro_batch_size mbs per_device_train_batch_size device_batch_size"
+       " local_batch_size gradient_accumulation_steps grad_accum"
+       " gradient_accumulation accumulate_grad_batches accumulation_steps"
+       " grad_accum_steps train_micro_batch_size_per_gpu"},
       {"train.precision", replayed,
        "of weights and activations (auto: bf16 on GPUs, and on CPUs where it "
        "is clearly the faster)",
        choice(MUMOE_FIELD(precision),
-              {{Precision::automatic, "auto"}, {Precision::bf16, "bf16"},
-               {Precision::fp32, "fp32"}, {Precision::fp64, "fp64"}})},
+              {{Precision::automatic, "auto", "mixed amp"},
+               {Precision::bf16, "bf16", kBf16},
+               {Precision::fp32, "fp32", kFp32},
+               {Precision::fp64, "fp64", "float64 double f64 torch_float64 64"}}),
+       "dtype compute_dtype torch_dtype param_dtype data_type"},
       {"train.device", free, "where to compute",
        choice(MUMOE_FIELD(device),
               {{DeviceKind::automatic, "auto"}, {DeviceKind::cpu, "cpu"},
-               {DeviceKind::cuda, "cuda"}})},
+               {DeviceKind::cuda, "cuda", "gpu cuda0 nvidia gpus"}}),
+       "accelerator device_type use_cuda cpu_only no_cuda"},
       {"train.gemm", replayed,
        "library for fp32 products on CPUs (auto: onednn on AMD, else mkl, "
        "unless the other is clearly faster here)",
        choice(MUMOE_FIELD(gemm),
-              {{GemmChoice::automatic, "auto"}, {GemmChoice::mkl, "mkl"},
-               {GemmChoice::onednn, "onednn"}})},
+              {{GemmChoice::automatic, "auto"}, {GemmChoice::mkl, "mkl", "onemkl intel"},
+               {GemmChoice::onednn, "onednn", "dnnl mkldnn one_dnn"}}),
+       "blas matmul gemm_library blas_library"},
       {"train.mixing", must_match,
        "experts mixed by dense products or by reading the active ones (auto: "
        "by their share)",
        choice(MUMOE_FIELD(model.mlp.mixing),
               {{Mixing::automatic, "auto"}, {Mixing::dense, "dense"},
-               {Mixing::sparse, "sparse"}})},
+               {Mixing::sparse, "sparse"}}),
+       "sparse_experts expert_mixing dispatch"},
       {"train.recompute", free,
        "form hidden layers again in backward instead of keeping them (no "
-       "effect under the plan rank)", plain(MUMOE_FIELD(model.mlp.recompute))},
+       "effect under the plan rank)", plain(MUMOE_FIELD(model.mlp.recompute)),
+       "activation_checkpointing gradient_checkpointing"
+       " checkpoint_activations recompute_activations recompute_granularity"
+       " activation_recomputation remat"},
       {"train.seed", must_match, "of all random numbers",
-       plain(MUMOE_FIELD(trainer.seed))},
+       plain(MUMOE_FIELD(trainer.seed)),
+       "random_seed manual_seed rng_seed seed_everything"},
       {"train.out", free, "run directory (empty: write nothing)",
-       plain(MUMOE_FIELD(trainer.out))},
+       plain(MUMOE_FIELD(trainer.out)),
+       "out_dir output_dir output save_dir save run_dir log_dir logdir"
+       " default_root_dir experiment_dir workdir name run_name"},
       {"train.resume", free, "go on from the newest checkpoint of train.out",
-       plain(MUMOE_FIELD(resume))},
+       plain(MUMOE_FIELD(resume)),
+       "resume_from_checkpoint load init_from restart auto_resume"
+       " resume_from continue resume_training"},
       {"train.eval_every", free,
        "steps between evaluations (0: only at the end)",
-       plain(MUMOE_FIELD(trainer.eval_every))},
+       plain(MUMOE_FIELD(trainer.eval_every)),
+       "eval_interval eval_steps validate_every val_every val_interval"
+       " validation_interval evaluation_interval val_check_interval"
+       " eval_freq"},
       {"train.eval_windows", free, "validation samples of an evaluation",
-       plain(MUMOE_FIELD(trainer.eval_windows))},
+       plain(MUMOE_FIELD(trainer.eval_windows)),
+       "eval_iters eval_batches val_batches val_steps limit_val_batches"
+       " eval_samples num_eval_samples"},
       {"checkpoint.every", free,
        "steps between checkpoints (0: by time and at the end)",
-       plain(MUMOE_FIELD(trainer.checkpoint_every))},
+       plain(MUMOE_FIELD(trainer.checkpoint_every)),
+       "save_interval save_every save_steps checkpoint_interval save_freq"
+       " ckpt_every ckpt_interval train.checkpoint_every checkpoint_every"},
       {"checkpoint.minutes", free,
        "minutes after a checkpoint at which the next is due (0: not by time)",
-       plain(MUMOE_FIELD(trainer.checkpoint_minutes))},
+       plain(MUMOE_FIELD(trainer.checkpoint_minutes)),
+       "save_minutes checkpoint_time checkpoint_every_minutes"},
       {"checkpoint.keep", free, "newest checkpoints kept",
-       plain(MUMOE_FIELD(trainer.checkpoint_keep))},
+       plain(MUMOE_FIELD(trainer.checkpoint_keep)),
+       "save_total_limit keep_last keep_last_n max_to_keep save_top_k"
+       " keep_latest_k"},
       {"log.every", free, "steps between lines of progress",
-       plain(MUMOE_FIELD(trainer.log_every))},
+       plain(MUMOE_FIELD(trainer.log_every)),
+       "log_interval logging_steps log_every_n_steps print_every log_freq"
+       " log_steps train.log_every log_every"},
       {"log.trace", free, "file of a Chrome trace (empty: none)",
-       plain(MUMOE_FIELD(trace))},
+       plain(MUMOE_FIELD(trace)),
+       "trace_path chrome_trace profile_path"},
   };
 }
 // clang-format on
 
-/// Levenshtein's distance.
-std::size_t edits(const std::string& a, const std::string& b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::size_t diagonal = row[0]++;
-    for (std::size_t j = 0; j < b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i] != b[j]);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
-    }
-  }
-  return row.back();
-}
-
-/// Which of `known` (at least one) looks most like `name`.
-const std::string& nearest(const std::vector<std::string>& known,
-                           const std::string& name) {
-  return *std::min_element(known.begin(),
-                           known.end(),
-                           [&](const std::string& a, const std::string& b) {
-                             return edits(a, name) < edits(b, name);
-                           });
-}
-
 }  // namespace
-
-std::vector<std::int64_t> parse_list(const std::string& text,
-                                     const char* expected) {
-  std::vector<std::int64_t> values;
-  std::size_t begin = 0;
-  while (begin <= text.size()) {
-    const std::size_t end = std::min(text.find(',', begin), text.size());
-    try {
-      values.push_back(
-          parse_number<std::int64_t>(text.substr(begin, end - begin)));
-    } catch (const InputError&) {
-      fail<InputError>("expected {}", expected);
-    }
-    begin = end + 1;
-  }
-  return values;
-}
 
 const std::vector<Key>& option_table() {
   static const std::vector<Key> table = make_table();
@@ -279,35 +301,15 @@ const Key* find_key_of_member(const std::string& member) {
   return nullptr;
 }
 
-std::vector<std::string> key_names(const std::string& section) {
-  std::vector<std::string> names;
-  if (section.empty()) return names;
+std::vector<Word> key_words(const std::string& section) {
+  std::vector<Word> words;
+  if (section.empty()) return words;
   for (const Key& key : option_table()) {
     if (section == "*" || key.name.starts_with(section + ".")) {
-      names.push_back(key.name);
+      words.push_back({key.name, key.others});
     }
   }
-  return names;
-}
-
-std::string in_any_section(const std::string& name) {
-  std::vector<std::string> names;
-  std::string same;
-  for (const Key& key : option_table()) {
-    names.push_back(key.name.substr(key.name.find('.') + 1));
-    if (names.back() == name) same += (same.empty() ? "" : " or ") + key.name;
-  }
-  const std::string& found = nearest(names, name);
-  return same.empty() ? option_table()[&found - names.data()].name : same;
-}
-
-void refuse_unknown(const std::string& name,
-                    const std::string& where,
-                    const std::vector<std::string>& known) {
-  fail<InputError>("{}: unknown key {}; did you mean {}?",
-                   where,
-                   name,
-                   nearest(known, name));
+  return words;
 }
 
 }  // namespace mumoe::run

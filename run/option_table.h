@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "run/options.h"
+#include "run/suggestions.h"
 
 namespace mumoe::run {
 
@@ -26,17 +27,22 @@ struct TextForm {
   std::string member;
   bool is_switch = false;  ///< May stand without a value: `--train.resume`.
   bool is_text = false;    ///< Any bytes but zero, such as the name of a file.
+  std::string value = {};  ///< What help calls a value: N, yes|no.
+  bool has_auto = false;   ///< `auto`: what follows from other settings.
+  std::vector<Word> words = {};  ///< All values, where these are words.
   /// Throws `InputError` that says what was expected.
   std::function<void(Options&, const std::string&)> set = {};
   std::function<std::string(const Options&)> get = {};
 };
 
-/// One setting: its key, what resuming asks of it, its meaning and its text.
+/// One setting: its key, what resuming asks of it, its meaning, its text, and
+/// other words for it.
 struct Key {
   std::string name;  ///< section.key
   OnResume on_resume;
   std::string help;
   TextForm text;
+  std::string others = {};  ///< What other programs call it.
 };
 
 /// Whether a resumed run must have the value of its checkpoint.
@@ -60,16 +66,7 @@ const Key* find_key(const std::string& name);
 /// nullptr.
 const Key* find_key_of_member(const std::string& member);
 
-/// The keys of `section` ("*": all, "": none).
-std::vector<std::string> key_names(const std::string& section);
-
-/// The keys that are called `name` in some section, or the one most like it.
-std::string in_any_section(const std::string& name);
-
-/// Throws `InputError` for a name in `where` that nothing has; it names the one
-/// of `known` that looks most like it.
-[[noreturn]] void refuse_unknown(const std::string& name,
-                                 const std::string& where,
-                                 const std::vector<std::string>& known);
+/// The keys of `section` ("*": all, "": none), and what else they are called.
+std::vector<Word> key_words(const std::string& section);
 
 }  // namespace mumoe::run

@@ -1,11 +1,13 @@
 #include "run/options.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <string_view>
 
 #include "base/error.h"
+#include "base/number.h"
 #include "mumoe/rank_matching.h"
 #include "run/config_file.h"
 #include "run/option_table.h"
@@ -14,6 +16,9 @@ namespace mumoe::run {
 namespace {
 
 constexpr std::size_t kColumnOfOrigins = 32;
+constexpr const char* kAuto = "auto";
+constexpr const char* kPaper = "paper";
+constexpr const char* kPaperOrAuto = "paper,auto";
 
 /// A name of a folder may hold ` #`: whoever wrote it has to say what it is.
 void require_clear(const ConfigEntry& entry, const std::string& where) {
@@ -30,29 +35,68 @@ void require_clear(const ConfigEntry& entry, const std::string& where) {
           to_config_value(whole));
 }
 
+/// A key without its section.
+void require_section(const std::string& name, const std::string& where) {
+  if (name.find('.') != name.npos) return;
+  const auto meant = meant_by(name, key_words("*"));
+  fail<InputError>(
+      "{}: {} stands in no section; expected a line [section] above it{}",
+      where,
+      name,
+      meant.empty()
+          ? ""
+          : fmt::format(", such as that of {}", fmt::join(meant, " or ")));
+}
+
+/// The ranks by `rule`, of a block that replaces a dense MLP.
+std::vector<std::int64_t> ranks_by(RankRule rule, const model::Gpt2Config& m) {
+  return match_ranks(m.block().shape(),
+                     {.rule = rule,
+                      .budget = dense_mlp_parameters(m.width,
+                                                     m.mlp.hidden_dim,
+                                                     m.width,
+                                                     m.bias,
+                                                     /*layer_norm=*/true),
+                      .family = PaperFamily::gpt2});
+}
+
 /// Turns model.rank into ranks.
 void resolve_ranks(Options& o) {
   model::Gpt2Config& m = o.model;
   if (m.dense || !m.mlp.ranks.empty()) return;
-  const BlockShape block = m.block().shape();
-  try {
-    if (o.rank == "auto" || o.rank == "paper") {
-      m.mlp.ranks = match_ranks(
-          block,
-          {.rule = o.rank == "auto" ? RankRule::automatic : RankRule::paper,
-           .budget = dense_mlp_parameters(m.width,
-                                          m.mlp.hidden_dim,
-                                          m.width,
-                                          m.bias,
-                                          /*layer_norm=*/true),
-           .family = PaperFamily::gpt2});
+  if (!is_rank_rule(o.rank)) {
+    const auto given = parse_list(o.rank);
+    m.mlp.ranks = given.size() == 1
+                      ? ranks_from_free(m.block().shape(), given[0])
+                      : given;
+    return;
+  }
+  // They chose multiples of the width, for hidden layers of four times that.
+  if (o.rank == kPaperOrAuto && m.mlp.hidden_dim == 4 * m.width) {
+    try {
+      m.mlp.ranks = ranks_by(RankRule::paper, m);
       return;
+    } catch (const InputError&) {  // the authors chose none
     }
+  }
+  try {
+    m.mlp.ranks =
+        ranks_by(o.rank == kPaper ? RankRule::paper : RankRule::automatic, m);
   } catch (const InputError& error) {
     fail<InputError>("model.rank = {}: {}", o.rank, error.what());
   }
-  const auto given = parse_list(o.rank);
-  m.mlp.ranks = given.size() == 1 ? ranks_from_free(block, given[0]) : given;
+}
+
+/// The learning rate's end and warm-up, where these follow from others.
+void resolve_schedule(Options& o) {
+  ScheduleConfig& s = o.schedule;
+  if (s.steps == 0) s.steps = o.trainer.steps;
+  constexpr std::int64_t kLongestWarmup = 2000;
+  if (s.warmup == kOpenSteps) s.warmup = std::min(s.steps / 10, kLongestWarmup);
+  // In decimal digits: a tenth of 6e-4 is 6e-5.
+  if (s.min_lr == kOpenRate) {
+    s.min_lr = parse_number<double>(fmt::format("{:.15g}", s.lr / 10));
+  }
 }
 
 /// Settles what depends on other settings.
@@ -62,8 +106,8 @@ void resolve(Options& o) {
     o.model.mlp.hidden_dim = static_cast<std::int64_t>(
         4 * static_cast<std::uint64_t>(o.model.width));
   }
-  if (o.model.vocab == 0) o.model.vocab = o.tokenizer == "gpt2" ? 50304 : 256;
-  if (o.schedule.steps == 0) o.schedule.steps = o.trainer.steps;
+  if (o.model.vocab == 0) o.model.vocab = default_vocabulary(o.tokenizer);
+  resolve_schedule(o);
   name_keys({"model"}, [&] { o.model.validate_but_ranks(); });
   resolve_ranks(o);
   name_keys({"model"}, [&] { o.model.validate(); });
@@ -81,7 +125,30 @@ void resolve(Options& o) {
           o.parallel.check_replicas);
 }
 
+/// Whether `text` says something of the key `name`: "name = 3".
+bool names(const std::string& text, const std::string& name) {
+  const auto at = text.find(name + " = ");
+  return at != text.npos && (at == 0 || text[at - 1] == ' ');
+}
+
+/// The keys of `options` that are `auto`.
+std::set<std::string> open_keys(const Options& options) {
+  std::set<std::string> keys;
+  for (const Key& key : option_table()) {
+    if (key.text.get(options) == kAuto) keys.insert(key.name);
+  }
+  return keys;
+}
+
 }  // namespace
+
+bool is_rank_rule(const std::string& rank) {
+  return rank == kAuto || rank == kPaper || rank == kPaperOrAuto;
+}
+
+std::int64_t default_vocabulary(const std::string& tokenizer) {
+  return tokenizer == "gpt2" ? 50304 : 256;
+}
 
 Draft::Draft() {
   options_.model.mlp.hidden_dim = 0;
@@ -95,11 +162,18 @@ void Draft::set(const std::string& name,
                 const std::string& where,
                 const std::string& origin) {
   const Key* key = find_key(name);
-  if (key == nullptr) refuse_unknown(name, where, key_names("*"));
+  if (key == nullptr) refuse_unknown(name, where, key_words("*"));
   try {
     key->text.set(options_, value);
   } catch (const InputError& error) {
-    fail<InputError>("{}: {} = {}: {}", where, name, value, error.what());
+    std::string meant = did_you_mean(value, key->text.words);
+    if (!meant.empty()) meant += " ";
+    fail<InputError>("{}: {} = {}: {}{}",
+                     where,
+                     name,
+                     value,
+                     meant,
+                     error.what());
   }
   origins_[name] = origin;
 }
@@ -108,12 +182,7 @@ std::size_t Draft::read_file(const std::filesystem::path& file) {
   const auto entries = read_config_file(file);
   for (const ConfigEntry& entry : entries) {
     const std::string where = fmt::format("{}:{}", file.string(), entry.line);
-    require(entry.name.find('.') != entry.name.npos,
-            "{}: {} stands in no section; expected a line [section] above it, "
-            "such as that of {}",
-            where,
-            entry.name,
-            in_any_section(entry.name));
+    require_section(entry.name, where);
     require_clear(entry, where);
     set(entry.name, entry.value, where, file.string());
   }
@@ -122,8 +191,31 @@ std::size_t Draft::read_file(const std::filesystem::path& file) {
 
 Options Draft::resolved() const {
   Options options = options_;
-  resolve(options);
+  options.followed = open_keys(options);
+  try {
+    resolve(options);
+  } catch (const InputError& error) {
+    throw with_origins(error, origins_);
+  }
+  std::erase_if(options.followed, [&](const std::string& name) {
+    return find_key(name)->text.get(options) == kAuto;
+  });
   return options;
+}
+
+InputError with_origins(const InputError& error, const Origins& origins) {
+  std::string text = error.what(), where;
+  for (const auto& [name, origin] : origins) {
+    if (origin == kCommandLine || !names(text, name)) continue;
+    where += fmt::format("{}{} stands in {}",
+                         where.empty() ? "" : "; ",
+                         name,
+                         origin);
+    if (find_key(name)->text.has_auto) {
+      where += fmt::format(", --{} auto follows the others", name);
+    }
+  }
+  return where.empty() ? error : InputError(text + " (" + where + ")");
 }
 
 InputError with_keys(const InputError& error,

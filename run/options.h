@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -45,7 +46,8 @@ struct Options {
   /// `choose_compute` settles its library; reading options measures nothing.
   model::Gpt2Config model = {.gemm = GemmLibrary::mkl};
   std::string family = "gpt2";
-  /// auto, paper, the free rank or all ranks; resolved into `model.mlp.ranks`.
+  /// A rule (`is_rank_rule`), the free rank or all ranks; resolved into
+  /// `model.mlp.ranks`.
   std::string rank = "auto";
 
   std::string source = "speeches";
@@ -63,10 +65,30 @@ struct Options {
   bool resume = false;
   /// File of a Chrome trace of the run's first steps; empty: none.
   std::filesystem::path trace;
+
+  /// Keys that were `auto` and are resolved, since they follow from others.
+  std::set<std::string> followed;
 };
+
+/// auto, paper or paper,auto: the authors' rank where they chose one, else as
+/// many parameters as the dense MLP has.
+bool is_rank_rule(const std::string& rank);
+
+/// Rows of the embedding for a tokenizer.
+std::int64_t default_vocabulary(const std::string& tokenizer);
+
+/// What stands for `auto` in settings that may be 0.
+inline constexpr std::int64_t kOpenSteps = -1;
+inline constexpr double kOpenRate = -1;
 
 /// Where a value came from, for `--print-config`.
 using Origins = std::map<std::string, std::string>;
+/// The origin of what a user has given with the command.
+inline constexpr const char* kCommandLine = "command line";
+
+/// `error`, and where settings that it names ("model.heads = 4") stand, unless
+/// on the command line, and which of them need not be there.
+InputError with_origins(const InputError& error, const Origins& origins);
 
 /// Options in the making: settings by key, of which the last one wins.
 class Draft {

@@ -13,7 +13,8 @@ namespace {
 /// The setting that is no key.
 constexpr const char* kTokensHash = "data.source (hash of train.bin)";
 
-/// What `stored` has instead of `auto`, or nullptr.
+/// What `stored` has instead of `auto`, or of what followed from others; or
+/// nullptr.
 const std::string* replayed_value(const Key& key,
                                   const Options& options,
                                   const Settings& stored) {
@@ -25,7 +26,10 @@ const std::string* replayed_value(const Key& key,
   const bool same_tp =
       tp != stored.end() && tp->second == std::to_string(options.parallel.tp);
   if (at_same_tp && !same_tp) return nullptr;
-  return key.text.get(options) == "auto" ? &found->second : nullptr;
+  const bool open =
+      options.followed.contains(key.name) || key.text.get(options) == "auto";
+  return open && key.text.get(options) != found->second ? &found->second
+                                                        : nullptr;
 }
 
 }  // namespace
@@ -58,10 +62,11 @@ Replayed replay(Options options, const Settings& stored) {
                        *value,
                        error.what());
     }
-    replayed.reasons.push_back(
-        fmt::format("{} auto: {}, as the checkpoint has it",
-                    key.name.substr(key.name.find('.') + 1),
-                    *value));
+    const bool followed = replayed.options.followed.contains(key.name);
+    replayed.reasons.push_back(fmt::format(
+        "{} auto: {}, as the checkpoint has it",
+        followed ? key.name : key.name.substr(key.name.find('.') + 1),
+        *value));
   }
   return replayed;
 }
@@ -69,24 +74,27 @@ Replayed replay(Options options, const Settings& stored) {
 void check_resumable(const Settings& stored,
                      const Settings& now,
                      const std::filesystem::path& checkpoint) {
-  const auto check = [&](const std::string& name) {
+  const auto check = [&](const std::string& name, const char* same = "") {
     const auto value = now.find(name);
     if (value == now.end()) return;
     const auto found = stored.find(name);
     require(found != stored.end() && found->second == value->second,
             "--train.resume: {} is {}, but the run in {} has {}; give the same "
-            "value, or start a new run",
+            "value{}, or start a new run",
             name,
             value->second,
             checkpoint.string(),
-            found == stored.end() ? "none" : found->second);
+            found == stored.end() ? "none" : found->second,
+            same);
   };
   // What may be `auto` follows from others, which are the ones to name.
   const Options open = Draft().unresolved();
   for (const bool follows : {false, true}) {
     for (const Key& key : option_table()) {
       if (must_match(key) && (key.text.get(open) == "auto") == follows) {
-        check(key.name);
+        const bool taken_over =
+            key.on_resume == OnResume::replayed && key.text.has_auto;
+        check(key.name, taken_over ? " or auto" : "");
       }
     }
   }

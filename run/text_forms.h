@@ -40,6 +40,9 @@ TextForm plain(Field<Access> field) {
   TextForm form{.member = field.name};
   if constexpr (std::is_same_v<Value, bool>) {
     form.is_switch = true;
+    form.value = "yes|no";
+    form.words = {{"yes", "True on y enable enabled"},
+                  {"no", "False off n disable disabled none"}};
     form.set = [field](Options& o, const std::string& text) {
       const bool yes = text == "yes" || text == "true" || text == "1";
       require(yes || text == "no" || text == "false" || text == "0",
@@ -50,6 +53,7 @@ TextForm plain(Field<Access> field) {
       return field.read(o) ? "yes" : "no";
     };
   } else if constexpr (std::is_arithmetic_v<Value>) {
+    form.value = std::is_integral_v<Value> ? "N" : "X";
     form.set = [field](Options& o, const std::string& text) {
       field.of(o) = parse_number<Value>(text);
     };
@@ -58,6 +62,7 @@ TextForm plain(Field<Access> field) {
       return fmt::format("{}", field.read(o));
     };
   } else if constexpr (std::is_same_v<Value, std::vector<std::int64_t>>) {
+    form.value = "N[,N...]";
     form.set = [field](Options& o, const std::string& text) {
       field.of(o) = parse_list(text);
     };
@@ -66,6 +71,7 @@ TextForm plain(Field<Access> field) {
     };
   } else {
     form.is_text = true;
+    form.value = "TEXT";
     form.set = [field](Options& o, const std::string& text) {
       require(text.find('\0') == text.npos, "expected no zero byte");
       field.of(o) = text;
@@ -75,49 +81,84 @@ TextForm plain(Field<Access> field) {
   return form;
 }
 
-/// A whole number that may also be `auto`, stored as 0.
+/// A number that may also be `auto`, stored as `open`: 0, or a negative number
+/// where 0 is a value of its own.
 template <class Access>
-TextForm automatic(Field<Access> field) {
+TextForm automatic(Field<Access> field,
+                   typename Field<Access>::Value open = 0) {
   TextForm form = plain(field);
-  form.set = [number = form.set](Options& o, const std::string& text) {
+  form.value += "|auto";
+  form.has_auto = true;
+  form.set = [field, open, number = form.set](Options& o,
+                                              const std::string& text) {
+    if (text == "auto") {
+      field.of(o) = open;
+      return;
+    }
     try {
-      number(o, text == "auto" ? "0" : text);
+      number(o, text);
+      require(open == 0 || field.read(o) >= 0, "expected at least 0");
     } catch (const InputError& error) {
       fail<InputError>("{}, or auto", error.what());
     }
   };
-  form.get = [number = form.get](const Options& o) {
-    const std::string text = number(o);
-    return text == "0" ? "auto" : text;
+  form.get = [field, open, number = form.get](const Options& o) {
+    return field.read(o) == open ? "auto" : number(o);
   };
   return form;
 }
 
+/// A value, the word for it, and what else people call that.
+template <class Value>
+struct Choice {
+  Value value;
+  const char* word;
+  const char* others = "";
+};
+
 /// One of several words.
 template <class Access>
-TextForm choice(
-    Field<Access> field,
-    std::vector<std::pair<typename Field<Access>::Value, const char*>> words) {
-  TextForm form{.member = field.name};
-  form.set = [words, field](Options& o, const std::string& text) {
+TextForm choice(Field<Access> field,
+                std::vector<Choice<typename Field<Access>::Value>> choices) {
+  TextForm form{.member = field.name, .value = "WORD"};
+  for (const auto& each : choices) {
+    form.words.push_back({each.word, each.others});
+    if (form.words.back().name == "auto") form.has_auto = true;
+  }
+  form.set = [choices, field](Options& o, const std::string& text) {
     std::string allowed;
-    for (const auto& [value, word] : words) {
-      if (text == word) {
-        field.of(o) = value;
+    for (const auto& each : choices) {
+      if (text == each.word) {
+        field.of(o) = each.value;
         return;
       }
-      allowed += (allowed.empty() ? "" : ", ") + std::string(word);
+      allowed += (allowed.empty() ? "" : ", ") + std::string(each.word);
     }
     fail<InputError>("expected one of: {}", allowed);
   };
-  form.get = [words, field](const Options& o) -> std::string {
+  form.get = [choices, field](const Options& o) -> std::string {
     const auto& value = field.read(o);
-    return std::ranges::find(words,
+    return std::ranges::find(choices,
                              value,
-                             [](const auto& w) { return w.first; })
-        ->second;
+                             [](const auto& each) { return each.value; })
+        ->word;
   };
   return form;
 }
+
+/// dense, or the form of the mixtures.
+TextForm mlp_form();
+
+/// The ranks of μMoE layers: as given until they are resolved.
+TextForm rank_form();
+
+/// All families of models.
+std::vector<Choice<std::string>> family_choices();
+
+/// What else numbers of 32 and of 16 bits are called.
+inline constexpr const char* kFp32 =
+    "float32 float f32 single torch_float32 full 32";
+inline constexpr const char* kBf16 =
+    "bfloat16 bfloat bf16_mixed torch_bfloat16 fp16 float16 half 16";
 
 }  // namespace mumoe::run

@@ -1,12 +1,12 @@
 #include "train/progress.h"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/terminal.h"
 #include "dist/mpi/mpi_runtime.h"
 
 namespace mumoe::train {
@@ -19,16 +19,6 @@ bool has_terminal() {
     return std::getenv("MUMOE_TTY") != nullptr;
   }
   return ::isatty(STDOUT_FILENO) != 0;
-}
-
-/// launch/mpirun passes it on as COLUMNS.
-std::size_t terminal_columns() {
-  if (const char* columns = std::getenv("COLUMNS")) {
-    if (const int count = std::atoi(columns); count > 1) return count;
-  }
-  winsize size{};
-  const bool known = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0;
-  return known && size.ws_col > 1 ? size.ws_col : 80;
 }
 
 std::string duration(double seconds) {

@@ -253,7 +253,9 @@ TEST(CommandLine, TakesAnyTextAsAValue) {
 }
 
 TEST(OwnOptions, NumbersAreExactAndErrorsNameTheOption) {
-  const std::vector<OwnOption> own{{"seed", ""}, {"share", ""}, {"rounds", ""}};
+  const std::vector<OwnOption> own{{"seed", "N"},
+                                   {"share", "X"},
+                                   {"rounds", "N"}};
   const auto line = read_command_line(
       {"--seed", "18446744073709551615", "--share=0.5", "--rounds", "-3"},
       "",

@@ -159,7 +159,7 @@ TEST(CommandLine, MembersOfConfigurationsAreCalledByTheirKeys) {
 }
 
 TEST(CommandLine, SubcommandsTakeWhatIsTheirs) {
-  const std::vector<OwnOption> own{{"temperature", "of the draws"}};
+  const std::vector<OwnOption> own{{"temperature", "X", "of the draws"}};
   EXPECT_EQ(
       read_command_line({"--temperature", "1"}, "", own).own.at("temperature"),
       "1");

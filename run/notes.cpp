@@ -1,0 +1,184 @@
+#include "run/notes.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "mumoe/rank_matching.h"
+#include "run/option_table.h"
+
+namespace mumoe::run {
+namespace {
+
+/// From `least` to `most` times what it would be by itself, a size fits.
+constexpr double kLeast = 0.75, kMost = 1.34;
+
+bool fits(std::int64_t value, std::int64_t by_itself) {
+  const double ratio =
+      static_cast<double>(value) / static_cast<double>(by_itself);
+  return ratio >= kLeast && ratio <= kMost;
+}
+
+/// Ranks that were chosen for another MLP.
+std::string note_ranks(const Options& o) {
+  const model::Gpt2Config& m = o.model;
+  if (m.dense || o.rank == "auto") return {};
+  const auto dense = dense_mlp_parameters(m.width,
+                                          m.mlp.hidden_dim,
+                                          m.width,
+                                          m.bias,
+                                          /*layer_norm=*/true);
+  const auto block = MuMoEBlock::parameter_count(m.block());
+  if (fits(block, dense)) return {};
+  return fmt::format(
+      "model.rank = {}: {} parameters a block, {:.2f} times the {} of a dense "
+      "MLP; --model.rank auto has as many",
+      fmt::join(m.mlp.ranks, ","),
+      block,
+      static_cast<double>(block) / static_cast<double>(dense),
+      dense);
+}
+
+std::string note_hidden(const Options& o) {
+  const auto usual = 4 * o.model.width;
+  if (fits(o.model.mlp.hidden_dim, usual)) return {};
+  return fmt::format(
+      "model.hidden = {}: {:.2f} times model.width = {}, where 4 times is "
+      "usual; --model.hidden auto: {}",
+      o.model.mlp.hidden_dim,
+      static_cast<double>(o.model.mlp.hidden_dim) /
+          static_cast<double>(o.model.width),
+      o.model.width,
+      usual);
+}
+
+std::string note_vocabulary(const Options& o) {
+  const auto needed = default_vocabulary(o.tokenizer);
+  if (o.model.vocab <= 2 * needed) return {};
+  return fmt::format(
+      "model.vocab = {}: the tokenizer {} has fewer tokens; --model.vocab "
+      "auto: {}",
+      o.model.vocab,
+      o.tokenizer,
+      needed);
+}
+
+/// A schedule of another length than the run.
+std::string note_schedule(const Options& o) {
+  const ScheduleConfig& s = o.schedule;
+  const auto steps = o.trainer.steps;
+  if (s.kind == ScheduleKind::constant || s.steps == steps) return {};
+  if (s.steps < steps) {
+    return fmt::format(
+        "schedule.steps = {} of train.steps = {}: the last {} steps have the "
+        "lowest learning rate, schedule.min_lr = {}; a new run with "
+        "--schedule.steps auto spreads the schedule over all",
+        s.steps,
+        steps,
+        steps - s.steps,
+        s.min_lr);
+  }
+  return fmt::format(
+      "schedule.steps = {} of train.steps = {}: the run ends before the "
+      "learning rate is at schedule.min_lr = {}; in a new run "
+      "--schedule.steps auto ends with it",
+      s.steps,
+      steps,
+      s.min_lr);
+}
+
+std::string note_warmup(const Options& o) {
+  if (2 * o.schedule.warmup <= o.trainer.steps) return {};
+  return fmt::format(
+      "schedule.warmup = {}: more than half of train.steps = {}; "
+      "--schedule.warmup auto: a tenth of schedule.steps",
+      o.schedule.warmup,
+      o.trainer.steps);
+}
+
+/// What is due for the first time after the end.
+std::string note_intervals(const Options& o) {
+  const TrainerConfig& t = o.trainer;
+  std::vector<std::string> late;
+  if (t.eval_every > t.steps) {
+    late.push_back(fmt::format("train.eval_every = {}", t.eval_every));
+  }
+  if (t.checkpoint_every > t.steps) {
+    late.push_back(fmt::format("checkpoint.every = {}", t.checkpoint_every));
+  }
+  if (late.empty()) return {};
+  return fmt::format("{}: beyond train.steps = {}",
+                     fmt::join(late, ", "),
+                     t.steps);
+}
+
+/// Keys that do nothing unless ...
+struct Idle {
+  std::vector<const char*> keys;
+  bool idle;
+  const char* since;
+};
+
+/// Keys given with the command that do nothing.
+std::vector<std::string> note_idle(const Options& o, const Origins& origins) {
+  const auto& gate = o.model.mlp.gate;
+  const bool constant = o.schedule.kind == ScheduleKind::constant;
+  const std::vector<Idle> all = {
+      {{"model.experts",
+        "model.rank",
+        "model.gate",
+        "model.gate_top_k",
+        "model.gate_norm",
+        "model.level_noise",
+        "model.expert_bias",
+        "train.mixing",
+        "train.recompute"},
+       o.model.dense,
+       "model.mlp is dense"},
+      {{"model.gate_top_k"},
+       !o.model.dense && gate.activation != GateActivation::top_k,
+       "model.gate is not top_k"},
+      {{"model.level_noise"},
+       !o.model.dense && o.model.mlp.experts.size() == 1,
+       "model.experts has one level"},
+      {{"schedule.min_lr", "schedule.steps"},
+       constant,
+       "schedule.kind is constant"},
+  };
+  std::vector<std::string> notes;
+  for (const Idle& each : all) {
+    std::vector<std::string> given;
+    for (const std::string key : each.keys) {
+      const auto origin = origins.find(key);
+      if (!each.idle || origin == origins.end()) continue;
+      if (origin->second == kCommandLine) given.push_back(key);
+    }
+    if (given.empty()) continue;
+    notes.push_back(fmt::format("{}: without effect, since {}",
+                                fmt::join(given, ", "),
+                                each.since));
+  }
+  return notes;
+}
+
+}  // namespace
+
+std::vector<std::string> notes_on(const Options& options,
+                                  const Origins& origins) {
+  std::vector<std::string> notes;
+  for (const auto note : {note_ranks,
+                          note_hidden,
+                          note_vocabulary,
+                          note_schedule,
+                          note_warmup,
+                          note_intervals}) {
+    if (auto line = note(options); !line.empty()) {
+      notes.push_back(std::move(line));
+    }
+  }
+  for (auto& line : note_idle(options, origins)) {
+    notes.push_back(std::move(line));
+  }
+  return notes;
+}
+
+}  // namespace mumoe::run

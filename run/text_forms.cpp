@@ -1,0 +1,76 @@
+#include "run/text_forms.h"
+
+#include "model/families.h"
+
+namespace mumoe::run {
+namespace {
+
+/// What else the form `name` is called.
+std::string other_names(std::string_view name) {
+  if (name == "cp") return "candecomp parafac canonical_polyadic cpd cpmoe";
+  if (name == "tr") return "tensor_ring ring trmoe";
+  if (name == "tt") return "tensor_train train ttmoe";
+  return name == "tucker" ? "hosvd tucker2" : "";
+}
+
+}  // namespace
+
+TextForm mlp_form() {
+  TextForm form{.member = "model.mlp", .value = "WORD"};
+  const std::string dense(model::Gpt2Config{.dense = true}.mlp_name());
+  form.words = {{dense, "mlp ffn feedforward feed_forward none"}};
+  for (const Form each : forms()) {
+    const std::string name(to_string(each));
+    form.words.push_back({name, other_names(name)});
+  }
+  form.set = [](Options& o, const std::string& text) { o.model.set_mlp(text); };
+  form.get = [](const Options& o) { return std::string(o.model.mlp_name()); };
+  return form;
+}
+
+TextForm rank_form() {
+  TextForm form{.member = "model.mlp.ranks", .value = "RANKS"};
+  form.has_auto = true;
+  form.set = [](Options& o, const std::string& text) {
+    if (!is_rank_rule(text)) {
+      parse_list(
+          text,
+          "paper,auto, auto, paper, or whole numbers with commas between");
+    }
+    o.rank = text;
+    o.model.mlp.ranks.clear();
+  };
+  form.get = [](const Options& o) {
+    return o.model.mlp.ranks.empty()
+               ? o.rank
+               : fmt::format("{}", fmt::join(o.model.mlp.ranks, ","));
+  };
+  return form;
+}
+
+std::vector<Choice<std::string>> family_choices() {
+  std::vector<Choice<std::string>> choices;
+  for (const auto& family : model::families()) {
+    choices.push_back({family.name, family.name});
+  }
+  return choices;
+}
+
+std::vector<std::int64_t> parse_list(const std::string& text,
+                                     const char* expected) {
+  std::vector<std::int64_t> values;
+  std::size_t begin = 0;
+  while (begin <= text.size()) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    try {
+      values.push_back(
+          parse_number<std::int64_t>(text.substr(begin, end - begin)));
+    } catch (const InputError&) {
+      fail<InputError>("expected {}", expected);
+    }
+    begin = end + 1;
+  }
+  return values;
+}
+
+}  // namespace mumoe::run
