@@ -13,7 +13,8 @@ namespace mumoe::launch {
 
 /// Where a run begins.
 struct StartPoint {
-  /// As asked for, and as the checkpoint has it where they said `auto`.
+  /// As asked for, and as the checkpoint has it where they said `auto`; whether
+  /// it resumes is yes or no.
   run::Options options;
   /// Of what was taken over.
   std::vector<std::string> reasons = {};
@@ -22,8 +23,8 @@ struct StartPoint {
   run::RunState state = {};
 };
 
-/// Throws `InputError` when there is nothing to resume, another thing on some
-/// rank, or a run of other settings. Collective.
+/// Throws `InputError` when there is nothing to resume though it must, another
+/// thing on some rank, or a run of other settings. Collective.
 StartPoint find_start(const run::Options& asked, dist::Communicator& world);
 
 }  // namespace mumoe::launch

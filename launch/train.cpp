@@ -9,6 +9,7 @@
 #include "data/text/prepare.h"
 #include "data/text/token_windows.h"
 #include "data/text/tokenizer.h"
+#include "dist/gather_text.h"
 #include "dist/params/flat_buckets.h"
 #include "dist/process_mesh.h"
 #include "dist/self_communicator.h"
@@ -71,7 +72,7 @@ bool stop_before_start(const train::StopSignals& signals, Communicator& world) {
 
 std::string final_line(const train::Trainer& trainer,
                        const data::PreparedData& prepared,
-                       const run::Options& options) {
+                       const std::filesystem::path& out) {
   std::string line = fmt::format("done: {} steps", trainer.state().step);
   if (const auto loss = trainer.val_loss()) {
     const double nats = *loss / prepared.val.bytes_per_token();
@@ -82,9 +83,7 @@ std::string final_line(const train::Trainer& trainer,
         nats,
         nats / std::numbers::ln2);
   }
-  if (!options.trainer.out.empty()) {
-    line += "; run directory " + options.trainer.out.string();
-  }
+  if (!out.empty()) line += "; run directory " + out.string();
   return line;
 }
 
@@ -100,6 +99,7 @@ std::unique_ptr<Communicator> make_local_world(const run::Options& options,
 
 /// A run that is ready: all ranks have found everything they need.
 struct Job {
+  const run::CommandLine& line;
   Session& session;
   const StartPoint& start;
   const data::PreparedData& prepared;
@@ -124,18 +124,19 @@ ModelSummary summary_of(const model::Model& model,
       model.cost(1).flops / static_cast<double>(samples.targets_per_sample())};
 }
 
-/// Makes the run directory, on rank 0, and prints the start table. Collective.
-void report_start(const Job& job,
-                  const ModelSummary& model,
-                  double bytes_of_checkpoint,
-                  std::int64_t step) {
+/// Makes the run directory, on rank 0, and prints the start table. Returns the
+/// directory, on all ranks. Collective.
+std::filesystem::path report_start(const Job& job,
+                                   const ModelSummary& model,
+                                   double bytes_of_checkpoint,
+                                   std::int64_t step) {
   const Session& session = job.session;
   const run::Options& options = job.settled.options;
   const dist::ProcessMesh& mesh = session.mesh;
   const auto rows = gather_rows(mesh, session.hosts, session.chosen.device);
   std::vector<std::string> lines;
   if (job.directory != nullptr) {
-    if (options.resume) train::require_metrics(options.trainer.out);
+    if (job.start.checkpoint) train::require_metrics(options.trainer.out);
     lines = job.directory->prepare({options,
                                     job.prepared,
                                     mesh,
@@ -146,6 +147,7 @@ void report_start(const Job& job,
   auto reasons = job.start.reasons;
   const auto& chosen = job.settled.compute.reasons;
   reasons.insert(reasons.end(), chosen.begin(), chosen.end());
+  session.say(describe_origin(job.line));
   session.say(start_table(
       options,
       job.prepared,
@@ -168,16 +170,21 @@ void report_start(const Job& job,
                         ? ""
                         : fmt::format(": no step is left of train.steps = {}",
                                       options.trainer.steps)));
+  } else if (job.line.options.resume == run::Resume::automatic) {
+    session.say("resume   auto: no checkpoint is there, so from the start");
   }
+  const auto out = job.directory ? job.directory->path().string() : "";
+  return dist::gather_text(mesh.control(), out)[0];
 }
 
 std::string stopped_line(const train::Trainer& trainer,
-                         const run::Options& options) {
+                         const std::filesystem::path& out) {
   return fmt::format("stopped by a signal after step {}; {}",
                      trainer.state().step,
-                     options.trainer.out.empty()
-                         ? "train.out is empty: nothing was saved"
-                         : "saved: --train.resume goes on");
+                     out.empty() ? "train.out = none: nothing was saved"
+                                 : fmt::format("run directory {}, saved: "
+                                               "--train.resume goes on",
+                                               out.string()));
 }
 
 model::Cost cost_in(const Job& job,
@@ -233,25 +240,37 @@ ExitCode run_steps(const Job& job,
         "stopped by a signal before the first step: nothing was written");
     return ExitCode::preempted;
   }
-  report_start(job,
-               summary_of(*model, registry, train_samples),
-               checkpoint_bytes(registry),
-               trainer.state().step);
+  const auto out = report_start(job,
+                                summary_of(*model, registry, train_samples),
+                                checkpoint_bytes(registry),
+                                trainer.state().step);
+  trainer.write_to(out);
 
   const bool preempted = trainer.run() == train::Outcome::preempted;
   session.say(session.finish_trace());
   if (session.alone) {
     session.say(costs.report(cost_in(job, *model, buckets), registry.device()));
   }
-  session.say(preempted ? stopped_line(trainer, options)
-                        : final_line(trainer, job.prepared, options));
+  session.say(preempted ? stopped_line(trainer, out)
+                        : final_line(trainer, job.prepared, out));
   return preempted ? ExitCode::preempted : ExitCode::done;
 }
 
-ExitCode train(const run::Options& asked,
+/// Where a run makes a folder of its own: its first number follows. Empty: it
+/// makes none. A rank alone has no weights to keep.
+std::filesystem::path numbered_out(const run::CommandLine& line) {
+  const run::Options& options = line.options;
+  const bool alone = options.parallel.backend == run::BackendChoice::null;
+  if (!options.number_out || alone) return {};
+  return std::filesystem::path("runs") /
+         (line.config.empty() ? "default" : line.config.stem());
+}
+
+ExitCode train(const run::CommandLine& line,
                Communicator& world,
                const Invocation& invocation,
                MemoryUse& memory) {
+  const run::Options& asked = line.options;
   best_isa();  // refuses a bad MUMOE_ISA before anything is written
   train::StopSignals signals;
   world.set_deadline(deadline_of(asked.parallel));
@@ -261,7 +280,9 @@ ExitCode train(const run::Options& asked,
   dist::ProcessMesh& mesh = session.mesh;
   mesh.observe(memory);
   std::optional<run::RunDirectory> directory;
-  if (world.rank() == 0) directory.emplace(asked.trainer.out);
+  if (world.rank() == 0) {
+    directory.emplace(asked.trainer.out, numbered_out(line));
+  }
   const StartPoint start = find_start(asked, world);
   const bool on_cpu = session.chosen.device.is_cpu();
   const std::string unequal_cpus =
@@ -286,7 +307,8 @@ ExitCode train(const run::Options& asked,
                                          context,
                                          settled.options.trainer.seed);
   const data::TokenWindows val_windows(val_tokens, context);
-  return run_steps({session,
+  return run_steps({line,
+                    session,
                     start,
                     prepared,
                     settled,
@@ -300,13 +322,13 @@ ExitCode train(const run::Options& asked,
 }  // namespace
 
 ExitCode train_command(const Invocation& invocation) {
-  const auto line = run::read_command_line(invocation.arguments);
+  const auto line = run::read_run(invocation.arguments);
   const auto local = make_local_world(line.options, invocation);
   Communicator& world = local ? *local : invocation.mpi->world();
   if (!line.print_config) {
     MemoryUse memory;
     try {
-      return train(line.options, world, invocation, memory);
+      return train(line, world, invocation, memory);
     } catch (const std::exception& error) {
       memory.explain(error);
       throw;

@@ -42,6 +42,38 @@ TextForm ranks() {
   return form;
 }
 
+/// The run directory: one to be made, none, or a folder.
+TextForm out() {
+  TextForm form = plain(MUMOE_FIELD(trainer.out));
+  form.set = [folder = form.set](Options& o, const std::string& text) {
+    require(!text.empty(),
+            "expected a folder, auto (runs/NAME-1 and so on), or none");
+    const bool named = text != "auto" && text != "none";
+    folder(o, named ? text : "");
+    o.number_out = text == "auto";
+  };
+  form.get = [folder = form.get](const Options& o) -> std::string {
+    if (o.trainer.out.empty()) return o.number_out ? "auto" : "none";
+    return folder(o);
+  };
+  return form;
+}
+
+/// A switch that may also be `auto`.
+TextForm resume() {
+  TextForm form = choice(
+      MUMOE_FIELD(resume),
+      {{Resume::no, "no"}, {Resume::yes, "yes"}, {Resume::automatic, "auto"}});
+  form.is_switch = true;
+  form.set = [](Options& o, const std::string& text) {
+    const bool yes = text == "yes" || text == "true" || text == "1";
+    const bool no = text == "no" || text == "false" || text == "0";
+    require(yes || no || text == "auto", "expected yes or no, or auto");
+    o.resume = yes ? Resume::yes : no ? Resume::no : Resume::automatic;
+  };
+  return form;
+}
+
 // A row is a key, what resuming asks of it, its meaning, its member and text.
 // clang-format off
 std::vector<Key> make_table() {
@@ -191,10 +223,12 @@ std::vector<Key> make_table() {
        "effect under the plan rank)", plain(MUMOE_FIELD(model.mlp.recompute))},
       {"train.seed", must_match, "of all random numbers",
        plain(MUMOE_FIELD(trainer.seed))},
-      {"train.out", free, "run directory (empty: write nothing)",
-       plain(MUMOE_FIELD(trainer.out))},
-      {"train.resume", free, "go on from the newest checkpoint of train.out",
-       plain(MUMOE_FIELD(resume))},
+      {"train.out", free,
+       "run directory (auto: runs/NAME-1, -2, ..., NAME that of the "
+       "configuration file, or default; none: nothing is kept)", out()},
+      {"train.resume", free,
+       "go on from the newest checkpoint of train.out (auto: if it has one)",
+       resume()},
       {"train.eval_every", free,
        "steps between evaluations (0: only at the end)",
        plain(MUMOE_FIELD(trainer.eval_every))},

@@ -6,11 +6,13 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
 #include "model/gpt2_config.h"
 #include "mumoe/sharding.h"
+#include "run/config_file.h"
 #include "run/train_config.h"
 
 namespace mumoe::run {
@@ -18,6 +20,9 @@ namespace mumoe::run {
 enum class Precision { automatic, bf16, fp32, fp64 };
 enum class DeviceKind { automatic, cpu, cuda };
 enum class GemmChoice { automatic, mkl, onednn };
+
+/// Whether a run goes on from its newest checkpoint; automatic: if it has one.
+enum class Resume { no, yes, automatic };
 
 enum class BackendChoice { automatic, mpi, nccl, null };
 using dist::Wire;
@@ -60,7 +65,10 @@ struct Options {
   Precision precision = Precision::automatic;
   DeviceKind device = DeviceKind::automatic;
   GemmChoice gemm = GemmChoice::automatic;
-  bool resume = false;
+  /// Where `trainer.out` is empty: whether the run makes a folder of its own,
+  /// `runs/NAME-n`, when it begins, or keeps nothing.
+  bool number_out = true;
+  Resume resume = Resume::no;
   /// File of a Chrome trace of the run's first steps; empty: none.
   std::filesystem::path trace;
 };
@@ -84,6 +92,8 @@ class Draft {
   /// Takes those of a file (INI, run/config_file.h); returns how many. Throws
   /// `InputError` naming file and line.
   std::size_t read_file(const std::filesystem::path& file);
+  /// The same of a file's `text`; `origin` is what is kept.
+  std::size_t read_text(std::string_view text, const std::string& origin);
 
   /// The options, with values that depend on others (hidden width, vocabulary,
   /// length of the schedule, ranks) resolved. Throws `InputError` naming key,
@@ -94,6 +104,9 @@ class Draft {
   const Origins& origins() const { return origins_; }
 
  private:
+  std::size_t take(const std::vector<ConfigEntry>& entries,
+                   const std::string& file);
+
   Options options_;
   Origins origins_;
 };
