@@ -21,6 +21,14 @@ Facts facts_of(const run::RunState& state) {
 
 }  // namespace
 
+std::filesystem::path numbered_out(const run::CommandLine& line) {
+  const run::Options& options = line.options;
+  const bool alone = options.parallel.backend == run::BackendChoice::null;
+  if (options.keep != run::Keep::numbered || alone) return {};
+  return std::filesystem::path("runs") /
+         (line.config.empty() ? "default" : line.config.stem());
+}
+
 StartPoint find_start(const run::Options& asked, dist::Communicator& world) {
   if (asked.resume == run::Resume::no) return {asked};
   require(!asked.trainer.out.empty(),

@@ -7,6 +7,7 @@
 
 #include "dist/communicator.h"
 #include "run/checkpoint.h"
+#include "run/command_line.h"
 #include "run/options.h"
 
 namespace mumoe::launch {
@@ -22,6 +23,10 @@ struct StartPoint {
   std::optional<std::filesystem::path> checkpoint = {};
   run::RunState state = {};
 };
+
+/// Where a run makes a folder of its own, but for its number: `runs/NAME`.
+/// Empty: it makes none. A rank alone has no weights to keep.
+std::filesystem::path numbered_out(const run::CommandLine& line);
 
 /// Throws `InputError` when there is nothing to resume though it must, another
 /// thing on some rank, or a run of other settings. Collective.

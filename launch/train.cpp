@@ -15,6 +15,7 @@
 #include "dist/self_communicator.h"
 #include "launch/commands.h"
 #include "launch/memory.h"
+#include "launch/memory_estimate.h"
 #include "launch/null_run.h"
 #include "launch/same_run.h"
 #include "launch/session.h"
@@ -129,7 +130,8 @@ ModelSummary summary_of(const model::Model& model,
 std::filesystem::path report_start(const Job& job,
                                    const ModelSummary& model,
                                    double bytes_of_checkpoint,
-                                   std::int64_t step) {
+                                   std::int64_t step,
+                                   const std::vector<std::string>& memory) {
   const Session& session = job.session;
   const run::Options& options = job.settled.options;
   const dist::ProcessMesh& mesh = session.mesh;
@@ -155,6 +157,7 @@ std::filesystem::path report_start(const Job& job,
       reasons,
       session.alone ? draw_alone(rows[0], mesh.describe()) : draw_mesh(rows)));
   session.say(job.settled.plan.describe(mesh));
+  for (const auto& line : memory) session.say(line);
   for (const auto& line : lines) session.say(line);
   if (session.alone) {
     session.say(
@@ -203,9 +206,12 @@ ExitCode run_steps(const Job& job,
   const run::Options& options = job.settled.options;
   Session& session = job.session;
   dist::ProcessMesh& mesh = session.mesh;
+  const at::Device device = job.settled.compute.device;
+  const double program = train::resident_mib() * (1 << 20);
+  const double available = available_memory(device);
   dist::ParameterRegistry registry(mesh.tp(),
                                    job.settled.compute.dtype,
-                                   job.settled.compute.device,
+                                   device,
                                    options.optimizer.decay_vectors);
   const Sharding sharding{job.settled.plan.plan, &mesh.tp()};
   const auto model =
@@ -240,10 +246,21 @@ ExitCode run_steps(const Job& job,
         "stopped by a signal before the first step: nothing was written");
     return ExitCode::preempted;
   }
+  const MemoryEstimate estimate = estimate_memory(cost_in(job, *model, buckets),
+                                                  options.model,
+                                                  job.settled.batch.micro_batch,
+                                                  mesh.tp().size(),
+                                                  program);
   const auto out = report_start(job,
                                 summary_of(*model, registry, train_samples),
                                 checkpoint_bytes(registry),
-                                trainer.state().step);
+                                trainer.state().step,
+                                memory_lines(estimate,
+                                             available,
+                                             registry.device(),
+                                             mesh,
+                                             session.hosts,
+                                             session.alone));
   trainer.write_to(out);
 
   const bool preempted = trainer.run() == train::Outcome::preempted;
@@ -254,16 +271,6 @@ ExitCode run_steps(const Job& job,
   session.say(preempted ? stopped_line(trainer, out)
                         : final_line(trainer, job.prepared, out));
   return preempted ? ExitCode::preempted : ExitCode::done;
-}
-
-/// Where a run makes a folder of its own: its first number follows. Empty: it
-/// makes none. A rank alone has no weights to keep.
-std::filesystem::path numbered_out(const run::CommandLine& line) {
-  const run::Options& options = line.options;
-  const bool alone = options.parallel.backend == run::BackendChoice::null;
-  if (!options.number_out || alone) return {};
-  return std::filesystem::path("runs") /
-         (line.config.empty() ? "default" : line.config.stem());
 }
 
 ExitCode train(const run::CommandLine& line,

@@ -192,7 +192,12 @@ CommandLine read_command_line(const std::vector<std::string>& arguments,
 }
 
 CommandLine read_run(const std::vector<std::string>& arguments) {
-  return read(arguments, "*", {}, Base::run);
+  CommandLine line = read(arguments, "*", {}, Base::run);
+  const Options& options = line.options;
+  require(options.keep != Keep::folder || !options.trainer.out.empty(),
+          "train.out = : expected a folder, auto (runs/NAME-1 and so on), or "
+          "none");
+  return line;
 }
 
 std::string describe_keys() {

@@ -56,7 +56,7 @@ CommandLine read_command_line(const std::vector<std::string>& arguments,
 /// The same for a run, which may have no --config: where it resumes, it takes
 /// config.cfg of its train.out; else the default recipe (configs/), which the
 /// program holds. Throws `InputError` also where there are checkpoints to go on
-/// from and no config.cfg.
+/// from and no config.cfg, and where train.out names no folder.
 CommandLine read_run(const std::vector<std::string>& arguments);
 
 /// One line a key: name, default, meaning.

@@ -42,19 +42,18 @@ TextForm ranks() {
   return form;
 }
 
-/// The run directory: one to be made, none, or a folder.
+/// The run directory: one to be made, a folder, or none.
 TextForm out() {
   TextForm form = plain(MUMOE_FIELD(trainer.out));
   form.set = [folder = form.set](Options& o, const std::string& text) {
-    require(!text.empty(),
-            "expected a folder, auto (runs/NAME-1 and so on), or none");
-    const bool named = text != "auto" && text != "none";
-    folder(o, named ? text : "");
-    o.number_out = text == "auto";
+    o.keep = text == "auto"   ? Keep::numbered
+             : text == "none" ? Keep::nothing
+                              : Keep::folder;
+    folder(o, o.keep == Keep::folder ? text : "");
   };
   form.get = [folder = form.get](const Options& o) -> std::string {
-    if (o.trainer.out.empty()) return o.number_out ? "auto" : "none";
-    return folder(o);
+    if (!o.trainer.out.empty() || o.keep == Keep::folder) return folder(o);
+    return o.keep == Keep::numbered ? "auto" : "none";
   };
   return form;
 }

@@ -24,6 +24,10 @@ enum class GemmChoice { automatic, mkl, onednn };
 /// Whether a run goes on from its newest checkpoint; automatic: if it has one.
 enum class Resume { no, yes, automatic };
 
+/// Where a run keeps what it makes: in `runs/NAME-n`, made when it begins, in
+/// the folder that is named, or nowhere.
+enum class Keep { numbered, folder, nothing };
+
 enum class BackendChoice { automatic, mpi, nccl, null };
 using dist::Wire;
 
@@ -65,9 +69,9 @@ struct Options {
   Precision precision = Precision::automatic;
   DeviceKind device = DeviceKind::automatic;
   GemmChoice gemm = GemmChoice::automatic;
-  /// Where `trainer.out` is empty: whether the run makes a folder of its own,
-  /// `runs/NAME-n`, when it begins, or keeps nothing.
-  bool number_out = true;
+  /// What it means that `trainer.out` is empty: no folder, which a run refuses,
+  /// or one of the others.
+  Keep keep = Keep::numbered;
   Resume resume = Resume::no;
   /// File of a Chrome trace of the run's first steps; empty: none.
   std::filesystem::path trace;

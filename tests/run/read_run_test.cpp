@@ -112,10 +112,10 @@ TEST(ReadRun, WhereItIsKeptIsAWordOrAFolder) {
   const auto out = [](const std::string& word) {
     return read_run({"--train.out", word}).options;
   };
-  EXPECT_TRUE(read_run({}).options.number_out);
+  EXPECT_EQ(read_run({}).options.keep, Keep::numbered);
   EXPECT_EQ(to_map(read_run({}).options).at("train.out"), "auto");
-  EXPECT_TRUE(out("auto").number_out);
-  EXPECT_FALSE(out("none").number_out);
+  EXPECT_EQ(out("auto").keep, Keep::numbered);
+  EXPECT_EQ(out("none").keep, Keep::nothing);
   EXPECT_EQ(out("none").trainer.out, "");
   EXPECT_EQ(out("./none").trainer.out, "./none");
   for (const char* word : {"auto", "none", "some where", "./auto"}) {
