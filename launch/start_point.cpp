@@ -21,21 +21,36 @@ Facts facts_of(const run::RunState& state) {
 
 }  // namespace
 
+std::filesystem::path numbered_out(const run::CommandLine& line) {
+  const run::Options& options = line.options;
+  const bool alone = options.parallel.backend == run::BackendChoice::null;
+  if (options.keep != run::Keep::numbered || alone) return {};
+  return std::filesystem::path("runs") /
+         (line.config.empty() ? "default" : line.config.stem());
+}
+
 StartPoint find_start(const run::Options& asked, dist::Communicator& world) {
-  if (!asked.resume) return {asked};
+  if (asked.resume == run::Resume::no) return {asked};
   require(!asked.trainer.out.empty(),
-          "--train.resume: train.out is empty; expected the folder of the run");
+          "--train.resume: train.out = {}; expected the folder of the run",
+          run::to_map(asked).at("train.out"));
   const auto folder = asked.trainer.out / "checkpoints";
   const auto checkpoint = run::latest_checkpoint(folder);
   require_same_run(world,
                    {{"--train.resume: the newest checkpoint",
                      checkpoint ? checkpoint->string() : "none"}});
+  if (!checkpoint && asked.resume == run::Resume::automatic) {
+    StartPoint start{asked};
+    start.options.resume = run::Resume::no;
+    return start;
+  }
   require(checkpoint.has_value(),
           "--train.resume: {} holds no checkpoint",
           folder.string());
   auto state = run::read_run_state(*checkpoint);
   require_same_run(world, facts_of(state));
   auto [options, reasons] = run::replay(asked, state.settings);
+  options.resume = run::Resume::yes;
   // Before anything is fetched or measured.
   run::check_resumable(state.settings, run::settings_of(options), *checkpoint);
   return {std::move(options), std::move(reasons), checkpoint, std::move(state)};

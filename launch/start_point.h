@@ -7,13 +7,15 @@
 
 #include "dist/communicator.h"
 #include "run/checkpoint.h"
+#include "run/command_line.h"
 #include "run/options.h"
 
 namespace mumoe::launch {
 
 /// Where a run begins.
 struct StartPoint {
-  /// As asked for, and as the checkpoint has it where they said `auto`.
+  /// As asked for, and as the checkpoint has it where they said `auto`; whether
+  /// it resumes is yes or no.
   run::Options options;
   /// Of what was taken over.
   std::vector<std::string> reasons = {};
@@ -22,8 +24,12 @@ struct StartPoint {
   run::RunState state = {};
 };
 
-/// Throws `InputError` when there is nothing to resume, another thing on some
-/// rank, or a run of other settings. Collective.
+/// Where a run makes a folder of its own, but for its number: `runs/NAME`.
+/// Empty: it makes none. A rank alone has no weights to keep.
+std::filesystem::path numbered_out(const run::CommandLine& line);
+
+/// Throws `InputError` when there is nothing to resume though it must, another
+/// thing on some rank, or a run of other settings. Collective.
 StartPoint find_start(const run::Options& asked, dist::Communicator& world);
 
 }  // namespace mumoe::launch

@@ -182,6 +182,23 @@ std::string draw_alone(const RankRow& row, const std::string& place) {
   return "mesh     " + place + " alone" + align(line_per_rank({row}));
 }
 
+std::string describe_origin(const run::CommandLine& line) {
+  std::string from = line.config.string();
+  if (line.own_config) from += ", the run's own";
+  if (line.default_recipe) {
+    from = "the default recipe, a small GPT-2: no --config was given";
+  }
+  std::vector<std::string> given;
+  for (const auto& [key, origin] : line.origins) {
+    if (origin == "command line") given.push_back(key);
+  }
+  return fmt::format("config   {}{}",
+                     from,
+                     given.empty() ? ""
+                                   : fmt::format("\n         command line: {}",
+                                                 fmt::join(given, ", ")));
+}
+
 std::string start_table(const run::Options& options,
                         const data::PreparedData& prepared,
                         const ModelSummary& model,

@@ -7,6 +7,7 @@
 #include "data/text/prepare.h"
 #include "dist/host_map.h"
 #include "dist/process_mesh.h"
+#include "run/command_line.h"
 #include "run/options.h"
 
 namespace mumoe::launch {
@@ -40,6 +41,10 @@ struct ModelSummary {
   /// For one target, forward and backward.
   double flops = 0;
 };
+
+/// Where the settings of a run come from: a line, and a second one of the keys
+/// that the command line gave.
+std::string describe_origin(const run::CommandLine& line);
 
 /// What a run is about to do: model, data, arithmetic and the `reasons` for it,
 /// and the `drawn` mesh.

@@ -9,11 +9,13 @@
 #include "data/text/prepare.h"
 #include "data/text/token_windows.h"
 #include "data/text/tokenizer.h"
+#include "dist/gather_text.h"
 #include "dist/params/flat_buckets.h"
 #include "dist/process_mesh.h"
 #include "dist/self_communicator.h"
 #include "launch/commands.h"
 #include "launch/memory.h"
+#include "launch/memory_estimate.h"
 #include "launch/null_run.h"
 #include "launch/same_run.h"
 #include "launch/session.h"
@@ -72,7 +74,7 @@ bool stop_before_start(const train::StopSignals& signals, Communicator& world) {
 
 std::string final_line(const train::Trainer& trainer,
                        const data::PreparedData& prepared,
-                       const run::Options& options) {
+                       const std::filesystem::path& out) {
   std::string line = fmt::format("done: {} steps", trainer.state().step);
   if (const auto loss = trainer.val_loss()) {
     const double nats = *loss / prepared.val.bytes_per_token();
@@ -83,9 +85,7 @@ std::string final_line(const train::Trainer& trainer,
         nats,
         nats / std::numbers::ln2);
   }
-  if (!options.trainer.out.empty()) {
-    line += "; run directory " + options.trainer.out.string();
-  }
+  if (!out.empty()) line += "; run directory " + out.string();
   return line;
 }
 
@@ -101,13 +101,13 @@ std::unique_ptr<Communicator> make_local_world(const run::Options& options,
 
 /// A run that is ready: all ranks have found everything they need.
 struct Job {
+  const run::CommandLine& line;
   Session& session;
   const StartPoint& start;
   const data::PreparedData& prepared;
   const Settled& settled;
   run::Settings settings;        ///< Of checkpoints.
   run::RunDirectory* directory;  ///< On rank 0.
-  const run::Origins& origins;
   train::StopSignals& signals;
 };
 
@@ -126,18 +126,20 @@ ModelSummary summary_of(const model::Model& model,
       model.cost(1).flops / static_cast<double>(samples.targets_per_sample())};
 }
 
-/// Makes the run directory, on rank 0, and prints the start table. Collective.
-void report_start(const Job& job,
-                  const ModelSummary& model,
-                  double bytes_of_checkpoint,
-                  std::int64_t step) {
+/// Makes the run directory, on rank 0, and prints the start table. Returns the
+/// directory, on all ranks. Collective.
+std::filesystem::path report_start(const Job& job,
+                                   const ModelSummary& model,
+                                   double bytes_of_checkpoint,
+                                   std::int64_t step,
+                                   const std::vector<std::string>& memory) {
   const Session& session = job.session;
   const run::Options& options = job.settled.options;
   const dist::ProcessMesh& mesh = session.mesh;
   const auto rows = gather_rows(mesh, session.hosts, session.chosen.device);
   std::vector<std::string> lines;
   if (job.directory != nullptr) {
-    if (options.resume) train::require_metrics(options.trainer.out);
+    if (job.start.checkpoint) train::require_metrics(options.trainer.out);
     lines = job.directory->prepare({options,
                                     job.prepared,
                                     mesh,
@@ -148,16 +150,18 @@ void report_start(const Job& job,
   auto reasons = job.start.reasons;
   const auto& chosen = job.settled.compute.reasons;
   reasons.insert(reasons.end(), chosen.begin(), chosen.end());
+  session.say(describe_origin(job.line));
   session.say(start_table(
       options,
       job.prepared,
       model,
       reasons,
       session.alone ? draw_alone(rows[0], mesh.describe()) : draw_mesh(rows)));
-  for (const auto& note : run::notes_on(options, job.origins)) {
+  for (const auto& note : run::notes_on(options, job.line.origins)) {
     session.say("note     " + note);
   }
   session.say(job.settled.plan.describe(mesh));
+  for (const auto& line : memory) session.say(line);
   for (const auto& line : lines) session.say(line);
   if (session.alone) {
     session.say(
@@ -173,16 +177,21 @@ void report_start(const Job& job,
                         ? ""
                         : fmt::format(": no step is left of train.steps = {}",
                                       options.trainer.steps)));
+  } else if (job.line.options.resume == run::Resume::automatic) {
+    session.say("resume   auto: no checkpoint is there, so from the start");
   }
+  const auto out = job.directory ? job.directory->path().string() : "";
+  return dist::gather_text(mesh.control(), out)[0];
 }
 
 std::string stopped_line(const train::Trainer& trainer,
-                         const run::Options& options) {
+                         const std::filesystem::path& out) {
   return fmt::format("stopped by a signal after step {}; {}",
                      trainer.state().step,
-                     options.trainer.out.empty()
-                         ? "train.out is empty: nothing was saved"
-                         : "saved: --train.resume goes on");
+                     out.empty() ? "train.out = none: nothing was saved"
+                                 : fmt::format("run directory {}, saved: "
+                                               "--train.resume goes on",
+                                               out.string()));
 }
 
 model::Cost cost_in(const Job& job,
@@ -201,9 +210,12 @@ ExitCode run_steps(const Job& job,
   const run::Options& options = job.settled.options;
   Session& session = job.session;
   dist::ProcessMesh& mesh = session.mesh;
+  const at::Device device = job.settled.compute.device;
+  const double program = train::resident_mib() * (1 << 20);
+  const double available = available_memory(device);
   dist::ParameterRegistry registry(mesh.tp(),
                                    job.settled.compute.dtype,
-                                   job.settled.compute.device,
+                                   device,
                                    options.optimizer.decay_vectors);
   const Sharding sharding{job.settled.plan.plan, &mesh.tp()};
   const auto model =
@@ -240,18 +252,30 @@ ExitCode run_steps(const Job& job,
         "stopped by a signal before the first step: nothing was written");
     return ExitCode::preempted;
   }
-  report_start(job,
-               summary_of(*model, registry, train_samples),
-               checkpoint_bytes(registry),
-               trainer.state().step);
+  const MemoryEstimate estimate = estimate_memory(cost_in(job, *model, buckets),
+                                                  options.model,
+                                                  job.settled.batch.micro_batch,
+                                                  mesh.tp().size(),
+                                                  program);
+  const auto out = report_start(job,
+                                summary_of(*model, registry, train_samples),
+                                checkpoint_bytes(registry),
+                                trainer.state().step,
+                                memory_lines(estimate,
+                                             available,
+                                             registry.device(),
+                                             mesh,
+                                             session.hosts,
+                                             session.alone));
+  trainer.write_to(out);
 
   const bool preempted = trainer.run() == train::Outcome::preempted;
   session.say(session.finish_trace());
   if (session.alone) {
     session.say(costs.report(cost_in(job, *model, buckets), registry.device()));
   }
-  session.say(preempted ? stopped_line(trainer, options)
-                        : final_line(trainer, job.prepared, options));
+  session.say(preempted ? stopped_line(trainer, out)
+                        : final_line(trainer, job.prepared, out));
   return preempted ? ExitCode::preempted : ExitCode::done;
 }
 
@@ -269,7 +293,9 @@ ExitCode train(const run::CommandLine& line,
   dist::ProcessMesh& mesh = session.mesh;
   mesh.observe(memory);
   std::optional<run::RunDirectory> directory;
-  if (world.rank() == 0) directory.emplace(asked.trainer.out);
+  if (world.rank() == 0) {
+    directory.emplace(asked.trainer.out, numbered_out(line));
+  }
   const StartPoint start = find_start(asked, world);
   const bool on_cpu = session.chosen.device.is_cpu();
   const std::string unequal_cpus =
@@ -294,13 +320,13 @@ ExitCode train(const run::CommandLine& line,
                                          context,
                                          settled.options.trainer.seed);
   const data::TokenWindows val_windows(val_tokens, context);
-  return run_steps({session,
+  return run_steps({line,
+                    session,
                     start,
                     prepared,
                     settled,
                     settings,
                     directory ? &*directory : nullptr,
-                    line.origins,
                     signals},
                    train_windows,
                    val_windows);
@@ -309,7 +335,7 @@ ExitCode train(const run::CommandLine& line,
 }  // namespace
 
 ExitCode train_command(const Invocation& invocation) {
-  const auto line = run::read_command_line(invocation.arguments);
+  const auto line = run::read_run(invocation.arguments);
   const auto local = make_local_world(line.options, invocation);
   Communicator& world = local ? *local : invocation.mpi->world();
   if (!line.print_config) {

@@ -5,12 +5,15 @@
 #include <utility>
 
 #include "base/error.h"
+#include "run/checkpoint_folder.h"
+#include "run/default_recipe.h"
 #include "run/option_table.h"
 
 namespace mumoe::run {
 namespace {
 
 namespace po = boost::program_options;
+namespace fs = std::filesystem;
 
 constexpr const char* kConfig = "config";
 constexpr const char* kPrintConfig = "print-config";
@@ -136,23 +139,56 @@ po::variables_map parse(const std::vector<std::string>& arguments,
   return values;
 }
 
-}  // namespace
+/// What a run without --config starts from.
+enum class Base { defaults, run };
 
-std::string CommandLine::text(const std::string& name,
-                              std::string otherwise) const {
-  const auto found = own.find(name);
-  return found == own.end() ? std::move(otherwise) : found->second;
+/// The folder that `values` say to resume in, if they do.
+fs::path folder_to_resume(const po::variables_map& values) {
+  Draft told;
+  for (const char* name : {"train.out", "train.resume"}) {
+    if (values.count(name) == 0) continue;
+    told.set(name, values[name].as<std::string>(), "command line", "");
+  }
+  const Options& options = told.unresolved();
+  return options.resume == Resume::no ? fs::path() : options.trainer.out;
 }
 
-CommandLine read_command_line(const std::vector<std::string>& arguments,
-                              const std::string& section,
-                              const std::vector<OwnOption>& own) {
+/// The settings of a run that has no --config.
+void read_base(const po::variables_map& values,
+               Draft& draft,
+               CommandLine& line) {
+  const fs::path folder = folder_to_resume(values);
+  const fs::path own = folder / "config.cfg";
+  std::error_code error;
+  if (!folder.empty() && fs::exists(fs::symlink_status(own, error))) {
+    line.config = own;
+    line.own_config = true;
+    require(draft.read_file(own) > 0,
+            "{}: holds no settings; expected those of a run",
+            own.string());
+    return;
+  }
+  require(folder.empty() || !latest_checkpoint(folder / "checkpoints"),
+          "--train.resume: {} is not there, and a checkpoint does not hold all "
+          "settings; expected --config FILE",
+          own.string());
+  line.default_recipe = true;
+  draft.read_text(kDefaultRecipe, kDefaultRecipeName);
+}
+
+CommandLine read(const std::vector<std::string>& arguments,
+                 const std::string& section,
+                 const std::vector<OwnOption>& own,
+                 Base base) {
   const po::variables_map values = parse(arguments, section, own);
   CommandLine line;
   Draft draft;
   line.print_config = values.count(kPrintConfig) > 0;
   if (values.count(kConfig) > 0) {
-    draft.read_file(values[kConfig].as<std::string>());
+    line.config = values[kConfig].as<std::string>();
+    draft.read_file(line.config);
+  } else if (base == Base::run) {
+    read_base(values, draft, line);
   }
   for (const auto& [name, value] : values) {
     if (name == kConfig || name == kPrintConfig) continue;
@@ -165,6 +201,29 @@ CommandLine read_command_line(const std::vector<std::string>& arguments,
   }
   line.options = draft.resolved();
   line.origins = draft.origins();
+  return line;
+}
+
+}  // namespace
+
+std::string CommandLine::text(const std::string& name,
+                              std::string otherwise) const {
+  const auto found = own.find(name);
+  return found == own.end() ? std::move(otherwise) : found->second;
+}
+
+CommandLine read_command_line(const std::vector<std::string>& arguments,
+                              const std::string& section,
+                              const std::vector<OwnOption>& own) {
+  return read(arguments, section, own, Base::defaults);
+}
+
+CommandLine read_run(const std::vector<std::string>& arguments) {
+  CommandLine line = read(arguments, "*", {}, Base::run);
+  const Options& options = line.options;
+  require(options.keep != Keep::folder || !options.trainer.out.empty(),
+          "train.out = : expected a folder, auto (runs/NAME-1 and so on), or "
+          "none");
   return line;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <limits>
 #include <map>
 #include <string>
@@ -16,6 +17,11 @@ struct CommandLine {
   Options options;
   Origins origins;
   bool print_config = false;
+  /// Where settings that the command line does not give come from: the file of
+  /// --config, a run's own, or none.
+  std::filesystem::path config;
+  bool own_config = false;      ///< `config` is the run's own.
+  bool default_recipe = false;  ///< They are those of the default recipe.
   /// `--NAME VALUE` of the subcommand's own, e.g. --prompt.
   std::map<std::string, std::string> own;
 
@@ -48,6 +54,12 @@ struct OwnOption {
 CommandLine read_command_line(const std::vector<std::string>& arguments,
                               const std::string& section = "*",
                               const std::vector<OwnOption>& own = {});
+
+/// The same for a run, which may have no --config: where it resumes, it takes
+/// config.cfg of its train.out; else the default recipe (configs/), which the
+/// program holds. Throws `InputError` also where there are checkpoints to go on
+/// from and no config.cfg, and where train.out names no folder.
+CommandLine read_run(const std::vector<std::string>& arguments);
 
 /// What `train` takes besides the keys.
 std::vector<OwnOption> train_options();

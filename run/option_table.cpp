@@ -1,6 +1,5 @@
 #include "run/option_table.h"
 
-#include "model/families.h"
 #include "run/text_forms.h"
 
 namespace mumoe::run {
@@ -238,12 +237,14 @@ std::vector<Key> make_table() {
       {"train.seed", must_match, "of all random numbers",
        plain(MUMOE_FIELD(trainer.seed)),
        "random_seed manual_seed rng_seed seed_everything"},
-      {"train.out", free, "run directory (empty: write nothing)",
-       plain(MUMOE_FIELD(trainer.out)),
+      {"train.out", free,
+       "run directory (auto: runs/NAME-1, -2, ..., NAME that of the "
+       "configuration file, or default; none: nothing is kept)", out_form(),
        "out_dir output_dir output save_dir save run_dir log_dir logdir"
        " default_root_dir experiment_dir workdir name run_name"},
-      {"train.resume", free, "go on from the newest checkpoint of train.out",
-       plain(MUMOE_FIELD(resume)),
+      {"train.resume", free,
+       "go on from the newest checkpoint of train.out (auto: if it has one)",
+       resume_form(),
        "resume_from_checkpoint load init_from restart auto_resume"
        " resume_from continue resume_training"},
       {"train.eval_every", free,

@@ -9,7 +9,6 @@
 #include "base/error.h"
 #include "base/number.h"
 #include "mumoe/rank_matching.h"
-#include "run/config_file.h"
 #include "run/option_table.h"
 
 namespace mumoe::run {
@@ -179,12 +178,20 @@ void Draft::set(const std::string& name,
 }
 
 std::size_t Draft::read_file(const std::filesystem::path& file) {
-  const auto entries = read_config_file(file);
+  return take(read_config_file(file), file.string());
+}
+
+std::size_t Draft::read_text(std::string_view text, const std::string& origin) {
+  return take(parse_config(text, origin), origin);
+}
+
+std::size_t Draft::take(const std::vector<ConfigEntry>& entries,
+                        const std::string& file) {
   for (const ConfigEntry& entry : entries) {
-    const std::string where = fmt::format("{}:{}", file.string(), entry.line);
+    const std::string where = fmt::format("{}:{}", file, entry.line);
     require_section(entry.name, where);
     require_clear(entry, where);
-    set(entry.name, entry.value, where, file.string());
+    set(entry.name, entry.value, where, file);
   }
   return entries.size();
 }

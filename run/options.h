@@ -7,11 +7,13 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
 #include "model/gpt2_config.h"
 #include "mumoe/sharding.h"
+#include "run/config_file.h"
 #include "run/train_config.h"
 
 namespace mumoe::run {
@@ -19,6 +21,13 @@ namespace mumoe::run {
 enum class Precision { automatic, bf16, fp32, fp64 };
 enum class DeviceKind { automatic, cpu, cuda };
 enum class GemmChoice { automatic, mkl, onednn };
+
+/// Whether a run goes on from its newest checkpoint; automatic: if it has one.
+enum class Resume { no, yes, automatic };
+
+/// Where a run keeps what it makes: in `runs/NAME-n`, made when it begins, in
+/// the folder that is named, or nowhere.
+enum class Keep { numbered, folder, nothing };
 
 enum class BackendChoice { automatic, mpi, nccl, null };
 using dist::Wire;
@@ -62,7 +71,10 @@ struct Options {
   Precision precision = Precision::automatic;
   DeviceKind device = DeviceKind::automatic;
   GemmChoice gemm = GemmChoice::automatic;
-  bool resume = false;
+  /// What it means that `trainer.out` is empty: no folder, which a run refuses,
+  /// or one of the others.
+  Keep keep = Keep::numbered;
+  Resume resume = Resume::no;
   /// File of a Chrome trace of the run's first steps; empty: none.
   std::filesystem::path trace;
 
@@ -106,6 +118,8 @@ class Draft {
   /// Takes those of a file (INI, run/config_file.h); returns how many. Throws
   /// `InputError` naming file and line.
   std::size_t read_file(const std::filesystem::path& file);
+  /// The same of a file's `text`; `origin` is what is kept.
+  std::size_t read_text(std::string_view text, const std::string& origin);
 
   /// The options, with values that depend on others (hidden width, vocabulary,
   /// length of the schedule, ranks) resolved. Throws `InputError` naming key,
@@ -116,6 +130,9 @@ class Draft {
   const Origins& origins() const { return origins_; }
 
  private:
+  std::size_t take(const std::vector<ConfigEntry>& entries,
+                   const std::string& file);
+
   Options options_;
   Origins origins_;
 };

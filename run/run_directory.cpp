@@ -104,6 +104,21 @@ void require_free_names(const fs::path& folder,
           kStateFile);
 }
 
+/// Throws where `out` lies among the checkpoints of a run.
+void require_no_part_of_a_run(const fs::path& out) {
+  std::error_code error;
+  fs::path part = fs::absolute(out, error).lexically_normal();
+  for (; part.has_relative_path(); part = part.parent_path()) {
+    const fs::path run = part.parent_path();
+    if (part.filename() != "checkpoints") continue;
+    require(!fs::exists(run / "provenance.json", error),
+            "train.out = {}: is a part of the run in {}; expected that folder, "
+            "or another",
+            out.string(),
+            run.string());
+  }
+}
+
 /// Names of what a run leaves that ended before its first checkpoint.
 constexpr std::pair<const char*, const char*> kLeft[] = {
     {"metrics", "jsonl"},
@@ -182,9 +197,37 @@ std::string describe_checkpoints(const TrainerConfig& config) {
 
 }  // namespace
 
-RunDirectory::RunDirectory(fs::path out) : out_(std::move(out)) {
+RunDirectory::RunDirectory(fs::path out, fs::path numbered)
+    : out_(std::move(out)), numbered_(std::move(numbered)) {
   std::error_code error;
-  if (!out_.empty() && fs::is_directory(out_, error)) claim();
+  if (out_.empty()) return;
+  require_no_part_of_a_run(out_);
+  if (fs::is_directory(out_, error)) claim();
+}
+
+void RunDirectory::make() {
+  std::error_code error;
+  const auto require_made = [&](const fs::path& path) {
+    require(!error,
+            "train.out = {}: cannot create: {}",
+            path.string(),
+            error.message());
+  };
+  if (!out_.empty()) {
+    fs::create_directories(out_, error);
+    require_made(out_);
+    return;
+  }
+  fs::create_directories(numbered_.parent_path(), error);
+  require_made(numbered_);
+  // Runs that begin at once make different ones: who makes a folder has it.
+  for (int n = 1; out_.empty(); ++n) {
+    fs::path next = fmt::format("{}-{}", numbered_.string(), n);
+    if (fs::exists(fs::symlink_status(next, error))) continue;
+    const bool made = fs::create_directory(next, error);
+    require_made(next);
+    if (made) out_ = std::move(next);
+  }
 }
 
 void RunDirectory::claim() {
@@ -197,31 +240,33 @@ void RunDirectory::claim() {
           FileLock::holder(file));
 }
 
-std::vector<std::string> RunDirectory::prepare(const Start& start) {
-  const Options& options = start.options;
-  const TrainerConfig& config = options.trainer;
-  if (out_.empty()) {
-    return {"out      train.out is empty: nothing of this run will be kept"};
-  }
+void RunDirectory::require_free(const Start& start, bool resumes) const {
   const fs::path checkpoints = out_ / "checkpoints";
-  require(options.resume || !latest_checkpoint(checkpoints),
+  require(resumes || !latest_checkpoint(checkpoints),
           "train.out = {}: holds a run with checkpoints; resume it with "
           "--train.resume or choose another folder",
           out_.string());
   require_files(out_);
-  require_free_names(checkpoints, start.step, config.steps);
-  const auto space =
-      check_space(out_, start.checkpoint_bytes, config.checkpoint_keep);
-  std::error_code error;
-  fs::create_directories(out_, error);
-  require(!error,
-          "train.out = {}: cannot create: {}",
-          out_.string(),
-          error.message());
+  require_free_names(checkpoints, start.step, start.options.trainer.steps);
+}
+
+std::vector<std::string> RunDirectory::prepare(const Start& start) {
+  if (out_.empty() && numbered_.empty()) {
+    return {"out      none: nothing of this run will be kept"};
+  }
+  Options options = start.options;
+  const TrainerConfig& config = options.trainer;
+  const bool resumes = options.resume != Resume::no;
+  if (!out_.empty()) require_free(start, resumes);
+  const auto space = check_space(out_.empty() ? numbered_ : out_,
+                                 start.checkpoint_bytes,
+                                 config.checkpoint_keep);
+  make();
+  options.trainer.out = out_;
   if (!lock_) claim();
-  probe_checkpoint_folder(checkpoints);
+  probe_checkpoint_folder(out_ / "checkpoints");
   const std::string config_text = to_config_text(options);
-  const auto aside = options.resume ? "" : set_aside(out_, config_text);
+  const auto aside = resumes ? "" : set_aside(out_, config_text);
   write_file_atomically(out_ / "config.cfg", config_text);
   write_file_atomically(
       out_ / "provenance.json",

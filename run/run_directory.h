@@ -19,9 +19,12 @@ namespace mumoe::run {
 /// write into it meanwhile. The kernel ends the hold when the process dies.
 class RunDirectory {
  public:
-  /// Takes hold of `out` if it is there; `prepare` does where it is not. Empty:
-  /// nothing is written anywhere. Throws `InputError` naming who holds it.
-  explicit RunDirectory(std::filesystem::path out);
+  /// Takes hold of `out` if it is there; `prepare` does where it is not. Where
+  /// it is empty, `prepare` makes `numbered`-1, -2 or so on, the first that is
+  /// free; both empty: nothing is written anywhere. Throws `InputError` naming
+  /// who holds it, or the run that it is a part of.
+  explicit RunDirectory(std::filesystem::path out,
+                        std::filesystem::path numbered = {});
 
   /// What a run that starts or goes on at `step` finds and needs.
   struct Start {
@@ -34,16 +37,22 @@ class RunDirectory {
   };
   /// Makes the folder ready: tries whether checkpoints can be written, sets
   /// aside what a run left that ended before its first checkpoint, and writes
-  /// config.cfg and provenance.json. Returns lines to say. Throws `InputError`,
+  /// config.cfg, with `path()` as its train.out, and provenance.json. Returns
+  /// lines to say. Throws `InputError`,
   /// before anything is written: it cannot be written, it holds checkpoints and
   /// the run does not resume, no room for a checkpoint, another name in the
   /// place of a checkpoint to come.
   std::vector<std::string> prepare(const Start& start);
+  /// The folder, once `prepare` has made it; empty: there is none.
+  const std::filesystem::path& path() const { return out_; }
 
  private:
+  void require_free(const Start& start, bool resumes) const;
+  void make();
   void claim();
 
   std::filesystem::path out_;
+  std::filesystem::path numbered_;
   std::optional<FileLock> lock_;
 };
 

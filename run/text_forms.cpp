@@ -48,6 +48,39 @@ TextForm rank_form() {
   return form;
 }
 
+TextForm out_form() {
+  TextForm form = plain(MUMOE_FIELD(trainer.out));
+  form.value = "FOLDER|auto|none";
+  form.set = [folder = form.set](Options& o, const std::string& text) {
+    o.keep = text == "auto"   ? Keep::numbered
+             : text == "none" ? Keep::nothing
+                              : Keep::folder;
+    folder(o, o.keep == Keep::folder ? text : "");
+  };
+  form.get = [folder = form.get](const Options& o) -> std::string {
+    if (!o.trainer.out.empty() || o.keep == Keep::folder) return folder(o);
+    return o.keep == Keep::numbered ? "auto" : "none";
+  };
+  return form;
+}
+
+TextForm resume_form() {
+  TextForm form =
+      choice(MUMOE_FIELD(resume),
+             {{Resume::no, "no", "False off n disable disabled none never"},
+              {Resume::yes, "yes", "True on y enable enabled latest last must"},
+              {Resume::automatic, "auto", "allow if_possible"}});
+  form.is_switch = true;
+  form.has_auto = false;  // not what follows from others
+  form.set = [](Options& o, const std::string& text) {
+    const bool yes = text == "yes" || text == "true" || text == "1";
+    const bool no = text == "no" || text == "false" || text == "0";
+    require(yes || no || text == "auto", "expected yes or no, or auto");
+    o.resume = yes ? Resume::yes : no ? Resume::no : Resume::automatic;
+  };
+  return form;
+}
+
 std::vector<Choice<std::string>> family_choices() {
   std::vector<Choice<std::string>> choices;
   for (const auto& family : model::families()) {

@@ -152,6 +152,12 @@ TextForm mlp_form();
 /// The ranks of μMoE layers: as given until they are resolved.
 TextForm rank_form();
 
+/// The run directory: one to be made, a folder, or none.
+TextForm out_form();
+
+/// A switch that may also be `auto`.
+TextForm resume_form();
+
 /// All families of models.
 std::vector<Choice<std::string>> family_choices();
 

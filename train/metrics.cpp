@@ -1,8 +1,11 @@
 #include "train/metrics.h"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -14,17 +17,32 @@
 namespace mumoe::train {
 namespace {
 
+constexpr std::string_view kLineEnd = "}\n";
+
 /// JSON has no word for what is not finite.
 std::string number(double value) {
   return std::isfinite(value) ? fmt::format("{:.17g}", value) : "null";
+}
+
+/// The member that an evaluation adds to a line, which it ends.
+std::string evaluation(double val_loss) {
+  return R"(,"val_loss":)" + number(val_loss);
 }
 
 std::filesystem::path file_in(const std::filesystem::path& folder) {
   return folder / "metrics.jsonl";
 }
 
-/// The step of one line. Throws `InputError` that begins with `where`.
-std::int64_t step_of(std::string_view line, const std::string& where) {
+/// What is needed of one line.
+struct Line {
+  std::int64_t step = 0;
+  std::optional<double> elapsed_s = {};  ///< None in lines of older versions.
+  double step_s = 0;
+  bool evaluated = false;
+};
+
+/// Throws `InputError` that begins with `where`.
+Line read_line(std::string_view line, const std::string& where) {
   const auto entry = parse_json(line, where);
   const auto found = entry.is_object() ? entry.find("step") : entry.end();
   const auto step = found == entry.end() ? std::nullopt : as_count(*found);
@@ -33,15 +51,35 @@ std::int64_t step_of(std::string_view line, const std::string& where) {
           "mend or remove this line",
           where,
           line);
-  return *step;
+  Line read{.step = *step, .evaluated = entry.contains("val_loss")};
+  if (const auto ms = entry.find("step_ms");
+      ms != entry.end() && ms->is_number()) {
+    read.step_s = std::max(ms->get<double>(), 0.0) / 1000;
+  }
+  if (const auto elapsed = entry.find("elapsed_s"); elapsed != entry.end()) {
+    read.elapsed_s = elapsed->is_number() ? elapsed->get<double>() : -1;
+    require(*read.elapsed_s >= 0 && std::isfinite(*read.elapsed_s),
+            "{}: {}: expected an elapsed_s of 0 or more, or none; mend or "
+            "remove this line",
+            where,
+            line);
+  }
+  return read;
 }
 
+/// What stays of a file.
+struct Kept {
+  std::string text;
+  double elapsed_s = 0;
+  Line last = {};
+};
+
 /// The lines of the file that belong to steps up to `last`.
-std::string lines_up_to(const std::filesystem::path& path, std::int64_t last) {
+Kept lines_up_to(const std::filesystem::path& path, std::int64_t last) {
   std::error_code error;
   if (last == 0 || !(std::filesystem::exists(path, error) || error)) return {};
   const std::string text = read_file(path);
-  std::string kept;
+  Kept kept;
   int number = 0;
   for (std::size_t begin = 0; begin < text.size();) {
     const auto end = text.find('\n', begin);
@@ -51,9 +89,12 @@ std::string lines_up_to(const std::filesystem::path& path, std::int64_t last) {
     begin = end + 1;
     ++number;
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
-    if (step_of(line, fmt::format("{}:{}", path.string(), number)) <= last) {
-      kept.append(line) += '\n';
-    }
+    const Line read =
+        read_line(line, fmt::format("{}:{}", path.string(), number));
+    if (read.step > last) continue;
+    kept.text.append(line) += '\n';
+    kept.elapsed_s = read.elapsed_s.value_or(kept.elapsed_s + read.step_s);
+    kept.last = read;
   }
   return kept;
 }
@@ -64,7 +105,8 @@ std::string to_json(const StepReport& r) {
   std::string line =
       fmt::format(R"({{"step":{},"tokens":{},"loss":{},"grad_norm":{},"lr":{},)"
                   R"("step_ms":{},"tokens_per_s":{},"mfu":{},"dp_bytes":{},)"
-                  R"("tp_bytes":{},"all_bytes":{},"rss_mib":{})",
+                  R"("tp_bytes":{},"all_bytes":{},"rss_mib":{},)"
+                  R"("elapsed_s":{},"time":"{}")",
                   r.step,
                   r.tokens,
                   number(r.loss),
@@ -76,10 +118,20 @@ std::string to_json(const StepReport& r) {
                   r.dp_bytes,
                   r.tp_bytes,
                   r.all_bytes,
-                  number(r.rss_mib));
+                  number(r.rss_mib),
+                  number(r.elapsed_s),
+                  r.time);
   if (r.active_share) line += R"(,"active_share":)" + number(*r.active_share);
-  if (r.val_loss) line += R"(,"val_loss":)" + number(*r.val_loss);
+  if (r.val_loss) line += evaluation(*r.val_loss);
   return line + "}";
+}
+
+std::string utc_now() {
+  using namespace std::chrono;
+  const auto now = floor<milliseconds>(system_clock::now());
+  return fmt::format("{:%FT%T}.{:03}Z",
+                     fmt::gmtime(system_clock::to_time_t(now)),
+                     (now.time_since_epoch() % seconds(1)).count());
 }
 
 void require_metrics(const std::filesystem::path& folder) {
@@ -92,13 +144,24 @@ MetricsFile::MetricsFile(const std::filesystem::path& folder,
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   require(!error, "{}: cannot create: {}", folder.string(), error.message());
-  write_file_atomically(path_, lines_up_to(path_, resumed_step));
-  out_.open(path_, std::ios::app);
+  const Kept kept = lines_up_to(path_, resumed_step);
+  elapsed_s_ = kept.elapsed_s;
+  lacks_evaluation_ = kept.last.step == resumed_step && !kept.last.evaluated &&
+                      kept.text.ends_with(kLineEnd);
+  write_file_atomically(path_, kept.text);
+  out_.open(path_, std::ios::in | std::ios::out | std::ios::ate);
   require(out_.good(), "{}: cannot open for writing", path_.string());
 }
 
 void MetricsFile::write(const StepReport& report) {
   out_ << to_json(report) << std::endl;
+  require(out_.good(), "{}: cannot write (disk full?)", path_.string());
+}
+
+void MetricsFile::add_evaluation(double val_loss) {
+  // The end of the line in one piece: it is whole at any moment.
+  out_.seekp(-static_cast<int>(kLineEnd.size()), std::ios::end);
+  out_ << evaluation(val_loss).append(kLineEnd) << std::flush;
   require(out_.good(), "{}: cannot write (disk full?)", path_.string());
 }
 

@@ -24,6 +24,11 @@ struct StepReport {
   /// Sums over all ranks of what is whole on them (plan sequence).
   std::int64_t all_bytes = 0;
   double rss_mib = 0;
+  /// Of the run, up to the end of this step: what it took before it was
+  /// resumed, too, but neither its starts nor what was lost.
+  double elapsed_s = 0;
+  /// When the step ended, UTC in ISO 8601: "2026-11-26T10:40:12.345Z".
+  std::string time = {};
   /// Mean share of active experts, over the blocks, tokens and ranks of the
   /// step; none in a dense model.
   std::optional<double> active_share = {};
@@ -39,17 +44,31 @@ std::string to_json(const StepReport& report);
 /// `folder`/metrics.jsonl, which need not be there.
 void require_metrics(const std::filesystem::path& folder);
 
+/// This moment as in `StepReport::time`.
+std::string utc_now();
+
 /// Appends reports to `folder`/metrics.jsonl; makes the folder if need be.
 class MetricsFile {
  public:
   /// Keeps what the file says of steps up to `resumed_step` and drops the rest,
-  /// which the resumed run writes again. Throws `InputError` naming the file.
+  /// which the resumed run writes again. Lines need no more than a step.
+  /// Throws `InputError` naming the file.
   MetricsFile(const std::filesystem::path& folder, std::int64_t resumed_step);
   void write(const StepReport& report);
+  /// Adds the evaluation after the step of the last report to its line.
+  void add_evaluation(double val_loss);
+  /// The time of the run that its lines tell of. Where they are of a version
+  /// that did not write it, what their steps took.
+  double elapsed_s() const { return elapsed_s_; }
+  /// Whether its last line, as found, is of `resumed_step` and of no
+  /// evaluation, so that `add_evaluation` would add to that.
+  bool lacks_evaluation() const { return lacks_evaluation_; }
 
  private:
   std::filesystem::path path_;
-  std::ofstream out_;
+  std::fstream out_;
+  double elapsed_s_ = 0;
+  bool lacks_evaluation_ = false;
 };
 
 /// Resident memory of this process, MiB.

@@ -176,17 +176,32 @@ Outcome Trainer::run() {
   const auto due = [&](std::int64_t every) {
     return every > 0 && state_.step % every == 0;
   };
+  // A run that was saved at its end, but not evaluated.
+  if (state_.step == config_.steps &&
+      any_rank(metrics && metrics->lacks_evaluation())) {
+    evaluate_now();
+    if (metrics) metrics->add_evaluation(*val_loss_);
+  }
   bool sparse_seen = false;
   saved_ = Clock::now();
+  const auto began = saved_;
+  const double before = metrics ? metrics->elapsed_s() : 0;
   while (state_.step < config_.steps && !stop_) {
     StepReport report = step();
-    // 7 evaluate / checkpoint / stop
+    report.time = utc_now();
+    report.elapsed_s =
+        before + std::chrono::duration<double>(Clock::now() - began).count();
+    if (metrics) metrics->write(report);
+    // 7 checkpoint / evaluate / stop: an evaluation may take minutes
     const bool last = state_.step == config_.steps;
+    if (last || stop_ || save_due_ || due(config_.checkpoint_every)) {
+      save();
+    }
     if (last || (!stop_ && due(config_.eval_every))) {
       evaluate_now();
       report.val_loss = val_loss_;
+      if (metrics) metrics->add_evaluation(*val_loss_);
     }
-    if (metrics) metrics->write(report);
     progress.show(report);
     if (!sparse_seen && mixing_ && mixing_->sparse_blocks > 0) {
       sparse_seen = true;
@@ -200,11 +215,14 @@ Outcome Trainer::run() {
                                 report.step,
                                 *report.val_loss));
     }
-    if (last || stop_ || save_due_ || due(config_.checkpoint_every)) {
-      save();
-    }
   }
   return state_.step < config_.steps ? Outcome::preempted : Outcome::done;
+}
+
+bool Trainer::any_rank(bool here) {
+  const at::Tensor any = at::full({1}, here ? 1 : 0, at::kLong);
+  parts_.mesh.control().all_reduce(any, dist::ReduceOp::max);
+  return any.item<std::int64_t>() > 0;
 }
 
 void Trainer::evaluate_now() {

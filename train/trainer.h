@@ -52,6 +52,8 @@ class Trainer {
   void set_settings(std::map<std::string, std::string> settings) {
     state_.settings = std::move(settings);
   }
+  /// Writes into the run directory `out`, which was not known before.
+  void write_to(std::filesystem::path out) { config_.out = std::move(out); }
   /// Goes on from `checkpoint` instead of from the start.
   void resume(const std::filesystem::path& checkpoint);
 
@@ -77,6 +79,7 @@ class Trainer {
   };
   /// Also settles, for all ranks alike, whether to stop and to save.
   Agreement agree(const at::Tensor& loss_sum, double active);
+  bool any_rank(bool here);
   void save();
   void evaluate_now();
   /// Whether rank 0's clock asks for a checkpoint, of which it alone decides.

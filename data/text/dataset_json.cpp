@@ -71,6 +71,15 @@ void write_unfinished(const PreparedData& data) {
   write_file_atomically(data.folder / "dataset.json", dump(json));
 }
 
+bool is_foreign(const std::filesystem::path& folder) {
+  std::error_code error;
+  if (!std::filesystem::exists(folder / "dataset.json", error)) return false;
+  const auto json = nlohmann::json::parse(read_file(folder / "dataset.json"),
+                                          nullptr,
+                                          /*allow_exceptions=*/false);
+  return !json.is_discarded() && !json.empty() && !json.contains("format");
+}
+
 PreparedData read_dataset_json(const std::filesystem::path& folder) {
   const auto path = folder / "dataset.json";
   const std::string text = read_file(path);

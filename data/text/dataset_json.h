@@ -23,6 +23,9 @@ void write_unfinished(const PreparedData& data);
 /// `Unfinished`, or `InputError` naming the file and what is wrong with it.
 PreparedData read_dataset_json(const std::filesystem::path& folder);
 
+/// Whether `folder`/dataset.json is there and of another program.
+bool is_foreign(const std::filesystem::path& folder);
+
 /// `source` as dataset.json holds it: what is not UTF-8 replaced.
 std::string as_recorded(const std::string& source);
 

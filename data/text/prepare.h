@@ -57,9 +57,9 @@ struct PreparedData {
 /// Throws `InputError`: no such source, no text, text in another form than
 /// UTF-8 (`check_text`) or that the tokenizer refuses (naming the document),
 /// token files of another tokenizer or form or with tokens outside its
-/// vocabulary, texts beside token files, an `out_folder` that holds the texts
-/// or the token files of another source or tokenizer, or that would not be
-/// written since `source` holds token files.
+/// vocabulary, texts beside token files, an `out_folder` that holds texts, a
+/// run, or the token files of other texts or another tokenizer, or that would
+/// not be written since `source` holds token files.
 PreparedData prepare(const std::string& source,
                      const Tokenizer& tokenizer,
                      const std::filesystem::path& out_folder = {});

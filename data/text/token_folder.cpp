@@ -83,6 +83,28 @@ PreparedData inspect_folder(const fs::path& folder,
   return data;
 }
 
+/// Throws where token files do not belong into `folder`: it holds texts, beside
+/// which they would be refused, or a run.
+void require_nothing_else(const fs::path& folder) {
+  if (!is_there(folder)) return;
+  const std::string name = printable(folder.string());
+  for (const char* file : {"checkpoints", "provenance.json"}) {
+    require(!is_there(folder / file),
+            "{}: holds a run ({}); expected another folder to write to",
+            name,
+            file);
+  }
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    require(entry->path().extension() != ".txt",
+            "{}: holds texts ({}), beside which token files are not used; "
+            "expected another folder to write to",
+            name,
+            printable(entry->path().filename().string()));
+  }
+}
+
 /// What dataset.json says, once whoever prepares the folder has finished.
 PreparedData open_finished(const fs::path& folder) {
   try {
@@ -181,11 +203,16 @@ PreparedData use_token_folder(const fs::path& folder,
 
 void require_own_folder(const fs::path& folder, const PreparedData& wanted) {
   const std::string name = printable(folder.string());
+  require(!is_foreign(folder),
+          "{}: holds a dataset.json that mumoe data did not write; expected "
+          "another folder to write to",
+          name);
   if (!is_there(folder / "dataset.json")) {
     require(!holds_token_files(folder),
             "{}: holds token files that mumoe data did not make; expected "
             "another folder to write to",
             name);
+    require_nothing_else(folder);
     return;
   }
   PreparedData held;
@@ -194,17 +221,26 @@ void require_own_folder(const fs::path& folder, const PreparedData& wanted) {
   } catch (const InputError&) {
     return;  // Interrupted or damaged: made anew.
   }
+  const bool same_tokenizer = held.tokenizer == wanted.tokenizer;
+  if (held.fingerprint == wanted.fingerprint && same_tokenizer) return;
   std::error_code ignored;
-  const bool same = held.source == as_recorded(wanted.source) ||
-                    fs::equivalent(held.source, wanted.source, ignored);
-  require(same && held.tokenizer == wanted.tokenizer,
-          "{}: holds the token files of {} as {}, which runs may be reading; "
-          "expected another folder for those of {} as {}, or remove it first",
+  const bool same_source = held.source == as_recorded(wanted.source) ||
+                           fs::equivalent(held.source, wanted.source, ignored);
+  require(!same_source || !same_tokenizer,
+          "{}: holds the token files of {} as {}, prepared from other texts "
+          "than are there now, which runs may be reading; expected another "
+          "folder, or remove it first",
           name,
           printable(held.source),
-          printable(held.tokenizer),
-          printable(wanted.source),
-          wanted.tokenizer);
+          printable(held.tokenizer));
+  fail<InputError>(
+      "{}: holds the token files of {} as {}, which runs may be reading; "
+      "expected another folder for those of {} as {}, or remove it first",
+      name,
+      printable(held.source),
+      printable(held.tokenizer),
+      printable(wanted.source),
+      wanted.tokenizer);
 }
 
 }  // namespace mumoe::data

@@ -20,8 +20,8 @@ PreparedData use_token_folder(const std::filesystem::path& folder,
                               const Tokenizer& tokenizer);
 
 /// Throws `InputError` unless `folder` may be given the token files of
-/// `wanted`: it holds none, or those of the same source and tokenizer, or what
-/// an interrupted or damaged preparation left.
+/// `wanted`: it holds none, nor texts or a run, or those of the same texts and
+/// tokenizer, or what an interrupted or damaged preparation left.
 void require_own_folder(const std::filesystem::path& folder,
                         const PreparedData& wanted);
 

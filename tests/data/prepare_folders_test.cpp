@@ -222,7 +222,79 @@ TEST(PrepareInto, ASourceThatIsNotUtf8IsKnownAgain) {
   EXPECT_EQ(prepare(in, ByteTokenizer(), out).source, in);
   EXPECT_EQ(prepare(in, ByteTokenizer(), out).source, in);
   folder.write("n\xff/10.txt", "Changed since, to another length.\n");
-  EXPECT_NO_THROW(prepare(in, ByteTokenizer(), out));
+  expect_input_error([&] { prepare(in, ByteTokenizer(), out); },
+                     {"prepared from other texts than are there now"});
+}
+
+TEST(PrepareInto, TextsThatChangedAreOtherTexts) {
+  const ScratchFolder folder;
+  const std::string in = write_texts(folder, "in");
+  const fs::path out = folder.path() / "out";
+  prepare(in, ByteTokenizer(), out);
+  const auto held = [&] {
+    return read_file(out / "train.bin") + read_file(out / "val.bin") +
+           read_file(out / "dataset.json");
+  };
+  const std::string before = held();
+  const auto refused = [&] {
+    expect_input_error([&] { prepare(in, ByteTokenizer(), out); },
+                       {out.string(),
+                        "holds the token files of " + in,
+                        "prepared from other texts",
+                        "remove it first"});
+    EXPECT_EQ(held(), before);
+  };
+  folder.write("in/12.txt", "Text 12 of some, and no less.\n");
+  refused();
+  folder.write("in/12.txt", "Text 12 of some, and no more.\n");
+  EXPECT_FALSE(remade(in, out));
+  folder.write("in/31.txt", "One more.\n");
+  refused();
+  fs::remove(folder.path() / "in/31.txt");
+  // A split that is damaged holds nothing to lose, but what it was made of.
+  folder.write("in/12.txt", "Of no text there.\n");
+  fs::resize_file(out / "val.bin", 1030);
+  expect_input_error([&] { prepare(in, ByteTokenizer(), out); },
+                     {"prepared from other texts"});
+}
+
+TEST(PrepareInto, TheSameTextsFromElsewhereAreTheSame) {
+  const ScratchFolder folder;
+  const std::string in = write_texts(folder, "a/in");
+  const std::string copy = write_texts(folder, "b/in");
+  const fs::path out = folder.path() / "out";
+  prepare(in, ByteTokenizer(), out);
+  EXPECT_FALSE(remade(copy, out));
+}
+
+TEST(PrepareInto, WhatIsInTheFolderStaysAsItIs) {
+  const ScratchFolder folder;
+  const std::string in = write_texts(folder, "in");
+  const auto refused = [&](const std::string& name, const std::string& part) {
+    const fs::path out = folder.path() / name;
+    const auto count = std::distance(fs::directory_iterator(out), {});
+    expect_input_error([&] { prepare(in, ByteTokenizer(), out); },
+                       {out.string() + ": " + part, "another folder"});
+    EXPECT_EQ(std::distance(fs::directory_iterator(out), {}), count) << name;
+  };
+  // Of another program, with token files of its own.
+  folder.write("foreign/dataset.json", R"({"title": "mine"})");
+  folder.write("foreign/train.bin", std::string("a\0b\0", 4));
+  refused("foreign", "holds a dataset.json that mumoe data did not write");
+  folder.write("list/dataset.json", R"([1, 2])");
+  refused("list", "holds a dataset.json that mumoe data did not write");
+  folder.write("texts/mine.txt", "Mine.\n");
+  refused("texts", "holds texts (mine.txt)");
+  folder.write("run/provenance.json", "{}");
+  refused("run", "holds a run (provenance.json)");
+  folder.write("file", "Mine.\n");
+  expect_input_error(
+      [&] { prepare(in, ByteTokenizer(), folder.path() / "file"); },
+      {"file: cannot create"});
+  EXPECT_EQ(read_file(folder.path() / "file"), "Mine.\n");
+  // Other files are in nobody's way.
+  folder.write("notes/README.md", "Mine.\n");
+  EXPECT_NO_THROW(prepare(in, ByteTokenizer(), folder.path() / "notes"));
 }
 
 TEST(TokenFolder, TextsBesideTheTokensAreRefusedAndTextsBelowAreTold) {

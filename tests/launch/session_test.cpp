@@ -55,10 +55,10 @@ TEST(NullRun, RefusesWhatCannotBe) {
   EXPECT_EQ(world->rank(), 0);
   testing::expect_input_error([&] { make_null_world(options, 2); },
                               {"2 ranks were started"});
-  options.resume = true;
+  options.resume = run::Resume::yes;
   testing::expect_input_error([&] { make_null_world(options, 1); },
                               {"no train.resume"});
-  options.resume = false;
+  options.resume = run::Resume::no;
   options.trainer.out = "run";
   testing::expect_input_error([&] { make_null_world(options, 1); },
                               {"empty train.out"});

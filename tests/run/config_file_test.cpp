@@ -248,8 +248,9 @@ TEST(CommandLine, TakesAnyTextAsAValue) {
         source({"--data.source=a", "--data.source=b"});
       },
       {"data.source", "more than once"});
-  EXPECT_TRUE(read_command_line({"--train.resume", "--data.source", "a"})
-                  .options.resume);
+  EXPECT_EQ(read_command_line({"--train.resume", "--data.source", "a"})
+                .options.resume,
+            Resume::yes);
 }
 
 TEST(OwnOptions, NumbersAreExactAndErrorsNameTheOption) {

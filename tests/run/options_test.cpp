@@ -64,7 +64,7 @@ TEST_F(ConfigFile, CommandLineWinsAndOriginsAreKept) {
   EXPECT_EQ(line.options.model.vocab, 256);
   EXPECT_EQ(line.options.schedule.steps, 7);
   EXPECT_EQ(line.options.model.mlp.experts, (std::vector<std::int64_t>{4, 2}));
-  EXPECT_TRUE(line.options.resume);
+  EXPECT_EQ(line.options.resume, Resume::yes);
   EXPECT_EQ(line.origins.at("model.depth"), "command line");
   EXPECT_EQ(line.origins.at("model.width"), file);
   const auto text = to_config_text(line.options, &line.origins);

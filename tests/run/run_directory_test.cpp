@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <thread>
+
 #include "base/file.h"
 #include "dist/self_communicator.h"
 #include "run/checkpoint_folder.h"
@@ -70,6 +73,64 @@ TEST(RunDirectory, TheSecondOfTwoThatBeginAtOnceIsRefused) {
   EXPECT_EQ(read_file(out / "config.cfg"), config);
 }
 
+TEST(RunDirectory, IsTheFirstOfItsNameThatIsFree) {
+  const ScratchFolder folder;
+  const fs::path base = folder.path() / "new" / "runs" / "tiny";
+  const auto prepared = [&] {
+    OneRun run("");
+    RunDirectory directory("", base);
+    EXPECT_EQ(directory.path(), "");
+    const auto lines = run.prepare(directory);
+    EXPECT_TRUE(says(lines, "out      " + directory.path().string() + ": "));
+    EXPECT_EQ(read_config(directory.path() / "config.cfg").trainer.out,
+              directory.path());
+    return directory.path().string();
+  };
+  EXPECT_EQ(prepared(), base.string() + "-1");
+  folder.write("new/runs/tiny-3", "mine");
+  fs::create_symlink("nowhere", base.string() + "-4");
+  fs::create_directory(base.string() + "-5");
+  EXPECT_EQ(prepared(), base.string() + "-2");
+  EXPECT_EQ(prepared(), base.string() + "-6");
+}
+
+TEST(RunDirectory, RunsThatBeginAtOnceHaveDifferentOnes) {
+  const ScratchFolder folder;
+  std::vector<fs::path> made(8);
+  {
+    std::vector<std::jthread> threads;
+    for (fs::path& path : made) {
+      threads.emplace_back([&] {
+        OneRun run("");
+        RunDirectory directory("", folder.path() / "runs" / "a");
+        run.prepare(directory);
+        path = directory.path();
+      });
+    }
+  }
+  std::ranges::sort(made);
+  EXPECT_EQ(std::ranges::unique(made).begin(), made.end());
+  EXPECT_TRUE(fs::exists(folder.path() / "runs" / "a-8"));
+}
+
+TEST(RunDirectory, IsNoPartOfARun) {
+  const ScratchFolder folder;
+  folder.write("run/provenance.json", "{}");
+  folder.write("run/checkpoints/step_00000001/state.safetensors", "");
+  for (const char* part : {"checkpoints",
+                           "checkpoints/",
+                           "checkpoints/step_00000001",
+                           "checkpoints/new/run",
+                           "../run/checkpoints"}) {
+    const fs::path out = folder.path() / "run" / part;
+    testing::expect_input_error(
+        [&] { RunDirectory directory(out); },
+        {"train.out = " + out.string(), "is a part of the run in "});
+  }
+  RunDirectory whole(folder.path() / "run");
+  RunDirectory beside(folder.path() / "checkpoints");
+}
+
 TEST(RunDirectory, SaysHowMuchOfARunIsKept) {
   const ScratchFolder folder;
   const auto lines = [&](auto change, const fs::path& out) {
@@ -109,7 +170,7 @@ TEST(RunDirectory, WhatWouldStopASaveIsFoundAtTheStart) {
   const auto refused = [&](const fs::path& out, const std::string& part) {
     OneRun run(out);
     run.step = 4;
-    run.options.resume = true;
+    run.options.resume = Resume::yes;
     RunDirectory directory(out);
     testing::expect_input_error([&] { run.prepare(directory); }, {part});
     EXPECT_FALSE(fs::exists(out / "config.cfg"));

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
+#include <time.h>
+
+#include <nlohmann/json.hpp>
+#include <regex>
 
 #include "base/file.h"
 #include "tests/support/errors.h"
@@ -42,6 +46,85 @@ TEST(Metrics, KeepWhatTheResumedRunDoesNotWriteAgain) {
   EXPECT_EQ(read_file(file), text);
   MetricsFile(folder.path(), 0);
   EXPECT_EQ(read_file(file), "");
+}
+
+double elapsed_in(const std::string& text, std::int64_t step) {
+  const ScratchFolder folder;
+  folder.write("metrics.jsonl", text);
+  return MetricsFile(folder.path(), step).elapsed_s();
+}
+
+TEST(Metrics, HaveTheTimeOfTheRunAndOfTheDay) {
+  StepReport report;
+  report.elapsed_s = 12.5;
+  report.time = utc_now();
+  const auto line = nlohmann::json::parse(to_json(report));
+  EXPECT_EQ(line["elapsed_s"], 12.5);
+  const std::string time = line["time"];
+  EXPECT_TRUE(std::regex_match(
+      time,
+      std::regex(R"(20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ)")))
+      << time;
+  std::tm tm{};
+  ASSERT_NE(::strptime(time.c_str(), "%Y-%m-%dT%H:%M:%S", &tm), nullptr);
+  EXPECT_NEAR(static_cast<double>(::timegm(&tm)),
+              static_cast<double>(std::time(nullptr)),
+              5);
+}
+
+TEST(Metrics, TheTimeOfTheRunGoesOnFromTheStepResumed) {
+  const std::string lines =
+      "{\"step\":1,\"step_ms\":9,\"elapsed_s\":1.5}\n"
+      "{\"step\":2,\"step_ms\":9,\"elapsed_s\":4}\n"
+      "{\"step\":3,\"step_ms\":9,\"elapsed_s\":9}\n";
+  EXPECT_EQ(elapsed_in(lines, 0), 0);
+  EXPECT_EQ(elapsed_in(lines, 2), 4);
+  EXPECT_EQ(elapsed_in(lines, 3), 9);
+  // Older files have the time of each step alone, or not even that.
+  const std::string older =
+      "{\"step\":1,\"step_ms\":500}\n{\"step\":2,\"step_ms\":250}\n";
+  EXPECT_EQ(elapsed_in(older, 2), 0.75);
+  EXPECT_EQ(elapsed_in(older + "{\"step\":3,\"elapsed_s\":2}\n", 3), 2);
+  EXPECT_EQ(elapsed_in("{\"step\":1,\"step_ms\":\"x\"}\n{\"step\":2}\n", 2), 0);
+  for (const char* wrong : {"-1", "null", "\"1\"", "1e999", "[]", "true"}) {
+    const std::string line =
+        std::string("{\"step\":1,\"elapsed_s\":") + wrong + "}\n";
+    expect_input_error([&] { elapsed_in(line, 1); }, {"metrics.jsonl:1"});
+  }
+}
+
+TEST(Metrics, AnEvaluationIsAddedToTheLineOfItsStep) {
+  const ScratchFolder folder;
+  StepReport report;
+  {
+    MetricsFile file(folder.path(), 0);
+    EXPECT_FALSE(file.lacks_evaluation());
+    for (report.step = 1; report.step <= 3; ++report.step) {
+      file.write(report);
+      if (report.step != 2) file.add_evaluation(0.5);
+    }
+  }
+  const auto text = read_file(folder.path() / "metrics.jsonl");
+  std::string expected;
+  for (report.step = 1; report.step <= 3; ++report.step) {
+    report.val_loss = report.step == 2 ? std::nullopt : std::optional(0.5);
+    expected += to_json(report) + "\n";
+  }
+  EXPECT_EQ(text, expected);
+  EXPECT_FALSE(MetricsFile(folder.path(), 3).lacks_evaluation());
+  {
+    MetricsFile file(folder.path(), 2);
+    EXPECT_TRUE(file.lacks_evaluation());
+    file.add_evaluation(0.25);
+  }
+  report.step = 2;
+  report.val_loss = 0.25;
+  EXPECT_EQ(read_file(folder.path() / "metrics.jsonl"),
+            expected.substr(0, expected.find("{\"step\":2")) + to_json(report) +
+                "\n");
+  // A line that somebody wrote otherwise is not cut into.
+  folder.write("metrics.jsonl", "{\"step\":1 } \n");
+  EXPECT_FALSE(MetricsFile(folder.path(), 1).lacks_evaluation());
 }
 
 TEST(Metrics, LinesOfAnotherKindAreNamedAndNothingIsLost) {

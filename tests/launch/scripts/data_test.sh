@@ -112,6 +112,16 @@ refused "over other tokens" "out: holds the token files of corpus" "${data[@]}" 
 cp corpus/10.txt out/added.txt
 refused "texts beside tokens" "added.txt" "$mumoe" train --config tiny.cfg --data.source out
 mv out/added.txt corpus/
-told "a text more" "in 20 documents  train.bin" "${data[@]}" --out out
+sum=$(sha256sum out/*.bin out/dataset.json)
+refused "a text more" "out: holds the token files of corpus as bytes, prepared from other texts than are there now" \
+  "${data[@]}" --out out
+[[ $sum == "$(sha256sum out/*.bin out/dataset.json)" ]] || wrong "a text more: out has changed"
+told "a text more, elsewhere" "in 20 documents  train.bin" "${data[@]}" --out more
+# A source that is called the same is another one.
+mkdir -p far/corpus
+cp corpus/1[0-4].txt far/corpus
+refused "another corpus" "../out: holds the token files of corpus" \
+  env -C far "$mumoe" data --data.source corpus --out ../out
+[[ $sum == "$(sha256sum out/*.bin out/dataset.json)" ]] || wrong "another corpus: out has changed"
 
 end

@@ -284,15 +284,15 @@ stopped_by() {  # stopped_by SIGNAL NAME COMMAND...
 stopped_by TERM stopped_ranks "${two[@]}"
 grep -q "saved: --train.resume goes on$" stopped.log || wrong "stopped_ranks: $(<stopped.log)"
 stopped_by INT stopped_alone "$mumoe" train --config tiny.cfg
-# Without a run directory nothing is saved, and nothing else is claimed.
-timeout -k 5 60 "$mumoe" train --config tiny.cfg --train.steps 1000000 --log.every 1 >stdout 2>stderr </dev/null &
+# Where nothing is to be kept nothing is saved, and nothing else is claimed.
+timeout -k 5 60 "$mumoe" train --config tiny.cfg --train.out none --train.steps 1000000 --log.every 1 >stdout 2>stderr </dev/null &
 child=$!
 for ((i = 0; i < 300; i++)); do if grep -q '^step' stdout; then break; fi; sleep 0.1; done
 code=0
 kill -TERM "$child"
 wait "$child" || code=$?
 [[ $code == 3 ]] || wrong "stopped without a folder: exit code $code, expected 3: $(<stderr)"
-grep -qE "^stopped by a signal after step [0-9]+; train.out is empty: nothing was saved$" stdout ||
+grep -qE "^stopped by a signal after step [0-9]+; train.out = none: nothing was saved$" stdout ||
   wrong "stopped without a folder: $(tail -n 1 stdout)"
 
 end

@@ -3,7 +3,7 @@
 set -euo pipefail
 
 said=$("$1" train --config "$(dirname "$0")/../../../configs/gpt2_124m_cp.cfg" --train.steps 1 --train.batch 1 \
-  --train.micro_batch 1 --train.eval_windows 1)
+  --train.micro_batch 1 --train.eval_windows 1 --train.out none)
 echo "$said"
 grep -q '124789536 parameters' <<<"$said"
 # An untrained model spreads its bets over 50304 tokens: ln 50304 = 10.83.

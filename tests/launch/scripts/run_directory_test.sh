@@ -96,7 +96,13 @@ refused "a copy" "step_00000012: holds the state after step 4; expected it under
 rm -r run/checkpoints/step_00000012
 quiet "${train[@]}" --train.resume
 grep -q "^resumed after step 4 .*: no step is left of train.steps = 4$" stdout || wrong "nothing left: $(<stdout)"
-(cd run; refused "resuming nothing" "train.out is empty; expected the folder of the run" "$mumoe" train --config ../tiny.cfg --train.resume)
+for resume in yes auto; do
+  refused "resuming nothing" "train.out = auto; expected the folder of the run" "$mumoe" train --config tiny.cfg --train.resume $resume
+done
+for out in run/checkpoints run/checkpoints/step_00000004 ./run/checkpoints/ run/checkpoints/new; do
+  refused "a part of a run" "train.out = $out: is a part of the run in $PWD/run; expected that folder" \
+    "$mumoe" train --config tiny.cfg --train.out $out
+done
 
 # A person's configuration in the folder of a new run is kept; what is no file of the run stops it before it writes.
 mkdir own
@@ -127,8 +133,8 @@ refused "a name in the way" "step_00000004: is in the place of a checkpoint to c
 [[ ! -e run/config.cfg && ! -e run/metrics.jsonl ]] || wrong "a refused run wrote: $(ls run)"
 
 # What is not kept is said.
-quiet "$mumoe" train --config tiny.cfg
-grep -q "^out      train.out is empty: nothing of this run will be kept$" stdout || wrong "no line: $(<stdout)"
+quiet "$mumoe" train --config tiny.cfg --train.out none
+grep -q "^out      none: nothing of this run will be kept$" stdout || wrong "no line: $(<stdout)"
 quiet "$mumoe" train --config tiny.cfg --train.out kept --checkpoint.every 0
 grep -q "^out      kept: checkpoints every 15 minutes, at the end" stdout || wrong "no line: $(<stdout)"
 

@@ -1,0 +1,193 @@
+#include "launch/memory_estimate.h"
+
+#include <c10/core/CachingDeviceAllocator.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <sstream>
+
+#include "base/number.h"
+#include "dist/gather_text.h"
+
+namespace mumoe::launch {
+namespace {
+
+namespace fs = std::filesystem;
+
+// By measurement (launch/README.md): backward holds at once some gradients of
+// the widest activations of a block, in fp32, and of a chunk of logits.
+constexpr double kWideTensors = 7;
+constexpr double kLogits = 3;
+constexpr double kLogitsChunk = 64 << 20;
+
+/// The number behind `name` in `file`, in lines "NAME NUMBER".
+double value_in(const fs::path& file, const std::string& name) {
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line);) {
+    std::istringstream words(line);
+    std::string word;
+    double value = 0;
+    if (words >> word >> value && word == name) return value;
+  }
+  return -1;
+}
+
+/// The number that is all of `file`; negative: none, such as "max".
+double value_of(const fs::path& file) {
+  std::ifstream in(file);
+  double value = -1;
+  return in >> value ? value : -1;
+}
+
+/// What the limit of a control group leaves, of what its files are called.
+/// Pages of files that nobody has used for long give way.
+double left_in_group(const fs::path& group,
+                     const char* limit,
+                     const char* usage,
+                     const char* inactive) {
+  const double most = value_of(group / limit), used = value_of(group / usage);
+  if (most < 0 || used < 0) return std::numeric_limits<double>::infinity();
+  const double idle = std::max(value_in(group / "memory.stat", inactive), 0.0);
+  return std::max(most - std::max(used - idle, 0.0), 0.0);
+}
+
+/// The least that is left in the groups of this process, and those above.
+double left_in_groups(const fs::path& root) {
+  double least = std::numeric_limits<double>::infinity();
+  std::ifstream in(root / "proc/self/cgroup");
+  // "0::/path" of version 2, "4:memory:/path" of version 1.
+  for (std::string line; std::getline(in, line);) {
+    const auto first = line.find(':');
+    const auto second = line.find(':', first + 1);
+    if (second == line.npos) continue;
+    const std::string kind = line.substr(first + 1, second - first - 1);
+    const bool unified = kind.empty();
+    if (!unified && kind != "memory") continue;
+    const fs::path top =
+        root / "sys/fs/cgroup" / (unified ? fs::path() : fs::path("memory"));
+    fs::path part = fs::path(line.substr(second + 1)).relative_path();
+    // A container sees its own group at the top, under the name of all.
+    for (;; part = part.parent_path()) {
+      least = std::min(least,
+                       unified ? left_in_group(top / part,
+                                               "memory.max",
+                                               "memory.current",
+                                               "inactive_file")
+                               : left_in_group(top / part,
+                                               "memory.limit_in_bytes",
+                                               "memory.usage_in_bytes",
+                                               "total_inactive_file"));
+      if (part.empty()) break;
+    }
+  }
+  return least;
+}
+
+}  // namespace
+
+MemoryEstimate estimate_memory(const model::Cost& cost,
+                               const model::Gpt2Config& model,
+                               std::int64_t micro_batch,
+                               int tp,
+                               double program) {
+  const auto tokens = static_cast<double>(micro_batch * model.context);
+  const double wide =
+      static_cast<double>(std::max(model.mlp.hidden_dim, 3 * model.width)) / tp;
+  const double logits =
+      std::min(tokens * static_cast<double>(model.vocab) / tp * sizeof(float),
+               kLogitsChunk);
+  return {.program = program,
+          .parameters = cost.bytes,
+          .kept = cost.pass.kept_bytes,
+          .workspace =
+              kWideTensors * tokens * wide * sizeof(float) + kLogits * logits};
+}
+
+std::string describe_memory(const MemoryEstimate& estimate, bool on_cpu) {
+  const auto bytes = [](std::int64_t count) {
+    return size_text(static_cast<double>(count));
+  };
+  return fmt::format(
+      "memory   about {} a rank{}: weights {}, gradients {}, optimizer {}, "
+      "kept for backward {}, workspace {}{}",
+      size_text(estimate.model() + (on_cpu ? estimate.program : 0)),
+      on_cpu ? "" : " on its GPU",
+      bytes(estimate.parameters.weights),
+      bytes(estimate.parameters.gradients),
+      bytes(estimate.parameters.optimizer),
+      size_text(estimate.kept),
+      size_text(estimate.workspace),
+      on_cpu ? ", program " + size_text(estimate.program) : "");
+}
+
+double available_memory(const fs::path& root) {
+  const double available = value_in(root / "proc/meminfo", "MemAvailable:");
+  if (available < 0) return -1;
+  return std::min(available * 1024, left_in_groups(root));
+}
+
+double available_memory(at::Device device) {
+  if (device.is_cpu()) return available_memory();
+  const auto [free, total] =
+      at::getDeviceAllocator(device.type())->getMemoryInfo(device.index());
+  return static_cast<double>(free);
+}
+
+std::string warn_of_memory(const std::vector<MemoryNeed>& needs,
+                           const dist::HostMap& hosts,
+                           bool each) {
+  double most = 0;
+  std::string line;
+  const auto compare = [&](const std::vector<int>& ranks,
+                           const std::string& host) {
+    MemoryNeed all = needs[ranks.front()];
+    for (std::size_t i = 1; i < ranks.size(); ++i) {
+      all.needed += needs[ranks[i]].needed;
+      all.available = std::min(all.available, needs[ranks[i]].available);
+    }
+    if (all.available < 0 || all.needed - all.available <= most) return;
+    most = all.needed - all.available;
+    line = fmt::format(
+        "warning  memory: {} on {} will need about {}, and {} is available{}; "
+        "expected a smaller train.micro_batch, train.recompute = yes, fewer "
+        "ranks, or a smaller model",
+        each ? fmt::format("rank {}", ranks.front())
+             : fmt::format("{} rank{}",
+                           ranks.size(),
+                           ranks.size() == 1 ? "" : "s"),
+        host,
+        size_text(all.needed),
+        size_text(all.available),
+        each ? " on its GPU" : "");
+  };
+  for (const std::string& host : hosts.hosts()) {
+    const auto ranks = hosts.ranks_on(host);
+    if (!each) compare(ranks, host);
+    for (const int rank : ranks) {
+      if (each) compare({rank}, host);
+    }
+  }
+  return line;
+}
+
+std::vector<std::string> memory_lines(const MemoryEstimate& estimate,
+                                      double available,
+                                      at::Device device,
+                                      const dist::ProcessMesh& mesh,
+                                      const dist::HostMap& hosts,
+                                      bool alone) {
+  std::vector<MemoryNeed> needs;
+  for (const std::string& text :
+       dist::gather_text(mesh.control(),
+                         fmt::format("{} {}", estimate.model(), available))) {
+    MemoryNeed& need = needs.emplace_back();
+    std::istringstream(text) >> need.needed >> need.available;
+  }
+  if (alone) needs.assign(needs.size(), {estimate.model(), available});
+  return {describe_memory(estimate, device.is_cpu()),
+          warn_of_memory(needs, hosts, alone || !device.is_cpu())};
+}
+
+}  // namespace mumoe::launch
