@@ -58,6 +58,12 @@ std::string lines_up_to(const std::filesystem::path& path, std::int64_t last) {
   return kept;
 }
 
+/// Of a text whose lines all have their ends.
+std::string_view last_line(std::string_view text) {
+  text.remove_suffix(1);
+  return text.substr(text.rfind('\n') + 1);
+}
+
 }  // namespace
 
 std::string to_json(const StepReport& r) {
@@ -92,7 +98,14 @@ MetricsFile::MetricsFile(const std::filesystem::path& folder,
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   require(!error, "{}: cannot create: {}", folder.string(), error.message());
-  write_file_atomically(path_, lines_up_to(path_, resumed_step));
+  const std::string kept = lines_up_to(path_, resumed_step);
+  write_file_atomically(path_, kept);
+  if (!kept.empty()) {
+    const auto last = parse_json(last_line(kept), path_.string());
+    last_step_ = as_count(last.at("step")).value();
+    const auto loss = last.find("val_loss");
+    if (loss != last.end() && loss->is_number()) val_loss_ = *loss;
+  }
   out_.open(path_, std::ios::app);
   require(out_.good(), "{}: cannot open for writing", path_.string());
 }
@@ -100,6 +113,16 @@ MetricsFile::MetricsFile(const std::filesystem::path& folder,
 void MetricsFile::write(const StepReport& report) {
   out_ << to_json(report) << std::endl;
   require(out_.good(), "{}: cannot write (disk full?)", path_.string());
+  last_step_ = report.step;
+  val_loss_ = report.val_loss;
+}
+
+void MetricsFile::add_val_loss(double loss) {
+  std::fstream file(path_, std::ios::in | std::ios::out);
+  file.seekp(-2, std::ios::end);  // where the last object ends: }\n
+  file << R"(,"val_loss":)" << number(loss) << "}" << std::endl;
+  require(file.good(), "{}: cannot write (disk full?)", path_.string());
+  val_loss_ = loss;
 }
 
 double resident_mib() {

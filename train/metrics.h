@@ -46,9 +46,17 @@ class MetricsFile {
   /// which the resumed run writes again. Throws `InputError` naming the file.
   MetricsFile(const std::filesystem::path& folder, std::int64_t resumed_step);
   void write(const StepReport& report);
+  /// Adds the evaluation after the last step to what the file says of it.
+  void add_val_loss(double loss);
+  /// What the file says of the last step that it has: its number (0: of none),
+  /// and its evaluation.
+  std::int64_t last_step() const { return last_step_; }
+  std::optional<double> val_loss() const { return val_loss_; }
 
  private:
   std::filesystem::path path_;
+  std::int64_t last_step_ = 0;
+  std::optional<double> val_loss_;
   std::ofstream out_;
 };
 
