@@ -54,8 +54,9 @@ dist::Watchdog::Options watchdog_options(const run::ParallelOptions& options,
       .note = [peers] { return peers->stopped(); },
       .aborts = {},
       .print =
-          [](const std::string& line) {
+          [log = session.log](const std::string& line) {
             std::fprintf(stderr, "mumoe: %s\n", line.c_str());
+            log->keep("mumoe: " + line);
           },
       .end =
           [&mpi, peers] {
@@ -89,7 +90,8 @@ void require_tp_within(const dist::HostMap& hosts) {
 Session::Session(const run::Options& options,
                  dist::Communicator& world,
                  const Invocation& invocation) try
-    : check_replicas(options.parallel.check_replicas),
+    : log(invocation.log),
+      check_replicas(options.parallel.check_replicas),
       alone(options.parallel.backend == run::BackendChoice::null),
       chosen(choose_device_of(options, world, invocation, alone)),
       carrier(make_data_communicator(options.parallel, chosen, world)),
@@ -133,9 +135,7 @@ void Session::watch(const run::ParallelOptions& options,
 }
 
 void Session::say(const std::string& line) const {
-  if (mesh.control().rank() != 0 || line.empty()) return;
-  // Not a stream that throws: the terminal may have been closed.
-  std::fputs((line + "\n").c_str(), stdout);
+  if (mesh.control().rank() == 0 && !line.empty()) log->say(line);
 }
 
 std::function<void(std::int64_t)> Session::after_step(

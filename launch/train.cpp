@@ -26,6 +26,7 @@
 #include "run/options.h"
 #include "run/resume.h"
 #include "run/run_directory.h"
+#include "train/any_rank.h"
 #include "train/metrics.h"
 #include "train/signals.h"
 #include "train/trainer.h"
@@ -60,13 +61,6 @@ data::PreparedData open_data(const run::Options& options,
           prepared.tokenizer,
           prepared.vocabulary);
   return prepared;
-}
-
-/// Whether a rank was asked to stop before the first step. Collective.
-bool stop_before_start(const train::StopSignals& signals, Communicator& world) {
-  const at::Tensor stop = at::full({1}, signals.requested() ? 1 : 0, at::kLong);
-  world.all_reduce(stop, dist::ReduceOp::max);
-  return stop.item<std::int64_t>() > 0;
 }
 
 std::string final_line(const train::Trainer& trainer,
@@ -142,6 +136,7 @@ void report_start(const Job& job,
                                     session.hosts,
                                     step,
                                     bytes_of_checkpoint});
+    if (!options.trainer.out.empty()) session.log->open(options.trainer.out);
   }
   auto reasons = job.start.reasons;
   const auto& chosen = job.settled.compute.reasons;
@@ -173,11 +168,18 @@ void report_start(const Job& job,
 
 std::string stopped_line(const train::Trainer& trainer,
                          const run::Options& options) {
-  return fmt::format("stopped by a signal after step {}; {}",
-                     trainer.state().step,
-                     options.trainer.out.empty()
-                         ? "train.out is empty: nothing was saved"
-                         : "saved: --train.resume goes on");
+  const auto step = trainer.state().step;
+  std::string line =
+      step == 0 ? "stopped by a signal in the first step; "
+                : fmt::format("stopped by a signal after step {}; ", step);
+  if (options.trainer.out.empty()) {
+    return line + "train.out is empty: nothing was saved";
+  }
+  if (step == 0) return line + "there was nothing to save";
+  return line +
+         (step < options.trainer.steps
+              ? "saved: --train.resume goes on"
+              : "saved: --train.resume makes the evaluation that is left");
 }
 
 model::Cost cost_in(const Job& job,
@@ -220,7 +222,8 @@ ExitCode run_steps(const Job& job,
                           [&](std::int64_t step) {
                             check(step);
                             costs.step_ended();
-                          }});
+                          },
+                          [&](const auto& line) { session.log->keep(line); }});
   trainer.set_settings(job.settings);
   if (job.start.checkpoint) {
     trainer.resume(*job.start.checkpoint);
@@ -228,9 +231,8 @@ ExitCode run_steps(const Job& job,
     buckets.initialise(options.trainer.seed);
   }
   job.signals.saving();
-  if (stop_before_start(job.signals, mesh.control())) {
-    session.say(
-        "stopped by a signal before the first step: nothing was written");
+  if (train::any_rank(job.signals.requested(), mesh.control())) {
+    session.say(kStoppedEarly);
     return ExitCode::preempted;
   }
   report_start(job,
@@ -253,7 +255,7 @@ ExitCode train(const run::Options& asked,
                const Invocation& invocation,
                MemoryUse& memory) {
   best_isa();  // refuses a bad MUMOE_ISA before anything is written
-  train::StopSignals signals;
+  MUMOE_CHECK(invocation.signals);
   world.set_deadline(deadline_of(asked.parallel));
   require_same_run(world, run::to_map(asked));
   Session session(asked, world, invocation);
@@ -292,7 +294,7 @@ ExitCode train(const run::Options& asked,
                     settled,
                     settings,
                     directory ? &*directory : nullptr,
-                    signals},
+                    *invocation.signals},
                    train_windows,
                    val_windows);
 }
