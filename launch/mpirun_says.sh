@@ -10,6 +10,7 @@ keep() {  # keep TEXT: in the file or, where that cannot be written, on stderr
   done <<<"$1"
 }
 known_line() {
+  [[ $1 != "mpirun: Forwarding signal "* ]] || return 0
   [[ $1 == \[*\]* ]] || return 1
   case $1 in
     *"] Read -1, expected "*", errno = "* | *"] PMIX ERROR: "*) ;;
@@ -23,7 +24,7 @@ known_box() {  # what they say, the ranks' own lines and the exit code tell
   case $1 in
     *"MPI_ABORT was invoked on rank"* | *"Primary job "*"terminated normally, but"*) ;;
     *"detected that one or more processes exited with non-zero status"*) ;;
-    *"noticed that process rank "*" exited on signal "*) ;;
+    *"noticed that process rank "*" exited on signal "* | *"communication peer process has unexpectedly disconnected"*) ;;
     *) return 1 ;;
   esac
 }

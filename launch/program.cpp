@@ -105,8 +105,8 @@ std::string first_line(const std::exception& error) {
   auto other = peers->ending();
   // What fails since another rank has ended is that rank's affair.
   const bool consequence =
-      (code == ExitCode::communication || code == ExitCode::preempted) &&
-      other && other->code != code;
+      other && (code == ExitCode::communication ||
+                (code == ExitCode::preempted && other->code != code));
   // All ranks find the same fault in what the user gives, as a rule, and the
   // same number not finite, and are asked to stop: the lowest rank says so and
   // ends them. What a rank alone finds, it says itself.

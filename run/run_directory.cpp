@@ -108,7 +108,8 @@ void require_free_names(const fs::path& folder,
 constexpr std::pair<const char*, const char*> kLeft[] = {
     {"metrics", "jsonl"},
     {"config", "cfg"},
-    {"provenance", "json"}};
+    {"provenance", "json"},
+    {"log", "txt"}};
 
 fs::path left_file(const fs::path& out, std::size_t which) {
   return out / fmt::format("{}.{}", kLeft[which].first, kLeft[which].second);

@@ -47,10 +47,11 @@ std::string lines_up_to(const std::filesystem::path& path, std::int64_t last) {
     const auto end = text.find('\n', begin);
     // Cut short by a crash; its step is repeated.
     if (end == text.npos) break;
-    const auto line = std::string_view(text).substr(begin, end - begin);
+    auto line = std::string_view(text).substr(begin, end - begin);
     begin = end + 1;
     ++number;
-    if (line.find_first_not_of(" \t\r") == line.npos) continue;
+    line = line.substr(0, line.find_last_not_of(" \t\r") + 1);
+    if (line.empty()) continue;
     if (step_of(line, fmt::format("{}:{}", path.string(), number)) <= last) {
       kept.append(line) += '\n';
     }

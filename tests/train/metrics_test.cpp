@@ -44,6 +44,35 @@ TEST(Metrics, KeepWhatTheResumedRunDoesNotWriteAgain) {
   EXPECT_EQ(read_file(file), "");
 }
 
+TEST(Metrics, AnEvaluationIsAddedToWhatWasSaidOfItsStep) {
+  const ScratchFolder folder;
+  const auto path = folder.write("metrics.jsonl", three_steps());
+  StepReport report;
+  report.step = 4;
+  {
+    MetricsFile file(folder.path(), 3);
+    EXPECT_EQ(file.last_step(), 3);
+    EXPECT_FALSE(file.val_loss());
+    file.write(report);
+    EXPECT_EQ(file.last_step(), 4);
+    file.add_val_loss(0.25);
+    EXPECT_EQ(file.val_loss(), 0.25);
+    file.write(report);  // lines go on behind it
+  }
+  report.val_loss = 0.25;
+  std::string text = three_steps() + to_json(report) + "\n";
+  report.val_loss.reset();
+  EXPECT_EQ(read_file(path), text + to_json(report) + "\n");
+
+  // Of a resumed run, whose file somebody may have touched.
+  folder.write("metrics.jsonl", text.substr(0, text.size() - 1) + " \r\n\n");
+  EXPECT_EQ(MetricsFile(folder.path(), 4).val_loss(), 0.25);
+  EXPECT_FALSE(MetricsFile(folder.path(), 3).val_loss());
+  folder.write("metrics.jsonl", "{\"step\":2} \r\n");
+  MetricsFile(folder.path(), 2).add_val_loss(0.5);
+  EXPECT_EQ(read_file(path), "{\"step\":2,\"val_loss\":0.5}\n");
+}
+
 TEST(Metrics, LinesOfAnotherKindAreNamedAndNothingIsLost) {
   const ScratchFolder folder;
   for (const std::string& line :
