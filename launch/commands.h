@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -7,7 +8,9 @@
 #include "base/error.h"
 #include "dist/mpi/mpi_runtime.h"
 #include "dist/watch/observer.h"
+#include "launch/run_log.h"
 #include "run/command_line.h"
+#include "train/signals.h"
 
 namespace mumoe::launch {
 
@@ -18,7 +21,15 @@ struct Invocation {
   const std::optional<dist::MpiRuntime>& mpi;
   /// See every phase and collective of `train` and `bench comm`.
   std::vector<dist::Observer*> observers;
+  /// What `train` says.
+  std::shared_ptr<RunLog> log = std::make_shared<RunLog>();
+  /// Of `train`.
+  train::StopSignals* signals = nullptr;
 };
+
+/// What `train` says when a signal stops it before there is anything to save.
+constexpr const char* kStoppedEarly =
+    "stopped by a signal before the first step: nothing was written";
 
 // One a file. Each returns what the process tells its launcher, and throws
 // `Error` for everything else.

@@ -3,13 +3,17 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -18,6 +22,7 @@
 #include "launch/commands.h"
 #include "launch/memory.h"
 #include "launch/pinning.h"
+#include "train/signals.h"
 
 namespace mumoe::launch {
 namespace {
@@ -25,8 +30,10 @@ namespace {
 // For the first words between ranks, until a command sets a deadline of its
 // own; longer than a slow file system takes to start the last rank.
 constexpr std::chrono::minutes kStartDeadline{10};
-// What a higher rank gives the lower ones to find the same fault.
-constexpr std::chrono::seconds kFoundByAll{3};
+// What a higher rank gives the lower ones to find the same fault, or to be
+// asked to stop as well.
+constexpr std::chrono::milliseconds kFoundByAll{3'000};
+constexpr std::chrono::milliseconds kAskedAll{300};
 
 using Command = ExitCode (*)(const Invocation&);
 
@@ -47,10 +54,26 @@ bool is_help(const std::string& word) {
   return word == "-h" || word == "--help";
 }
 
-ExitCode dispatch(int argc,
-                  char** argv,
-                  const std::optional<dist::MpiRuntime>& mpi,
-                  std::vector<dist::Observer*> observers) {
+/// What is one process's affair says so, once, when there are several: help is
+/// printed by rank 0, the rest is refused.
+bool left_to_rank_0(Command command, const Invocation& invocation) {
+  const auto& words = invocation.arguments;
+  const bool for_all =
+      command == train_command ||
+      (command == bench_command && !words.empty() && words.front() == "comm");
+  const int ranks = invocation.mpi ? invocation.mpi->world().size() : 1;
+  if (for_all || ranks == 1) return false;
+  if (command == help_command) return invocation.mpi->world().rank() != 0;
+  fail<InputError>(
+      "mumoe {}: {} ranks were started, each of which would do the whole work; "
+      "expected one process, without mpirun",
+      command == sample_command ? "sample"
+      : command == data_command ? "data"
+                                : "bench layer",
+      ranks);
+}
+
+ExitCode dispatch(int argc, char** argv, Invocation invocation) {
   std::string name = argc > 1 ? argv[1] : "help";
   const std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
   const bool asked = std::ranges::any_of(words, is_help);
@@ -59,15 +82,18 @@ ExitCode dispatch(int argc,
   require(found != commands().end(),
           "mumoe {}: no such subcommand; mumoe help lists them",
           name);
+  Command command = found->second;
   if (asked) {
     // `mumoe help train -h` is about train as well.
     const bool of_topic = words.front() == "help" && !is_help(words[1]);
-    return help_command({{of_topic ? words[1] : name}, mpi, {}});
+    command = help_command;
+    invocation.arguments = {of_topic ? words[1] : name};
+  } else {
+    if (name.starts_with("--")) invocation.arguments.push_back(name);
+    for (int i = 2; i < argc; ++i) invocation.arguments.emplace_back(argv[i]);
   }
-  Invocation invocation{{}, mpi, std::move(observers)};
-  if (name.starts_with("--")) invocation.arguments.push_back(name);
-  for (int i = 2; i < argc; ++i) invocation.arguments.emplace_back(argv[i]);
-  return found->second(invocation);
+  if (left_to_rank_0(command, invocation)) return ExitCode::done;
+  return command(invocation);
 }
 
 void print(const std::string& line) {
@@ -82,33 +108,83 @@ std::string first_line(const std::exception& error) {
   return text.substr(0, text.find('\n'));
 }
 
-/// Ends all ranks with `code`, and says why, unless another rank does.
+/// Ends all ranks with `code`, and has `say` say why, unless another rank does.
 [[noreturn]] void end_job(const dist::MpiRuntime& mpi,
                           ExitCode code,
-                          const std::string& line) {
+                          const std::function<void()>& say) {
   const int rank = mpi.world().rank();
   const auto peers = mpi.peers();
   auto other = peers->ending();
   // What fails since another rank has ended is that rank's affair.
-  const bool consequence = code == ExitCode::communication && other &&
-                           other->code != ExitCode::communication;
+  const bool consequence =
+      other && (code == ExitCode::communication ||
+                (code == ExitCode::preempted && other->code != code));
   // All ranks find the same fault in what the user gives, as a rule, and the
-  // same number not finite: the lowest rank says so and ends them. What a rank
-  // alone finds, it says itself.
+  // same number not finite, and are asked to stop: the lowest rank says so and
+  // ends them. What a rank alone finds, it says itself.
+  const bool asked = code == ExitCode::preempted;
   const bool found_by_all =
-      code == ExitCode::bad_input || code == ExitCode::non_finite;
+      asked || code == ExitCode::bad_input || code == ExitCode::non_finite;
   if (!consequence) peers->tell(code);
   if (found_by_all && rank != 0) {
-    std::this_thread::sleep_for(kFoundByAll);
+    std::this_thread::sleep_for(asked ? kAskedAll : kFoundByAll);
     other = peers->ending();
   }
   if (consequence || (found_by_all && other && other->rank < rank)) {
     std::this_thread::sleep_for(dist::Watchdog::kEnded);
     mpi.abort(other->code);
   }
-  print(line);
+  say();
   mpi.abort(code);
 }
+
+/// Whether this is rank 0, as far as that is known before MPI has started.
+bool alone_or_first() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"}) {
+    if (const char* rank = std::getenv(name)) return std::atoi(rank) == 0;
+  }
+  return true;
+}
+
+/// The end of this process before its time, which two threads may see at once:
+/// that of the program, by an error, and that which sees a signal.
+class EarlyEnd {
+ public:
+  explicit EarlyEnd(RunLog& log) : log_(log) {}
+
+  /// From now on there are other ranks to end.
+  void started(const dist::MpiRuntime& mpi) { mpi_ = &mpi; }
+
+  /// Says `line` as an error, and ends all ranks or, where there are no others,
+  /// returns.
+  void by_error(ExitCode code, const std::string& line) {
+    // The other thread ends the process.
+    while (begun_.test_and_set()) std::this_thread::sleep_for(kFoundByAll);
+    const auto say = [&] {
+      print(line);
+      log_.keep("mumoe: " + line);
+    };
+    if (const auto* mpi = mpi_.load()) end_job(*mpi, code, say);
+    say();
+  }
+
+  /// Ends all ranks since a signal asks for it; returns where an error does.
+  void by_signal() {
+    if (begun_.test_and_set()) return;
+    const auto say = [] {
+      std::printf("%s\n", kStoppedEarly);
+      std::fflush(stdout);
+    };
+    if (const auto* mpi = mpi_.load()) end_job(*mpi, ExitCode::preempted, say);
+    if (alone_or_first()) say();
+    std::_Exit(static_cast<int>(ExitCode::preempted));
+  }
+
+ private:
+  RunLog& log_;
+  std::atomic<const dist::MpiRuntime*> mpi_ = nullptr;
+  std::atomic_flag begun_;
+};
 
 }  // namespace
 
@@ -127,16 +203,29 @@ void require_whole_job(int ranks) {
 
 int run_program(int argc, char** argv, std::vector<dist::Observer*> observers) {
   std::optional<dist::MpiRuntime> mpi;
+  const auto log = std::make_shared<RunLog>();
+  EarlyEnd end(*log);
+  std::optional<train::StopSignals> signals;
+  // What others lose by a signal they make again.
+  if (argc > 1 && argv[1] == std::string_view("train")) {
+    signals.emplace([&end] { end.by_signal(); });
+  }
   ExitCode code = ExitCode::internal;
   std::string line;
   try {
     if (dist::MpiRuntime::launched_by_mpi()) {
       mpi.emplace(dist::MpiRuntime::Limits{.start = kStartDeadline});
+      end.started(*mpi);
       mpi->world().set_deadline(kStartDeadline);
     }
     require_whole_job(mpi ? mpi->world().size() : 1);
     if (mpi) pin_to_cores(mpi->world());
-    const ExitCode done = dispatch(argc, argv, mpi, std::move(observers));
+    const ExitCode done = dispatch(
+        argc,
+        argv,
+        {{}, mpi, std::move(observers), log, signals ? &*signals : nullptr});
+    // Too late to ask for anything.
+    if (signals) signals->saving();
     mpi.reset();
     return static_cast<int>(done);
   } catch (const Error& error) {
@@ -148,8 +237,7 @@ int run_program(int argc, char** argv, std::vector<dist::Observer*> observers) {
     line = asked ? "out of memory: " + *asked
                  : "internal error: " + first_line(error);
   }
-  if (mpi) end_job(*mpi, code, line);
-  print(line);
+  end.by_error(code, line);
   return static_cast<int>(code);
 }
 

@@ -35,6 +35,32 @@ DeviceChoice choose_device_of(const run::Options& options,
   return choose_device(options, alone ? *self : world, gpus_here(local_rank));
 }
 
+// How long the ranks that do not speak wait for the one that does.
+constexpr auto kSpeaker = 5s;
+
+/// Which ranks of this host are gone. Of those that miss them the lowest says
+/// so, for all; the others when nothing comes of that.
+std::function<std::string()> find_gone(
+    std::shared_ptr<const dist::LocalPeers> peers) {
+  using Clock = std::chrono::steady_clock;
+  const auto since = std::make_shared<std::optional<Clock::time_point>>();
+  return [peers = std::move(peers), since] {
+    std::string text = peers->gone();
+    if (text.empty()) return text;
+    if (!*since) *since = Clock::now();
+    if (!peers->is_lowest() && Clock::now() - **since < kSpeaker) {
+      return std::string();
+    }
+    peers->tell(ExitCode::communication);
+    if (const int others = peers->running(); others > 0) {
+      text += fmt::format(", and {} other {} with it",
+                          others,
+                          others == 1 ? "rank ends" : "ranks end");
+    }
+    return text;
+  };
+}
+
 /// What the watchdog asks of the other ranks of this host and of NCCL, and does
 /// to it before the job ends.
 dist::Watchdog::Options watchdog_options(const run::ParallelOptions& options,
@@ -54,8 +80,9 @@ dist::Watchdog::Options watchdog_options(const run::ParallelOptions& options,
       .note = [peers] { return peers->stopped(); },
       .aborts = {},
       .print =
-          [](const std::string& line) {
+          [log = session.log](const std::string& line) {
             std::fprintf(stderr, "mumoe: %s\n", line.c_str());
+            log->keep("mumoe: " + line);
           },
       .end =
           [&mpi, peers] {
@@ -67,7 +94,7 @@ dist::Watchdog::Options watchdog_options(const run::ParallelOptions& options,
           }};
   const DataCommunicator& carrier = session.carrier;
   if (carrier.async_error) watchdog.polls.push_back(carrier.async_error);
-  watchdog.polls.emplace_back([peers] { return peers->gone(); });
+  watchdog.polls.emplace_back(find_gone(peers));
   if (carrier.abort) {
     watchdog.aborts.emplace_back(
         [abort = carrier.abort] { abort("the watchdog ends the job", 5s); });
@@ -89,7 +116,8 @@ void require_tp_within(const dist::HostMap& hosts) {
 Session::Session(const run::Options& options,
                  dist::Communicator& world,
                  const Invocation& invocation) try
-    : check_replicas(options.parallel.check_replicas),
+    : log(invocation.log),
+      check_replicas(options.parallel.check_replicas),
       alone(options.parallel.backend == run::BackendChoice::null),
       chosen(choose_device_of(options, world, invocation, alone)),
       carrier(make_data_communicator(options.parallel, chosen, world)),
@@ -133,9 +161,7 @@ void Session::watch(const run::ParallelOptions& options,
 }
 
 void Session::say(const std::string& line) const {
-  if (mesh.control().rank() != 0 || line.empty()) return;
-  // Not a stream that throws: the terminal may have been closed.
-  std::fputs((line + "\n").c_str(), stdout);
+  if (mesh.control().rank() == 0 && !line.empty()) log->say(line);
 }
 
 std::function<void(std::int64_t)> Session::after_step(

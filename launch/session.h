@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -33,7 +34,7 @@ struct Session {
           dist::Communicator& world,
           const Invocation& invocation);
 
-  /// Prints on world rank 0; nothing for an empty line.
+  /// Prints on world rank 0, and keeps in the log; nothing for an empty line.
   void say(const std::string& line) const;
   /// What to call after each step, with its number: compares replicas every
   /// `parallel.check_replicas` steps. Collective. `buckets` must outlive it.
@@ -43,6 +44,7 @@ struct Session {
   /// cannot be written is a line on stderr.
   std::string finish_trace();
 
+  std::shared_ptr<RunLog> log;
   std::int64_t check_replicas;
   std::optional<dist::LinkModel> link;
   std::optional<dist::Trace> trace;

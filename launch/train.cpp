@@ -29,6 +29,7 @@
 #include "run/options.h"
 #include "run/resume.h"
 #include "run/run_directory.h"
+#include "train/any_rank.h"
 #include "train/metrics.h"
 #include "train/signals.h"
 #include "train/trainer.h"
@@ -63,13 +64,6 @@ data::PreparedData open_data(const run::Options& options,
           prepared.tokenizer,
           prepared.vocabulary);
   return prepared;
-}
-
-/// Whether a rank was asked to stop before the first step. Collective.
-bool stop_before_start(const train::StopSignals& signals, Communicator& world) {
-  const at::Tensor stop = at::full({1}, signals.requested() ? 1 : 0, at::kLong);
-  world.all_reduce(stop, dist::ReduceOp::max);
-  return stop.item<std::int64_t>() > 0;
 }
 
 std::string final_line(const train::Trainer& trainer,
@@ -146,6 +140,8 @@ std::filesystem::path report_start(const Job& job,
                                     session.hosts,
                                     step,
                                     bytes_of_checkpoint});
+    const auto& path = job.directory->path();
+    if (!path.empty()) session.log->open(path);
   }
   auto reasons = job.start.reasons;
   const auto& chosen = job.settled.compute.reasons;
@@ -185,13 +181,19 @@ std::filesystem::path report_start(const Job& job,
 }
 
 std::string stopped_line(const train::Trainer& trainer,
-                         const std::filesystem::path& out) {
-  return fmt::format("stopped by a signal after step {}; {}",
-                     trainer.state().step,
-                     out.empty() ? "train.out = none: nothing was saved"
-                                 : fmt::format("run directory {}, saved: "
-                                               "--train.resume goes on",
-                                               out.string()));
+                         const std::filesystem::path& out,
+                         std::int64_t steps) {
+  const auto step = trainer.state().step;
+  std::string line =
+      step == 0 ? "stopped by a signal in the first step; "
+                : fmt::format("stopped by a signal after step {}; ", step);
+  if (out.empty()) return line + "train.out = none: nothing was saved";
+  line += fmt::format("run directory {}", out.string());
+  if (step == 0) return line + ", there was nothing to save";
+  return line + (step < steps
+                     ? ", saved: --train.resume goes on"
+                     : ", saved: --train.resume makes the evaluation that is "
+                       "left");
 }
 
 model::Cost cost_in(const Job& job,
@@ -237,7 +239,8 @@ ExitCode run_steps(const Job& job,
                           [&](std::int64_t step) {
                             check(step);
                             costs.step_ended();
-                          }});
+                          },
+                          [&](const auto& line) { session.log->keep(line); }});
   trainer.set_settings(job.settings);
   if (job.start.checkpoint) {
     trainer.resume(*job.start.checkpoint);
@@ -247,9 +250,8 @@ ExitCode run_steps(const Job& job,
     buckets.initialise(options.trainer.seed);
   }
   job.signals.saving();
-  if (stop_before_start(job.signals, mesh.control())) {
-    session.say(
-        "stopped by a signal before the first step: nothing was written");
+  if (train::any_rank(job.signals.requested(), mesh.control())) {
+    session.say(kStoppedEarly);
     return ExitCode::preempted;
   }
   const MemoryEstimate estimate = estimate_memory(cost_in(job, *model, buckets),
@@ -274,7 +276,7 @@ ExitCode run_steps(const Job& job,
   if (session.alone) {
     session.say(costs.report(cost_in(job, *model, buckets), registry.device()));
   }
-  session.say(preempted ? stopped_line(trainer, out)
+  session.say(preempted ? stopped_line(trainer, out, options.trainer.steps)
                         : final_line(trainer, job.prepared, out));
   return preempted ? ExitCode::preempted : ExitCode::done;
 }
@@ -285,7 +287,7 @@ ExitCode train(const run::CommandLine& line,
                MemoryUse& memory) {
   const run::Options& asked = line.options;
   best_isa();  // refuses a bad MUMOE_ISA before anything is written
-  train::StopSignals signals;
+  MUMOE_CHECK(invocation.signals);
   world.set_deadline(deadline_of(asked.parallel));
   require_same_run(world, run::to_map(asked));
   Session session(asked, world, invocation);
@@ -327,7 +329,7 @@ ExitCode train(const run::CommandLine& line,
                     settled,
                     settings,
                     directory ? &*directory : nullptr,
-                    signals},
+                    *invocation.signals},
                    train_windows,
                    val_windows);
 }

@@ -123,7 +123,8 @@ void require_no_part_of_a_run(const fs::path& out) {
 constexpr std::pair<const char*, const char*> kLeft[] = {
     {"metrics", "jsonl"},
     {"config", "cfg"},
-    {"provenance", "json"}};
+    {"provenance", "json"},
+    {"log", "txt"}};
 
 fs::path left_file(const fs::path& out, std::size_t which) {
   return out / fmt::format("{}.{}", kLeft[which].first, kLeft[which].second);

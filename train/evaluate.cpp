@@ -4,16 +4,18 @@
 
 #include <vector>
 
+#include "train/any_rank.h"
 #include "train/batches.h"
 
 namespace mumoe::train {
 
-double evaluate(const model::Model& model,
-                const data::Samples& samples,
-                std::int64_t count,
-                std::int64_t micro_batch,
-                dist::ProcessMesh& mesh,
-                at::Device device) {
+std::optional<double> evaluate(const model::Model& model,
+                               const data::Samples& samples,
+                               std::int64_t count,
+                               std::int64_t micro_batch,
+                               dist::ProcessMesh& mesh,
+                               at::Device device,
+                               const std::function<bool()>& stop) {
   const auto all = data::evaluation_samples(samples.size(), count);
   const std::uint64_t ranks = mesh.dp().size();
   const std::uint64_t rank = mesh.dp().rank();
@@ -28,10 +30,11 @@ double evaluate(const model::Model& model,
   };
   Batches batches(samples, deal, device);
   double sum = 0;
-  for (std::uint64_t done = rank; done < all.size();
-       done += micro_batch * ranks) {
+  for (std::uint64_t done = 0; done < all.size(); done += micro_batch * ranks) {
     mesh.set_phase("evaluation");  // its deadline holds for one batch
-    sum += model.score(batches.next()).loss;
+    if (any_rank(stop(), mesh.control())) return std::nullopt;
+    // The last ones may have none for this rank.
+    if (done + rank < all.size()) sum += model.score(batches.next()).loss;
   }
   // Every tp rank has the sum of its group's samples.
   const at::Tensor total = at::full({1}, sum / mesh.tp().size(), at::kDouble);

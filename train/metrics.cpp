@@ -38,7 +38,7 @@ struct Line {
   std::int64_t step = 0;
   std::optional<double> elapsed_s = {};  ///< None in lines of older versions.
   double step_s = 0;
-  bool evaluated = false;
+  std::optional<double> val_loss = {};
 };
 
 /// Throws `InputError` that begins with `where`.
@@ -51,7 +51,11 @@ Line read_line(std::string_view line, const std::string& where) {
           "mend or remove this line",
           where,
           line);
-  Line read{.step = *step, .evaluated = entry.contains("val_loss")};
+  Line read{.step = *step};
+  if (const auto loss = entry.find("val_loss");
+      loss != entry.end() && loss->is_number()) {
+    read.val_loss = *loss;
+  }
   if (const auto ms = entry.find("step_ms");
       ms != entry.end() && ms->is_number()) {
     read.step_s = std::max(ms->get<double>(), 0.0) / 1000;
@@ -85,10 +89,11 @@ Kept lines_up_to(const std::filesystem::path& path, std::int64_t last) {
     const auto end = text.find('\n', begin);
     // Cut short by a crash; its step is repeated.
     if (end == text.npos) break;
-    const auto line = std::string_view(text).substr(begin, end - begin);
+    auto line = std::string_view(text).substr(begin, end - begin);
     begin = end + 1;
     ++number;
-    if (line.find_first_not_of(" \t\r") == line.npos) continue;
+    line = line.substr(0, line.find_last_not_of(" \t\r") + 1);
+    if (line.empty()) continue;
     const Line read =
         read_line(line, fmt::format("{}:{}", path.string(), number));
     if (read.step > last) continue;
@@ -146,8 +151,8 @@ MetricsFile::MetricsFile(const std::filesystem::path& folder,
   require(!error, "{}: cannot create: {}", folder.string(), error.message());
   const Kept kept = lines_up_to(path_, resumed_step);
   elapsed_s_ = kept.elapsed_s;
-  lacks_evaluation_ = kept.last.step == resumed_step && !kept.last.evaluated &&
-                      kept.text.ends_with(kLineEnd);
+  last_step_ = kept.last.step;
+  val_loss_ = kept.last.val_loss;
   write_file_atomically(path_, kept.text);
   out_.open(path_, std::ios::in | std::ios::out | std::ios::ate);
   require(out_.good(), "{}: cannot open for writing", path_.string());
@@ -156,13 +161,16 @@ MetricsFile::MetricsFile(const std::filesystem::path& folder,
 void MetricsFile::write(const StepReport& report) {
   out_ << to_json(report) << std::endl;
   require(out_.good(), "{}: cannot write (disk full?)", path_.string());
+  last_step_ = report.step;
+  val_loss_ = report.val_loss;
 }
 
-void MetricsFile::add_evaluation(double val_loss) {
+void MetricsFile::add_val_loss(double loss) {
   // The end of the line in one piece: it is whole at any moment.
   out_.seekp(-static_cast<int>(kLineEnd.size()), std::ios::end);
-  out_ << evaluation(val_loss).append(kLineEnd) << std::flush;
+  out_ << evaluation(loss).append(kLineEnd) << std::flush;
   require(out_.good(), "{}: cannot write (disk full?)", path_.string());
+  val_loss_ = loss;
 }
 
 double resident_mib() {

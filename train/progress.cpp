@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 #include "base/terminal.h"
 #include "dist/mpi/mpi_runtime.h"
@@ -31,8 +32,15 @@ std::string duration(double seconds) {
 
 }  // namespace
 
-Progress::Progress(bool shown, std::int64_t steps, std::int64_t every)
-    : shown_(shown), terminal_(has_terminal()), steps_(steps), every_(every) {}
+Progress::Progress(bool shown,
+                   std::int64_t steps,
+                   std::int64_t every,
+                   std::function<void(const std::string&)> said)
+    : shown_(shown),
+      terminal_(has_terminal()),
+      steps_(steps),
+      every_(every),
+      said_(std::move(said)) {}
 
 Progress::~Progress() {
   if (live_) std::fputs("\n", stdout);
@@ -56,17 +64,13 @@ void Progress::show(const StepReport& r) {
       100 * r.mfu,
       duration(static_cast<double>(steps_ - r.step) * mean_step_ms_ / 1000));
   const bool stays = r.step % every_ == 0 || r.step == steps_;
-  if (terminal_) {
-    clear_live_line();
-    if (stays) {
-      std::fputs((line + "\n").c_str(), stdout);
-    } else {
-      // A line that wraps could not be cleared.
-      std::fputs(line.substr(0, terminal_columns() - 1).c_str(), stdout);
-      live_ = true;
-    }
-  } else if (stays || r.step == 1) {
-    std::fputs((line + "\n").c_str(), stdout);
+  clear_live_line();
+  if (stays || (!terminal_ && r.step == 1)) {
+    say(line);
+  } else if (terminal_) {
+    // A line that wraps could not be cleared.
+    std::fputs(line.substr(0, terminal_columns() - 1).c_str(), stdout);
+    live_ = true;
   }
   std::fflush(stdout);
 }
@@ -74,8 +78,13 @@ void Progress::show(const StepReport& r) {
 void Progress::note(const std::string& line) {
   if (!shown_) return;
   clear_live_line();
-  std::fputs((line + "\n").c_str(), stdout);
+  say(line);
   std::fflush(stdout);
+}
+
+void Progress::say(const std::string& line) {
+  std::fputs((line + "\n").c_str(), stdout);
+  said_(line);
 }
 
 void Progress::clear_live_line() {

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "train/metrics.h"
@@ -12,8 +13,11 @@ namespace mumoe::train {
 /// line every `every` steps. Only rank 0 shows any.
 class Progress {
  public:
-  /// `steps`: where the run ends.
-  Progress(bool shown, std::int64_t steps, std::int64_t every);
+  /// `steps`: where the run ends. `said`: called with each line that stays.
+  Progress(bool shown,
+           std::int64_t steps,
+           std::int64_t every,
+           std::function<void(const std::string&)> said);
   ~Progress();
 
   void show(const StepReport& report);
@@ -22,11 +26,13 @@ class Progress {
 
  private:
   void clear_live_line();
+  void say(const std::string& line);
 
   bool shown_;
   bool terminal_;
   std::int64_t steps_;
   std::int64_t every_;
+  std::function<void(const std::string&)> said_;
   bool live_ = false;
   double mean_step_ms_ = 0;
 };

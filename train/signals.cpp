@@ -1,18 +1,30 @@
 #include "train/signals.h"
 
+#include <array>
+#include <chrono>
 #include <csignal>
 #include <ctime>
+#include <utility>
+
+#include "base/thread_signals.h"
 
 namespace mumoe::train {
 namespace {
+
+constexpr std::array kTaken = {SIGUSR1, SIGTERM, SIGINT, SIGHUP};
 
 // The only state a signal handler may touch.
 volatile std::sig_atomic_t stop_requested = 0;
 volatile std::sig_atomic_t first_second = 0;
 
+bool taken = false;
+std::array<struct sigaction, kTaken.size()> before;
+
 // Seconds after which a further SIGINT is one more, not an echo: launchers send
 // one to a process and again to its group.
 constexpr int kEcho = 2;
+// How soon a request is seen while there is nothing to save.
+constexpr std::chrono::milliseconds kTick{20};
 
 int seconds_now() {
   timespec now{};
@@ -37,32 +49,51 @@ void set_handler(int signal, void (*handler)(int)) {
   sigaction(signal, &action, nullptr);
 }
 
-bool is_ignored(int signal) {
-  struct sigaction action = {};
-  sigaction(signal, nullptr, &action);
-  return action.sa_handler == SIG_IGN;
-}
-
 }  // namespace
 
-StopSignals::StopSignals() {
+void take_stop_signals() {
+  if (taken) return;
+  taken = true;
   for (std::size_t i = 0; i < kTaken.size(); ++i) {
-    sigaction(kTaken[i], nullptr, &before_[i]);
+    sigaction(kTaken[i], nullptr, &before[i]);
+    const bool ignored = before[i].sa_handler == SIG_IGN;
+    if (kTaken[i] == SIGHUP && ignored) continue;
+    set_handler(kTaken[i], request_stop);
   }
-  stop_requested = 0;
-  set_handler(SIGUSR1, request_stop);
+  set_handler(SIGPIPE, SIG_IGN);
+}
+
+StopSignals::StopSignals(std::function<void()> end) {
+  take_stop_signals();
+  thread_ = std::thread([this, end = std::move(end)] {
+    block_signals();
+    watch(end);
+  });
 }
 
 StopSignals::~StopSignals() {
+  saving();
   for (std::size_t i = 0; i < kTaken.size(); ++i) {
-    sigaction(kTaken[i], &before_[i], nullptr);
+    sigaction(kTaken[i], &before[i], nullptr);
+  }
+  stop_requested = 0;
+  taken = false;
+}
+
+void StopSignals::watch(const std::function<void()>& end) {
+  std::unique_lock lock(mutex_);
+  while (!changed_.wait_for(lock, kTick, [this] { return saving_; })) {
+    if (requested()) return end();  // under the lock, which `saving` needs
   }
 }
 
 void StopSignals::saving() {
-  for (const int signal : {SIGTERM, SIGINT}) set_handler(signal, request_stop);
-  if (!is_ignored(SIGHUP)) set_handler(SIGHUP, request_stop);
-  set_handler(SIGPIPE, SIG_IGN);
+  {
+    const std::lock_guard lock(mutex_);
+    saving_ = true;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
 }
 
 bool StopSignals::requested() const {

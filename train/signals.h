@@ -1,33 +1,46 @@
 #pragma once
 
-#include <array>
-#include <csignal>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
 
 namespace mumoe::train {
 
-/// While one exists, SIGUSR1 asks the run to stop instead of ending the
-/// process, and so do SIGTERM, SIGINT and SIGHUP (a closed terminal) once there
-/// is something to save (`saving`): a launcher that ends a job which has failed
-/// at its start sends them too. A SIGINT two seconds or more after the first
-/// signal ends the process. A SIGHUP that was ignored stays so (nohup). From
-/// `saving` on, output that nobody reads any more (SIGPIPE) never ends the
-/// process, not even at its exit. At most one at a time.
+/// From now on SIGTERM, SIGINT, SIGUSR1 and SIGHUP (a closed terminal) are
+/// noted instead of ending the process, and output that nobody reads (SIGPIPE)
+/// never ends it, not even at its exit. A SIGHUP that was ignored stays so
+/// (nohup). A SIGINT two seconds or more after the first signal ends the
+/// process. Needs nothing but the C library: may be called before anything of
+/// the program is initialised.
+void take_stop_signals();
+
+/// What comes of a signal that `take_stop_signals` notes; takes them itself if
+/// nobody has. At most one at a time. Thread safety: `requested` may be called
+/// by any thread, the rest by one.
 class StopSignals {
  public:
-  StopSignals();
+  /// `end` is called, on a thread of its own, when a signal has come while
+  /// there was nothing to save. It ends the process.
+  explicit StopSignals(std::function<void()> end);
   /// The four do again what they did before.
   ~StopSignals();
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
 
-  /// From now on there is something to save.
+  /// From now on there is something to save: a signal is a request, which the
+  /// caller asks for. Does not return once `end` has been called.
   void saving();
   /// Whether this rank was asked to stop.
   bool requested() const;
 
  private:
-  static constexpr std::array kTaken = {SIGUSR1, SIGTERM, SIGINT, SIGHUP};
-  std::array<struct sigaction, kTaken.size()> before_;
+  void watch(const std::function<void()>& end);
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool saving_ = false;  // guarded by mutex_
+  std::thread thread_;   // last: starts when the rest is there
 };
 
 }  // namespace mumoe::train

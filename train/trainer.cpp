@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "dist/params/gradient_norm.h"
+#include "train/any_rank.h"
 #include "train/evaluate.h"
 #include "train/schedule.h"
 
@@ -78,38 +79,17 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
   batches_.reset();
 }
 
-StepReport Trainer::step() {
+std::optional<StepReport> Trainer::step() {
   auto& mesh = parts_.mesh;
   const StepMeter meter(mesh);
   const std::int64_t targets = plan_.batch * parts_.train.targets_per_sample();
-  // On the device of the losses: no step waits for it before the check.
-  at::Tensor loss_sum =
-      at::zeros({},
-                at::TensorOptions(at::kDouble)
-                    .device(parts_.buckets.registry().device()));
-  double active = 0;
-  for (std::int64_t micro = 0; micro < plan_.micro_steps; ++micro) {
-    // 1 load
-    mesh.set_phase("load");
-    const model::Batch batch = next_batch();
-    // 2 forward: the mean over all targets of the step
-    mesh.set_phase("forward");
-    await_weights();
-    const at::Tensor loss =
-        parts_.model.loss(batch, 1.0 / static_cast<double>(targets));
-    mixing_ = last_mixing(parts_.model);
-    if (mixing_) active += mixing_->active;
-    // 3 backward: buckets are reduced while it runs
-    mesh.set_phase("backward");
-    reducer_.begin(/*last=*/micro + 1 == plan_.micro_steps);
-    loss.backward();
-    loss_sum += loss.detach().to(at::kDouble);
-  }
-  reducer_.finish();
+  // 1 load, 2 forward, 3 backward, for each micro-batch
+  const auto sums = accumulate();
+  if (!sums) return std::nullopt;
 
   // 4 check: all ranks see the same numbers, so all decide the same
   mesh.set_phase("check");
-  const Agreement agreed = agree(loss_sum, active);
+  const Agreement agreed = agree(*sums);
   const double norm = dist::gradient_norm(parts_.buckets, mesh);
   require_finite(state_.step + 1, agreed.loss, norm);
 
@@ -136,6 +116,42 @@ StepReport Trainer::step() {
   return report;
 }
 
+std::optional<Trainer::Sums> Trainer::accumulate() {
+  auto& mesh = parts_.mesh;
+  const std::int64_t targets = plan_.batch * parts_.train.targets_per_sample();
+  // On the device of the losses: no step waits for it before the check.
+  Sums sums{at::zeros({},
+                      at::TensorOptions(at::kDouble)
+                          .device(parts_.buckets.registry().device()))};
+  for (std::int64_t micro = 0; micro < plan_.micro_steps; ++micro) {
+    const bool last = micro + 1 == plan_.micro_steps;
+    // 1 load
+    mesh.set_phase("load");
+    const model::Batch batch = next_batch();
+    // 2 forward: the mean over all targets of the step
+    mesh.set_phase("forward");
+    await_weights();
+    const at::Tensor loss =
+        parts_.model.loss(batch, 1.0 / static_cast<double>(targets));
+    mixing_ = last_mixing(parts_.model);
+    if (mixing_) sums.active += mixing_->active;
+    // 3 backward: buckets are reduced while it runs
+    mesh.set_phase("backward");
+    std::optional<AnyRank> stop;  // after the last one the check asks
+    if (!last) stop.emplace(parts_.stop_requested(), mesh.control());
+    reducer_.begin(last);
+    loss.backward();
+    sums.loss += loss.detach().to(at::kDouble);
+    if (stop && stop->answer()) {
+      stop_ = true;
+      batches_.reset();
+      return std::nullopt;
+    }
+  }
+  reducer_.finish();
+  return sums;
+}
+
 void Trainer::await_weights() {
   if (!parts_.model.awaits_weights()) parts_.buckets.await();
 }
@@ -150,13 +166,13 @@ model::Batch Trainer::next_batch() {
   return batches_->next();
 }
 
-Trainer::Agreement Trainer::agree(const at::Tensor& loss_sum, double active) {
+Trainer::Agreement Trainer::agree(const Sums& of_rank) {
   auto& world = parts_.mesh.control();
   const double share = 1.0 / parts_.mesh.tp().size();
   const at::Tensor sums =
-      at::stack({loss_sum.cpu() * share,
+      at::stack({of_rank.loss.cpu() * share,
                  at::full({}, parts_.stop_requested() ? 1.0 : 0.0, at::kDouble),
-                 at::full({}, active, at::kDouble),
+                 at::full({}, of_rank.active, at::kDouble),
                  at::full({}, time_to_save() ? 1.0 : 0.0, at::kDouble)});
   world.all_reduce(sums);
   stop_ = sums[1].item<double>() > 0;
@@ -167,65 +183,71 @@ Trainer::Agreement Trainer::agree(const at::Tensor& loss_sum, double active) {
 }
 
 Outcome Trainer::run() {
-  const bool writes = parts_.mesh.control().rank() == 0 && !config_.out.empty();
+  const bool shown = parts_.mesh.control().rank() == 0;
   std::optional<MetricsFile> metrics;
-  if (writes) metrics.emplace(config_.out, state_.step);
-  Progress progress(parts_.mesh.control().rank() == 0,
-                    config_.steps,
-                    config_.log_every);
-  const auto due = [&](std::int64_t every) {
-    return every > 0 && state_.step % every == 0;
-  };
-  // A run that was saved at its end, but not evaluated.
-  if (state_.step == config_.steps &&
-      any_rank(metrics && metrics->lacks_evaluation())) {
-    evaluate_now();
-    if (metrics) metrics->add_evaluation(*val_loss_);
-  }
-  bool sparse_seen = false;
+  if (shown && !config_.out.empty()) metrics.emplace(config_.out, state_.step);
+  Progress progress(shown, config_.steps, config_.log_every, parts_.said);
   saved_ = Clock::now();
+  saved_step_ = state_.step;
   const auto began = saved_;
   const double before = metrics ? metrics->elapsed_s() : 0;
+  if (evaluation_due()) val_loss_ = evaluated(metrics);
+  if (evaluation_due() && !val_loss_) evaluate_now(metrics, progress);
   while (state_.step < config_.steps && !stop_) {
-    StepReport report = step();
-    report.time = utc_now();
-    report.elapsed_s =
-        before + std::chrono::duration<double>(Clock::now() - began).count();
-    if (metrics) metrics->write(report);
-    // 7 checkpoint / evaluate / stop: an evaluation may take minutes
-    const bool last = state_.step == config_.steps;
-    if (last || stop_ || save_due_ || due(config_.checkpoint_every)) {
+    auto report = step();
+    if (report) {
+      val_loss_.reset();
+      report->time = utc_now();
+      report->elapsed_s =
+          before + std::chrono::duration<double>(Clock::now() - began).count();
+      if (metrics) metrics->write(*report);
+      show(*report, progress);
+    }
+    // 7 checkpoint / evaluate / stop: nothing is lost while it evaluates
+    if (stop_ || save_due_ || state_.step == config_.steps ||
+        due(config_.checkpoint_every)) {
       save();
     }
-    if (last || (!stop_ && due(config_.eval_every))) {
-      evaluate_now();
-      report.val_loss = val_loss_;
-      if (metrics) metrics->add_evaluation(*val_loss_);
-    }
-    progress.show(report);
-    if (!sparse_seen && mixing_ && mixing_->sparse_blocks > 0) {
-      sparse_seen = true;
-      progress.note(
-          fmt::format("step {}: {}",
-                      report.step,
-                      describe_sparse_mixing(*mixing_, *report.active_share)));
-    }
-    if (report.val_loss) {
-      progress.note(fmt::format("step {}: validation loss {:.4f}",
-                                report.step,
-                                *report.val_loss));
-    }
+    if (report && !stop_ && evaluation_due()) evaluate_now(metrics, progress);
+    if (stop_) save();
   }
-  return state_.step < config_.steps ? Outcome::preempted : Outcome::done;
+  const bool whole = state_.step == config_.steps && (val_loss_ || !stop_);
+  return whole ? Outcome::done : Outcome::preempted;
 }
 
-bool Trainer::any_rank(bool here) {
-  const at::Tensor any = at::full({1}, here ? 1 : 0, at::kLong);
-  parts_.mesh.control().all_reduce(any, dist::ReduceOp::max);
-  return any.item<std::int64_t>() > 0;
+void Trainer::show(const StepReport& report, Progress& progress) {
+  progress.show(report);
+  if (sparse_seen_ || !mixing_ || mixing_->sparse_blocks == 0) return;
+  sparse_seen_ = true;
+  progress.note(
+      fmt::format("step {}: {}",
+                  report.step,
+                  describe_sparse_mixing(*mixing_, *report.active_share)));
 }
 
-void Trainer::evaluate_now() {
+bool Trainer::due(std::int64_t every) const {
+  return every > 0 && state_.step % every == 0;
+}
+
+bool Trainer::evaluation_due() const {
+  return state_.step > 0 &&
+         (state_.step == config_.steps || due(config_.eval_every));
+}
+
+std::optional<double> Trainer::evaluated(
+    const std::optional<MetricsFile>& metrics) {
+  const bool known = metrics && metrics->last_step() == state_.step &&
+                     metrics->val_loss().has_value();
+  const at::Tensor said =
+      at::tensor({known ? 1.0 : 0.0, known ? *metrics->val_loss() : 0.0},
+                 at::kDouble);
+  parts_.mesh.control().broadcast(said, 0);
+  if (said[0].item<double>() == 0) return std::nullopt;
+  return said[1].item<double>();
+}
+
+void Trainer::evaluate_now(std::optional<MetricsFile>& metrics,
+                           Progress& progress) {
   parts_.mesh.set_phase("evaluation");
   await_weights();
   val_loss_ = evaluate(parts_.model,
@@ -233,11 +255,20 @@ void Trainer::evaluate_now() {
                        config_.eval_windows,
                        plan_.micro_batch,
                        parts_.mesh,
-                       parts_.buckets.registry().device());
+                       parts_.buckets.registry().device(),
+                       parts_.stop_requested);
+  stop_ = !val_loss_;
+  if (stop_) return;
+  if (metrics && metrics->last_step() == state_.step) {
+    metrics->add_val_loss(*val_loss_);
+  }
+  progress.note(
+      fmt::format("step {}: validation loss {:.4f}", state_.step, *val_loss_));
 }
 
 void Trainer::save() {
-  if (config_.out.empty()) return;
+  // Given up in its first step, a run has nothing new.
+  if (config_.out.empty() || state_.step == saved_step_) return;
   parts_.mesh.set_phase("checkpoint");
   run::save_checkpoint(config_.out / "checkpoints",
                        state_,
@@ -246,6 +277,7 @@ void Trainer::save() {
                        parts_.mesh,
                        config_.checkpoint_keep);
   saved_ = Clock::now();
+  saved_step_ = state_.step;
 }
 
 bool Trainer::time_to_save() const {

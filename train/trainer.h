@@ -31,10 +31,13 @@ struct TrainerParts {
   dist::FlatBuckets& buckets;
   const data::Samples& train;
   const data::Samples& val;
-  /// Whether this rank was asked to save and stop; asked once a step.
+  /// Whether this rank was asked to save and stop; asked once a micro-batch and
+  /// once a batch of an evaluation.
   std::function<bool()> stop_requested = [] { return false; };
   /// Called at the end of each step with its number, on all ranks.
   std::function<void(std::int64_t step)> after_step = [](std::int64_t) {};
+  /// Called on rank 0 with each line that a person is shown to stay.
+  std::function<void(const std::string& line)> said = [](const std::string&) {};
 };
 
 enum class Outcome { done, preempted };
@@ -57,19 +60,29 @@ class Trainer {
   /// Goes on from `checkpoint` instead of from the start.
   void resume(const std::filesystem::path& checkpoint);
 
-  /// Steps until `steps`, or until any rank is asked to stop; saves and
-  /// evaluates as configured. Throws `NonFiniteError` on all ranks, before the
-  /// weights change, when the loss or the gradient norm is not finite.
+  /// Steps until `steps`, or until any rank is asked to stop, which takes
+  /// effect within a micro-batch; saves and evaluates as configured, in this
+  /// order. First makes the evaluation that a resumed run was stopped before.
+  /// Throws `NonFiniteError` on all ranks, before the weights change, when the
+  /// loss or the gradient norm is not finite.
   Outcome run();
 
-  /// One optimizer step. The report has no evaluation.
-  StepReport step();
+  /// One optimizer step. The report has no evaluation. Nothing when any rank
+  /// was asked to stop between two micro-batches: the step was given up, and
+  /// weights and state are those before it.
+  std::optional<StepReport> step();
 
   const run::RunState& state() const { return state_; }
   /// The last evaluation, nats a target.
   std::optional<double> val_loss() const { return val_loss_; }
 
  private:
+  /// Of this rank's micro-batches of a step.
+  struct Sums {
+    at::Tensor loss;
+    double active = 0;
+  };
+  std::optional<Sums> accumulate();
   model::Batch next_batch();
   void await_weights();
   /// What ranks must know of each other before the weights change.
@@ -78,10 +91,16 @@ class Trainer {
     double active = 0;  ///< Mean share of active experts, if there are any.
   };
   /// Also settles, for all ranks alike, whether to stop and to save.
-  Agreement agree(const at::Tensor& loss_sum, double active);
-  bool any_rank(bool here);
+  Agreement agree(const Sums& sums);
+  void show(const StepReport& report, Progress& progress);
   void save();
-  void evaluate_now();
+  /// Whether something that is done every so many steps is, after the last one.
+  bool due(std::int64_t every) const;
+  /// Whether an evaluation belongs to the last step.
+  bool evaluation_due() const;
+  /// What metrics.jsonl says of it, if this run goes on behind that step.
+  std::optional<double> evaluated(const std::optional<MetricsFile>& metrics);
+  void evaluate_now(std::optional<MetricsFile>& metrics, Progress& progress);
   /// Whether rank 0's clock asks for a checkpoint, of which it alone decides.
   bool time_to_save() const;
   double mfu(double samples_per_s);
@@ -99,6 +118,8 @@ class Trainer {
   std::optional<Batches> batches_;
   bool stop_ = false;
   bool save_due_ = false;
+  bool sparse_seen_ = false;
+  std::int64_t saved_step_ = 0;
   /// When the last checkpoint was written, or the run began.
   std::chrono::steady_clock::time_point saved_;
   /// Of the last micro-batch of this rank.

@@ -6,9 +6,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <functional>
 #include <sstream>
+#include <string_view>
 #include <utility>
 
 #include "dist/communicator.h"
@@ -71,7 +73,7 @@ LocalPeers::Word::Word(Word&& other) noexcept
     : value_(std::exchange(other.value_, nullptr)) {}
 
 LocalPeers::LocalPeers(Communicator& world)
-    : file_(make_word()), word_(file_, /*writable=*/true) {
+    : rank_(world.rank()), file_(make_word()), word_(file_, /*writable=*/true) {
   constexpr int kFields = 4;
   const std::int64_t pid = ::getpid();
   // What shares this /proc, whatever its host is called. In a container of its
@@ -123,6 +125,25 @@ std::string LocalPeers::gone() const {
       },
       "gone",
       "has ended");
+}
+
+bool LocalPeers::runs(const Peer& peer) const {
+  const ProcessStatus status = status_of(peer.pid);
+  constexpr std::string_view kNot = "XZTt";
+  return status.start_time == peer.start_time &&
+         kNot.find(status.state) == kNot.npos;
+}
+
+bool LocalPeers::is_lowest() const {
+  return std::ranges::none_of(peers_, [this](const Peer& peer) {
+    return peer.rank < rank_ && runs(peer);
+  });
+}
+
+int LocalPeers::running() const {
+  return static_cast<int>(
+      std::ranges::count_if(peers_,
+                            [this](const Peer& peer) { return runs(peer); }));
 }
 
 std::string LocalPeers::stopped() const {

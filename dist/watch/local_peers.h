@@ -42,6 +42,10 @@ class LocalPeers {
   /// "rank 1 is gone: its process 4711 on this host has ended", of ranks that
   /// have not told; empty: none.
   std::string gone() const;
+  /// Whether no lower rank on this host runs: of what all of them see, this one
+  /// speaks for the others, of which so many run.
+  bool is_lowest() const;
+  int running() const;
   /// "rank 1 is stopped: its process 4711 on this host waits for SIGCONT";
   /// empty: none.
   std::string stopped() const;
@@ -72,6 +76,9 @@ class LocalPeers {
                    const char* what,
                    const char* detail) const;
 
+  bool runs(const Peer& peer) const;
+
+  int rank_;
   int file_;  // of this rank's word; -1: none
   Word word_;
   std::vector<Peer> peers_;

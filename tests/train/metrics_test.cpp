@@ -93,38 +93,33 @@ TEST(Metrics, TheTimeOfTheRunGoesOnFromTheStepResumed) {
   }
 }
 
-TEST(Metrics, AnEvaluationIsAddedToTheLineOfItsStep) {
+TEST(Metrics, AnEvaluationIsAddedToWhatWasSaidOfItsStep) {
   const ScratchFolder folder;
+  const auto path = folder.write("metrics.jsonl", three_steps());
   StepReport report;
+  report.step = 4;
   {
-    MetricsFile file(folder.path(), 0);
-    EXPECT_FALSE(file.lacks_evaluation());
-    for (report.step = 1; report.step <= 3; ++report.step) {
-      file.write(report);
-      if (report.step != 2) file.add_evaluation(0.5);
-    }
+    MetricsFile file(folder.path(), 3);
+    EXPECT_EQ(file.last_step(), 3);
+    EXPECT_FALSE(file.val_loss());
+    file.write(report);
+    EXPECT_EQ(file.last_step(), 4);
+    file.add_val_loss(0.25);
+    EXPECT_EQ(file.val_loss(), 0.25);
+    file.write(report);  // lines go on behind it
   }
-  const auto text = read_file(folder.path() / "metrics.jsonl");
-  std::string expected;
-  for (report.step = 1; report.step <= 3; ++report.step) {
-    report.val_loss = report.step == 2 ? std::nullopt : std::optional(0.5);
-    expected += to_json(report) + "\n";
-  }
-  EXPECT_EQ(text, expected);
-  EXPECT_FALSE(MetricsFile(folder.path(), 3).lacks_evaluation());
-  {
-    MetricsFile file(folder.path(), 2);
-    EXPECT_TRUE(file.lacks_evaluation());
-    file.add_evaluation(0.25);
-  }
-  report.step = 2;
   report.val_loss = 0.25;
-  EXPECT_EQ(read_file(folder.path() / "metrics.jsonl"),
-            expected.substr(0, expected.find("{\"step\":2")) + to_json(report) +
-                "\n");
-  // A line that somebody wrote otherwise is not cut into.
-  folder.write("metrics.jsonl", "{\"step\":1 } \n");
-  EXPECT_FALSE(MetricsFile(folder.path(), 1).lacks_evaluation());
+  std::string text = three_steps() + to_json(report) + "\n";
+  report.val_loss.reset();
+  EXPECT_EQ(read_file(path), text + to_json(report) + "\n");
+
+  // Of a resumed run, whose file somebody may have touched.
+  folder.write("metrics.jsonl", text.substr(0, text.size() - 1) + " \r\n\n");
+  EXPECT_EQ(MetricsFile(folder.path(), 4).val_loss(), 0.25);
+  EXPECT_FALSE(MetricsFile(folder.path(), 3).val_loss());
+  folder.write("metrics.jsonl", "{\"step\":2} \r\n");
+  MetricsFile(folder.path(), 2).add_val_loss(0.5);
+  EXPECT_EQ(read_file(path), "{\"step\":2,\"val_loss\":0.5}\n");
 }
 
 TEST(Metrics, LinesOfAnotherKindAreNamedAndNothingIsLost) {

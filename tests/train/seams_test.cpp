@@ -93,14 +93,23 @@ Trained train_line(dist::Communicator& world, int zero) {
   buckets.initialise(1);
   Trained result;
   for (int step = 0; step < 200; ++step) {
-    const train::StepReport report = trainer.step();
+    const train::StepReport report = trainer.step().value();
     EXPECT_EQ(report.tokens, 8 * (step + 1));
     EXPECT_FALSE(report.active_share);
     result.losses.push_back(report.loss);
   }
   buckets.await();
-  result.evaluation =
-      train::evaluate(model, points, 99, /*micro_batch=*/3, mesh, at::kCPU);
+  const auto evaluate = [&](bool stop) {
+    return train::evaluate(model,
+                           points,
+                           99,
+                           /*micro_batch=*/3,
+                           mesh,
+                           at::kCPU,
+                           [stop] { return stop; });
+  };
+  EXPECT_FALSE(evaluate(/*stop=*/world.rank() == 0)) << "one rank stops all";
+  result.evaluation = evaluate(/*stop=*/false).value();
   return result;
 }
 

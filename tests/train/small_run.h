@@ -184,7 +184,7 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   RunResult result;
   if (run.out.empty()) {
     while (trainer.state().step < run.steps) {
-      const train::StepReport report = trainer.step();
+      const train::StepReport report = trainer.step().value();
       result.losses.push_back(report.loss);
       if (result.losses.size() == 1) {
         result.first_gradients =
