@@ -72,6 +72,7 @@ TextForm resume_form() {
               {Resume::automatic, "auto", "allow if_possible"}});
   form.is_switch = true;
   form.has_auto = false;  // not what follows from others
+  form.value = "yes|no|auto";
   form.set = [](Options& o, const std::string& text) {
     const bool yes = text == "yes" || text == "true" || text == "1";
     const bool no = text == "no" || text == "false" || text == "0";
