@@ -18,6 +18,11 @@ bool fits(std::int64_t value, std::int64_t by_itself) {
   return ratio >= kLeast && ratio <= kMost;
 }
 
+/// Before the key that would mend it: a run that goes on keeps what it has.
+const char* where(const Options& o) {
+  return o.resume ? "in a new run " : "";
+}
+
 /// Ranks that were chosen for another MLP.
 std::string note_ranks(const Options& o) {
   const model::Gpt2Config& m = o.model;
@@ -31,11 +36,12 @@ std::string note_ranks(const Options& o) {
   if (fits(block, dense)) return {};
   return fmt::format(
       "model.rank = {}: {} parameters a block, {:.2f} times the {} of a dense "
-      "MLP; --model.rank auto has as many",
+      "MLP; {}--model.rank auto has as many",
       fmt::join(m.mlp.ranks, ","),
       block,
       static_cast<double>(block) / static_cast<double>(dense),
-      dense);
+      dense,
+      where(o));
 }
 
 std::string note_hidden(const Options& o) {
@@ -43,11 +49,12 @@ std::string note_hidden(const Options& o) {
   if (fits(o.model.mlp.hidden_dim, usual)) return {};
   return fmt::format(
       "model.hidden = {}: {:.2f} times model.width = {}, where 4 times is "
-      "usual; --model.hidden auto: {}",
+      "usual; {}--model.hidden auto: {}",
       o.model.mlp.hidden_dim,
       static_cast<double>(o.model.mlp.hidden_dim) /
           static_cast<double>(o.model.width),
       o.model.width,
+      where(o),
       usual);
 }
 
@@ -55,10 +62,11 @@ std::string note_vocabulary(const Options& o) {
   const auto needed = default_vocabulary(o.tokenizer);
   if (o.model.vocab <= 2 * needed) return {};
   return fmt::format(
-      "model.vocab = {}: the tokenizer {} has fewer tokens; --model.vocab "
+      "model.vocab = {}: the tokenizer {} has fewer tokens; {}--model.vocab "
       "auto: {}",
       o.model.vocab,
       o.tokenizer,
+      where(o),
       needed);
 }
 
@@ -70,29 +78,32 @@ std::string note_schedule(const Options& o) {
   if (s.steps < steps) {
     return fmt::format(
         "schedule.steps = {} of train.steps = {}: the last {} steps have the "
-        "lowest learning rate, schedule.min_lr = {}; a new run with "
-        "--schedule.steps auto spreads the schedule over all",
+        "lowest learning rate, schedule.min_lr = {}; {}--schedule.steps auto "
+        "ends with the run",
         s.steps,
         steps,
         steps - s.steps,
-        s.min_lr);
+        s.min_lr,
+        where(o));
   }
   return fmt::format(
       "schedule.steps = {} of train.steps = {}: the run ends before the "
-      "learning rate is at schedule.min_lr = {}; in a new run "
-      "--schedule.steps auto ends with it",
+      "learning rate is at schedule.min_lr = {}; {}--schedule.steps auto ends "
+      "with the run",
       s.steps,
       steps,
-      s.min_lr);
+      s.min_lr,
+      where(o));
 }
 
 std::string note_warmup(const Options& o) {
   if (2 * o.schedule.warmup <= o.trainer.steps) return {};
   return fmt::format(
       "schedule.warmup = {}: more than half of train.steps = {}; "
-      "--schedule.warmup auto: a tenth of schedule.steps",
+      "{}--schedule.warmup auto: a tenth of schedule.steps",
       o.schedule.warmup,
-      o.trainer.steps);
+      o.trainer.steps,
+      where(o));
 }
 
 /// What is due for the first time after the end.

@@ -148,16 +148,15 @@ std::vector<const Word*> called(const std::string& name,
   return found;
 }
 
-/// The one most like `name`, unless a third of the letters is another.
+/// The one most like `name`, unless a third of the letters is another; of two,
+/// the one whose section is like it too.
 std::vector<std::string> nearest(const std::string& name,
                                  const std::vector<Word>& known) {
-  const std::string whole = squeeze(name);
-  const std::string last = squeeze(without_section(name));
   const Word* best = nullptr;
   double least = 1.0 / 3;
-  for (const Word& word : known) {
-    for (const auto& other : names_of(word)) {
-      for (const auto& letters : {whole, last}) {
+  for (const auto& letters : {squeeze(name), squeeze(without_section(name))}) {
+    for (const Word& word : known) {
+      for (const auto& other : names_of(word)) {
         const auto longer = std::max(letters.size(), other.size());
         const double share = static_cast<double>(edits(letters, other)) /
                              static_cast<double>(longer);

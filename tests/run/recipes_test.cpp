@@ -240,7 +240,8 @@ TEST(Resume, ALongerRunKeepsItsSchedule) {
   const auto stored =
       settings_of(recipe("gpt2_cp_small.cfg", {"--train.steps=100"}).options);
   const Options longer =
-      recipe("gpt2_cp_small.cfg", {"--train.steps=300"}).options;
+      recipe("gpt2_cp_small.cfg", {"--train.steps=300", "--train.resume"})
+          .options;
   const Replayed replayed = replay(longer, stored);
   EXPECT_EQ(replayed.options.schedule.steps, 100);
   EXPECT_EQ(replayed.options.schedule.warmup, 10);
@@ -254,6 +255,9 @@ TEST(Resume, ALongerRunKeepsItsSchedule) {
   EXPECT_EQ(notes[0].find("schedule.steps = 100 of train.steps = 300: the last "
                           "200 steps have the lowest"),
             0u);
+  EXPECT_NE(notes[0].find("in a new run --schedule.steps auto"),
+            std::string::npos)
+      << notes[0];
   // The same run again has nothing to be told.
   EXPECT_EQ(
       replay(recipe("gpt2_cp_small.cfg", {"--train.steps=100"}).options, stored)
