@@ -14,7 +14,12 @@ ProcessMesh::ProcessMesh(Communicator& world,
   const int ranks = world.size();
   require(tp >= 1, "tp = {}: expected at least 1", tp);
   require(dp >= 0, "dp = {}: expected auto or at least 1", dp);
-  require(ranks % tp == 0, "tp = {}: {} ranks do not divide by it", tp, ranks);
+  require(ranks % tp == 0,
+          "tp = {}: {} ranks do not divide by it (start with launch/mpirun -n "
+          "{} or a multiple of that)",
+          tp,
+          ranks,
+          tp);
   if (dp == 0) dp = ranks / tp;
   require(dp * tp == ranks,
           "dp = {} and tp = {}: their product {} is not the "

@@ -18,8 +18,18 @@ bool fits(std::int64_t value, std::int64_t by_itself) {
   return ratio >= kLeast && ratio <= kMost;
 }
 
+bool is_given(const std::string& key, const Origins& origins) {
+  const auto origin = origins.find(key);
+  return origin != origins.end() && origin->second == kCommandLine;
+}
+
+/// Before the key that would mend it: a run that goes on keeps what it has.
+const char* where(const Options& o) {
+  return o.resume ? "in a new run " : "";
+}
+
 /// Ranks that were chosen for another MLP.
-std::string note_ranks(const Options& o) {
+std::string note_ranks(const Options& o, const Origins&) {
   const model::Gpt2Config& m = o.model;
   if (m.dense || o.rank == "auto") return {};
   const auto dense = dense_mlp_parameters(m.width,
@@ -31,72 +41,79 @@ std::string note_ranks(const Options& o) {
   if (fits(block, dense)) return {};
   return fmt::format(
       "model.rank = {}: {} parameters a block, {:.2f} times the {} of a dense "
-      "MLP; --model.rank auto has as many",
+      "MLP; {}--model.rank auto has as many",
       fmt::join(m.mlp.ranks, ","),
       block,
       static_cast<double>(block) / static_cast<double>(dense),
-      dense);
+      dense,
+      where(o));
 }
 
-std::string note_hidden(const Options& o) {
+std::string note_hidden(const Options& o, const Origins& origins) {
   const auto usual = 4 * o.model.width;
+  if (is_given("model.hidden", origins)) return {};  // and meant
   if (fits(o.model.mlp.hidden_dim, usual)) return {};
   return fmt::format(
       "model.hidden = {}: {:.2f} times model.width = {}, where 4 times is "
-      "usual; --model.hidden auto: {}",
+      "usual; {}--model.hidden auto: {}",
       o.model.mlp.hidden_dim,
       static_cast<double>(o.model.mlp.hidden_dim) /
           static_cast<double>(o.model.width),
       o.model.width,
+      where(o),
       usual);
 }
 
-std::string note_vocabulary(const Options& o) {
+std::string note_vocabulary(const Options& o, const Origins&) {
   const auto needed = default_vocabulary(o.tokenizer);
   if (o.model.vocab <= 2 * needed) return {};
   return fmt::format(
-      "model.vocab = {}: the tokenizer {} has fewer tokens; --model.vocab "
+      "model.vocab = {}: the tokenizer {} has fewer tokens; {}--model.vocab "
       "auto: {}",
       o.model.vocab,
       o.tokenizer,
+      where(o),
       needed);
 }
 
 /// A schedule of another length than the run.
-std::string note_schedule(const Options& o) {
+std::string note_schedule(const Options& o, const Origins&) {
   const ScheduleConfig& s = o.schedule;
   const auto steps = o.trainer.steps;
   if (s.kind == ScheduleKind::constant || s.steps == steps) return {};
   if (s.steps < steps) {
     return fmt::format(
         "schedule.steps = {} of train.steps = {}: the last {} steps have the "
-        "lowest learning rate, schedule.min_lr = {}; a new run with "
-        "--schedule.steps auto spreads the schedule over all",
+        "lowest learning rate, schedule.min_lr = {}; {}--schedule.steps auto "
+        "ends with the run",
         s.steps,
         steps,
         steps - s.steps,
-        s.min_lr);
+        s.min_lr,
+        where(o));
   }
   return fmt::format(
       "schedule.steps = {} of train.steps = {}: the run ends before the "
-      "learning rate is at schedule.min_lr = {}; in a new run "
-      "--schedule.steps auto ends with it",
+      "learning rate is at schedule.min_lr = {}; {}--schedule.steps auto ends "
+      "with the run",
       s.steps,
       steps,
-      s.min_lr);
+      s.min_lr,
+      where(o));
 }
 
-std::string note_warmup(const Options& o) {
+std::string note_warmup(const Options& o, const Origins&) {
   if (2 * o.schedule.warmup <= o.trainer.steps) return {};
   return fmt::format(
       "schedule.warmup = {}: more than half of train.steps = {}; "
-      "--schedule.warmup auto: a tenth of schedule.steps",
+      "{}--schedule.warmup auto: a tenth of schedule.steps",
       o.schedule.warmup,
-      o.trainer.steps);
+      o.trainer.steps,
+      where(o));
 }
 
 /// What is due for the first time after the end.
-std::string note_intervals(const Options& o) {
+std::string note_intervals(const Options& o, const Origins&) {
   const TrainerConfig& t = o.trainer;
   std::vector<std::string> late;
   if (t.eval_every > t.steps) {
@@ -148,9 +165,7 @@ std::vector<std::string> note_idle(const Options& o, const Origins& origins) {
   for (const Idle& each : all) {
     std::vector<std::string> given;
     for (const std::string key : each.keys) {
-      const auto origin = origins.find(key);
-      if (!each.idle || origin == origins.end()) continue;
-      if (origin->second == kCommandLine) given.push_back(key);
+      if (each.idle && is_given(key, origins)) given.push_back(key);
     }
     if (given.empty()) continue;
     notes.push_back(fmt::format("{}: without effect, since {}",
@@ -171,7 +186,7 @@ std::vector<std::string> notes_on(const Options& options,
                           note_schedule,
                           note_warmup,
                           note_intervals}) {
-    if (auto line = note(options); !line.empty()) {
+    if (auto line = note(options, origins); !line.empty()) {
       notes.push_back(std::move(line));
     }
   }

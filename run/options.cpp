@@ -1,7 +1,6 @@
 #include "run/options.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <string_view>
@@ -32,19 +31,6 @@ void require_clear(const ConfigEntry& entry, const std::string& where) {
           whole,
           entry.doubtful,
           to_config_value(whole));
-}
-
-/// A key without its section.
-void require_section(const std::string& name, const std::string& where) {
-  if (name.find('.') != name.npos) return;
-  const auto meant = meant_by(name, key_words("*"));
-  fail<InputError>(
-      "{}: {} stands in no section; expected a line [section] above it{}",
-      where,
-      name,
-      meant.empty()
-          ? ""
-          : fmt::format(", such as that of {}", fmt::join(meant, " or ")));
 }
 
 /// The ranks by `rule`, of a block that replaces a dense MLP.
@@ -189,7 +175,12 @@ std::size_t Draft::take(const std::vector<ConfigEntry>& entries,
                         const std::string& file) {
   for (const ConfigEntry& entry : entries) {
     const std::string where = fmt::format("{}:{}", file, entry.line);
-    require_section(entry.name, where);
+    require(entry.name.find('.') != entry.name.npos,
+            "{}: {} stands in no section; expected a line [section] above it; "
+            "{}",
+            where,
+            entry.name,
+            answer_to(entry.name, key_words("*")));
     require_clear(entry, where);
     set(entry.name, entry.value, where, file);
   }

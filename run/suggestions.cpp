@@ -148,16 +148,15 @@ std::vector<const Word*> called(const std::string& name,
   return found;
 }
 
-/// The one most like `name`, unless a third of the letters is another.
+/// The one most like `name`, unless a third of the letters is another; of two,
+/// the one whose section is like it too.
 std::vector<std::string> nearest(const std::string& name,
                                  const std::vector<Word>& known) {
-  const std::string whole = squeeze(name);
-  const std::string last = squeeze(without_section(name));
   const Word* best = nullptr;
   double least = 1.0 / 3;
-  for (const Word& word : known) {
-    for (const auto& other : names_of(word)) {
-      for (const auto& letters : {whole, last}) {
+  for (const auto& letters : {squeeze(name), squeeze(without_section(name))}) {
+    for (const Word& word : known) {
+      for (const auto& other : names_of(word)) {
         const auto longer = std::max(letters.size(), other.size());
         const double share = static_cast<double>(edits(letters, other)) /
                              static_cast<double>(longer);
@@ -216,36 +215,35 @@ std::string question(const std::vector<std::string>& names) {
 
 }  // namespace
 
-std::vector<std::string> meant_by(const std::string& name,
-                                  const std::vector<Word>& known) {
-  auto names = exactly(name, known);
-  return names.empty() ? nearest(name, known) : names;
-}
-
 std::string did_you_mean(const std::string& name,
                          const std::vector<Word>& known) {
-  return question(meant_by(name, known));
+  const auto names = exactly(name, known);
+  return question(names.empty() ? nearest(name, known) : names);
+}
+
+std::string answer_to(const std::string& name, const std::vector<Word>& known) {
+  constexpr std::size_t kFew = 24;
+  if (const auto names = exactly(name, known); !names.empty()) {
+    return question(names);
+  }
+  if (const auto* entry = missing(name)) return entry->instead;
+  if (const auto names = nearest(name, known); !names.empty()) {
+    return question(names);
+  }
+  if (const auto* entry = missing_in_part(name)) return entry->instead;
+  if (known.size() > kFew) return "mumoe help train lists all keys";
+  std::vector<std::string> names;
+  for (const Word& word : known) names.push_back(word.name);
+  return fmt::format("expected one of: {}", fmt::join(names, ", "));
 }
 
 void refuse_unknown(const std::string& name,
                     const std::string& where,
                     const std::vector<Word>& known) {
-  constexpr std::size_t kFew = 24;
-  std::string answer = question(exactly(name, known));
-  if (const auto* entry = missing(name); answer.empty() && entry) {
-    answer = entry->instead;
-  }
-  if (answer.empty()) answer = question(nearest(name, known));
-  if (const auto* entry = missing_in_part(name); answer.empty() && entry) {
-    answer = entry->instead;
-  }
-  if (answer.empty() && known.size() <= kFew) {
-    std::vector<std::string> names;
-    for (const Word& word : known) names.push_back(word.name);
-    answer = fmt::format("expected one of: {}", fmt::join(names, ", "));
-  }
-  if (answer.empty()) answer = "mumoe help train lists all keys";
-  fail<InputError>("{}: unknown key {}; {}", where, name, answer);
+  fail<InputError>("{}: unknown key {}; {}",
+                   where,
+                   name,
+                   answer_to(name, known));
 }
 
 }  // namespace mumoe::run

@@ -31,6 +31,7 @@ def run_ours(args: argparse.Namespace, seed: int) -> dict:
                    args.program, "train", "--config", args.config,
                    "--train.seed", str(seed), "--train.out", str(out),
                    "--train.steps", str(args.steps),
+                   "--schedule.warmup", "50",  # the twin's, however many steps
                    "--train.eval_windows", str(args.eval_windows)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         lines = (out / "metrics.jsonl").read_text().splitlines()

@@ -173,8 +173,7 @@ TEST(Notes, PinnedValuesThatStoppedFitting) {
                {"model.rank = 4,4,199: ",
                 " times the 524544 of a dense MLP; "
                 "--model.rank auto"});
-  expect_notes(with({"--model.hidden=4096"}),
-               {"model.hidden = 4096: 16.00 times model.width = 256"});
+  expect_notes(with({"--model.hidden=2048"}), {});  // given, and meant
   expect_notes(with({"--train.steps=60"}),
                {"schedule.steps = 500 of train.steps = 60: the run ends before",
                 "schedule.warmup = 50: more than half of train.steps = 60"});
@@ -240,7 +239,8 @@ TEST(Resume, ALongerRunKeepsItsSchedule) {
   const auto stored =
       settings_of(recipe("gpt2_cp_small.cfg", {"--train.steps=100"}).options);
   const Options longer =
-      recipe("gpt2_cp_small.cfg", {"--train.steps=300"}).options;
+      recipe("gpt2_cp_small.cfg", {"--train.steps=300", "--train.resume"})
+          .options;
   const Replayed replayed = replay(longer, stored);
   EXPECT_EQ(replayed.options.schedule.steps, 100);
   EXPECT_EQ(replayed.options.schedule.warmup, 10);
@@ -254,6 +254,9 @@ TEST(Resume, ALongerRunKeepsItsSchedule) {
   EXPECT_EQ(notes[0].find("schedule.steps = 100 of train.steps = 300: the last "
                           "200 steps have the lowest"),
             0u);
+  EXPECT_NE(notes[0].find("in a new run --schedule.steps auto"),
+            std::string::npos)
+      << notes[0];
   // The same run again has nothing to be told.
   EXPECT_EQ(
       replay(recipe("gpt2_cp_small.cfg", {"--train.steps=100"}).options, stored)
