@@ -250,6 +250,7 @@ ExitCode run_steps(const Job& job,
                                                   options.model,
                                                   job.settled.batch.micro_batch,
                                                   mesh.tp().size(),
+                                                  job.settled.compute.dtype,
                                                   program);
   const auto out = report_start(job,
                                 summary_of(*model, registry, train_samples),

@@ -17,16 +17,9 @@
 namespace mumoe::train {
 namespace {
 
-constexpr std::string_view kLineEnd = "}\n";
-
 /// JSON has no word for what is not finite.
 std::string number(double value) {
   return std::isfinite(value) ? fmt::format("{:.17g}", value) : "null";
-}
-
-/// The member that an evaluation adds to a line, which it ends.
-std::string evaluation(double val_loss) {
-  return R"(,"val_loss":)" + number(val_loss);
 }
 
 std::filesystem::path file_in(const std::filesystem::path& folder) {
@@ -38,7 +31,6 @@ struct Line {
   std::int64_t step = 0;
   std::optional<double> elapsed_s = {};  ///< None in lines of older versions.
   double step_s = 0;
-  bool evaluated = false;
 };
 
 /// Throws `InputError` that begins with `where`.
@@ -51,7 +43,7 @@ Line read_line(std::string_view line, const std::string& where) {
           "mend or remove this line",
           where,
           line);
-  Line read{.step = *step, .evaluated = entry.contains("val_loss")};
+  Line read{.step = *step};
   if (const auto ms = entry.find("step_ms");
       ms != entry.end() && ms->is_number()) {
     read.step_s = std::max(ms->get<double>(), 0.0) / 1000;
@@ -71,7 +63,6 @@ Line read_line(std::string_view line, const std::string& where) {
 struct Kept {
   std::string text;
   double elapsed_s = 0;
-  Line last = {};
 };
 
 /// The lines of the file that belong to steps up to `last`.
@@ -94,7 +85,6 @@ Kept lines_up_to(const std::filesystem::path& path, std::int64_t last) {
     if (read.step > last) continue;
     kept.text.append(line) += '\n';
     kept.elapsed_s = read.elapsed_s.value_or(kept.elapsed_s + read.step_s);
-    kept.last = read;
   }
   return kept;
 }
@@ -122,7 +112,7 @@ std::string to_json(const StepReport& r) {
                   number(r.elapsed_s),
                   r.time);
   if (r.active_share) line += R"(,"active_share":)" + number(*r.active_share);
-  if (r.val_loss) line += evaluation(*r.val_loss);
+  if (r.val_loss) line += R"(,"val_loss":)" + number(*r.val_loss);
   return line + "}";
 }
 
@@ -146,22 +136,13 @@ MetricsFile::MetricsFile(const std::filesystem::path& folder,
   require(!error, "{}: cannot create: {}", folder.string(), error.message());
   const Kept kept = lines_up_to(path_, resumed_step);
   elapsed_s_ = kept.elapsed_s;
-  lacks_evaluation_ = kept.last.step == resumed_step && !kept.last.evaluated &&
-                      kept.text.ends_with(kLineEnd);
   write_file_atomically(path_, kept.text);
-  out_.open(path_, std::ios::in | std::ios::out | std::ios::ate);
+  out_.open(path_, std::ios::app);
   require(out_.good(), "{}: cannot open for writing", path_.string());
 }
 
 void MetricsFile::write(const StepReport& report) {
   out_ << to_json(report) << std::endl;
-  require(out_.good(), "{}: cannot write (disk full?)", path_.string());
-}
-
-void MetricsFile::add_evaluation(double val_loss) {
-  // The end of the line in one piece: it is whole at any moment.
-  out_.seekp(-static_cast<int>(kLineEnd.size()), std::ios::end);
-  out_ << evaluation(val_loss).append(kLineEnd) << std::flush;
   require(out_.good(), "{}: cannot write (disk full?)", path_.string());
 }
 

@@ -55,20 +55,14 @@ class MetricsFile {
   /// Throws `InputError` naming the file.
   MetricsFile(const std::filesystem::path& folder, std::int64_t resumed_step);
   void write(const StepReport& report);
-  /// Adds the evaluation after the step of the last report to its line.
-  void add_evaluation(double val_loss);
   /// The time of the run that its lines tell of. Where they are of a version
   /// that did not write it, what their steps took.
   double elapsed_s() const { return elapsed_s_; }
-  /// Whether its last line, as found, is of `resumed_step` and of no
-  /// evaluation, so that `add_evaluation` would add to that.
-  bool lacks_evaluation() const { return lacks_evaluation_; }
 
  private:
   std::filesystem::path path_;
-  std::fstream out_;
+  std::ofstream out_;
   double elapsed_s_ = 0;
-  bool lacks_evaluation_ = false;
 };
 
 /// Resident memory of this process, MiB.

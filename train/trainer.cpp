@@ -129,6 +129,10 @@ StepReport Trainer::step() {
       .grad_norm = norm,
       .lr = lr};
   meter.read(report);
+  report.elapsed_s =
+      elapsed_before_s_ +
+      std::chrono::duration<double>(Clock::now() - began_).count();
+  report.time = utc_now();
   report.tokens_per_s = 1000.0 * static_cast<double>(targets) / report.step_ms;
   report.mfu = mfu(1000.0 * static_cast<double>(plan_.batch) / report.step_ms);
   if (mixing_) report.active_share = agreed.active;
@@ -176,32 +180,18 @@ Outcome Trainer::run() {
   const auto due = [&](std::int64_t every) {
     return every > 0 && state_.step % every == 0;
   };
-  // A run that was saved at its end, but not evaluated.
-  if (state_.step == config_.steps &&
-      any_rank(metrics && metrics->lacks_evaluation())) {
-    evaluate_now();
-    if (metrics) metrics->add_evaluation(*val_loss_);
-  }
   bool sparse_seen = false;
-  saved_ = Clock::now();
-  const auto began = saved_;
-  const double before = metrics ? metrics->elapsed_s() : 0;
+  saved_ = began_ = Clock::now();
+  if (metrics) elapsed_before_s_ = metrics->elapsed_s();
   while (state_.step < config_.steps && !stop_) {
     StepReport report = step();
-    report.time = utc_now();
-    report.elapsed_s =
-        before + std::chrono::duration<double>(Clock::now() - began).count();
-    if (metrics) metrics->write(report);
-    // 7 checkpoint / evaluate / stop: an evaluation may take minutes
+    // 7 evaluate / checkpoint / stop
     const bool last = state_.step == config_.steps;
-    if (last || stop_ || save_due_ || due(config_.checkpoint_every)) {
-      save();
-    }
     if (last || (!stop_ && due(config_.eval_every))) {
       evaluate_now();
       report.val_loss = val_loss_;
-      if (metrics) metrics->add_evaluation(*val_loss_);
     }
+    if (metrics) metrics->write(report);
     progress.show(report);
     if (!sparse_seen && mixing_ && mixing_->sparse_blocks > 0) {
       sparse_seen = true;
@@ -215,14 +205,11 @@ Outcome Trainer::run() {
                                 report.step,
                                 *report.val_loss));
     }
+    if (last || stop_ || save_due_ || due(config_.checkpoint_every)) {
+      save();
+    }
   }
   return state_.step < config_.steps ? Outcome::preempted : Outcome::done;
-}
-
-bool Trainer::any_rank(bool here) {
-  const at::Tensor any = at::full({1}, here ? 1 : 0, at::kLong);
-  parts_.mesh.control().all_reduce(any, dist::ReduceOp::max);
-  return any.item<std::int64_t>() > 0;
 }
 
 void Trainer::evaluate_now() {

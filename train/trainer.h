@@ -79,7 +79,6 @@ class Trainer {
   };
   /// Also settles, for all ranks alike, whether to stop and to save.
   Agreement agree(const at::Tensor& loss_sum, double active);
-  bool any_rank(bool here);
   void save();
   void evaluate_now();
   /// Whether rank 0's clock asks for a checkpoint, of which it alone decides.
@@ -101,6 +100,10 @@ class Trainer {
   bool save_due_ = false;
   /// When the last checkpoint was written, or the run began.
   std::chrono::steady_clock::time_point saved_;
+  /// When `run` began, and the time of the run before that.
+  std::chrono::steady_clock::time_point began_ =
+      std::chrono::steady_clock::now();
+  double elapsed_before_s_ = 0;
   /// Of the last micro-batch of this rank.
   std::optional<MixingSummary> mixing_;
   std::optional<double> val_loss_;

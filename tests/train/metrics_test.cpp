@@ -93,40 +93,6 @@ TEST(Metrics, TheTimeOfTheRunGoesOnFromTheStepResumed) {
   }
 }
 
-TEST(Metrics, AnEvaluationIsAddedToTheLineOfItsStep) {
-  const ScratchFolder folder;
-  StepReport report;
-  {
-    MetricsFile file(folder.path(), 0);
-    EXPECT_FALSE(file.lacks_evaluation());
-    for (report.step = 1; report.step <= 3; ++report.step) {
-      file.write(report);
-      if (report.step != 2) file.add_evaluation(0.5);
-    }
-  }
-  const auto text = read_file(folder.path() / "metrics.jsonl");
-  std::string expected;
-  for (report.step = 1; report.step <= 3; ++report.step) {
-    report.val_loss = report.step == 2 ? std::nullopt : std::optional(0.5);
-    expected += to_json(report) + "\n";
-  }
-  EXPECT_EQ(text, expected);
-  EXPECT_FALSE(MetricsFile(folder.path(), 3).lacks_evaluation());
-  {
-    MetricsFile file(folder.path(), 2);
-    EXPECT_TRUE(file.lacks_evaluation());
-    file.add_evaluation(0.25);
-  }
-  report.step = 2;
-  report.val_loss = 0.25;
-  EXPECT_EQ(read_file(folder.path() / "metrics.jsonl"),
-            expected.substr(0, expected.find("{\"step\":2")) + to_json(report) +
-                "\n");
-  // A line that somebody wrote otherwise is not cut into.
-  folder.write("metrics.jsonl", "{\"step\":1 } \n");
-  EXPECT_FALSE(MetricsFile(folder.path(), 1).lacks_evaluation());
-}
-
 TEST(Metrics, LinesOfAnotherKindAreNamedAndNothingIsLost) {
   const ScratchFolder folder;
   for (const std::string& line :
