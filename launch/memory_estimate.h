@@ -32,8 +32,8 @@ struct MemoryEstimate {
   }
 };
 
-/// Of a run in `dtype` with `micro_batch` samples at once over `tp` ranks, whose
-/// process holds `program` bytes before it makes the model.
+/// Of a run in `dtype` with `micro_batch` samples at once over `tp` ranks, the
+/// process of which holds `program` bytes before it makes the model.
 MemoryEstimate estimate_memory(const model::Cost& cost,
                                const model::Gpt2Config& model,
                                std::int64_t micro_batch,
