@@ -16,11 +16,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// By measurement (launch/README.md): backward holds at once some gradients of
-// the widest activations of a block, in fp32, and of a chunk of logits.
+// By measurement, whose figures are in launch/README.md: backward holds at once
+// some gradients of the widest activations of a block and of a chunk of logits,
+// in fp32, and what becomes of the gradient of the embedding.
 constexpr double kWideTensors = 7;
 constexpr double kLogits = 3;
-constexpr double kLogitsChunk = 64 << 20;
+constexpr double kLogitsChunk = 16 << 20;  ///< Elements.
+constexpr double kEmbeddings = 4;
+// What libraries take when they first compute: threads, autograd, their code.
+constexpr double kLibraries = 32 << 20;
 
 /// The number behind `name` in `file`, in lines "NAME NUMBER".
 double value_in(const fs::path& file, const std::string& name) {
@@ -91,18 +95,21 @@ MemoryEstimate estimate_memory(const model::Cost& cost,
                                const model::Gpt2Config& model,
                                std::int64_t micro_batch,
                                int tp,
+                               at::ScalarType dtype,
                                double program) {
+  const auto width = static_cast<double>(model.width);
+  const auto vocab = static_cast<double>(model.vocab);
   const auto tokens = static_cast<double>(micro_batch * model.context);
   const double wide =
-      static_cast<double>(std::max(model.mlp.hidden_dim, 3 * model.width)) / tp;
-  const double logits =
-      std::min(tokens * static_cast<double>(model.vocab) / tp * sizeof(float),
-               kLogitsChunk);
+      tokens * std::max(static_cast<double>(model.mlp.hidden_dim), 3 * width);
+  const double logits = std::min(tokens * vocab, kLogitsChunk * tp);
+  const double elements =
+      kWideTensors * wide + kLogits * logits + kEmbeddings * vocab * width;
+  const double element = dtype == at::kDouble ? 8 : 4;
   return {.program = program,
           .parameters = cost.bytes,
           .kept = cost.pass.kept_bytes,
-          .workspace =
-              kWideTensors * tokens * wide * sizeof(float) + kLogits * logits};
+          .workspace = elements * element / tp + kLibraries};
 }
 
 std::string describe_memory(const MemoryEstimate& estimate, bool on_cpu) {

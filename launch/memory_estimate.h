@@ -21,7 +21,7 @@ struct MemoryEstimate {
   dist::ParameterBytes parameters = {};
   /// Kept from forward for backward.
   double kept = 0;
-  /// What backward makes and frees on the way.
+  /// What backward makes and frees on the way, and libraries for themselves.
   double workspace = 0;
 
   /// On the device of the model; the program is not there unless that is a CPU.
@@ -32,12 +32,13 @@ struct MemoryEstimate {
   }
 };
 
-/// Of a run with `micro_batch` samples at once over `tp` ranks, whose process
-/// holds `program` bytes before it makes the model.
+/// Of a run in `dtype` with `micro_batch` samples at once over `tp` ranks, the
+/// process of which holds `program` bytes before it makes the model.
 MemoryEstimate estimate_memory(const model::Cost& cost,
                                const model::Gpt2Config& model,
                                std::int64_t micro_batch,
                                int tp,
+                               at::ScalarType dtype,
                                double program);
 
 /// "memory   about 880 MiB a rank: ..." for the start table.

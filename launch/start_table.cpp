@@ -183,7 +183,7 @@ std::string draw_alone(const RankRow& row, const std::string& place) {
 }
 
 std::string describe_origin(const run::CommandLine& line) {
-  std::string from = line.config.string();
+  std::string from = one_line(line.config.string());
   if (line.own_config) from += ", the run's own";
   if (line.default_recipe) {
     from = "the default recipe, a small GPT-2: no --config was given";

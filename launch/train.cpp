@@ -120,8 +120,7 @@ ModelSummary summary_of(const model::Model& model,
       model.cost(1).flops / static_cast<double>(samples.targets_per_sample())};
 }
 
-/// Makes the run directory, on rank 0, and prints the start table. Returns the
-/// directory, on all ranks. Collective.
+/// Makes the run directory, which it returns, and says the start. Collective.
 std::filesystem::path report_start(const Job& job,
                                    const ModelSummary& model,
                                    double bytes_of_checkpoint,
@@ -258,6 +257,7 @@ ExitCode run_steps(const Job& job,
                                                   options.model,
                                                   job.settled.batch.micro_batch,
                                                   mesh.tp().size(),
+                                                  job.settled.compute.dtype,
                                                   program);
   const auto out = report_start(job,
                                 summary_of(*model, registry, train_samples),

@@ -10,7 +10,6 @@
 
 #include "base/file.h"
 #include "dist/self_communicator.h"
-#include "tests/support/errors.h"
 #include "tests/support/thread_communicator.h"
 #include "tests/train/small_run.h"
 #include "train/schedule.h"
@@ -97,32 +96,6 @@ TEST(Resume, MetricsHoldEveryStepOnce) {
     EXPECT_EQ(entry["tokens"].get<std::int64_t>(), step * 8 * 12);
   }
   EXPECT_EQ(step, 9);
-}
-
-// The evaluation of a large model takes longer than many steps.
-TEST(Checkpoint, IsWrittenBeforeTheFinalEvaluation) {
-  const auto self = dist::make_self_communicator(at::kCPU);
-  const ScratchFolder folder;
-  SmallRun run;
-  run.steps = 3;
-  run.out = folder.path() / "whole";
-  const auto whole = train_small(*self, run);
-  run.out = folder.path() / "cut";
-  run.fails_to_evaluate = true;
-  testing::expect_input_error([&] { train_small(*self, run); }, {"no samples"});
-  EXPECT_EQ(run::latest_checkpoint(run.out / "checkpoints"),
-            run.out / "checkpoints/step_00000003");
-  const auto metrics = [&] { return read_file(run.out / "metrics.jsonl"); };
-  const std::string before = metrics();
-  EXPECT_EQ(std::ranges::count(before, '\n'), 3);
-  // Going on makes up for it, once.
-  run.fails_to_evaluate = false;
-  run.resume = true;
-  EXPECT_EQ(train_small(*self, run).val_loss, whole.val_loss);
-  EXPECT_TRUE(metrics().starts_with(before.substr(0, before.size() - 2) +
-                                    ",\"val_loss\":"));
-  run.fails_to_evaluate = true;
-  EXPECT_NO_THROW(train_small(*self, run));
 }
 
 TEST(Checkpoint, KeepsTheNewestAndNamesWhatIsBroken) {

@@ -81,6 +81,23 @@ said "moved" "^config   moved/config.cfg, the run's own$"
 grep -qE "^width = 16 +# moved/config.cfg$" printed || wrong "origin: $(grep width printed)"
 grep -qE "^seed = 3 +# command line$" printed || wrong "origin: $(grep seed printed)"
 refused "another seed" "train.seed is 3, but the run in" "$mumoe" train --train.out moved --train.resume --train.seed 3
+# Time goes on across all of them, with the wait between them in `time` alone; older lines have none.
+cat >times.py <<'PYTHON'
+import datetime, json
+lines = [json.loads(line) for line in open("moved/metrics.jsonl")]
+elapsed = [line["elapsed_s"] for line in lines[5:]]
+times = [datetime.datetime.fromisoformat(line["time"].replace("Z", "+00:00")) for line in lines[5:]]
+assert len(lines) == 9 and len(elapsed) == 4 and elapsed[0] >= sum(line["step_ms"] for line in lines[:6]) / 1e3 - 1e-6
+assert all(a < b for a, b in zip(elapsed, elapsed[1:])) and times == sorted(times), (elapsed, times)
+assert elapsed[-1] - elapsed[0] < (times[-1] - times[0]).total_seconds() + 1, (elapsed, times)
+assert abs((datetime.datetime.now(datetime.timezone.utc) - times[-1]).total_seconds()) < 300, times
+PYTHON
+sed -i '1,5s/,"elapsed_s":[^,]*,"time":"[^"]*"//' moved/metrics.jsonl
+grep -qv elapsed_s moved/metrics.jsonl || wrong "no older lines: $(<moved/metrics.jsonl)"
+rm -r moved/checkpoints/step_00000008
+quiet "$mumoe" train --train.out moved --train.resume --train.steps 9
+python3 times.py 2>stderr || wrong "times: $(tail -n 1 stderr)"
+
 mv moved/config.cfg kept.cfg
 refused "no configuration" "--train.resume: moved/config.cfg is not there" "$mumoe" train --train.out moved --train.resume
 quiet "$mumoe" train --train.out moved --train.resume --config kept.cfg
@@ -101,11 +118,6 @@ said "auto has ended" "^done: 4 steps; run directory always$"
 [[ $(cksum always/metrics.jsonl always/checkpoints/*/*) == "$before" ]] || wrong "auto has ended: the run changed"
 quiet "$mumoe" train --train.out always --train.resume auto --train.steps 5
 [[ $(steps always) == 5 ]] || wrong "auto goes on: $(steps always) steps"
-# What was not evaluated at its end, since it was killed meanwhile, is.
-sed -i '$s/,"val_loss".*/}/' always/metrics.jsonl
-quiet "$mumoe" train --train.out always --train.resume auto
-grep -qE '^\{"step":5,.*,"val_loss":[0-9.]+\}$' always/metrics.jsonl || wrong "not evaluated: $(tail -n 1 always/metrics.jsonl)"
-said "evaluated" "^done: 5 steps, validation loss"
 # A damaged checkpoint is no reason to start anew.
 state=always/checkpoints/step_00000005/state.safetensors
 truncate -s -9 $state
