@@ -97,10 +97,11 @@ pass_on() {  # until the line $end, or the end of all writers; returns 0 or the 
     got=0
     IFS= read -r -t 0.5 line || got=$?
     line=$rest$line rest=''
+    ((got > 128)) || [[ $box ]] || waited=0
     if ((got > 128)) && [[ $line == *"${end:0:1}"* ]]; then  # part of the line that ends it
       rest=$line
-    elif ((got > 128)) && [[ $box && ! $line ]] && ((waited < 10)); then  # a box that mpirun is busy with
-      waited=$((waited + 1))
+    elif ((got > 128)) && [[ $box || ($line && $rule == "$line"*) ]] && ((waited < 10)); then  # a box in the making
+      rest=$line waited=$((waited + 1))
     elif ((got > 128)); then  # part of a line: nobody knows for how long
       printf '%s' "$box$line"
       box=''

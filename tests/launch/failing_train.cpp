@@ -4,6 +4,7 @@
 // (so that it fails with the collective under way):
 //     kill  the process kills itself      stop  it stops itself, until SIGCONT
 //     loop  it computes for ever                  ask   it is asked to stop
+//     term  the same, by SIGTERM
 //     refuse  it finds an error of its own (bad input)
 //     memory  it gets no memory
 // failures_test.sh starts this and checks how the job ends.
@@ -48,6 +49,7 @@ class FailAt final : public dist::Observer {
     if (how_ == "kill") raise(SIGKILL);
     if (how_ == "stop") raise(SIGSTOP);
     if (how_ == "ask") raise(SIGUSR1);
+    if (how_ == "term") raise(SIGTERM);
     if (how_ == "refuse") fail<InputError>("{}: refused", where_);
     if (how_ == "memory") throw std::bad_alloc();
     volatile bool for_ever = how_ == "loop";

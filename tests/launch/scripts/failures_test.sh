@@ -81,6 +81,20 @@ fails "killed in an all-reduce" 137 20 "$(gone 0 1)" "$signal" -- 1 kill all_red
 fails "killed in a reduce-scatter" 137 20 "$(gone 0 1)" "$signal" -- 1 kill reduce_scatter 3
 fails "killed in a checkpoint" 137 20 "$(gone 1 0)" "$signal" -- 0 kill checkpoint 1
 
+# Of several that miss the same one the lowest speaks, for all.
+many() {
+  local code=0
+  timeout -k 5 60 "$launch/mpirun" -n 4 "$failing" 0 kill "$1" 3 "${train[@]}" >out 2>err </dev/null || code=$?
+  echo "killed in $1, four ranks: code $code"
+  [[ $code == 137 ]] || wrong "four ranks: exit code $code, expected 137"
+  [[ $(wc -l <err) == 2 ]] || wrong "four ranks: expected two lines, got: $(<err)"
+  head -n 1 err | grep -Eq "^mumoe: rank 1 of 4 .*: rank 0 is gone: its process [0-9]+ on this host has ended, and 2 other ranks end with it; phase " ||
+    wrong "four ranks: $(<err)"
+  tail -n 1 err | grep -Eq "$signal" || wrong "four ranks: $(<err)"
+}
+at_once many forward
+OMPI_MCA_btl=self,tcp at_once many backward
+
 # Every rank that can print tells its phase and last collective; the others end the job, with their own code.
 stuck() {  # stuck RANK PHASE [STEP] DEADLINE: the start of its line
   echo "^mumoe: rank $1 of 2 \(dp $1/2 tp 0/1\): phase $2 for [0-9.]+ s${3:+, its $3 for [0-9.]+ s}, deadline $4 s; "

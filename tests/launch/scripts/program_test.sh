@@ -73,6 +73,19 @@ unwritten "unknown case" "--case gpt3: expected one of dense-gpt2, cp-gpt2" "$mu
 unwritten "no rounds" "--rounds 0: expected" "$mumoe" bench layer --rounds 0
 unwritten "unknown precision" "--precision fp16: expected" "$mumoe" bench layer --precision fp16
 unwritten "unknown benchmark" "bench: expected what to measure" "$mumoe" bench model
+# What one process does is refused to several, or said once.
+for alone in "sample --run out" "data --config tiny.cfg" "bench layer"; do
+  # shellcheck disable=SC2086  # words
+  unwritten "$alone, two ranks" "2 ranks were started, each of which would do the whole work; expected one process" \
+    "$mpirun" -n 2 "$mumoe" $alone
+done
+for once in help "help train" --version "sample --help"; do
+  # shellcheck disable=SC2086  # words
+  "$mumoe" $once >alone
+  # shellcheck disable=SC2086  # words
+  quiet "$mpirun" -n 2 "$mumoe" $once
+  cmp -s stdout alone || wrong "$once, two ranks: $(<stdout)"
+done
 # Layouts are refused before anything is fetched: the corpus is not there.
 nothing=("${train[@]}" --data.source nowhere)
 unwritten "heads do not divide" "parallel.tp = 3: model.heads = 2 does not divide by it" \

@@ -3,7 +3,7 @@
 
 Each case starts a run by an interactive shell on a terminal of its own, in a
 folder of its own below the current one, which holds tiny.cfg and tokens/; then
-it presses Ctrl-Z or closes the terminal. Prints a line a case.
+it presses Ctrl-Z or Ctrl-C, or closes the terminal. Prints a line a case.
 """
 
 import concurrent.futures
@@ -60,7 +60,7 @@ class Terminal:
         self.closing.set()
         self.reader.join()
 
-    def train(self, start, steps, tail=""):
+    def train(self, start, steps, tail="", first_step=True):
         """`start`: the command up to the options of training. The shell that
         runs it outlives the terminal, to leave the exit code: an interactive
         shell that sees the end of its input before the hang-up ends stopped
@@ -71,11 +71,27 @@ class Terminal:
         (self.folder / "job").write_text(
             f"trap : HUP INT TERM\n{command}\necho ${{PIPESTATUS[0]}} >code.new\nmv code.new code\n")
         self.press(b"bash job\n")
-        self.wait(lambda: self.steps() > 0, "a first step")
+        if first_step:
+            self.wait(lambda: self.steps() > 0, "a first step")
 
     def steps(self):
         file = self.folder / "run/metrics.jsonl"
         return file.read_bytes().count(b"\n") if file.exists() else 0
+
+    def log(self):
+        return (self.folder / "run/log.txt").read_text().splitlines()
+
+    def taken(self):
+        """How many ranks have taken SIGINT."""
+        count = 0
+        for pid in self.processes(MUMOE):
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+            caught = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigCgt"))
+            count += caught >> (signal.SIGINT - 1) & 1
+        return count
+
+    def ranks(self, start):
+        return 2 if start == TWO_RANKS else 1
 
     def saved(self):
         """The step of the newest checkpoint."""
@@ -166,9 +182,40 @@ def stopped(terminal, start, then="fg"):
 
 
 def unread(terminal, start):
-    """Output that nobody reads any more ends nothing."""
+    """Output that nobody reads any more ends nothing, and is in log.txt."""
     terminal.train([*start, "--log.every", "1"], SHORT, " | head -n 1")
     terminal.ends(0)
+    terminal.expect(terminal.steps() == int(SHORT), f"{terminal.steps()} steps, expected {SHORT}")
+    terminal.expect(terminal.log()[-1].startswith(f"done: {SHORT} steps"), f"log.txt ends {terminal.log()[-1]}")
+
+
+def teed(terminal, start):
+    """Ctrl-C ends tee as well: what is said last is in log.txt."""
+    terminal.train(start, LONG, " | tee copy")
+    terminal.press(CTRL_C)
+    terminal.ends(3)
+    terminal.expect(terminal.log()[-1].startswith("stopped by a signal after step"), f"log.txt ends {terminal.log()[-1]}")
+
+
+def live(terminal, start):
+    """The live line stays on the terminal; Ctrl-C saves."""
+    terminal.train([*start, "--log.every", "1000000"], LONG)
+    terminal.wait(lambda: b"\r\x1b[Kstep 2/" in terminal.output, "live line")
+    terminal.press(CTRL_C)
+    terminal.ends(3)
+    terminal.wait(lambda: b"\nstopped by a signal after step" in terminal.output, "last line")
+    terminal.expect("\r" not in "".join(terminal.log()), "no carriage returns in log.txt")
+    terminal.expect("step 2/" not in "\n".join(terminal.log()), "no live line in log.txt")
+
+
+def pressed_at_once(terminal, start):
+    """Before the first step nothing is written, and the code is the same."""
+    terminal.train(start, LONG, first_step=False)
+    terminal.wait(lambda: terminal.taken() == terminal.ranks(start), "signals taken")
+    terminal.press(CTRL_C)
+    terminal.ends(3)
+    terminal.wait(lambda: b"stopped by a signal before the first step" in terminal.output, "line")
+    terminal.expect(not (terminal.folder / "run").exists(), "nothing was written")
 
 
 CASES = {
@@ -182,6 +229,13 @@ CASES = {
     "stopped, closed": lambda t: stopped(t, TWO_RANKS, "close"),
     "stopped, left": lambda t: stopped(t, TWO_RANKS, "leave"),
     "unread": lambda t: unread(t, [MUMOE, "train"]),
+    "unread, two ranks": lambda t: unread(t, TWO_RANKS),
+    "tee": lambda t: teed(t, [MUMOE, "train"]),
+    "tee, two ranks": lambda t: teed(t, TWO_RANKS),
+    "live": lambda t: live(t, [MUMOE, "train"]),
+    "live, two ranks": lambda t: live(t, TWO_RANKS),
+    "at once": lambda t: pressed_at_once(t, [MUMOE, "train"]),
+    "at once, two ranks": lambda t: pressed_at_once(t, TWO_RANKS),
 }
 
 
