@@ -74,10 +74,10 @@ class CounterRandom {
   /// Uniform integer in [0, bound), bound > 0, by multiplication of 64 bits
   /// (bias below bound / 2^64).
   std::uint64_t below(std::uint64_t index, std::uint64_t bound) const {
+    __extension__ using Product = unsigned __int128;  // no standard C++
     const auto b = bits(index);
     const std::uint64_t wide = std::uint64_t{b[1]} << 32 | b[0];
-    return static_cast<std::uint64_t>(
-        (static_cast<unsigned __int128>(wide) * bound) >> 64);
+    return static_cast<std::uint64_t>((Product{wide} * bound) >> 64);
   }
 
  private:

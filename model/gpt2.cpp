@@ -196,6 +196,7 @@ std::string Gpt2::describe() const {
 }
 
 at::Tensor Gpt2::next_logits(const at::Tensor& tokens) const {
+  const at::NoGradGuard no_grad;
   const at::Tensor h_BTC =
       tp_.enter(hidden(tokens)).view({tokens.size(0), tokens.size(1), -1});
   const at::Tensor logits =

@@ -12,7 +12,8 @@ namespace mumoe::model {
 class LanguageModel : public Model {
  public:
   /// Logits [B, V] of the token after the last of `tokens` [B, T] int64, T ≤
-  /// `context()`, on `device()`. Collective over the tp group.
+  /// `context()`, on `device()`, without gradients. Collective over the tp
+  /// group.
   virtual at::Tensor next_logits(const at::Tensor& tokens) const = 0;
   /// Tokens that it sees at most.
   virtual std::int64_t context() const = 0;

@@ -3,12 +3,12 @@
 # with warnings as errors; what find_package says where something is missing. Two cores take two minutes.
 set -euo pipefail
 
-root=$(realpath "$(dirname "$0")/../..")
+root=$(realpath "$(dirname "$0")/../..") build=$(realpath "$1")
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 wrong() { echo "$*"; exit 1; }
 cp -r "$root/examples" "$folder/examples"
-cmake --install "$1" --prefix "$folder/installed" >"$folder/log" || wrong "$(<"$folder/log")"
+cmake --install "$build" --prefix "$folder/installed" >"$folder/log" || wrong "$(<"$folder/log")"
 # What a user includes is there, with all that it includes, and nothing of how it is done.
 cd "$folder/installed/include/mumoe"
 for header in mumoe/module.h model/gpt2.h dist/params/flat_buckets.h; do [[ -e $header ]] || wrong "no $header"; done
@@ -28,7 +28,7 @@ configure() {  # configure EXAMPLE [CMAKE ARGUMENTS]
   cmake -S "$folder/examples/$example" -B "$folder/build" -G Ninja -DCMAKE_PREFIX_PATH="$folder/installed" \
     -DCMAKE_BUILD_TYPE=Release "-DCMAKE_CXX_FLAGS=$warnings" "$@" >"$folder/log" 2>&1
 }
-build() {  # build EXAMPLE [CMAKE ARGUMENTS]
+made() {  # made EXAMPLE [CMAKE ARGUMENTS]
   configure "$@" || wrong "$(<"$folder/log")"
   cmake --build "$folder/build" -v >"$folder/log" 2>&1 || wrong "$(<"$folder/log")"
 }
@@ -43,7 +43,7 @@ refused() {  # refused NAME TEXT EXAMPLE [CMAKE ARGUMENTS]
 # ---- The layer, where CMake finds no MPI and nothing else that it must not need
 no=()
 for package in MPI PkgConfig NCCL nlohmann_json Boost OpenSSL; do no+=("-DCMAKE_DISABLE_FIND_PACKAGE_$package=ON"); done
-build toy_regression "${no[@]}"
+made toy_regression "${no[@]}"
 ! grep -E 'lib(mpi|nccl|xxhash|pcre2|crypto|ssl)|mumoe_(dist|model)' "$folder/log" ||
   wrong "more than the layer is linked"
 grep -q -- '-std=\(gnu\|c\)++20' "$folder/log" || wrong "the layer does not bring C++20"
@@ -61,7 +61,7 @@ grep -q 'loaded, the layer gives the same' "$folder/out" || wrong "expected the 
 # ---- All headers, with the warnings of a careful user
 { find "$folder/installed/include/mumoe" -name '*.h' | sed "s|.*/include/mumoe/\(.*\)|#include \"\1\"|" | sort
   echo 'int main() {}'; } >"$folder/all.cpp"
-torch=$(sed -n 's/^LibTorch_ROOT_DIR:[A-Z]*=//p' "$1/CMakeCache.txt")
+torch=$(sed -n 's/^LibTorch_ROOT_DIR:[A-Z]*=//p' "$build/CMakeCache.txt")
 # shellcheck disable=SC2086
 "${CXX:-c++}" -std=c++20 -fsyntax-only $warnings -Wnon-virtual-dtor -Wextra-semi -DFMT_HEADER_ONLY \
   -I "$folder/installed/include/mumoe" -isystem "$torch/include" -isystem "$torch/include/torch/csrc/api/include" \
@@ -94,7 +94,7 @@ alone || wrong "$(<"$folder/log")"
 grep -q 'TORCH_DIR=/nowhere: expected the absolute path' "$folder/log" || wrong "$(<"$folder/log")"
 
 # ---- The models: a run of one step, and its experts from outside
-build gpt2_experts
+made gpt2_experts
 for word in {1..4000}; do echo "$word of the text"; done >"$folder/text.txt"
 mkdir "$folder/texts" && mv "$folder/text.txt" "$folder/texts"
 MUMOE_CACHE=$folder/cache timeout 120 "$folder/installed/bin/mumoe" train --config "$root/configs/gpt2_cp_small.cfg" \
