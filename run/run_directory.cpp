@@ -120,11 +120,10 @@ void require_no_part_of_a_run(const fs::path& out) {
 }
 
 /// Names of what a run leaves that ended before its first checkpoint.
-constexpr std::pair<const char*, const char*> kLeft[] = {
-    {"metrics", "jsonl"},
-    {"config", "cfg"},
-    {"provenance", "json"},
-    {"log", "txt"}};
+constexpr std::pair<const char*, const char*> kLeft[] = {{"metrics", "jsonl"},
+                                                         {"config", "cfg"},
+                                                         {"provenance", "json"},
+                                                         {"log", "txt"}};
 
 fs::path left_file(const fs::path& out, std::size_t which) {
   return out / fmt::format("{}.{}", kLeft[which].first, kLeft[which].second);
