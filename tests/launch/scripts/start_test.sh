@@ -25,6 +25,7 @@ steps() { wc -l <"$1/metrics.jsonl"; }
 quiet "${train[@]}"
 said "first" "^out      runs/tiny-1: checkpoints every 15 minutes, at the end"
 said "first" "; run directory runs/tiny-1$"
+said "first" "^memory   about [0-9.]+ [KMG]iB a rank: weights [0-9.]+ KiB, gradients .*, program [0-9.]+ MiB$"
 [[ -s runs/tiny-1/checkpoints/step_00000004/state.safetensors ]] || wrong "first: saved nothing"
 grep -q "^out = runs/tiny-1$" runs/tiny-1/config.cfg || wrong "first: $(grep out runs/tiny-1/config.cfg)"
 touch runs/tiny-2
