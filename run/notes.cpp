@@ -25,7 +25,7 @@ bool is_given(const std::string& key, const Origins& origins) {
 
 /// Before the key that would mend it: a run that goes on keeps what it has.
 const char* where(const Options& o) {
-  return o.resume ? "in a new run " : "";
+  return o.resume != Resume::no ? "in a new run " : "";
 }
 
 /// Ranks that were chosen for another MLP.
