@@ -56,11 +56,16 @@ void train(HelpText& help) {
           "same command with --train.resume goes on from the newest "
           "checkpoint.")
       .paragraph(
+          "Without --config it is the default recipe, a small GPT-2 (the text "
+          "of configs/gpt2_cp_small.cfg); a run that resumes takes the "
+          "config.cfg of its folder.")
+      .paragraph(
           "FILE has lines `[section]`, `key = value` and `# comment`. A value "
           "with ` #`, or with blanks at its ends, stands in quotes: source = "
           "\"/data/set #2\".")
       .paragraph(
-          "N is a whole number, X any number; the default stands in brackets.")
+          "N is a whole number, X any number; in brackets stands what a key is "
+          "that no FILE and no option gives.")
       .options(run::train_options())
       .options({kHelpItself})
       .keys("*");

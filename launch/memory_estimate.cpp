@@ -16,9 +16,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// By measurement, whose figures are in launch/README.md: backward holds at once
-// some gradients of the widest activations of a block and of a chunk of logits,
-// in fp32, and what becomes of the gradient of the embedding.
+// By measurement, whose figures are in launch/RUNNING.md: backward holds at
+// once some gradients of the widest activations of a block and of a chunk of
+// logits, in fp32, and what becomes of the gradient of the embedding.
 constexpr double kWideTensors = 7;
 constexpr double kLogits = 3;
 constexpr double kLogitsChunk = 16 << 20;  ///< Elements.

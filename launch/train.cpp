@@ -3,20 +3,18 @@
 
 #include <map>
 #include <memory>
-#include <numbers>
 
 #include "base/cpu.h"
-#include "data/text/prepare.h"
-#include "data/text/token_windows.h"
-#include "data/text/tokenizer.h"
 #include "dist/gather_text.h"
 #include "dist/params/flat_buckets.h"
 #include "dist/process_mesh.h"
 #include "dist/self_communicator.h"
 #include "launch/commands.h"
+#include "launch/end_line.h"
 #include "launch/memory.h"
 #include "launch/memory_estimate.h"
 #include "launch/null_run.h"
+#include "launch/run_data.h"
 #include "launch/same_run.h"
 #include "launch/session.h"
 #include "launch/settle.h"
@@ -38,50 +36,6 @@ namespace mumoe::launch {
 namespace {
 
 using dist::Communicator;
-
-// A corpus of many gigabytes over a slow network, tokenized; what takes longer
-// is prepared beforehand (mumoe data).
-constexpr std::chrono::hours kDataDeadline{1};
-
-/// The run's token files: fetched and made on rank 0, then opened by all. The
-/// others wait for that up to `kDataDeadline`; if it fails, rank 0 ends them.
-data::PreparedData open_data(const run::Options& options,
-                             dist::ProcessMesh& mesh) {
-  Communicator& world = mesh.control();
-  const auto deadline = world.deadline();
-  mesh.set_phase("data");
-  world.set_deadline(kDataDeadline);
-  if (world.rank() != 0) world.barrier();
-  const auto tokenizer = data::make_tokenizer(options.tokenizer);
-  data::PreparedData prepared = data::prepare(options.source, *tokenizer);
-  world.set_deadline(deadline);
-  // Rank 0 waits for ranks that wait for it: no longer without limit.
-  if (world.rank() == 0) world.barrier();
-  mesh.set_phase("start");
-  require(prepared.vocabulary <= options.model.vocab,
-          "model.vocab = {}: tokenizer {} has {} tokens",
-          options.model.vocab,
-          prepared.tokenizer,
-          prepared.vocabulary);
-  return prepared;
-}
-
-std::string final_line(const train::Trainer& trainer,
-                       const data::PreparedData& prepared,
-                       const std::filesystem::path& out) {
-  std::string line = fmt::format("done: {} steps", trainer.state().step);
-  if (const auto loss = trainer.val_loss()) {
-    const double nats = *loss / prepared.val.bytes_per_token();
-    line += fmt::format(
-        ", validation loss {:.4f} nats/token, {:.4f} "
-        "nats/byte, {:.4f} bits/byte",
-        *loss,
-        nats,
-        nats / std::numbers::ln2);
-  }
-  if (!out.empty()) line += "; run directory " + out.string();
-  return line;
-}
 
 /// The world of a run that MPI does not make: one rank, or one of many alone.
 std::unique_ptr<Communicator> make_local_world(const run::Options& options,
@@ -179,22 +133,6 @@ std::filesystem::path report_start(const Job& job,
   return dist::gather_text(mesh.control(), out)[0];
 }
 
-std::string stopped_line(const train::Trainer& trainer,
-                         const std::filesystem::path& out,
-                         std::int64_t steps) {
-  const auto step = trainer.state().step;
-  std::string line =
-      step == 0 ? "stopped by a signal in the first step; "
-                : fmt::format("stopped by a signal after step {}; ", step);
-  if (out.empty()) return line + "train.out = none: nothing was saved";
-  line += fmt::format("run directory {}", out.string());
-  if (step == 0) return line + ", there was nothing to save";
-  return line + (step < steps
-                     ? ", saved: --train.resume goes on"
-                     : ", saved: --train.resume makes the evaluation that is "
-                       "left");
-}
-
 model::Cost cost_in(const Job& job,
                     const model::Model& model,
                     const dist::FlatBuckets& buckets) {
@@ -202,6 +140,50 @@ model::Cost cost_in(const Job& job,
                         buckets.layout(),
                         job.settled.batch.micro_batch,
                         job.settled.options.trainer.wire);
+}
+
+/// What this process holds and may still get, before it makes its model.
+struct Room {
+  explicit Room(at::Device device)
+      : program(train::resident_mib() * (1 << 20)),
+        available(available_memory(device)) {}
+
+  double program;
+  double available;
+};
+
+/// What the start table says of memory. Collective.
+std::vector<std::string> memory_of(const Job& job,
+                                   const model::Cost& cost,
+                                   const Room& before) {
+  const Session& session = job.session;
+  const Settled& settled = job.settled;
+  const auto estimate = estimate_memory(cost,
+                                        settled.options.model,
+                                        settled.batch.micro_batch,
+                                        session.mesh.tp().size(),
+                                        settled.compute.dtype,
+                                        before.program);
+  return memory_lines(estimate,
+                      before.available,
+                      settled.compute.device,
+                      session.mesh,
+                      session.hosts,
+                      session.alone);
+}
+
+/// Those of the checkpoint, or those of the start. Collective.
+void set_weights(const Job& job,
+                 train::Trainer& trainer,
+                 dist::FlatBuckets& buckets) {
+  const std::uint64_t seed = job.settled.options.trainer.seed;
+  if (job.start.checkpoint) {
+    trainer.resume(*job.start.checkpoint);
+  } else if (job.session.alone) {
+    buckets.initialise_alone(seed);
+  } else {
+    buckets.initialise(seed);
+  }
 }
 
 /// Builds the model and trains it. Collective.
@@ -212,8 +194,7 @@ ExitCode run_steps(const Job& job,
   Session& session = job.session;
   dist::ProcessMesh& mesh = session.mesh;
   const at::Device device = job.settled.compute.device;
-  const double program = train::resident_mib() * (1 << 20);
-  const double available = available_memory(device);
+  const Room before(device);
   dist::ParameterRegistry registry(mesh.tp(),
                                    job.settled.compute.dtype,
                                    device,
@@ -241,43 +222,29 @@ ExitCode run_steps(const Job& job,
                           },
                           [&](const auto& line) { session.log->keep(line); }});
   trainer.set_settings(job.settings);
-  if (job.start.checkpoint) {
-    trainer.resume(*job.start.checkpoint);
-  } else if (session.alone) {
-    buckets.initialise_alone(options.trainer.seed);
-  } else {
-    buckets.initialise(options.trainer.seed);
-  }
+  set_weights(job, trainer, buckets);
   job.signals.saving();
   if (train::any_rank(job.signals.requested(), mesh.control())) {
     session.say(kStoppedEarly);
     return ExitCode::preempted;
   }
-  const MemoryEstimate estimate = estimate_memory(cost_in(job, *model, buckets),
-                                                  options.model,
-                                                  job.settled.batch.micro_batch,
-                                                  mesh.tp().size(),
-                                                  job.settled.compute.dtype,
-                                                  program);
+  const auto cost = cost_in(job, *model, buckets);
   const auto out = report_start(job,
                                 summary_of(*model, registry, train_samples),
                                 checkpoint_bytes(registry),
                                 trainer.state().step,
-                                memory_lines(estimate,
-                                             available,
-                                             registry.device(),
-                                             mesh,
-                                             session.hosts,
-                                             session.alone));
+                                memory_of(job, cost, before));
   trainer.write_to(out);
 
   const bool preempted = trainer.run() == train::Outcome::preempted;
   session.say(session.finish_trace());
-  if (session.alone) {
-    session.say(costs.report(cost_in(job, *model, buckets), registry.device()));
-  }
-  session.say(preempted ? stopped_line(trainer, out, options.trainer.steps)
-                        : final_line(trainer, job.prepared, out));
+  if (session.alone) session.say(costs.report(cost, device));
+  session.say(
+      preempted ? stopped_line(trainer.state().step, options.trainer.steps, out)
+                : done_line(trainer.state().step,
+                            trainer.val_loss(),
+                            job.prepared.val.bytes_per_token(),
+                            out));
   return preempted ? ExitCode::preempted : ExitCode::done;
 }
 
@@ -306,32 +273,22 @@ ExitCode train(const run::CommandLine& line,
   if (on_cpu) require_room(start.options, batch.micro_batch, mesh.tp().size());
   memory.settled(start.options, batch.micro_batch, start.state.step);
 
-  const data::PreparedData prepared = open_data(start.options, mesh);
-  const data::TokenFile train_tokens(prepared.train.path);
-  const data::TokenFile val_tokens(prepared.val.path);
-  require_same_run(world,
-                   {{"hash of train.bin", prepared.train.hash},
-                    {"hash of val.bin", prepared.val.hash}});
+  const RunData data(start.options, mesh);
   const Settled settled = settle(start.options, session, batch, unequal_cpus);
-  const auto settings = run::settings_of(settled.options, prepared);
+  const auto settings = run::settings_of(settled.options, data.prepared);
   if (start.checkpoint) {
     run::check_resumable(start.state.settings, settings, *start.checkpoint);
   }
-  const std::int64_t context = settled.options.model.context;
-  const data::TokenWindows train_windows(train_tokens,
-                                         context,
-                                         settled.options.trainer.seed);
-  const data::TokenWindows val_windows(val_tokens, context);
   return run_steps({line,
                     session,
                     start,
-                    prepared,
+                    data.prepared,
                     settled,
                     settings,
                     directory ? &*directory : nullptr,
                     *invocation.signals},
-                   train_windows,
-                   val_windows);
+                   *data.train(settled.options),
+                   *data.validation(settled.options));
 }
 
 }  // namespace

@@ -115,7 +115,7 @@ said "auto starts" "^resume   auto: no checkpoint is there, so from the start$"
 before=$(cksum always/metrics.jsonl always/checkpoints/*/*)
 quiet "$mpirun" -n 2 "${always[@]}"
 said "auto has ended" "^resumed after step 4 .*: no step is left of train.steps = 4$"
-said "auto has ended" "^done: 4 steps; run directory always$"
+said "auto has ended" "^done: 4 steps, validation loss .*; run directory always$"
 [[ $(cksum always/metrics.jsonl always/checkpoints/*/*) == "$before" ]] || wrong "auto has ended: the run changed"
 quiet "$mumoe" train --train.out always --train.resume auto --train.steps 5
 [[ $(steps always) == 5 ]] || wrong "auto goes on: $(steps always) steps"

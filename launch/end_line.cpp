@@ -1,0 +1,42 @@
+#include "launch/end_line.h"
+
+#include <fmt/format.h>
+
+#include <numbers>
+
+namespace mumoe::launch {
+
+std::string done_line(std::int64_t step,
+                      std::optional<double> val_loss,
+                      double bytes_per_token,
+                      const std::filesystem::path& out) {
+  std::string line = fmt::format("done: {} steps", step);
+  if (val_loss) {
+    const double nats = *val_loss / bytes_per_token;
+    line += fmt::format(
+        ", validation loss {:.4f} nats/token, {:.4f} "
+        "nats/byte, {:.4f} bits/byte",
+        *val_loss,
+        nats,
+        nats / std::numbers::ln2);
+  }
+  if (!out.empty()) line += "; run directory " + out.string();
+  return line;
+}
+
+std::string stopped_line(std::int64_t step,
+                         std::int64_t steps,
+                         const std::filesystem::path& out) {
+  std::string line =
+      step == 0 ? "stopped by a signal in the first step; "
+                : fmt::format("stopped by a signal after step {}; ", step);
+  if (out.empty()) return line + "train.out = none: nothing was saved";
+  line += fmt::format("run directory {}", out.string());
+  if (step == 0) return line + ", there was nothing to save";
+  return line + (step < steps
+                     ? ", saved: --train.resume goes on"
+                     : ", saved: --train.resume makes the evaluation that is "
+                       "left");
+}
+
+}  // namespace mumoe::launch

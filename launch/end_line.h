@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace mumoe::launch {
+
+/// The last line of a run that has made all its steps. `val_loss` in nats a
+/// token; an empty `out`: nothing was kept.
+std::string done_line(std::int64_t step,
+                      std::optional<double> val_loss,
+                      double bytes_per_token,
+                      const std::filesystem::path& out);
+
+/// The same of a run that was stopped after `step` of `steps` by a signal: what
+/// was saved, and how it goes on.
+std::string stopped_line(std::int64_t step,
+                         std::int64_t steps,
+                         const std::filesystem::path& out);
+
+}  // namespace mumoe::launch
