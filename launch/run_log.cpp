@@ -16,6 +16,7 @@ RunLog::~RunLog() {
 void RunLog::say(const std::string& line) {
   // Not a stream that throws: the terminal may have been closed.
   std::fputs((line + "\n").c_str(), stdout);
+  std::fflush(stdout);  // a pipe is read now, and a first step may take minutes
   keep(line);
 }
 

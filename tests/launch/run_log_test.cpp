@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
+#include <array>
 #include <filesystem>
 
 #include "base/file.h"
@@ -25,6 +28,21 @@ TEST(RunLog, KeepsWhatWasSaidBeforeItsFolderIsThereAndGoesOnWithIt) {
   }
   EXPECT_EQ(read_file(folder.path() / "log.txt"),
             "first\nsecond\nthird\nfirst\nsecond\nthird\n");
+}
+
+TEST(RunLog, WhatIsSaidCanBeReadAtOnceAlsoFromAPipe) {
+  std::array<int, 2> pipe{};
+  ASSERT_EQ(::pipe(pipe.data()), 0);
+  std::fflush(stdout);
+  const int terminal = ::dup(STDOUT_FILENO);
+  ::dup2(pipe[1], STDOUT_FILENO);
+  RunLog().say("first");
+  ::dup2(terminal, STDOUT_FILENO);
+  for (const int file : {pipe[1], terminal}) ::close(file);
+  std::array<char, 16> read{};
+  EXPECT_EQ(::read(pipe[0], read.data(), read.size()), 6);
+  EXPECT_STREQ(read.data(), "first\n");
+  ::close(pipe[0]);
 }
 
 TEST(RunLog, AFullDiskIsOneLineAndEndsNothing) {
