@@ -33,6 +33,10 @@ BlockConfig with_parameters(BlockConfig config, std::int64_t parameters) {
   require(parameters >= 0,
           "{} parameters: expected 1 or more, or 0 for as many as a dense MLP",
           parameters);
+  require(config.ranks.empty(),
+          "ranks: {} are given; expected none where parameters choose them "
+          "(match_ranks takes inner ranks)",
+          config.ranks.size());
   const std::int64_t budget =
       parameters > 0 ? parameters
                      : dense_mlp_parameters(config.input_dim,

@@ -58,10 +58,10 @@ struct BlockConfig {
   }
 };
 
-/// `config` with the largest ranks whose block has at most so many parameters,
-/// gate and norm among them (`match_ranks`); 0: as many as the dense MLP, or
-/// for a single layer the linear one, that it takes the place of, with biases
-/// and norm. Throws `InputError` where not even ranks of 1 fit.
+/// `config`, which names no ranks, with the largest for so many parameters,
+/// gate and norm among them (`match_ranks`); 0: as many as the dense MLP (or
+/// linear layer) that it takes the place of, with biases and norm. Throws
+/// `InputError` where ranks are given, or where not even ranks of 1 fit.
 BlockConfig with_parameters(BlockConfig config, std::int64_t parameters = 0);
 
 /// A gate and one or two μMoE layers in place of an MLP:

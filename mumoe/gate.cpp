@@ -73,8 +73,9 @@ Tensor coefficients(Call& call, const BatchStatistics* statistics) {
 
 /// dℓ from da, of any shape with as many elements.
 Tensor logits_gradient(const Call& call, const Tensor& grad_a) {
-  MUMOE_CHECK(!at::GradMode::is_enabled(),
-              "The gate is differentiable once only.");
+  require(!at::GradMode::is_enabled(),
+          "gate: a gradient of its gradient was asked for; it is "
+          "differentiable once");
   const Tensor& logits_TN = call.logits_TN;
   const Tensor grad_a_TN = grad_a.reshape(logits_TN.sizes()).contiguous();
   if (!call.by_batch()) {

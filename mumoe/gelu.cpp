@@ -60,7 +60,9 @@ struct Gelu : torch::autograd::Function<Gelu> {
   static torch::autograd::variable_list backward(
       torch::autograd::AutogradContext* context,
       const torch::autograd::variable_list& grads) {
-    MUMOE_CHECK(!at::GradMode::is_enabled(), "gelu: differentiable once");
+    require(!at::GradMode::is_enabled(),
+            "gelu: a gradient of its gradient was asked for; it is "
+            "differentiable once");
     const at::Tensor x = context->get_saved_variables()[0];
     const at::Tensor dy = grads[0].contiguous();  // it may come transposed
     const at::Tensor dx = at::empty_like(dy);

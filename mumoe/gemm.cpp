@@ -73,7 +73,9 @@ struct Linear : torch::autograd::Function<Linear> {
 
   static variable_list backward(AutogradContext* context,
                                 const variable_list& grads) {
-    MUMOE_CHECK(!at::GradMode::is_enabled(), "linear: differentiable once");
+    require(!at::GradMode::is_enabled(),
+            "linear: a gradient of its gradient was asked for; it is "
+            "differentiable once");
     const auto [input, weight, bias, library] = dist::kept<Product>(*context);
     const at::Tensor x = input.reshape({-1, weight.size(1)});
     const at::Tensor dy = grads[0].reshape({-1, weight.size(0)});

@@ -190,7 +190,9 @@ struct Mixture : torch::autograd::Function<Mixture> {
   }
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
-    MUMOE_CHECK(!at::GradMode::is_enabled(), "mixture: differentiable once");
+    require(!at::GradMode::is_enabled(),
+            "mixture: a gradient of its gradient was asked for; it is "
+            "differentiable once");
     auto call = dist::kept<Call>(*context);
     const Operands& in = call.in;
     const std::size_t x = in.a.size();  // its place among the inputs

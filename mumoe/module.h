@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "mumoe/block.h"
 
 namespace mumoe {
@@ -31,8 +32,9 @@ class MuMoEImpl : public torch::nn::Cloneable<MuMoEImpl> {
   /// Throws `InputError` for a config that makes no block.
   explicit MuMoEImpl(BlockConfig config, std::uint64_t seed = 0);
 
-  /// x [..., I] → [..., O] in the dtype of the module, differentiable once in x
-  /// and in the parameters. Throws `InputError` as `MuMoEBlock::forward` does.
+  /// x [..., I], fp32, fp64 or bf16 → [..., O] in the dtype of the module,
+  /// differentiable once in x and in the parameters. Throws `InputError` as
+  /// `MuMoEBlock::forward` does.
   at::Tensor forward(const at::Tensor& x);
   /// The coefficients a_e [..., N_e] of each level for x [..., I], before
   /// edits, without a graph.
@@ -42,7 +44,7 @@ class MuMoEImpl : public torch::nn::Cloneable<MuMoEImpl> {
   Expert expert(std::size_t layer,
                 const std::vector<std::int64_t>& indices) const;
 
-  // Edits (`MuMoEBlock`); they add up.
+  // Edits (`MuMoEBlock`): each is on top of earlier ones, factors multiply.
   void scale_expert(std::size_t level, std::int64_t expert, double factor);
   void remove_expert(std::size_t level, std::int64_t expert);
   void keep_experts(std::size_t level,

@@ -71,6 +71,27 @@ TEST(Module, HasTheRanksOfItsBudget) {
   expect_input_error([&] { with_parameters(c, 100); }, {"100"});
   expect_input_error([&] { with_parameters(c, -1); }, {"-1 parameters"});
   expect_input_error([&] { MuMoE({.input_dim = 4}); }, {"experts"});
+  c.ranks = {7};
+  expect_input_error([&] { with_parameters(c, 10'000); }, {"ranks", "given"});
+}
+
+TEST(Module, AGradientOfAGradientIsRefused) {
+  const MuMoE module(BlockConfig{.input_dim = 6,
+                                 .hidden_dim = 9,
+                                 .output_dim = 7,
+                                 .experts = {8},
+                                 .ranks = {5}});
+  const Tensor x = numbers({kTokens, 6}, 1).to(at::kFloat).requires_grad_(true);
+  const Tensor loss = module.ptr()->forward(x).square().sum();
+  expect_input_error(
+      [&] {
+        torch::autograd::grad({loss},
+                              {x},
+                              {},
+                              /*retain_graph=*/true,
+                              /*create_graph=*/true);
+      },
+      {"differentiable once"});
 }
 
 TEST(Module, LearnsWithAnOptimizerOfLibTorch) {
