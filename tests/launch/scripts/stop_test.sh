@@ -70,11 +70,11 @@ stops_in() {
   cmp -s $weights whole.weights || wrong "$1: other weights"
   [[ $(grep -c '^stopped by' run/log.txt) == 1 && $(tail -n 1 run/log.txt) == done:* ]] || wrong "$1: log.txt: $(<run/log.txt)"
 }
-goes_on="saved: --train.resume goes on"
-stops_in "the first step" "" "in the first step; there was nothing to save" forward 1
+goes_on="run directory run, saved: --train.resume goes on"
+stops_in "the first step" "" "in the first step; run directory run, there was nothing to save" forward 1
 stops_in "a step" 2 "after step 2; $goes_on" forward 9
 stops_in "an evaluation" 3 "after step 3; $goes_on" evaluation 2
-stops_in "the last evaluation" 6 "after step 6; saved: --train.resume makes the evaluation that is left" evaluation 7
+stops_in "the last evaluation" 6 "after step 6; run directory run, saved: --train.resume makes the evaluation that is left" evaluation 7
 grep -q "no step is left" stdout || wrong "the last evaluation: $(<stdout)"
 
 # Without its reader a run goes on to its end.
