@@ -5,7 +5,6 @@
 #include <time.h>
 
 #include <nlohmann/json.hpp>
-#include <regex>
 
 #include "base/file.h"
 #include "tests/support/errors.h"
@@ -61,12 +60,12 @@ TEST(Metrics, HaveTheTimeOfTheRunAndOfTheDay) {
   const auto line = nlohmann::json::parse(to_json(report));
   EXPECT_EQ(line["elapsed_s"], 12.5);
   const std::string time = line["time"];
-  EXPECT_TRUE(std::regex_match(
-      time,
-      std::regex(R"(20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ)")))
-      << time;
   std::tm tm{};
-  ASSERT_NE(::strptime(time.c_str(), "%Y-%m-%dT%H:%M:%S", &tm), nullptr);
+  const char* rest = ::strptime(time.c_str(), "%Y-%m-%dT%H:%M:%S", &tm);
+  ASSERT_NE(rest, nullptr) << time;
+  std::string kind = rest;  // 9 for a digit
+  for (char& c : kind) c = c >= '0' && c <= '9' ? '9' : c;
+  EXPECT_EQ(kind, ".999Z") << time;
   EXPECT_NEAR(static_cast<double>(::timegm(&tm)),
               static_cast<double>(std::time(nullptr)),
               5);
