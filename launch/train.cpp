@@ -279,6 +279,8 @@ ExitCode train(const run::CommandLine& line,
   if (start.checkpoint) {
     run::check_resumable(start.state.settings, settings, *start.checkpoint);
   }
+  const auto train_samples = data.train(settled.options);
+  const auto val_samples = data.validation(settled.options);
   return run_steps({line,
                     session,
                     start,
@@ -287,8 +289,8 @@ ExitCode train(const run::CommandLine& line,
                     settings,
                     directory ? &*directory : nullptr,
                     *invocation.signals},
-                   *data.train(settled.options),
-                   *data.validation(settled.options));
+                   *train_samples,
+                   *val_samples);
 }
 
 }  // namespace
