@@ -117,10 +117,6 @@ const std::map<std::string, void (*)(HelpText&)>& pages() {
 }  // namespace
 
 ExitCode help_command(const Invocation& invocation) {
-  // All ranks would say the same.
-  if (invocation.mpi && invocation.mpi->world().rank() != 0) {
-    return ExitCode::done;
-  }
   const std::string topic =
       invocation.arguments.empty() ? "" : invocation.arguments.front();
   if (topic == "--version") {

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "run/command_line.h"
 #include "run/option_table.h"
+#include "tests/run/refusal.h"
 
 // What people type who know nanoGPT, Megatron, Hugging Face or PyTorch, and
 // what it is called here. Both lists were written down before the program was
@@ -87,15 +88,6 @@ std::vector<Habit> more_habits() {
       {{"--num_workers", "4"}, "read ahead"},
       {{"--nproc_per_node", "2"}, "launch/mpirun -n"},
   };
-}
-
-std::string refusal(const std::vector<std::string>& arguments) {
-  try {
-    read_command_line(arguments);
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "(accepted)";
 }
 
 void expect_answers(const std::vector<Habit>& habits) {

@@ -13,20 +13,12 @@
 #include "run/command_line.h"
 #include "run/option_table.h"
 #include "run/resume.h"
+#include "tests/run/refusal.h"
 #include "tests/support/scratch.h"
 #include "tests/support/source_folder.h"
 
 namespace mumoe::run {
 namespace {
-
-std::string refusal(const std::vector<std::string>& arguments) {
-  try {
-    read_command_line(arguments);
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "(accepted)";
-}
 
 void expect_contains(const std::string& text,
                      const std::vector<std::string>& parts) {
