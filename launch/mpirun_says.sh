@@ -13,6 +13,8 @@ known_line() {
   [[ $1 != "mpirun: Forwarding signal "* ]] || return 0
   [[ $1 == \[*\]* ]] || return 1
   case $1 in
+    # Its event library, at the end of a process whose connections another thread has closed.
+    "[warn] Epoll "*" on fd "*": Bad file descriptor"* | "[warn] event_"*": event has no event_base set."*) ;;
     *"] Read -1, expected "*", errno = "* | *"] PMIX ERROR: "*) ;;
     *"btl_tcp_"*"failed: "*"Connection reset by peer"* | *"btl_tcp_"*"failed: "*"Broken pipe"*) ;;
     *"more process"*" sent help message "* | *"to see all help / error messages"*) ;;

@@ -175,6 +175,9 @@ exec >&2
 echo "mumoe: first"
 echo "[vm:4711] Read -1, expected 131072, errno = 1"
 echo "[vm][[3127,1],0][btl_tcp_frag.c:241:mca_btl_tcp_frag_recv] mca_btl_tcp_frag_recv: readv failed: Connection reset by peer (104)"
+echo "[warn] Epoll MOD(1) on fd 24 failed. Old events were 6; read change was 0 (none); write change was 2 (del); close change was 0 (none): Bad file descriptor"
+echo "[warn] event_active: event has no event_base set."
+echo "[warn] Epoll ADD(4) on fd 1 failed. Old events were 0; read change was 0 (none); write change was 1 (add): Operation not permitted"
 echo "[vm:4711] PMIX ERROR: UNREACHABLE in file ../../../src/server/pmix_server.c at line 2198"
 box "MPI_ABORT was invoked on rank 0 in communicator MPI_COMM_WORLD" "with errorcode 5." "" "mumoe: inside" "You may or may not see"
 box "Primary job  terminated normally, but 1 process returned" "a non-zero exit code."
@@ -188,6 +191,7 @@ FAKE
 begin=$SECONDS
 rule=$(printf '%074d' 0 | tr 0 -)
 expect "noise" 5 "mumoe: first
+[warn] Epoll ADD(4) on fd 1 failed. Old events were 0; read change was 0 (none); write change was 1 (add): Operation not permitted
 mumoe: inside
 $rule
 A box of something else.
