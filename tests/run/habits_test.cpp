@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "base/error.h"
 #include "run/command_line.h"
 #include "run/option_table.h"
 #include "tests/run/refusal.h"

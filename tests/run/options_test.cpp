@@ -155,19 +155,12 @@ TEST(CommandLine, SubcommandsTakeWhatIsTheirs) {
   EXPECT_EQ(
       read_command_line({"--temperature", "1"}, "", own).own.at("temperature"),
       "1");
-  const auto refused = [&](const std::string& section,
-                           const std::vector<std::string>& arguments) {
-    try {
-      read_command_line(arguments, section, own);
-    } catch (const InputError& error) {
-      return std::string(error.what());
-    }
-    return std::string("(accepted)");
-  };
-  expect_contains(refused("", {"--temprature", "1"}), {"mean temperature"});
-  expect_contains(refused("", {"--model.depth", "1"}), {"unknown key"});
-  expect_contains(refused("data", {"--model.depth", "1"}), {"unknown key"});
-  EXPECT_EQ(refused("data", {"--data.source", "here"}), "(accepted)");
+  expect_contains(refusal({"--temprature", "1"}, "", own),
+                  {"mean temperature"});
+  expect_contains(refusal({"--model.depth", "1"}, "", own), {"unknown key"});
+  expect_contains(refusal({"--model.depth", "1"}, "data", own),
+                  {"unknown key"});
+  EXPECT_EQ(refusal({"--data.source", "here"}, "data", own), "(accepted)");
 }
 
 // The head of each recipe promises its number of parameters.

@@ -8,10 +8,13 @@
 
 namespace mumoe::run {
 
-/// What the command line of a run is refused with.
-inline std::string refusal(const std::vector<std::string>& arguments) {
+/// What a command line is refused with; `where`: as `read_command_line` takes
+/// it for a subcommand, a run without.
+template <class... Where>
+std::string refusal(const std::vector<std::string>& arguments,
+                    const Where&... where) {
   try {
-    read_command_line(arguments);
+    read_command_line(arguments, where...);
   } catch (const InputError& error) {
     return error.what();
   }
