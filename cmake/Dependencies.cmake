@@ -12,7 +12,11 @@ if(NOT MUMOE_LAYER_ONLY)
 endif()
 
 set(MUMOE_HAS_CUDA OFF)
-if(NOT MUMOE_CUDA STREQUAL "OFF")
+if(MUMOE_CUDA STREQUAL "SIMULATED")
+  # CUDA's and NCCL's headers; tests/fakes has the rest.
+  find_path(MUMOE_CUDA_HEADERS cuda_runtime_api.h HINTS $ENV{CUDA_HOME}/include /usr/local/cuda/include REQUIRED)
+  find_path(MUMOE_NCCL_HEADERS nccl.h HINTS /usr/local/cuda/include REQUIRED)
+elseif(NOT MUMOE_CUDA STREQUAL "OFF")
   set(cuda "$ENV{CUDA_HOME}")
   if(NOT cuda)
     set(cuda /usr/local/cuda)

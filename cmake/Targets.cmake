@@ -17,6 +17,8 @@ endfunction()
 # LibTorch's headers cost 14 to 20 s a file: parsed once here, for all.
 if(MUMOE_HAS_CUDA)
   set(MUMOE_TORCH LibTorch::cuda)
+elseif(MUMOE_CUDA STREQUAL "SIMULATED")
+  set(MUMOE_TORCH LibTorch::cpu $<BUILD_INTERFACE:mumoe_sim_torch>)
 else()
   set(MUMOE_TORCH LibTorch::cpu)
 endif()
@@ -71,13 +73,18 @@ function(mumoe_cuda_rows target tables)
     target_sources(${target} PRIVATE ${ARGN})
     set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS
       "-Werror=all-warnings;-Xptxas=--warn-on-spills,--warning-as-error")
+  elseif(MUMOE_CUDA STREQUAL "SIMULATED")
+    set_source_files_properties(${tables} PROPERTIES COMPILE_DEFINITIONS MUMOE_WITH_CUDA)
+    target_sources(${target} PRIVATE ${ARGN})
+    set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS
+      "-xc++;-include;${CMAKE_SOURCE_DIR}/tests/fakes/sim_launch.h;-Wno-unknown-pragmas")
   endif()
 endfunction()
 
 # mumoe_cuda_or_stub(TARGET FILE.cpp STUB.cpp): the one with CUDA, the other
 # without.
 function(mumoe_cuda_or_stub target cuda stub)
-  if(MUMOE_HAS_CUDA)
+  if(MUMOE_HAS_CUDA OR MUMOE_CUDA STREQUAL "SIMULATED")
     target_sources(${target} PRIVATE ${cuda})
   else()
     target_sources(${target} PRIVATE ${stub})

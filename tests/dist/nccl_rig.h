@@ -23,12 +23,8 @@ using namespace std::chrono_literals;
 class OverFakes : public ::testing::Test {
  protected:
   OverFakes() {
-    // Lives as long as the process: aborted communicators keep parts of it.
-    static auto& transport =
-        *testing::mpi_runtime().duplicate_world("fake").release();
     fakes::fake_cuda() = {};
     fakes::fake_nccl().reset();
-    fakes::fake_nccl().transport = &transport;
     testing::mpi_world().barrier();
   }
   ~OverFakes() override {

@@ -2,15 +2,23 @@
 
 #include <cuda_runtime_api.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
 #include <future>
 #include <memory>
 #include <mutex>
+#include <random>
 #include <thread>
+#include <utility>
 
 namespace {
+
+std::mutex failure_mutex;
+std::string first_failure;
+
+std::atomic<std::uint64_t> streams{0};
 
 // Where a stream was when an event was recorded in it.
 struct Point {
@@ -26,6 +34,8 @@ struct Queue {
   bool closed = false;
 
   void run() {
+    const std::uint64_t number = ++streams;
+    std::mt19937_64 random(mumoe::fakes::stream_lag().seed + number);
     for (;;) {
       std::function<void()> next;
       {
@@ -35,8 +45,24 @@ struct Queue {
         next = std::move(work.front());
         work.pop_front();
       }
-      next();
+      lag(random);
+      try {
+        next();
+      } catch (const std::exception& error) {
+        const std::lock_guard lock(failure_mutex);
+        if (first_failure.empty()) first_failure = error.what();
+      }
     }
+  }
+
+  static void lag(std::mt19937_64& random) {
+    const auto& lag = mumoe::fakes::stream_lag();
+    const std::int64_t most = lag.microseconds;
+    if (most == 0 || random() % static_cast<std::uint64_t>(lag.one_in) != 0) {
+      return;
+    }
+    std::this_thread::sleep_for(
+        std::chrono::microseconds(random() % static_cast<std::uint64_t>(most)));
   }
 };
 
@@ -62,6 +88,16 @@ namespace mumoe::fakes {
 FakeCuda& fake_cuda() {
   static FakeCuda cuda;
   return cuda;
+}
+
+Lag& stream_lag() {
+  static auto& lag = *new Lag;
+  return lag;
+}
+
+std::string take_failure() {
+  const std::lock_guard lock(failure_mutex);
+  return std::exchange(first_failure, {});
 }
 
 void push(cudaStream_t stream, std::function<void()> work) {
@@ -172,6 +208,12 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   const auto state =
       event->point->reached.wait_for(std::chrono::microseconds(0));
   return state == std::future_status::ready ? cudaSuccess : cudaErrorNotReady;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  ENTER("cudaEventSynchronize");
+  if (event->point != nullptr) event->point->reached.wait();
+  return cudaSuccess;
 }
 
 cudaError_t cudaGetLastError() {

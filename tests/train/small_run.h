@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -14,6 +15,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "data/text/token_windows.h"
+#include "dist/nccl/nccl_communicator.h"
 #include "dist/params/flat_buckets.h"
 #include "dist/process_mesh.h"
 #include "model/gpt2.h"
@@ -58,6 +60,8 @@ struct SmallRun {
   dist::Wire wire = dist::Wire::fp32;
   double checkpoint_minutes = 0;
   double peak_flops = 0;
+  /// On GPUs each rank has the one of its number, and NCCL moves data.
+  at::DeviceType device = at::kCPU;
 };
 
 inline model::Gpt2Config small_model(const std::string& mlp,
@@ -117,9 +121,16 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   const ScratchFolder scratch;
   const auto train_tokens = make_tokens(scratch.path() / "train.bin", 1);
   const auto val_tokens = make_tokens(scratch.path() / "val.bin", 2);
-  dist::ProcessMesh mesh(world, 0, run.tp);
+  at::Device device = at::kCPU;
+  dist::NcclWorld gpus;
+  if (run.device == at::kCUDA) {
+    device = {at::kCUDA, static_cast<at::DeviceIndex>(world.rank())};
+    gpus = dist::make_nccl_communicator(world, world.rank());
+  }
+  const c10::OptionalDeviceGuard guard(device);
+  dist::ProcessMesh mesh(world, 0, run.tp, gpus.communicator.get());
   mesh.set_deadline(std::chrono::seconds(60));
-  dist::ParameterRegistry registry(mesh.tp(), run.dtype, at::kCPU);
+  dist::ParameterRegistry registry(mesh.tp(), run.dtype, device);
   const Sharding sharding{run.plan, &mesh.tp()};
   const auto shape = small_model(run.mlp, run.ranks);
   const model::Gpt2 gpt2(shape, registry, sharding);
