@@ -223,18 +223,50 @@ Stack run_now(const c10::OperatorHandle& op,
   return results;
 }
 
+/// Whether `op` is given an empty tensor to make as large as its result.
+bool resizes(const Stack& arguments, const std::vector<std::size_t>& written) {
+  for (const std::size_t place : written) {
+    const IValue& value = arguments[place];
+    if (value.isTensor() && value.toTensor().numel() == 0) return true;
+  }
+  return false;
+}
+
+/// Gives the tensors at `written` the sizes of the results `like`.
+void resize_written(const Stack& arguments,
+                    const std::vector<std::size_t>& written,
+                    const Stack& like) {
+  for (std::size_t i = 0; i < written.size(); ++i) {
+    if (!like[i].isTensor() || !like[i].toTensor().defined()) continue;
+    const at::Tensor out = arguments[written[i]].toTensor();
+    const at::Tensor& shape = like[i].toTensor();
+    if (out.sizes() != shape.sizes()) out.resize_(shape.sizes());
+  }
+}
+
+/// Of an operator that writes into its arguments `written`.
+Stack run_in_place(const c10::OperatorHandle& op,
+                   const Stack& arguments,
+                   const std::vector<std::size_t>& written,
+                   at::Device device) {
+  if (resizes(arguments, written)) {
+    const auto shapes = results_on_meta(op, arguments);
+    resize_written(arguments,
+                   written,
+                   shapes ? *shapes : run_now(op, arguments, device));
+  }
+  const auto stack = std::make_shared<Stack>(views_for_kernels(arguments));
+  queue_work(device, [op, stack] { call(op, *stack); });
+  Stack results;
+  for (const std::size_t place : written) results.push_back(arguments[place]);
+  return results;
+}
+
 Stack run(const c10::OperatorHandle& op,
           const Stack& arguments,
           at::Device device) {
-  const auto places = written_arguments(op.schema());
-  if (places) {
-    const auto stack = std::make_shared<Stack>(views_for_kernels(arguments));
-    queue_work(device, [op, stack] { call(op, *stack); });
-    Stack results;
-    for (const std::size_t place : *places) {
-      results.push_back(arguments[place]);
-    }
-    return results;
+  if (const auto written = written_arguments(op.schema())) {
+    return run_in_place(op, arguments, *written, device);
   }
   const auto shapes = results_on_meta(op, arguments);
   if (!shapes) return run_now(op, arguments, device);
