@@ -2,17 +2,8 @@
 
 #include "dist/nccl/cuda_tensors.h"
 
-#include "tests/fakes/fake_cuda_runtime.h"
 #include "tests/fakes/sim_device.h"
 #include "tests/fakes/sim_memory.h"
-
-namespace mumoe::fakes {
-
-void* kernel_view_of(const void* pointer) {
-  return kernel_view(pointer);
-}
-
-}  // namespace mumoe::fakes
 
 namespace mumoe::dist {
 

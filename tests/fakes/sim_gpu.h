@@ -24,7 +24,10 @@
 namespace mumoe::fakes {
 
 /// What the simulated GPUs are; how many there are and when they run what they
-/// are given: `FakeCuda`.
+/// are given: `FakeCuda`, `Lag`. At first as the environment has it, for the
+/// whole program: SIM_GPU_MIB, SIM_GPU_COMPUTES (0: no), SIM_GPU_DEVICES,
+/// SIM_GPU_LAG (microseconds), SIM_GPU_LAG_ONE_IN, SIM_GPU_SEED; the file
+/// SIM_GPU_COUNTS gets the counts when the process ends.
 struct SimGpu {
   /// Bytes of each.
   std::int64_t memory = std::int64_t{8} << 30;

@@ -248,6 +248,10 @@ void* kernel_view(const void* pointer) {
                                       : arena.view(pointer);
 }
 
+void* kernel_view_of(const void* pointer) {
+  return kernel_view(pointer);
+}
+
 MemoryUse memory_use(int device) {
   return Arena::get().use(device);
 }
