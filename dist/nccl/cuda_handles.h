@@ -17,23 +17,22 @@ void check_cuda(cudaError_t code,
 #define MUMOE_CUDA_CHECK(call, what) \
   ::mumoe::dist::check_cuda((call), #call, (what))
 
-/// GPUs that this process sees; 0 where there is no driver.
-int cuda_device_count();
+/// GPUs that this process sees.
+struct CudaDevices {
+  int count = 0;
+  /// Why CUDA cannot tell, in its words; empty where it can, and where there is
+  /// no driver or no GPU.
+  std::string fault = {};
+};
+CudaDevices cuda_devices();
 /// The PCI address of device `device`, "0000:17:00.0": one GPU of a host has
 /// one, whatever the process that sees it calls it.
 std::string cuda_device_address(int device);
 
-/// Makes `device` the calling thread's, and then the one it was before.
-class CudaDeviceGuard {
- public:
-  CudaDeviceGuard(int device, std::string_view what);
-  ~CudaDeviceGuard();
-  CudaDeviceGuard(const CudaDeviceGuard&) = delete;
-  CudaDeviceGuard& operator=(const CudaDeviceGuard&) = delete;
-
- private:
-  int before_ = 0;
-};
+/// Makes `device` the calling thread's, for good: a rank has one GPU, and a
+/// thread that is given back the one it began with, 0, makes a context there,
+/// half a GB of another rank's memory. What is below does so by itself.
+void use_cuda_device(int device, std::string_view what);
 
 /// A queue of work on `device`, not ordered with the default stream. What is
 /// still in it when it is destroyed runs to its end.
@@ -47,6 +46,7 @@ class CudaStream {
   cudaStream_t get() const { return stream_; }
 
  private:
+  int device_;
   cudaStream_t stream_ = nullptr;
 };
 
@@ -66,6 +66,7 @@ class CudaEvent {
   bool reached(std::string_view what) const;
 
  private:
+  int device_;
   cudaEvent_t event_ = nullptr;
 };
 

@@ -153,8 +153,9 @@ struct NcclContext::State {
     }
   }
 
-  // Marks and frees all communicators together.
-  void end_all() {
+  // Marks and frees all communicators of `device` together.
+  void end_all(int device) {
+    cudaSetDevice(device);  // NCCL gives its threads their callers' again
     // A thread inside NCCL has this lock. Should it stay there, only the abort
     // can bring it back.
     static_cast<void>(try_turn());
@@ -178,7 +179,7 @@ NcclContext::NcclContext(int device, Limits limits)
     : device_(device), limits_(limits), state_(std::make_shared<State>()) {
   const NcclCall call{fmt::format("start of NCCL, GPU {}", device)};
   require_order(call);
-  const CudaDeviceGuard guard(device, call.what);
+  use_cuda_device(device, call.what);
 }
 
 NcclContext::~NcclContext() {
@@ -201,7 +202,7 @@ ncclComm_t NcclContext::open(
     std::string_view expression,
     std::string axis,
     const NcclCall& call) {
-  const CudaDeviceGuard guard(device_, call.what);
+  use_cuda_device(device_, call.what);
   auto* const slot = new ncclComm_t(nullptr);
   const auto forget = [this, slot] {
     const std::lock_guard lock(state_->mutex);
@@ -233,7 +234,7 @@ ncclComm_t NcclContext::open(
 
 void NcclContext::close(ncclComm_t comm, const NcclCall& call) {
   if (aborted()) return;
-  const CudaDeviceGuard guard(device_, call.what);
+  use_cuda_device(device_, call.what);
   run(
       comm,
       [&] { return ncclCommFinalize(comm); },
@@ -257,6 +258,7 @@ void NcclContext::run(ncclComm_t comm,
                       const std::function<ncclResult_t()>& operation,
                       std::string_view expression,
                       const NcclCall& call) {
+  use_cuda_device(device_, call.what);
   {
     const std::lock_guard lock(state_->calls);
     state_->check_alive(call);
@@ -273,6 +275,7 @@ void NcclContext::run(ncclComm_t comm,
 
 void NcclContext::group(const std::function<void()>& body,
                         const NcclCall& call) {
+  use_cuda_device(device_, call.what);
   std::set<ncclComm_t> comms;
   ncclResult_t result = ncclSuccess;
   {
@@ -303,12 +306,14 @@ void NcclContext::group(const std::function<void()>& body,
 }
 
 void NcclContext::check(ncclComm_t comm, const NcclCall& call) const {
+  use_cuda_device(device_, call.what);
   state_->busy(comm, "asynchronous error", call);
 }
 
 std::string NcclContext::async_error() const {
   const auto turn = state_->try_turn();
   if (!turn.owns_lock()) return {};
+  cudaSetDevice(device_);
   // Those that are not being closed: that takes the same turn.
   for (const auto& [comm, axis] : state_->open_members()) {
     if (aborted()) return {};
@@ -329,7 +334,7 @@ bool NcclContext::abort(const std::string& reason,
       state_->reason = reason;
       state_->aborted = true;
       // A thread of its own: should NCCL never come back, it alone is lost.
-      std::thread([state = state_] { state->end_all(); }).detach();
+      std::thread([state = state_, device = device_] { state->end_all(device); }).detach();
     }
   }
   std::unique_lock lock(state_->mutex);

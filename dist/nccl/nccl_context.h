@@ -39,6 +39,8 @@ void check_nccl(ncclResult_t result,
 /// should block then, and the lock is never held for long; should one, `abort`
 /// goes ahead without the lock.
 ///
+/// Every thread that calls keeps the context's GPU as its current one.
+///
 /// Thread safety: full.
 class NcclContext {
  public:

@@ -23,7 +23,6 @@ NcclWork::NcclWork(std::shared_ptr<NcclComm> comm,
       tensors_(std::move(tensors)),
       from_(current_stream(device)),
       waits_(waits) {
-  const CudaDeviceGuard guard(comm_->context()->device(), call_.what);
   const cudaStream_t stream = comm_->stream();
   CudaEvent begin(comm_->context()->device(), call_.what);
   begin.record(from_, call_.what);
@@ -52,7 +51,6 @@ void NcclWork::leave_tensors() const {
 void NcclWork::wait() {
   if (waits_ == Waits::host) finish();
   comm_->check(call_);
-  const CudaDeviceGuard guard(comm_->context()->device(), call_.what);
   const cudaStream_t current = current_stream(device_);
   end_.let_wait(current, call_.what);
   if (current == from_) tensors_.clear();

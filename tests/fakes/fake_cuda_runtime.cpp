@@ -8,6 +8,7 @@
 #include <future>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <thread>
 
 namespace {
@@ -42,8 +43,16 @@ struct Queue {
 
 thread_local int current_device = 0;
 
+std::mutex contexts_mutex;
+std::set<int> contexts;
+
+void make_context(int device) {
+  const std::lock_guard lock(contexts_mutex);
+  contexts.insert(device);
+}
+
 cudaError_t enter(const char* function) {
-  auto& cuda = mumoe::fakes::fake_cuda();
+  const auto& cuda = mumoe::fakes::fake_cuda();
   return cuda.failing == function ? cuda.failure : cudaSuccess;
 }
 
@@ -62,6 +71,20 @@ namespace mumoe::fakes {
 FakeCuda& fake_cuda() {
   static FakeCuda cuda;
   return cuda;
+}
+
+std::set<int> devices_with_contexts() {
+  const std::lock_guard lock(contexts_mutex);
+  return contexts;
+}
+
+void forget_contexts() {
+  const std::lock_guard lock(contexts_mutex);
+  contexts.clear();
+}
+
+void need_context() {
+  make_context(current_device);
 }
 
 void push(cudaStream_t stream, std::function<void()> work) {
@@ -84,6 +107,9 @@ void synchronize(cudaStream_t stream) {
 
 #define ENTER(function) \
   if (const cudaError_t code = enter(function); code != cudaSuccess) return code
+#define ENTER_CONTEXT(function)         \
+  mumoe::fakes::need_context();         \
+  ENTER(function)
 
 extern "C" {
 
@@ -91,6 +117,18 @@ cudaError_t cudaGetDeviceCount(int* count) {
   ENTER("cudaGetDeviceCount");
   *count = static_cast<int>(mumoe::fakes::fake_cuda().addresses.size());
   return *count == 0 ? cudaErrorNoDevice : cudaSuccess;
+}
+
+cudaError_t cudaDriverGetVersion(int* version) {
+  ENTER("cudaDriverGetVersion");
+  *version = mumoe::fakes::fake_cuda().driver;
+  return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  ENTER("cudaRuntimeGetVersion");
+  *version = CUDART_VERSION;
+  return cudaSuccess;
 }
 
 cudaError_t cudaDeviceGetPCIBusId(char* text, int size, int device) {
@@ -103,12 +141,6 @@ cudaError_t cudaDeviceGetPCIBusId(char* text, int size, int device) {
   return cudaSuccess;
 }
 
-cudaError_t cudaGetDevice(int* device) {
-  ENTER("cudaGetDevice");
-  *device = current_device;
-  return cudaSuccess;
-}
-
 cudaError_t cudaSetDevice(int device) {
   ENTER("cudaSetDevice");
   const auto& addresses = mumoe::fakes::fake_cuda().addresses;
@@ -116,18 +148,19 @@ cudaError_t cudaSetDevice(int device) {
     return cudaErrorInvalidDevice;
   }
   current_device = device;
+  make_context(device);
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned int) {
-  ENTER("cudaStreamCreateWithFlags");
+  ENTER_CONTEXT("cudaStreamCreateWithFlags");
   *stream = new CUstream_st;
   std::thread([queue = (*stream)->queue] { queue->run(); }).detach();
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  ENTER("cudaStreamDestroy");
+  ENTER_CONTEXT("cudaStreamDestroy");
   {
     const std::lock_guard lock(stream->queue->mutex);
     stream->queue->closed = true;
@@ -140,26 +173,26 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream,
                                 cudaEvent_t event,
                                 unsigned int) {
-  ENTER("cudaStreamWaitEvent");
+  ENTER_CONTEXT("cudaStreamWaitEvent");
   if (event->point == nullptr) return cudaSuccess;
   mumoe::fakes::push(stream, [point = event->point] { point->reached.wait(); });
   return cudaSuccess;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned int) {
-  ENTER("cudaEventCreateWithFlags");
+  ENTER_CONTEXT("cudaEventCreateWithFlags");
   *event = new CUevent_st;
   return cudaSuccess;
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  ENTER("cudaEventDestroy");
+  ENTER_CONTEXT("cudaEventDestroy");
   delete event;
   return cudaSuccess;
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  ENTER("cudaEventRecord");
+  ENTER_CONTEXT("cudaEventRecord");
   event->point = std::make_shared<Point>();
   mumoe::fakes::push(stream,
                      [point = event->point] { point->arrival.set_value(); });
@@ -167,7 +200,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {
-  ENTER("cudaEventQuery");
+  ENTER_CONTEXT("cudaEventQuery");
   if (event->point == nullptr) return cudaSuccess;
   const auto state =
       event->point->reached.wait_for(std::chrono::microseconds(0));
