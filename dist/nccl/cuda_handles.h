@@ -29,10 +29,15 @@ CudaDevices cuda_devices();
 /// one, whatever the process that sees it calls it.
 std::string cuda_device_address(int device);
 
+/// What it is: "NVIDIA H100 80GB HBM3".
+std::string cuda_device_name(int device);
+
 /// Makes `device` the calling thread's, for good: a rank has one GPU, and a
 /// thread that is given back the one it began with, 0, makes a context there,
 /// half a GB of another rank's memory. What is below does so by itself.
 void use_cuda_device(int device, std::string_view what);
+/// The same where a failure is left to what comes after.
+void keep_cuda_device(int device) noexcept;
 
 /// A queue of work on `device`, not ordered with the default stream. What is
 /// still in it when it is destroyed runs to its end.
@@ -50,10 +55,12 @@ class CudaStream {
   cudaStream_t stream_ = nullptr;
 };
 
-/// A point in a stream of `device` that others can wait for.
+/// A point in a stream of `device` that others can wait for; `Timing::on`: and
+/// whose time is kept.
 class CudaEvent {
  public:
-  CudaEvent(int device, std::string_view what);
+  enum class Timing { off, on };
+  CudaEvent(int device, std::string_view what, Timing timing = Timing::off);
   ~CudaEvent();
   CudaEvent(const CudaEvent&) = delete;
   CudaEvent& operator=(const CudaEvent&) = delete;
@@ -64,6 +71,11 @@ class CudaEvent {
   void let_wait(cudaStream_t stream, std::string_view what) const;
   /// Whether the device has reached the point. Never blocks.
   bool reached(std::string_view what) const;
+  /// Blocks the host until it has.
+  void synchronize(std::string_view what) const;
+  /// Seconds from `earlier` to this point; both have been reached, and keep
+  /// their times.
+  double seconds_since(const CudaEvent& earlier, std::string_view what) const;
 
  private:
   int device_;

@@ -186,7 +186,9 @@ class NcclCommunicator final : public Communicator {
                                            device_,
                                            std::move(tensors),
                                            operation,
-                                           waits));
+                                           waits,
+                                           timed() ? NcclWork::Timing::on
+                                                   : NcclWork::Timing::off));
   }
 
   at::TensorOptions on_device(at::ScalarType type) const {
@@ -280,6 +282,10 @@ DevicePlace device_place(int local_rank) {
 
 void use_gpu(int device) {
   use_cuda_device(device, fmt::format("GPU {}", device));
+}
+
+std::string gpu_name(int device) {
+  return cuda_device_name(device);
 }
 
 NcclWorld make_nccl_communicator(Communicator& control,

@@ -19,6 +19,10 @@ void use_gpu(int device) {
   fail<InternalError>("GPU {}: this build has no CUDA", device);
 }
 
+std::string gpu_name(int device) {
+  fail<InternalError>("GPU {}: this build has no CUDA", device);
+}
+
 NcclWorld make_nccl_communicator(Communicator&, int, std::string) {
   fail<InputError>(
       "backend = nccl: this build has no CUDA, expected auto or mpi");

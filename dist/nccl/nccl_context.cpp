@@ -134,14 +134,18 @@ struct NcclContext::State {
     return state == ncclInProgress;
   }
 
-  // Waits until it is done.
+  // Waits until it is done: for the length of `spin` without a pause, since the
+  // shortest one, 60 us with the kernel's slack, is longer than what NCCL takes
+  // to start an operation.
   void settle(ncclComm_t comm,
               std::string_view expression,
-              const NcclCall& call) {
+              const NcclCall& call,
+              std::chrono::microseconds spin) {
     const auto start = Clock::now();
-    for (auto pause = 10us; busy(comm, expression, call);
-         pause = std::min(2 * pause, 5'000us)) {
-      if (call.deadline > 0ms && Clock::now() - start > call.deadline) {
+    auto pause = 10us;
+    while (busy(comm, expression, call)) {
+      const auto taken = Clock::now() - start;
+      if (call.deadline > 0ms && taken > call.deadline) {
         fail<CommunicationError>(
             "{}: {}: not finished after {} s; another rank is stuck or gone, "
             "or cannot be reached",
@@ -149,13 +153,18 @@ struct NcclContext::State {
             expression,
             std::chrono::duration<double>(call.deadline).count());
       }
+      if (taken < spin) {
+        std::this_thread::yield();  // NCCL's thread may need this core
+        continue;
+      }
       std::this_thread::sleep_for(pause);
+      pause = std::min(2 * pause, 5'000us);
     }
   }
 
   // Marks and frees all communicators of `device` together.
   void end_all(int device) {
-    cudaSetDevice(device);  // NCCL gives its threads their callers' again
+    keep_cuda_device(device);
     // A thread inside NCCL has this lock. Should it stay there, only the abort
     // can bring it back.
     static_cast<void>(try_turn());
@@ -196,6 +205,27 @@ cudaStream_t NcclContext::make_stream(const NcclCall& call) {
   return streams_.emplace_back(device_, call.what).get();
 }
 
+void NcclContext::start_clock(const NcclCall& call) {
+  const std::lock_guard lock(clock_mutex_);
+  if (clock_) return;
+  const cudaStream_t stream = make_stream(call);
+  clock_.emplace(device_, call.what);
+  // Twice: what CUDA does at a first time would be in between.
+  for (int i = 0; i < 2; ++i) {
+    clock_->event.record(stream, call.what);
+    clock_->event.synchronize(call.what);
+    clock_->time = Clock::now();
+  }
+}
+
+Clock::time_point NcclContext::time_of(const CudaEvent& event,
+                                       const NcclCall& call) {
+  start_clock(call);
+  const std::chrono::duration<double> since(
+      event.seconds_since(clock_->event, call.what));
+  return clock_->time + std::chrono::duration_cast<Clock::duration>(since);
+}
+
 ncclComm_t NcclContext::open(
     ncclComm_t parent,
     const std::function<ncclResult_t(ncclComm_t*)>& start,
@@ -218,9 +248,9 @@ ncclComm_t NcclContext::open(
       state_->members.push_back({slot, std::move(axis)});
     }
     // NCCL names the child of a split when it has done with the parent.
-    if (parent != nullptr) state_->settle(parent, expression, call);
+    if (parent != nullptr) state_->settle(parent, expression, call, limits_.spin);
     if (*slot != nullptr) {
-      state_->settle(*slot, expression, call);
+      state_->settle(*slot, expression, call, limits_.spin);
       return *slot;
     }
   } catch (const Error& error) {
@@ -270,7 +300,7 @@ void NcclContext::run(ncclComm_t comm,
     }
     if (result == ncclSuccess) return;
   }
-  state_->settle(comm, expression, call);
+  state_->settle(comm, expression, call, limits_.spin);
 }
 
 void NcclContext::group(const std::function<void()>& body,
@@ -301,7 +331,7 @@ void NcclContext::group(const std::function<void()>& body,
   }
   if (result == ncclSuccess) return;
   for (const ncclComm_t comm : comms) {
-    state_->settle(comm, "ncclGroupEnd", call);
+    state_->settle(comm, "ncclGroupEnd", call, limits_.spin);
   }
 }
 
@@ -313,7 +343,7 @@ void NcclContext::check(ncclComm_t comm, const NcclCall& call) const {
 std::string NcclContext::async_error() const {
   const auto turn = state_->try_turn();
   if (!turn.owns_lock()) return {};
-  cudaSetDevice(device_);
+  keep_cuda_device(device_);
   // Those that are not being closed: that takes the same turn.
   for (const auto& [comm, axis] : state_->open_members()) {
     if (aborted()) return {};

@@ -7,11 +7,13 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "dist/nccl/cuda_handles.h"
 #include "dist/nccl/nccl_comm.h"
+#include "dist/work.h"
 
 namespace mumoe::dist {
 
@@ -34,9 +36,14 @@ void check_nccl(ncclResult_t result,
 /// (NCCL_LAUNCH_ORDER_IMPLICIT = 1) to start them in the order of their calls,
 /// which is the same on all ranks.
 ///
-/// Communicators are non-blocking: a call returns at once, and `run` looks
-/// until NCCL has done with it or the deadline has passed. No call of NCCL
-/// should block then, and the lock is never held for long; should one, `abort`
+/// Communicators are non-blocking: NCCL makes a thread for every call, or group
+/// of calls, which queues it (groupLaunchNonBlocking of its group.cc), and `run`
+/// looks until that has ended or the deadline has passed. This costs the calling
+/// thread some tens of microseconds an operation, which a blocking communicator
+/// would save; but the end of a group that opens connections to a rank that is
+/// gone would then never come back (pytorch/pytorch issue 113281), and no
+/// deadline would hold where there is no watchdog to abort it. No call of NCCL
+/// should block here, and the lock is never held for long; should one, `abort`
 /// goes ahead without the lock.
 ///
 /// Every thread that calls keeps the context's GPU as its current one.
@@ -49,6 +56,8 @@ class NcclContext {
     std::chrono::milliseconds close{60'000};
     /// How long an abort may take that an error here brings about.
     std::chrono::milliseconds abort{10'000};
+    /// How long `run` looks without a pause whether NCCL has done with a call.
+    std::chrono::microseconds spin{500};
   };
 
   /// Errors: `InputError` when the environment wants another order of starts,
@@ -66,6 +75,11 @@ class NcclContext {
   /// A new stream of the device. It lasts as long as the context: tensors that
   /// were used on it may outlive their communicator.
   cudaStream_t make_stream(const NcclCall& call);
+  /// When the device reached `event`, which it has. The first call of one of
+  /// the two waits for the device, to set its clock beside the host's.
+  Work::Clock::time_point time_of(const CudaEvent& event,
+                                  const NcclCall& call);
+  void start_clock(const NcclCall& call);
   /// Makes a communicator: `start` asks NCCL for it, and this waits until it
   /// is ready, and before it `parent` (null: none). When that fails or takes
   /// too long, it aborts all. Null when NCCL makes none for this rank.
@@ -111,6 +125,15 @@ class NcclContext {
 
   int device_;
   Limits limits_;
+  /// A moment by both clocks.
+  struct Moment {
+    Moment(int device, std::string_view what)
+        : event(device, what, CudaEvent::Timing::on) {}
+    CudaEvent event;
+    Work::Clock::time_point time;
+  };
+  std::mutex clock_mutex_;
+  std::optional<Moment> clock_;
   std::mutex streams_mutex_;
   std::deque<CudaStream> streams_;  // none moves when another comes
   std::shared_ptr<State> state_;

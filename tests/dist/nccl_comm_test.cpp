@@ -431,6 +431,21 @@ TEST_F(Nccl, AllCommunicatorsAreAbortedTogether) {
   expect_communication_error([&] { sum(*comm); }, {"rank 1 is gone"});
 }
 
+// NCCL starts an operation in less than the shortest sleep; thousands of looks
+// with sleeps between them would take a minute.
+TEST_F(Nccl, NothingSleepsWhileAnOperationStarts) {
+  EXPECT_GE(NcclContext::Limits().spin, 100us);
+  const auto context =
+      std::make_shared<NcclContext>(rank(), NcclContext::Limits{.spin = 60s});
+  const auto comm = make_comm(context);
+  fakes::fake_nccl().polls = 5'000;
+  const auto start = std::chrono::steady_clock::now();
+  sum(*comm);
+  context->group([&] { sum(*comm); }, call_);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 10s);
+  fakes::fake_nccl().polls = 0;
+}
+
 // A context of another GPU takes half a GB of another rank's memory. Threads
 // begin with GPU 0.
 TEST_F(Nccl, NoThreadMakesAContextOnAnotherGpu) {
@@ -578,8 +593,11 @@ TEST_F(Nccl, DevicesAreCountedAndNamed) {
   auto& cuda = fakes::fake_cuda();
   EXPECT_EQ(cuda_devices().count, 4);
   EXPECT_EQ(cuda_device_address(1), "0000:02:00.0");
+  EXPECT_EQ(cuda_device_name(1), "a GPU of host memory");
   expect_communication_error([] { cuda_device_address(4); },
                              {"GPU 4: cudaDeviceGetPCIBusId"});
+  expect_communication_error([] { cuda_device_name(4); },
+                             {"GPU 4: cudaGetDeviceProperties"});
   cuda.addresses.clear();
   EXPECT_EQ(cuda_devices().count, 0);
   EXPECT_EQ(cuda_devices().fault, "");

@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
@@ -10,11 +11,18 @@
 #include <mutex>
 #include <set>
 #include <thread>
+#include <utility>
 
 namespace {
 
 // Where a stream was when an event was recorded in it.
 struct Point {
+  void arrive() {
+    time = std::chrono::steady_clock::now();
+    arrival.set_value();
+  }
+
+  std::chrono::steady_clock::time_point time;  // of arrival
   std::promise<void> arrival;
   std::shared_future<void> reached = arrival.get_future().share();
 };
@@ -51,9 +59,16 @@ void make_context(int device) {
   contexts.insert(device);
 }
 
+thread_local cudaError_t last_error = cudaSuccess;
+
+cudaError_t found(cudaError_t code) {
+  if (code != cudaSuccess) last_error = code;
+  return code;
+}
+
 cudaError_t enter(const char* function) {
   const auto& cuda = mumoe::fakes::fake_cuda();
-  return cuda.failing == function ? cuda.failure : cudaSuccess;
+  return found(cuda.failing == function ? cuda.failure : cudaSuccess);
 }
 
 }  // namespace
@@ -63,6 +78,7 @@ struct CUstream_st {
   std::shared_ptr<Queue> queue = std::make_shared<Queue>();
 };
 struct CUevent_st {
+  bool timed = false;
   std::shared_ptr<Point> point;
 };
 
@@ -99,7 +115,7 @@ void push(cudaStream_t stream, std::function<void()> work) {
 
 void synchronize(cudaStream_t stream) {
   auto point = std::make_shared<Point>();
-  push(stream, [point] { point->arrival.set_value(); });
+  push(stream, [point] { point->arrive(); });
   point->reached.wait();
 }
 
@@ -116,7 +132,7 @@ extern "C" {
 cudaError_t cudaGetDeviceCount(int* count) {
   ENTER("cudaGetDeviceCount");
   *count = static_cast<int>(mumoe::fakes::fake_cuda().addresses.size());
-  return *count == 0 ? cudaErrorNoDevice : cudaSuccess;
+  return found(*count == 0 ? cudaErrorNoDevice : cudaSuccess);
 }
 
 cudaError_t cudaDriverGetVersion(int* version) {
@@ -135,9 +151,20 @@ cudaError_t cudaDeviceGetPCIBusId(char* text, int size, int device) {
   ENTER("cudaDeviceGetPCIBusId");
   const auto& addresses = mumoe::fakes::fake_cuda().addresses;
   if (device < 0 || device >= static_cast<int>(addresses.size())) {
-    return cudaErrorInvalidDevice;
+    return found(cudaErrorInvalidDevice);
   }
   std::strncpy(text, addresses[device].c_str(), size - 1);
+  return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  ENTER("cudaGetDeviceProperties");
+  const auto& addresses = mumoe::fakes::fake_cuda().addresses;
+  if (device < 0 || device >= static_cast<int>(addresses.size())) {
+    return found(cudaErrorInvalidDevice);
+  }
+  *properties = {};
+  std::strcpy(properties->name, "a GPU of host memory");
   return cudaSuccess;
 }
 
@@ -145,7 +172,7 @@ cudaError_t cudaSetDevice(int device) {
   ENTER("cudaSetDevice");
   const auto& addresses = mumoe::fakes::fake_cuda().addresses;
   if (device < 0 || device >= static_cast<int>(addresses.size())) {
-    return cudaErrorInvalidDevice;
+    return found(cudaErrorInvalidDevice);
   }
   current_device = device;
   make_context(device);
@@ -179,9 +206,10 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream,
   return cudaSuccess;
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned int) {
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned int flags) {
   ENTER_CONTEXT("cudaEventCreateWithFlags");
   *event = new CUevent_st;
+  (*event)->timed = (flags & cudaEventDisableTiming) == 0;
   return cudaSuccess;
 }
 
@@ -195,7 +223,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   ENTER_CONTEXT("cudaEventRecord");
   event->point = std::make_shared<Point>();
   mumoe::fakes::push(stream,
-                     [point = event->point] { point->arrival.set_value(); });
+                     [point = event->point] { point->arrive(); });
   return cudaSuccess;
 }
 
@@ -204,11 +232,33 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   if (event->point == nullptr) return cudaSuccess;
   const auto state =
       event->point->reached.wait_for(std::chrono::microseconds(0));
-  return state == std::future_status::ready ? cudaSuccess : cudaErrorNotReady;
+  return found(state == std::future_status::ready ? cudaSuccess
+                                                  : cudaErrorNotReady);
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  ENTER_CONTEXT("cudaEventSynchronize");
+  if (event->point != nullptr) event->point->reached.wait();
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t from, cudaEvent_t to) {
+  ENTER_CONTEXT("cudaEventElapsedTime");
+  if (!from->timed || !to->timed || from->point == nullptr ||
+      to->point == nullptr) {
+    return found(cudaErrorInvalidResourceHandle);
+  }
+  if (cudaEventQuery(from) != cudaSuccess || cudaEventQuery(to) != cudaSuccess) {
+    return cudaErrorNotReady;
+  }
+  const std::chrono::duration<float, std::milli> since =
+      to->point->time - from->point->time;
+  *ms = since.count();
+  return cudaSuccess;
 }
 
 cudaError_t cudaGetLastError() {
-  return cudaSuccess;
+  return std::exchange(last_error, cudaSuccess);
 }
 
 const char* cudaGetErrorName(cudaError_t) {
