@@ -32,17 +32,15 @@ std::int64_t active_count(const at::Tensor& values) {
     const E* const from = pointer<E>(values);
     const auto& kernel =
         kernels::row_for<E>(kernels::combine_kernels, values.device());
-    at::parallel_for(0,
-                     values.numel(),
-                     1 << 16,
-                     [&](std::int64_t first, std::int64_t last) {
-                       std::int64_t found = 0;
-                       kernel.count_nonzero(nullptr,
-                                            from + first,
-                                            last - first,
-                                            &found);
-                       total += found;
-                     });
+    at::parallel_for(
+        0,
+        values.numel(),
+        1 << 16,
+        [&](std::int64_t first, std::int64_t last) {
+          std::int64_t found = 0;
+          kernel.count_nonzero(nullptr, from + first, last - first, &found);
+          total += found;
+        });
   });
   return total;
 }

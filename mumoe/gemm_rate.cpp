@@ -24,9 +24,8 @@ class Timed {
       : library_(way.library) {
     const auto options = at::TensorOptions(way.dtype).device(device);
     const auto operand = [&](std::int64_t rows, std::int64_t columns) {
-      return device.is_cpu()
-                 ? at::ones({rows, columns}, options)
-                 : random_operand(rows, columns, way.dtype, device);
+      return device.is_cpu() ? at::ones({rows, columns}, options)
+                             : random_operand(rows, columns, way.dtype, device);
     };
     x_ = operand(product.m, product.k);
     w_ = operand(product.k, product.n);

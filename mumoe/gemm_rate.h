@@ -55,8 +55,8 @@ at::Tensor random_operand(std::int64_t rows,
 
 /// The rates of `ways`, one each, at `products`, forward and backward: of each
 /// product its best time in several rounds, in which all ways take turns, so
-/// that a machine that is slow for a moment is slow for all of them. On a GPU of
-/// random operands, on a CPU, which does not mind, of ones.
+/// that a machine that is slow for a moment is slow for all of them. On a GPU
+/// of random operands, on a CPU, which does not mind, of ones.
 std::vector<GemmRate> measure_gemm_rates(const std::vector<Product>& products,
                                          const std::vector<GemmWay>& ways,
                                          at::Device device,

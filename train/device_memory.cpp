@@ -22,8 +22,8 @@ double mib(std::int64_t bytes) {
 
 std::optional<DeviceMemory> device_memory(c10::Device device) {
   if (!device.is_cuda()) return std::nullopt;
-  const auto stats = c10::getDeviceAllocator(device.type())
-                         ->getDeviceStats(index_of(device));
+  const auto stats =
+      c10::getDeviceAllocator(device.type())->getDeviceStats(index_of(device));
   constexpr auto kAll = static_cast<std::size_t>(StatType::AGGREGATE);
   return DeviceMemory{mib(stats.allocated_bytes[kAll].peak),
                       mib(stats.reserved_bytes[kAll].current)};

@@ -6,8 +6,8 @@
 
 namespace mumoe::train {
 
-/// What LibTorch's allocator holds of a device for this process, MiB; what NCCL,
-/// cuBLAS's own and CUDA's context take is beside it.
+/// What LibTorch's allocator holds of a device for this process, MiB; what
+/// NCCL, cuBLAS's own and CUDA's context take is beside it.
 struct DeviceMemory {
   double peak_mib = 0;      ///< Most in tensors since `begin_peak`.
   double reserved_mib = 0;  ///< Taken from the device, in use or kept for it.

@@ -24,8 +24,8 @@ struct DevicePlace {
 int device_of(int local_rank, int visible);
 
 /// What is wrong with the GPUs of the ranks of `control`, whose tensors are on
-/// the CPU: the first rank that CUDA gives an error, the first that has none, or
-/// the first two that share one. Empty: nothing. Collective; the same on all
+/// the CPU: the first rank that CUDA gives an error, the first that has none,
+/// or the first two that share one. Empty: nothing. Collective; the same on all
 /// ranks.
 std::string find_device_fault(Communicator& control, const DevicePlace& mine);
 

@@ -181,14 +181,14 @@ class NcclCommunicator final : public Communicator {
              std::vector<at::Tensor> tensors,
              const NcclWork::Operation& operation,
              NcclWork::Waits waits = NcclWork::Waits::stream) {
-    return Work(std::make_shared<NcclWork>(comm_,
-                                           NcclCall{describe(op), deadline()},
-                                           device_,
-                                           std::move(tensors),
-                                           operation,
-                                           waits,
-                                           timed() ? NcclWork::Timing::on
-                                                   : NcclWork::Timing::off));
+    return Work(std::make_shared<NcclWork>(
+        comm_,
+        NcclCall{describe(op), deadline()},
+        device_,
+        std::move(tensors),
+        operation,
+        waits,
+        timed() ? NcclWork::Timing::on : NcclWork::Timing::off));
   }
 
   at::TensorOptions on_device(at::ScalarType type) const {

@@ -248,7 +248,8 @@ ncclComm_t NcclContext::open(
       state_->members.push_back({slot, std::move(axis)});
     }
     // NCCL names the child of a split when it has done with the parent.
-    if (parent != nullptr) state_->settle(parent, expression, call, limits_.spin);
+    if (parent != nullptr)
+      state_->settle(parent, expression, call, limits_.spin);
     if (*slot != nullptr) {
       state_->settle(*slot, expression, call, limits_.spin);
       return *slot;
@@ -364,7 +365,9 @@ bool NcclContext::abort(const std::string& reason,
       state_->reason = reason;
       state_->aborted = true;
       // A thread of its own: should NCCL never come back, it alone is lost.
-      std::thread([state = state_, device = device_] { state->end_all(device); }).detach();
+      std::thread([state = state_, device = device_] {
+        state->end_all(device);
+      }).detach();
     }
   }
   std::unique_lock lock(state_->mutex);

@@ -37,14 +37,14 @@ void check_nccl(ncclResult_t result,
 /// which is the same on all ranks.
 ///
 /// Communicators are non-blocking: NCCL makes a thread for every call, or group
-/// of calls, which queues it (groupLaunchNonBlocking of its group.cc), and `run`
-/// looks until that has ended or the deadline has passed. This costs the calling
-/// thread some tens of microseconds an operation, which a blocking communicator
-/// would save; but the end of a group that opens connections to a rank that is
-/// gone would then never come back (pytorch/pytorch issue 113281), and no
-/// deadline would hold where there is no watchdog to abort it. No call of NCCL
-/// should block here, and the lock is never held for long; should one, `abort`
-/// goes ahead without the lock.
+/// of calls, which queues it (groupLaunchNonBlocking of its group.cc), and
+/// `run` looks until that has ended or the deadline has passed. This costs the
+/// calling thread some tens of microseconds an operation, which a blocking
+/// communicator would save; but the end of a group that opens connections to a
+/// rank that is gone would then never come back (pytorch/pytorch issue 113281),
+/// and no deadline would hold where there is no watchdog to abort it. No call
+/// of NCCL should block here, and the lock is never held for long; should one,
+/// `abort` goes ahead without the lock.
 ///
 /// Every thread that calls keeps the context's GPU as its current one.
 ///
@@ -77,8 +77,7 @@ class NcclContext {
   cudaStream_t make_stream(const NcclCall& call);
   /// When the device reached `event`, which it has. The first call of one of
   /// the two waits for the device, to set its clock beside the host's.
-  Work::Clock::time_point time_of(const CudaEvent& event,
-                                  const NcclCall& call);
+  Work::Clock::time_point time_of(const CudaEvent& event, const NcclCall& call);
   void start_clock(const NcclCall& call);
   /// Makes a communicator: `start` asks NCCL for it, and this waits until it
   /// is ready, and before it `parent` (null: none). When that fails or takes

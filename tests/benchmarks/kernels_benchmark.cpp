@@ -267,11 +267,8 @@ void add_values() {
             random_coefficients<E>(kValues / 256, 256));
         return Work{kValues, bytes, [=] {
                       std::int64_t found = 0;
-                      kernels::combine_kernels.row<E>(isa).count_nonzero(
-                          nullptr,
-                          a->data(),
-                          kValues,
-                          &found);
+                      kernels::combine_kernels.row<E>(isa)
+                          .count_nonzero(nullptr, a->data(), kValues, &found);
                       benchmark::DoNotOptimize(found);
                     }};
       });

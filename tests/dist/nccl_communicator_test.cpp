@@ -144,8 +144,7 @@ GradientOverlap trace_of(Communicator& dp, std::chrono::milliseconds work) {
 // The device waits, not the host.
 TEST_F(NcclAdapter, ATraceTellsWhatTheDeviceWaitsFor) {
   if (size() == 1) return;
-  const auto nccl =
-      make_nccl_communicator(testing::mpi_world(), rank(), "dp");
+  const auto nccl = make_nccl_communicator(testing::mpi_world(), rank(), "dp");
   const GradientOverlap waits = trace_of(*nccl.communicator, 0ms);
   const GradientOverlap hides = trace_of(*nccl.communicator, 200ms);
   if (rank() != 0) return;

@@ -65,12 +65,13 @@ at::Tensor run_alone(NcclComm& comm,
                      const Operation& operation) {
   const at::Tensor out = at::full_like(in, -9);
   const std::shared_ptr<NcclComm> shared(&comm, [](NcclComm*) {});
-  NcclWork work(shared,
-                {"one rank", 60s},
-                gpu(),
-                {in, out},
-                [&](const NcclCall& call) { operation(in, out, call); },
-                NcclWork::Waits::host);
+  NcclWork work(
+      shared,
+      {"one rank", 60s},
+      gpu(),
+      {in, out},
+      [&](const NcclCall& call) { operation(in, out, call); },
+      NcclWork::Waits::host);
   work.wait();
   return out;
 }
@@ -121,7 +122,8 @@ TEST(NcclGpu, OneRankSplitsAndAborts) {
   ASSERT_NE(part, nullptr);
   EXPECT_EQ(part->size(), 1);
   EXPECT_EQ(comm->split(NcclComm::kNoGroup, 0, "none", call), nullptr);
-  const at::Tensor one = at::ones({1}, at::TensorOptions(at::kLong).device(gpu()));
+  const at::Tensor one =
+      at::ones({1}, at::TensorOptions(at::kLong).device(gpu()));
   run_alone(*part, one, [&](const auto& in, const auto&, const NcclCall& of) {
     part->barrier(in.data_ptr(), of);
   });

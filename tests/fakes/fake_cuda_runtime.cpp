@@ -123,8 +123,8 @@ void synchronize(cudaStream_t stream) {
 
 #define ENTER(function) \
   if (const cudaError_t code = enter(function); code != cudaSuccess) return code
-#define ENTER_CONTEXT(function)         \
-  mumoe::fakes::need_context();         \
+#define ENTER_CONTEXT(function) \
+  mumoe::fakes::need_context(); \
   ENTER(function)
 
 extern "C" {
@@ -222,8 +222,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   ENTER_CONTEXT("cudaEventRecord");
   event->point = std::make_shared<Point>();
-  mumoe::fakes::push(stream,
-                     [point = event->point] { point->arrive(); });
+  mumoe::fakes::push(stream, [point = event->point] { point->arrive(); });
   return cudaSuccess;
 }
 
@@ -248,7 +247,8 @@ cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t from, cudaEvent_t to) {
       to->point == nullptr) {
     return found(cudaErrorInvalidResourceHandle);
   }
-  if (cudaEventQuery(from) != cudaSuccess || cudaEventQuery(to) != cudaSuccess) {
+  if (cudaEventQuery(from) != cudaSuccess ||
+      cudaEventQuery(to) != cudaSuccess) {
     return cudaErrorNotReady;
   }
   const std::chrono::duration<float, std::milli> since =

@@ -30,9 +30,9 @@ struct FakeCuda {
 };
 FakeCuda& fake_cuda();
 
-/// The devices on which this process has made a context since `forget_contexts`:
-/// as of CUDA 12, those that a thread has made its current one, and those that
-/// were current in a call that needs one.
+/// The devices on which this process has made a context since
+/// `forget_contexts`: as of CUDA 12, those that a thread has made its current
+/// one, and those that were current in a call that needs one.
 std::set<int> devices_with_contexts();
 void forget_contexts();
 /// A call of NCCL: it needs a context of the current device.

@@ -120,8 +120,12 @@ TEST(Device, WhatCudaSaysIsPassedOn) {
     EXPECT_TRUE(chosen.device.is_cpu());
     EXPECT_EQ(chosen.note, "GPUs are not used: " + fault);
     for (const auto& [device, backend, key] :
-         {std::tuple(run::DeviceKind::cuda, kAutoBackend, "train.device = cuda"),
-          std::tuple(kAuto, run::BackendChoice::nccl, "parallel.backend = nccl"),
+         {std::tuple(run::DeviceKind::cuda,
+                     kAutoBackend,
+                     "train.device = cuda"),
+          std::tuple(kAuto,
+                     run::BackendChoice::nccl,
+                     "parallel.backend = nccl"),
           std::tuple(run::DeviceKind::cuda,
                      run::BackendChoice::null,
                      "train.device = cuda")}) {
@@ -132,8 +136,10 @@ TEST(Device, WhatCudaSaysIsPassedOn) {
           {std::string(key) + ": " + fault});
     }
     // Who asks for the CPU has it.
-    const auto cpu = choose_device(
-        options_with(run::DeviceKind::cpu, kAutoBackend), world, mine);
+    const auto cpu =
+        choose_device(options_with(run::DeviceKind::cpu, kAutoBackend),
+                      world,
+                      mine);
     EXPECT_EQ(cpu.note, "");
   });
 }

@@ -39,12 +39,8 @@ TEST_F(Deterministic, AttentionForwardAndBackward) {
         at::randn({3, 4, 6, 512, 64}).to(gpu(), dtype).requires_grad_(true);
     at::Tensor before;
     for (int time = 0; time < 3; ++time) {
-      const at::Tensor y = at::scaled_dot_product_attention(x[0],
-                                                            x[1],
-                                                            x[2],
-                                                            {},
-                                                            0.0,
-                                                            true);
+      const at::Tensor y =
+          at::scaled_dot_product_attention(x[0], x[1], x[2], {}, 0.0, true);
       y.backward(y.detach());
       const at::Tensor grad = x.grad().clone();
       x.mutable_grad().reset();

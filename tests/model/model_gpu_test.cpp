@@ -33,8 +33,9 @@ void expect_cpu_values(const Run& run, double tolerance) {
   }
 }
 
-constexpr std::pair<at::ScalarType, double> kTypes[] =
-    {{at::kDouble, 1e-11}, {at::kFloat, 1e-5}, {at::kBFloat16, 0.02}};
+constexpr std::pair<at::ScalarType, double> kTypes[] = {{at::kDouble, 1e-11},
+                                                        {at::kFloat, 1e-5},
+                                                        {at::kBFloat16, 0.02}};
 
 TEST(ModelGpu, EmbeddingOfCommonTokens) {
   at::manual_seed(1);
@@ -95,8 +96,7 @@ TEST(ModelGpu, LossAndGradientsOfWholeModels) {
       double sum = std::abs(model.run(tokens) / loss - 1);
       double squares = 0, all = 0;
       for (const auto& [name, right] : exact->gradients) {
-        const auto found =
-            model.gradients.at(name).to(at::kCPU, at::kDouble);
+        const auto found = model.gradients.at(name).to(at::kCPU, at::kDouble);
         squares += (found - right).square().sum().item<double>();
         all += right.square().sum().item<double>();
       }

@@ -43,8 +43,7 @@ TEST(GemmGpu, LinearEqualsTheCpu) {
       const at::Device device = there ? gpu() : at::Device(at::kCPU);
       std::vector<at::Tensor> leaves;
       for (const at::Tensor& t : {x, w, bias}) {
-        leaves.push_back(
-            t.to(device).detach().clone().requires_grad_(true));
+        leaves.push_back(t.to(device).detach().clone().requires_grad_(true));
       }
       const at::Tensor y =
           linear(leaves[0], leaves[1], leaves[2], GemmLibrary::mkl);

@@ -123,8 +123,8 @@ TEST(CudaLaunch, AFailureIsNotLeftForTheNextLaunch) {
       kernels::launch("empty", empty_kernel, 1, threads, nullptr);
       ADD_FAILURE() << threads << " threads were launched";
     } catch (const InternalError& error) {
-      EXPECT_NE(std::string(error.what()).find(
-                    "empty: CUDA launch failed: invalid configuration"),
+      EXPECT_NE(std::string(error.what())
+                    .find("empty: CUDA launch failed: invalid configuration"),
                 std::string::npos)
           << error.what();
     }

@@ -87,7 +87,7 @@ inline model::Gpt2Config small_model(const std::string& mlp,
 struct RunResult {
   std::vector<double> losses;
   std::vector<double> norms;
-  std::vector<double> active_shares;  ///< None of a dense model.
+  std::vector<double> active_shares;       ///< None of a dense model.
   std::optional<train::DeviceMemory> gpu;  ///< Of the last step.
   double val_loss = 0;
   double largest_padding = 0;

@@ -57,7 +57,8 @@ TEST(TrainerGpu, UpdatesAreTheCpus) {
   for (const auto& [dtype, tolerance] : {std::pair{at::kDouble, 1e-13},
                                          std::pair{at::kFloat, 1e-6},
                                          std::pair{at::kBFloat16, 1e-3}}) {
-    const auto cpu = update_on(at::kCPU, dtype), there = update_on(gpu(), dtype);
+    const auto cpu = update_on(at::kCPU, dtype),
+               there = update_on(gpu(), dtype);
     for (std::size_t i = 0; i < cpu.size(); ++i) {
       EXPECT_LT(relative_error(there[i], cpu[i]), tolerance)
           << dtype << " " << i;
