@@ -22,10 +22,6 @@ using Clock = std::chrono::steady_clock;
 // How long those that only look, or abort, wait for a thread inside NCCL.
 constexpr auto kPatience = 200ms;
 
-bool well(ncclResult_t result) {
-  return result == ncclSuccess || result == ncclInProgress;
-}
-
 // NCCL reads it once, before its first operation; `main` sets it.
 constexpr const char* kOrder = "NCCL_LAUNCH_ORDER_IMPLICIT";
 
@@ -44,27 +40,7 @@ void require_order(const NcclCall& call) {
           value == nullptr ? "" : value);
 }
 
-// NCCL's two texts for `result`, on one line.
-std::string texts(ncclResult_t result, ncclComm_t comm) {
-  std::string text = ncclGetErrorString(result);
-  const char* last = ncclGetLastError(comm);
-  if (last != nullptr && *last != '\0') text += fmt::format(" ({})", last);
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  return text;
-}
-
 }  // namespace
-
-void check_nccl(ncclResult_t result,
-                ncclComm_t comm,
-                std::string_view expression,
-                const NcclCall& call) {
-  if (well(result)) return;
-  fail<CommunicationError>("{}: {}: {}",
-                           call.what,
-                           expression,
-                           texts(result, comm));
-}
 
 // Outlives the context where a thread that aborts was left behind.
 struct NcclContext::State {
@@ -185,7 +161,10 @@ struct NcclContext::State {
 };
 
 NcclContext::NcclContext(int device, Limits limits)
-    : device_(device), limits_(limits), state_(std::make_shared<State>()) {
+    : device_(device),
+      limits_(limits),
+      clock_(device),
+      state_(std::make_shared<State>()) {
   const NcclCall call{fmt::format("start of NCCL, GPU {}", device)};
   require_order(call);
   use_cuda_device(device, call.what);
@@ -203,27 +182,6 @@ NcclContext::~NcclContext() {
 cudaStream_t NcclContext::make_stream(const NcclCall& call) {
   const std::lock_guard lock(streams_mutex_);
   return streams_.emplace_back(device_, call.what).get();
-}
-
-void NcclContext::start_clock(const NcclCall& call) {
-  const std::lock_guard lock(clock_mutex_);
-  if (clock_) return;
-  const cudaStream_t stream = make_stream(call);
-  clock_.emplace(device_, call.what);
-  // Twice: what CUDA does at a first time would be in between.
-  for (int i = 0; i < 2; ++i) {
-    clock_->event.record(stream, call.what);
-    clock_->event.synchronize(call.what);
-    clock_->time = Clock::now();
-  }
-}
-
-Clock::time_point NcclContext::time_of(const CudaEvent& event,
-                                       const NcclCall& call) {
-  start_clock(call);
-  const std::chrono::duration<double> since(
-      event.seconds_since(clock_->event, call.what));
-  return clock_->time + std::chrono::duration_cast<Clock::duration>(since);
 }
 
 ncclComm_t NcclContext::open(
@@ -351,8 +309,9 @@ std::string NcclContext::async_error() const {
     ncclResult_t state = ncclSuccess;
     const ncclResult_t result = ncclCommGetAsyncError(comm, &state);
     const ncclResult_t found = result == ncclSuccess ? state : result;
-    if (!well(found))
-      return fmt::format("NCCL, axis {}: {}", axis, texts(found, comm));
+    if (!is_well(found)) {
+      return fmt::format("NCCL, axis {}: {}", axis, nccl_texts(found, comm));
+    }
   }
   return {};
 }

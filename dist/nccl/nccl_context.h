@@ -7,23 +7,15 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <string_view>
 
+#include "dist/nccl/cuda_clock.h"
 #include "dist/nccl/cuda_handles.h"
+#include "dist/nccl/nccl_check.h"
 #include "dist/nccl/nccl_comm.h"
-#include "dist/work.h"
 
 namespace mumoe::dist {
-
-/// Throws `CommunicationError` unless `result` is success or in progress: whose
-/// call it was, `expression` and NCCL's two texts for `result`, on one line.
-/// `comm` may be null.
-void check_nccl(ncclResult_t result,
-                ncclComm_t comm,
-                std::string_view expression,
-                const NcclCall& call);
 
 /// What all NCCL communicators of one process share: a GPU, the lock under
 /// which NCCL is called, the order in which it starts operations, and their
@@ -75,10 +67,8 @@ class NcclContext {
   /// A new stream of the device. It lasts as long as the context: tensors that
   /// were used on it may outlive their communicator.
   cudaStream_t make_stream(const NcclCall& call);
-  /// When the device reached `event`, which it has. The first call of one of
-  /// the two waits for the device, to set its clock beside the host's.
-  Work::Clock::time_point time_of(const CudaEvent& event, const NcclCall& call);
-  void start_clock(const NcclCall& call);
+  /// Of the device.
+  CudaClock& clock() { return clock_; }
   /// Makes a communicator: `start` asks NCCL for it, and this waits until it
   /// is ready, and before it `parent` (null: none). When that fails or takes
   /// too long, it aborts all. Null when NCCL makes none for this rank.
@@ -124,15 +114,7 @@ class NcclContext {
 
   int device_;
   Limits limits_;
-  /// A moment by both clocks.
-  struct Moment {
-    Moment(int device, std::string_view what)
-        : event(device, what, CudaEvent::Timing::on) {}
-    CudaEvent event;
-    Work::Clock::time_point time;
-  };
-  std::mutex clock_mutex_;
-  std::optional<Moment> clock_;
+  CudaClock clock_;
   std::mutex streams_mutex_;
   std::deque<CudaStream> streams_;  // none moves when another comes
   std::shared_ptr<State> state_;

@@ -31,7 +31,7 @@ NcclWork::NcclWork(std::shared_ptr<NcclComm> comm,
   begin.record(from_, call_.what);
   begin.let_wait(stream, call_.what);
   if (timing_ == Timing::on) {
-    comm_->context()->start_clock(call_);
+    comm_->context()->clock().start(call_.what);
     begin_.emplace(comm_->context()->device(), call_.what, timing_);
     begin_->record(stream, call_.what);
   }
@@ -74,14 +74,15 @@ bool NcclWork::done() {
 
 std::optional<Work::DeviceTimes> NcclWork::device_times() {
   if (timing_ == Timing::off || !done()) return std::nullopt;
-  NcclContext& context = *comm_->context();
-  Work::DeviceTimes times{context.time_of(*begin_, call_),
-                          context.time_of(end_, call_),
+  CudaClock& clock = comm_->context()->clock();
+  Work::DeviceTimes times{clock.time_of(*begin_, call_.what),
+                          clock.time_of(end_, call_.what),
                           {}};
   for (const CudaEvent& arrival : arrivals_) {
     // A stream that has not come so far will not have to wait.
     if (!arrival.reached(call_.what)) continue;
-    times.waits.push_back(std::min(context.time_of(arrival, call_), times.end));
+    times.waits.push_back(
+        std::min(clock.time_of(arrival, call_.what), times.end));
   }
   return times;
 }
