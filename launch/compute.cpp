@@ -10,6 +10,7 @@
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "dist/nccl/nccl_communicator.h"
 #include "dist/self_communicator.h"
 #include "launch/figures.h"
 #include "model/families.h"
@@ -76,8 +77,10 @@ std::vector<Product> products_of(const run::Options& options,
 Figures figures_of(const std::vector<Product>& products,
                    at::Device device,
                    dist::Communicator& world) {
+  const std::string what =
+      device.is_cuda() ? dist::gpu_name(device.index()) : "CPU";
   std::string kind = fmt::format("{} on {}, {} ranks of {} threads, products",
-                                 device.is_cuda() ? "GPU" : "CPU",
+                                 what,
                                  cpu_name(),
                                  world.size(),
                                  at::get_num_threads());

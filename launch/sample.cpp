@@ -58,6 +58,9 @@ ExitCode sample_command(const Invocation& invocation) {
     std::fprintf(stderr, "mumoe sample: %s\n", note.c_str());
   }
   const Settled settled = settle_alone(std::move(opened.options));
+  if (!settled.note.empty()) {
+    std::fprintf(stderr, "mumoe sample: %s\n", settled.note.c_str());
+  }
   const Compute& compute = settled.compute;
 
   const auto self = dist::make_self_communicator(compute.device);

@@ -19,6 +19,8 @@ struct Settled {
   Compute compute;
   ChosenPlan plan;
   train::BatchPlan batch;
+  /// Why the device is not a GPU where there are some: a line, or empty.
+  std::string note = {};
 };
 
 /// Settles what `asked` leaves open, by what was measured, on rank 0 for all.

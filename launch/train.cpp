@@ -97,6 +97,7 @@ std::filesystem::path report_start(const Job& job,
     if (!path.empty()) session.log->open(path);
   }
   auto reasons = job.start.reasons;
+  if (!job.settled.note.empty()) reasons.push_back(job.settled.note);
   const auto& chosen = job.settled.compute.reasons;
   reasons.insert(reasons.end(), chosen.begin(), chosen.end());
   session.say(describe_origin(job.line));
@@ -258,7 +259,6 @@ ExitCode train(const run::CommandLine& line,
   world.set_deadline(deadline_of(asked.parallel));
   require_same_run(world, run::to_map(asked));
   Session session(asked, world, invocation);
-  session.say(session.chosen.note);
   dist::ProcessMesh& mesh = session.mesh;
   mesh.observe(memory);
   std::optional<run::RunDirectory> directory;

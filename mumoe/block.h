@@ -112,6 +112,11 @@ class MuMoEBlock {
 
   /// How the last forward pass mixed the experts.
   const MixingReport& last_mixing() const { return last_mixing_; }
+  /// From now on every forward pass on a GPU adds there, without waiting, how
+  /// many coefficients are not zero to `counter`, int64 [] on the same device.
+  void count_active(at::Tensor counter) const {
+    last_mixing_.counter = std::move(counter);
+  }
 
   /// Whether a batch-norm gate uses and updates statistics of the batch (it
   /// does, to begin with) or uses the running ones.

@@ -31,8 +31,12 @@ using SparseLevels = std::vector<bool>;
 struct MixingReport {
   bool sparse = false;  ///< Whether any level was mixed sparsely.
   /// Share of the coefficients, of all levels, that are not zero; 1 on a GPU,
-  /// where they are not counted.
+  /// where the host does not get to know.
   double active = 1;
+  std::int64_t coefficients = 0;  ///< How many there were.
+  /// On a GPU: int64 [] there, to which the number of those that are not zero
+  /// is added; undefined: they are not counted.
+  at::Tensor counter = {};
 };
 
 /// `report`, if given, receives the outcome.

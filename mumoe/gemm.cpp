@@ -104,6 +104,14 @@ GemmLibrary preferred_gemm_library() {
   return amd && has_onednn() ? GemmLibrary::onednn : GemmLibrary::mkl;
 }
 
+void keep_fp32_sums() {
+  static const bool told = [] {
+    at::globalContext().setAllowBF16ReductionCuBLAS(false);
+    return true;
+  }();
+  static_cast<void>(told);
+}
+
 void mm_into(const at::Tensor& out,
              const at::Tensor& a,
              const at::Tensor& b,
@@ -125,6 +133,7 @@ void mm_into(const at::Tensor& out,
                               1.0F);
     return;
   }
+  if (out.is_cuda()) keep_fp32_sums();
   at::Tensor target = out;
   if (accumulate) {
     at::addmm_out(target, out, a, b);

@@ -23,6 +23,10 @@ bool offers(GemmLibrary library);
 /// continuation, must use the same one.
 GemmLibrary preferred_gemm_library();
 
+/// Tells cuBLAS, for this process, to add the parts of a long product of bf16
+/// in fp32, not in bf16; every product on a GPU does so.
+void keep_fp32_sums();
+
 /// a [M, K] · b [K, N] → contiguous [M, N]. Both of one dtype and device;
 /// transposed views cost nothing. Not differentiable.
 at::Tensor mm(const at::Tensor& a, const at::Tensor& b, GemmLibrary library);

@@ -21,7 +21,10 @@ using Clock = std::chrono::steady_clock;
 /// Time and this rank's payload from its construction on.
 class StepMeter {
  public:
-  explicit StepMeter(dist::ProcessMesh& mesh) : mesh_(mesh) {}
+  StepMeter(dist::ProcessMesh& mesh, at::Device device)
+      : mesh_(mesh), device_(device) {
+    begin_peak(device_);
+  }
 
   void read(StepReport& report) const {
     report.step_ms =
@@ -31,10 +34,12 @@ class StepMeter {
     report.tp_bytes = mesh_.tp().total_bytes() - tp_bytes_;
     report.all_bytes = mesh_.dp_tp().total_bytes() - all_bytes_;
     report.rss_mib = resident_mib();
+    report.gpu = device_memory(device_);
   }
 
  private:
   dist::ProcessMesh& mesh_;
+  at::Device device_;
   Clock::time_point start_ = Clock::now();
   std::int64_t dp_bytes_ = mesh_.dp().total_bytes();
   std::int64_t tp_bytes_ = mesh_.tp().total_bytes();
@@ -69,6 +74,11 @@ Trainer::Trainer(const run::TrainerConfig& config,
       sample_flops_(parts.model.cost(1).flops) {
   config_.validate();
   schedule_.validate();
+  const auto blocks = parts.model.mixtures();
+  const at::Device device = parts.buckets.registry().device();
+  if (device.is_cpu() || blocks.empty()) return;
+  active_ = at::zeros({}, at::TensorOptions(at::kLong).device(device));
+  for (const MuMoEBlock* block : blocks) block->count_active(active_);
 }
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {
@@ -81,7 +91,7 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
 
 std::optional<StepReport> Trainer::step() {
   auto& mesh = parts_.mesh;
-  const StepMeter meter(mesh);
+  const StepMeter meter(mesh, parts_.buckets.registry().device());
   const std::int64_t targets = plan_.batch * parts_.train.targets_per_sample();
   // 1 load, 2 forward, 3 backward, for each micro-batch
   const auto sums = accumulate();
@@ -123,6 +133,7 @@ std::optional<Trainer::Sums> Trainer::accumulate() {
   Sums sums{at::zeros({},
                       at::TensorOptions(at::kDouble)
                           .device(parts_.buckets.registry().device()))};
+  if (active_.defined()) active_.zero_();
   for (std::int64_t micro = 0; micro < plan_.micro_steps; ++micro) {
     const bool last = micro + 1 == plan_.micro_steps;
     // 1 load
@@ -134,7 +145,10 @@ std::optional<Trainer::Sums> Trainer::accumulate() {
     const at::Tensor loss =
         parts_.model.loss(batch, 1.0 / static_cast<double>(targets));
     mixing_ = last_mixing(parts_.model);
-    if (mixing_) sums.active += mixing_->active;
+    if (mixing_) {
+      sums.active += mixing_->active;
+      sums.coefficients += mixing_->coefficients;
+    }
     // 3 backward: buckets are reduced while it runs
     mesh.set_phase("backward");
     std::optional<AnyRank> stop;  // after the last one the check asks
@@ -169,10 +183,19 @@ model::Batch Trainer::next_batch() {
 Trainer::Agreement Trainer::agree(const Sums& of_rank) {
   auto& world = parts_.mesh.control();
   const double share = 1.0 / parts_.mesh.tp().size();
+  at::Tensor loss = of_rank.loss;
+  double active = of_rank.active;
+  if (active_.defined()) {
+    // In one copy: the host waits for each.
+    const at::Tensor both = at::stack({loss, active_.to(at::kDouble)}).cpu();
+    loss = both[0];
+    active = static_cast<double>(plan_.micro_steps) * both[1].item<double>() /
+             static_cast<double>(of_rank.coefficients);
+  }
   const at::Tensor sums =
-      at::stack({of_rank.loss.cpu() * share,
+      at::stack({loss.cpu() * share,
                  at::full({}, parts_.stop_requested() ? 1.0 : 0.0, at::kDouble),
-                 at::full({}, of_rank.active, at::kDouble),
+                 at::full({}, active, at::kDouble),
                  at::full({}, time_to_save() ? 1.0 : 0.0, at::kDouble)});
   world.all_reduce(sums);
   stop_ = sums[1].item<double>() > 0;

@@ -80,7 +80,8 @@ class Trainer {
   /// Of this rank's micro-batches of a step.
   struct Sums {
     at::Tensor loss;
-    double active = 0;
+    double active = 0;  ///< Shares, summed; on a GPU `active_` counts instead.
+    std::int64_t coefficients = 0;
   };
   std::optional<Sums> accumulate();
   model::Batch next_batch();
@@ -119,6 +120,8 @@ class Trainer {
   bool stop_ = false;
   bool save_due_ = false;
   bool sparse_seen_ = false;
+  /// On a GPU: how many coefficients of the step were not zero, int64 [] there.
+  at::Tensor active_;
   std::int64_t saved_step_ = 0;
   /// When the last checkpoint was written, or the run began.
   std::chrono::steady_clock::time_point saved_;

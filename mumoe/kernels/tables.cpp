@@ -9,9 +9,9 @@ constexpr Nothing nothing;
 constexpr GateRow kGateMeta = {{nothing, nothing},
                                {nothing, nothing},
                                {nothing, nothing}};
-constexpr CombineRow kCombineMeta = {{nothing, nothing},
-                                     {nothing, nothing},
-                                     {nothing, nothing}};
+constexpr CombineRow kCombineMeta = {{nothing, nothing, nothing},
+                                     {nothing, nothing, nothing},
+                                     {nothing, nothing, nothing}};
 constexpr GeluRow kGeluMeta = {{nothing, nothing},
                                {nothing, nothing},
                                {nothing, nothing}};

@@ -29,6 +29,8 @@ class OverFakes : public ::testing::Test {
   }
   ~OverFakes() override {
     EXPECT_EQ(fakes::fake_nccl().misuse(), std::vector<std::string>());
+    // It would be reported by LibTorch's next launch.
+    EXPECT_EQ(cudaGetLastError(), cudaSuccess);
     testing::mpi_world().barrier();
   }
 

@@ -42,6 +42,11 @@ enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidConfiguration = 9 };
 inline const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaSuccess ? "no error" : "invalid configuration argument";
 }
+/// Of the last call that failed, until someone asks.
+inline cudaError_t cuda_last_error = cudaSuccess;
+inline cudaError_t cudaGetLastError() {
+  return std::exchange(cuda_last_error, cudaSuccess);
+}
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
   std::size_t dynamicSmemBytes = 0;
@@ -203,6 +208,11 @@ inline unsigned __ballot_sync(unsigned mask, bool predicate) {
 inline int __popc(unsigned bits) {
   return __builtin_popcount(bits);
 }
+/// One thread runs at a time.
+template <class T>
+T atomicAdd(T* address, T value) {
+  return std::exchange(*address, *address + value);
+}
 
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config,
@@ -210,7 +220,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config,
                                Arguments&&... arguments) {
   const unsigned threads = config->blockDim.x;
   if (threads == 0 || threads > 1024 || config->gridDim.x == 0) {
-    return cudaErrorInvalidConfiguration;
+    return cuda_last_error = cudaErrorInvalidConfiguration;
   }
   blockDim = config->blockDim;
   gridDim = config->gridDim;

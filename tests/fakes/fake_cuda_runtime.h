@@ -1,10 +1,11 @@
 #pragma once
 
-#include <driver_types.h>
+#include <cuda_runtime_api.h>
 
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,8 @@ struct FakeCuda {
   /// When not empty: the function that fails, every time, and with what.
   std::string failing;
   cudaError_t failure = cudaErrorUnknown;
+  /// What the driver is for; 0: there is none.
+  int driver = CUDART_VERSION;
 };
 FakeCuda& fake_cuda();
 
@@ -37,6 +40,14 @@ struct Lag {
   std::atomic<std::uint64_t> seed{1};
 };
 Lag& stream_lag();
+
+/// The devices on which this process has made a context since
+/// `forget_contexts`: as of CUDA 12, those that a thread has made its current
+/// one, and those that were current in a call that needs one.
+std::set<int> devices_with_contexts();
+void forget_contexts();
+/// A call of NCCL: it needs a context of the current device.
+void need_context();
 
 /// Queues `work`.
 void push(cudaStream_t stream, std::function<void()> work);

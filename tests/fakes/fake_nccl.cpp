@@ -57,6 +57,7 @@ void misuse(const std::string& text) {
 
 // Every call begins here; `comm` null: of no communicator.
 ncclResult_t enter(const char* function, ncclComm_t comm = nullptr) {
+  mumoe::fakes::need_context();
   {
     const std::lock_guard lock(mutex);
     called.emplace_back(function);
@@ -310,6 +311,7 @@ ncclResult_t ncclCommSplit(ncclComm_t comm,
 }
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* error) {
+  mumoe::fakes::need_context();
   if (comm->freed) misuse("ncclCommGetAsyncError after the end");
   {
     const std::lock_guard lock(mutex);
@@ -361,6 +363,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
 }
 
 ncclResult_t ncclCommAbort(ncclComm_t comm) {
+  mumoe::fakes::need_context();
   {
     const std::lock_guard lock(mutex);
     called.emplace_back("ncclCommAbort");

@@ -1,13 +1,13 @@
 #pragma once
 
 #include <ATen/ATen.h>
-#include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,7 +15,6 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "data/text/token_windows.h"
-#include "dist/nccl/nccl_communicator.h"
 #include "dist/params/flat_buckets.h"
 #include "dist/process_mesh.h"
 #include "model/gpt2.h"
@@ -60,8 +59,9 @@ struct SmallRun {
   dist::Wire wire = dist::Wire::fp32;
   double checkpoint_minutes = 0;
   double peak_flops = 0;
-  /// On GPUs each rank has the one of its number, and NCCL moves data.
-  at::DeviceType device = at::kCPU;
+  at::Device device = at::kCPU;
+  /// Moves tensors of `device` between the ranks; null: the world does.
+  dist::Communicator* data = nullptr;
 };
 
 inline model::Gpt2Config small_model(const std::string& mlp,
@@ -83,11 +83,12 @@ inline model::Gpt2Config small_model(const std::string& mlp,
   return config;
 }
 
-/// What a run leaves behind.
+/// What a run leaves behind; tensors are on the CPU.
 struct RunResult {
   std::vector<double> losses;
   std::vector<double> norms;
-  std::vector<double> active_shares;  ///< None of a dense model.
+  std::vector<double> active_shares;       ///< None of a dense model.
+  std::optional<train::DeviceMemory> gpu;  ///< Of the last step.
   double val_loss = 0;
   double largest_padding = 0;
   at::Tensor weights;  ///< All masters, whole, one after the other by name.
@@ -116,21 +117,23 @@ inline double largest_padding(const dist::ParameterRegistry& registry) {
   return largest;
 }
 
+/// `whole_tensors`, moved there.
+inline std::map<std::string, at::Tensor> on_cpu(
+    const dist::FlatBuckets& buckets,
+    at::Tensor dist::Bucket::*flat) {
+  auto tensors = whole_tensors(buckets, flat).tensors;
+  for (auto& [name, tensor] : tensors) tensor = tensor.to(at::kCPU);
+  return tensors;
+}
+
 /// Trains over `world`.
 inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   const ScratchFolder scratch;
   const auto train_tokens = make_tokens(scratch.path() / "train.bin", 1);
   const auto val_tokens = make_tokens(scratch.path() / "val.bin", 2);
-  at::Device device = at::kCPU;
-  dist::NcclWorld gpus;
-  if (run.device == at::kCUDA) {
-    device = {at::kCUDA, static_cast<at::DeviceIndex>(world.rank())};
-    gpus = dist::make_nccl_communicator(world, world.rank());
-  }
-  const c10::OptionalDeviceGuard guard(device);
-  dist::ProcessMesh mesh(world, 0, run.tp, gpus.communicator.get());
+  dist::ProcessMesh mesh(world, 0, run.tp, run.data);
   mesh.set_deadline(std::chrono::seconds(60));
-  dist::ParameterRegistry registry(mesh.tp(), run.dtype, device);
+  dist::ParameterRegistry registry(mesh.tp(), run.dtype, run.device);
   const Sharding sharding{run.plan, &mesh.tp()};
   const auto shape = small_model(run.mlp, run.ranks);
   const model::Gpt2 gpt2(shape, registry, sharding);
@@ -176,15 +179,15 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
       const train::StepReport report = trainer.step().value();
       result.losses.push_back(report.loss);
       if (result.losses.size() == 1) {
-        result.first_gradients =
-            whole_tensors(buckets, &dist::Bucket::grad).tensors;
+        result.first_gradients = on_cpu(buckets, &dist::Bucket::grad);
       }
       result.norms.push_back(report.grad_norm);
+      result.gpu = report.gpu;
       if (report.active_share) {
         result.active_shares.push_back(*report.active_share);
       }
     }
-    result.last_gradients = whole_tensors(buckets, &dist::Bucket::grad).tensors;
+    result.last_gradients = on_cpu(buckets, &dist::Bucket::grad);
   } else {
     trainer.run();
     result.val_loss = trainer.val_loss().value_or(0);
@@ -192,8 +195,7 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   buckets.await();
   result.largest_padding = largest_padding(registry);
   std::vector<at::Tensor> masters;
-  for (const auto& [name, master] :
-       whole_tensors(buckets, &dist::Bucket::master).tensors) {
+  for (const auto& [name, master] : on_cpu(buckets, &dist::Bucket::master)) {
     masters.push_back(master.flatten());
   }
   result.weights = at::cat(masters);

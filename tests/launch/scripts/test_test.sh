@@ -46,6 +46,8 @@ foreach(label fast golden threads mpi slow long root gpu)
   add_test(NAME ${label} COMMAND true)
   set_tests_properties(${label} PROPERTIES LABELS ${label})
 endforeach()
+add_test(NAME gpus COMMAND true)
+set_tests_properties(gpus PROPERTIES LABELS "gpu;gpus")
 CMAKE
 cat >launch/build <<'BUILD'
 #!/bin/sh
@@ -74,3 +76,11 @@ launch/test --quick >out 2>&1 </dev/null || true
 expect_counts "quick: 4"
 launch/test --gpu >out 2>&1 </dev/null || true
 grep -q "^test: gpu: 1 passed, 0 failed" out || wrong "--gpu: expected one test in: $(<out)"
+grep -q "^test: gpu: one GPU: the tests that need several (label gpus) are left out$" out || wrong "expected a line in: $(<out)"
+# With several GPUs the tests for them are run, with one they are not.
+for number in 1 2; do
+  printf '#!/bin/sh\nfor gpu in $(seq %d); do echo "GPU $gpu: of the test"; done\n' $number >bin/nvidia-smi
+  chmod +x bin/nvidia-smi
+  launch/test --gpu >out 2>&1 </dev/null || true
+  grep -q "^test: gpu: $number passed, 0 failed" out || wrong "--gpu: expected $number tests in: $(<out)"
+done
