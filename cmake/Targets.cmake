@@ -91,6 +91,18 @@ function(mumoe_cuda_or_stub target cuda stub)
   endif()
 endfunction()
 
+# mumoe_gpu_test(NAME ...): a test that needs GPUs, with the arguments of mumoe_test: labelled gpu where CUDA is compiled
+# in, sim in a build with simulated ones.
+function(mumoe_gpu_test name)
+  if(MUMOE_HAS_CUDA)
+    mumoe_test(${name} ${ARGN} LABELS gpu)
+  elseif(MUMOE_CUDA STREQUAL "SIMULATED")
+    mumoe_test(${name} ${ARGN} LABELS sim)
+    target_include_directories(test_${name} SYSTEM PRIVATE ${MUMOE_CUDA_HEADERS} ${MUMOE_NCCL_HEADERS})
+    add_dependencies(sim_tests test_${name})
+  endif()
+endfunction()
+
 # mumoe_test(NAME [TORCH] SOURCES ... LINK ... [RANKS n...] [THREADS] [LABELS ...]
 #            [TIMEOUT s]): one gtest binary. Without RANKS one ctest entry; with
 # RANKS one entry per count, started by mpirun. THREADS adds the label of the

@@ -1,5 +1,6 @@
 #include "tests/fakes/sim_device.h"
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
@@ -105,10 +106,10 @@ class Allocator final : public c10::DeviceAllocator {
       c10::DeviceIndex index) override {
     const MemoryUse use = memory_use(index);
     c10::CachingDeviceAllocator::DeviceStats stats;
-    for (auto* of : {&stats.allocated_bytes, &stats.reserved_bytes}) {
-      (*of)[0].current = static_cast<std::int64_t>(use.allocated);
-      (*of)[0].peak = static_cast<std::int64_t>(use.peak);
-    }
+    stats.allocated_bytes[0].current = static_cast<std::int64_t>(use.allocated);
+    stats.allocated_bytes[0].peak = static_cast<std::int64_t>(use.peak);
+    stats.reserved_bytes[0].current = static_cast<std::int64_t>(use.reserved);
+    stats.reserved_bytes[0].peak = static_cast<std::int64_t>(use.reserved);
     return stats;
   }
   void resetAccumulatedStats(c10::DeviceIndex) override {}
@@ -321,6 +322,11 @@ struct CUDAHooks final : CUDAHooksInterface {
   }
   DeviceIndex current_device() const override {
     return static_cast<DeviceIndex>(mumoe::fakes::current());
+  }
+  // Numbers that are drawn on a device are the host's.
+  const Generator& getDefaultGenerator(DeviceIndex) const override {
+    static const Generator host = detail::createCPUGenerator();
+    return host;
   }
   int getNumGPUs() const override { return deviceCount(); }
   Device getDeviceFromPtr(void* data) const override {

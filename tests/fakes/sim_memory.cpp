@@ -124,7 +124,9 @@ class Arena {
 
   MemoryUse use(int device) {
     const std::lock_guard lock(mutex_);
-    return devices_[device].use;
+    MemoryUse use = devices_[device].use;
+    use.reserved = devices_[device].carved;
+    return use;
   }
   void reset_peak(int device) {
     const std::lock_guard lock(mutex_);

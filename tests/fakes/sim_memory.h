@@ -29,7 +29,8 @@ void* kernel_view(const void* pointer);
 /// In bytes, of one device.
 struct MemoryUse {
   std::size_t allocated = 0;
-  std::size_t peak = 0;  ///< Since the start, or since `reset_peak`.
+  std::size_t peak = 0;      ///< Since the start, or since `reset_peak`.
+  std::size_t reserved = 0;  ///< Allocated and freed.
 };
 MemoryUse memory_use(int device);
 void reset_peak(int device);

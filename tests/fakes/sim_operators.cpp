@@ -98,6 +98,30 @@ void call(const c10::OperatorHandle& op, Stack& stack) {
   op.callBoxed(&stack);
 }
 
+/// Runs `op` on the CPU. Products of bf16 are summed in fp32 and rounded once,
+/// as cuBLAS is told to; what the CPU's libraries do differs from CPU to CPU.
+void compute(const c10::OperatorHandle& op, Stack& stack) {
+  static const std::set<std::string> products = {"aten::mm",
+                                                 "aten::addmm",
+                                                 "aten::bmm",
+                                                 "aten::baddbmm"};
+  bool bf16 = products.count(op.schema().name()) > 0;
+  if (bf16) {
+    each_tensor(stack.back(), [&](const at::Tensor& out) {
+      bf16 = out.scalar_type() == at::kBFloat16;
+    });
+  }
+  if (!bf16) return call(op, stack);
+  const at::Tensor out = stack.back().toTensor();
+  for (IValue& value : stack) {
+    value = with_tensors(value,
+                         [](const at::Tensor& t) { return t.to(at::kFloat); });
+  }
+  call(op, stack);
+  const at::AutoDispatchBelowADInplaceOrView guard;
+  at::Tensor(out).copy_(stack.back().toTensor());
+}
+
 /// The device of all arguments. Throws where there are several, or tensors of
 /// the CPU that are no scalars, as CUDA's own operators do.
 at::Device device_of(const std::string& name, const Stack& arguments) {
@@ -209,7 +233,7 @@ Stack run_now(const c10::OperatorHandle& op,
               const Stack& arguments,
               at::Device device) {
   const auto stack = std::make_shared<Stack>(views_for_kernels(arguments));
-  queue_work(device, [op, stack] { call(op, *stack); });
+  queue_work(device, [op, stack] { compute(op, *stack); });
   if (!sim_gpu().computes) call(op, *stack);
   settle_stream(device);
   Stack results;
@@ -256,7 +280,7 @@ Stack run_in_place(const c10::OperatorHandle& op,
                    shapes ? *shapes : run_now(op, arguments, device));
   }
   const auto stack = std::make_shared<Stack>(views_for_kernels(arguments));
-  queue_work(device, [op, stack] { call(op, *stack); });
+  queue_work(device, [op, stack] { compute(op, *stack); });
   Stack results;
   for (const std::size_t place : written) results.push_back(arguments[place]);
   return results;
@@ -279,7 +303,7 @@ Stack run(const c10::OperatorHandle& op,
   const auto stack = std::make_shared<Stack>(views_for_kernels(arguments));
   const Stack to = views_for_kernels(results);
   queue_work(device, [op, stack, to] {
-    call(op, *stack);
+    compute(op, *stack);
     store(*stack, to);
   });
   return results;
@@ -428,6 +452,7 @@ TORCH_LIBRARY_IMPL(aten, CUDA, m) {
   m.impl("empty_strided", empty_strided);
   m.impl("as_strided", as_strided);
   m.impl("view", view);
+  m.impl("unfold", at::native::unfold);
   m.impl("_reshape_alias", reshape_alias);
   m.impl("resize_", resize);
   m.impl("record_stream", record_stream);

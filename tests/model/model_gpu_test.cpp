@@ -78,17 +78,19 @@ TEST(ModelGpu, LossOfTheHead) {
 
 // Of models of every kind: recomputed, sparse, with two levels, without biases.
 TEST(ModelGpu, LossAndGradientsOfWholeModels) {
-  const auto self = dist::make_self_communicator(at::kCPU);
+  const auto here = dist::make_self_communicator(at::kCPU);
+  const auto there = dist::make_self_communicator(gpu());
   for (const testing::ShardedCase& c : testing::sharded_cases()) {
     SCOPED_TRACE(c.name);
     const at::Tensor tokens =
         testing::random_tokens(3, c.config.context + 1, c.config.vocab);
     const auto make = [&](at::ScalarType dtype, at::Device device) {
-      return std::make_unique<testing::ShardedModel>(c.config,
-                                                     Plan::sequence,
-                                                     *self,
-                                                     dtype,
-                                                     device);
+      return std::make_unique<testing::ShardedModel>(
+          c.config,
+          Plan::sequence,
+          device.is_cuda() ? *there : *here,
+          dtype,
+          device);
     };
     const auto exact = make(at::kDouble, at::kCPU);
     const double loss = exact->run(tokens);

@@ -17,6 +17,7 @@
 #include "data/text/token_windows.h"
 #include "dist/params/flat_buckets.h"
 #include "dist/process_mesh.h"
+#include "dist/self_communicator.h"
 #include "model/gpt2.h"
 #include "tests/support/parameters.h"
 #include "tests/support/scratch.h"
@@ -46,21 +47,21 @@ struct SmallRun {
   at::ScalarType dtype = at::kDouble;
   std::string mlp = "cp";
   /// Of the mixtures, for `mlp`; empty: {7} for CP, {2, 3, 5} for rings.
-  std::vector<std::int64_t> ranks;
+  std::vector<std::int64_t> ranks = {};
   /// dp takes the ranks that tp leaves.
   int tp = 1;
   Plan plan = Plan::sequence;
   std::int64_t batch = 8;
   std::int64_t micro_batch = 0;
   std::int64_t steps = 20;
-  std::filesystem::path out;
+  std::filesystem::path out = {};
   bool resume = false;
   int zero = 0;
   dist::Wire wire = dist::Wire::fp32;
   double checkpoint_minutes = 0;
   double peak_flops = 0;
   at::Device device = at::kCPU;
-  /// Moves tensors of `device` between the ranks; null: the world does.
+  /// Moves tensors of a GPU between the ranks; null where there is one rank.
   dist::Communicator* data = nullptr;
 };
 
@@ -131,7 +132,10 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   const ScratchFolder scratch;
   const auto train_tokens = make_tokens(scratch.path() / "train.bin", 1);
   const auto val_tokens = make_tokens(scratch.path() / "val.bin", 2);
-  dist::ProcessMesh mesh(world, 0, run.tp, run.data);
+  // One rank alone has nobody to move tensors of a GPU to.
+  const auto alone = dist::make_self_communicator(run.device);
+  const bool needs_one = run.device != at::kCPU && run.data == nullptr;
+  dist::ProcessMesh mesh(world, 0, run.tp, needs_one ? alone.get() : run.data);
   mesh.set_deadline(std::chrono::seconds(60));
   dist::ParameterRegistry registry(mesh.tp(), run.dtype, run.device);
   const Sharding sharding{run.plan, &mesh.tp()};

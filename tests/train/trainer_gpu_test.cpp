@@ -23,7 +23,7 @@ RunResult train_on(at::Device device, SmallRun run) {
 
 /// Masters, moments and weights after three updates with drawn gradients.
 std::vector<at::Tensor> update_on(at::Device device, at::ScalarType dtype) {
-  const auto self = dist::make_self_communicator(at::kCPU);
+  const auto self = dist::make_self_communicator(device);
   dist::ParameterRegistry registry(*self, dtype, device);
   for (const std::int64_t size : {1, 300, 70'001}) {
     registry.add({.name = std::to_string(size),
