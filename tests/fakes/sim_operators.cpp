@@ -98,24 +98,23 @@ void call(const c10::OperatorHandle& op, Stack& stack) {
   op.callBoxed(&stack);
 }
 
-/// Runs `op` on the CPU. Products of bf16 are summed in fp32 and rounded once,
-/// as cuBLAS is told to; what the CPU's libraries do differs from CPU to CPU.
+/// Runs `op` on the CPU. Products are summed in the next wider type and rounded
+/// once: in which order cuBLAS adds, and what the CPU's libraries do, is
+/// theirs.
 void compute(const c10::OperatorHandle& op, Stack& stack) {
   static const std::set<std::string> products = {"aten::mm",
                                                  "aten::addmm",
                                                  "aten::bmm",
                                                  "aten::baddbmm"};
-  bool bf16 = products.count(op.schema().name()) > 0;
-  if (bf16) {
-    each_tensor(stack.back(), [&](const at::Tensor& out) {
-      bf16 = out.scalar_type() == at::kBFloat16;
-    });
-  }
-  if (!bf16) return call(op, stack);
-  const at::Tensor out = stack.back().toTensor();
+  const auto& schema = op.schema();
+  const bool product = products.count(schema.name()) > 0 &&
+                       schema.arguments().back().alias_info() != nullptr;
+  const at::Tensor out = product ? stack.back().toTensor() : at::Tensor();
+  if (!product || out.scalar_type() == at::kDouble) return call(op, stack);
+  const auto wide = out.scalar_type() == at::kFloat ? at::kDouble : at::kFloat;
   for (IValue& value : stack) {
-    value = with_tensors(value,
-                         [](const at::Tensor& t) { return t.to(at::kFloat); });
+    value =
+        with_tensors(value, [&](const at::Tensor& t) { return t.to(wide); });
   }
   call(op, stack);
   const at::AutoDispatchBelowADInplaceOrView guard;
