@@ -80,7 +80,7 @@ struct Fiber {
 /// One block in flight.
 class Block {
  public:
-  static constexpr std::size_t kStackBytes = 128 * 1024;
+  static constexpr std::size_t kStackBytes = 32 * 1024;
 
   explicit Block(int threads)
       : fibers_(threads), warps_((threads + kWarp - 1) / kWarp) {
