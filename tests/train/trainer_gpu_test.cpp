@@ -17,13 +17,15 @@ using testing::SmallRun;
 
 RunResult train_on(at::Device device, SmallRun run) {
   const auto self = dist::make_self_communicator(at::kCPU);
+  const auto data = dist::make_self_communicator(device);
   run.device = device;
+  run.data = data.get();
   return testing::train_small(*self, run);
 }
 
 /// Masters, moments and weights after three updates with drawn gradients.
 std::vector<at::Tensor> update_on(at::Device device, at::ScalarType dtype) {
-  const auto self = dist::make_self_communicator(at::kCPU);
+  const auto self = dist::make_self_communicator(device);
   dist::ParameterRegistry registry(*self, dtype, device);
   for (const std::int64_t size : {1, 300, 70'001}) {
     registry.add({.name = std::to_string(size),
