@@ -54,8 +54,8 @@ TEST_F(Deterministic, AttentionForwardAndBackward) {
 
 TEST_F(Deterministic, TrainingTwice) {
   for (const auto dtype : kTypes) {
-    for (const std::string mlp : {"cp", "tr", "dense"}) {
-      const SmallRun run{.dtype = dtype, .mlp = mlp, .steps = 4};
+    for (const std::string mlp : {"cp", "dense"}) {
+      const SmallRun run{.dtype = dtype, .mlp = mlp, .steps = 2};
       EXPECT_TRUE(at::equal(train(run).weights, train(run).weights))
           << dtype << " " << mlp;
     }
