@@ -99,8 +99,12 @@ at::Tensor random_operand(std::int64_t rows,
     values[i] = static_cast<float>(random.normal(i));
   }
   const at::Tensor moved = drawn.to(device, dtype);
-  const std::int64_t times = (count + kDrawn - 1) / kDrawn;
-  return moved.repeat({times}).narrow(0, 0, count).view({rows, columns});
+  const at::Tensor all = at::empty({count}, moved.options());
+  for (std::int64_t begin = 0; begin < count; begin += kDrawn) {
+    const std::int64_t part = std::min(kDrawn, count - begin);
+    all.narrow(0, begin, part).copy_(moved.narrow(0, 0, part));
+  }
+  return all.view({rows, columns});
 }
 
 std::vector<GemmRate> measure_gemm_rates(const std::vector<Product>& products,

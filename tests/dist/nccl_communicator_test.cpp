@@ -129,7 +129,8 @@ GradientOverlap trace_of(Communicator& dp, std::chrono::milliseconds work) {
   trace.phase("load");
   trace.phase("backward");
   if (world.rank() > 0) compute(60ms);
-  const Work sum = dp.all_reduce_async(at::ones({1000}, at::kFloat));
+  const at::Tensor data = at::ones({1000}, at::kFloat);
+  const Work sum = dp.all_reduce_async(data);
   if (world.rank() == 0) compute(work);
   sum.wait();  // nothing blocks the host
   trace.phase("check");

@@ -1,6 +1,7 @@
 #include "launch/gpu_arithmetic.h"
 
 #include <ATen/Context.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "tests/support/environment.h"
@@ -46,7 +47,7 @@ TEST_F(GpuArithmetic, AWorkspaceThatCuBlasMayChooseIsRefused) {
     const testing::SetVariable workspace(kWorkspace, value);
     testing::expect_input_error(
         [] { set_gpu_arithmetic(true); },
-        {std::string(kWorkspace) + "=" + value + ": expected :4096:8 or :16:8",
+        {fmt::format("{}={}: expected :4096:8 or :16:8", kWorkspace, value),
          "--train.deterministic no"});
     EXPECT_FALSE(torch_.deterministicAlgorithms());
   }

@@ -15,14 +15,14 @@ using testing::gpu;
 // one rounding that storing it takes. Parts that were added in bf16 would be
 // rounded at every addition.
 TEST(GemmGpu, SumsOfBf16AreInFp32) {
-  const std::int64_t inner = 1 << 18;
+  const std::int64_t inner = 1 << 16;
   at::manual_seed(3);
-  const at::Tensor a = at::rand({16, inner}).to(at::kBFloat16);
-  const at::Tensor b = at::rand({inner, 16}).to(at::kBFloat16);
+  const at::Tensor a = at::rand({64, inner}).to(at::kBFloat16);
+  const at::Tensor b = at::rand({inner, 64}).to(at::kBFloat16);
   const at::Tensor exact = at::mm(a.to(at::kDouble), b.to(at::kDouble));
   for (const bool accumulate : {false, true}) {
     const at::Tensor out =
-        at::zeros({16, 16}, at::TensorOptions(at::kBFloat16).device(gpu()));
+        at::zeros({64, 64}, at::TensorOptions(at::kBFloat16).device(gpu()));
     mm_into(out, a.to(gpu()), b.to(gpu()), accumulate, GemmLibrary::mkl);
     const at::Tensor error =
         ((out.to(at::kCPU, at::kDouble) - exact) / exact).abs();

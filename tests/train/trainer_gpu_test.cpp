@@ -17,7 +17,9 @@ using testing::SmallRun;
 
 RunResult train_on(at::Device device, SmallRun run) {
   const auto self = dist::make_self_communicator(at::kCPU);
+  const auto data = dist::make_self_communicator(device);
   run.device = device;
+  run.data = data.get();
   return testing::train_small(*self, run);
 }
 

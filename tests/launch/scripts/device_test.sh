@@ -25,7 +25,7 @@ exec "\$@"
 SCRIPT
 chmod +x with
 train=("$mumoe" train --config tiny.cfg)
-silent() { if grep -s GPU stdout stderr; then wrong "$1: GPUs are spoken of"; fi; }
+silent() { if grep -sE 'GPUs are not used|use its GPU|has no GPU' stdout stderr; then wrong "$1: GPUs are spoken of"; fi; }  # LibTorch may warn
 
 old="cannot use its GPU: cudaGetDeviceCount: cudaErrorInsufficientDriver, CUDA driver version is insufficient for CUDA \
 runtime version (the driver is for CUDA 12.2, this program needs 13."
