@@ -5,6 +5,7 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "dist/node_state.h"
+#include "dist/torch_text.h"
 
 namespace at::native {
 /// LibTorch's wrapper of oneDNN's matrix product: result = beta · result +
@@ -30,10 +31,14 @@ bool has_onednn() {
   return at::native::mkldnn_matmul != nullptr;
 }
 
+bool plain_rows(const at::Tensor& m) {
+  return m.stride(1) == 1 && m.stride(0) >= m.size(1);
+}
+
 /// Row-major or a transposed row-major matrix: what both libraries take as it
 /// is.
 at::Tensor plain(const at::Tensor& m) {
-  const bool rows = m.stride(1) == 1 && m.stride(0) >= m.size(1);
+  const bool rows = plain_rows(m);
   const bool columns = m.stride(0) == 1 && m.stride(1) >= m.size(0);
   return rows || columns ? m : m.contiguous();
 }
@@ -111,7 +116,8 @@ void mm_into(const at::Tensor& out,
              GemmLibrary library) {
   MUMOE_CHECK(a.dim() == 2 && b.dim() == 2 && a.size(1) == b.size(0) &&
                   out.dim() == 2 && out.size(0) == a.size(0) &&
-                  out.size(1) == b.size(1) && out.is_contiguous(),
+                  out.size(1) == b.size(1) &&
+                  (out.is_contiguous() || (out.is_cuda() && plain_rows(out))),
               "product of {} and {} into {}",
               a.sizes(),
               b.sizes(),
@@ -126,7 +132,18 @@ void mm_into(const at::Tensor& out,
     return;
   }
   at::Tensor target = out;
-  if (accumulate) {
+  if (out.scalar_type() != a.scalar_type()) {
+    MUMOE_CHECK(out.is_cuda() && out.scalar_type() == at::kFloat,
+                "a product of {} into {} on {}",
+                a.scalar_type(),
+                out.scalar_type(),
+                out.device());
+    if (accumulate) {
+      at::addmm_out(target, out, a, b, at::kFloat);
+    } else {
+      at::mm_out(target, a, b, at::kFloat);
+    }
+  } else if (accumulate) {
     at::addmm_out(target, out, a, b);
   } else {
     at::mm_out(target, a, b);

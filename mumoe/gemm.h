@@ -28,7 +28,8 @@ GemmLibrary preferred_gemm_library();
 at::Tensor mm(const at::Tensor& a, const at::Tensor& b, GemmLibrary library);
 
 /// The same into a contiguous `out` [M, N], or added to what it holds. Sums are
-/// in fp32 for bf16, and rounded once when they are stored.
+/// in fp32 for bf16, and rounded once when they are stored. On a GPU `out` may
+/// be fp32 where a and b are bf16, and its rows may be apart.
 void mm_into(const at::Tensor& out,
              const at::Tensor& a,
              const at::Tensor& b,
