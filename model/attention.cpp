@@ -64,7 +64,7 @@ at::Tensor Attention::forward(const at::Tensor& x, std::int64_t samples) const {
   const auto tokens = x_NC.size(0) / samples;
   const at::Tensor qkv =
       mumoe::linear(x_NC,
-                    qkv_.flatten(0, 2),
+                    qkv_,
                     qkv_bias_.defined() ? qkv_bias_.flatten() : qkv_bias_,
                     gemm_);
   const auto parts = qkv.view({samples, tokens, 3, heads, head_dim})
@@ -79,7 +79,7 @@ at::Tensor Attention::forward(const at::Tensor& x, std::int64_t samples) const {
                                        /*is_causal=*/true);
   const at::Tensor y = tp_.leave(mumoe::linear(
       y_BHTD.transpose(1, 2).reshape({samples * tokens, heads * head_dim}),
-      proj_.flatten(1, 2),
+      proj_,
       {},
       gemm_));
   return proj_bias_.defined() ? y + proj_bias_ : y;

@@ -36,8 +36,16 @@ void mm_into(const at::Tensor& out,
              bool accumulate,
              GemmLibrary library);
 
-/// x [..., I] · weightᵀ + bias → [..., O]; `weight` [O, I], `bias` [O] or
-/// undefined. Differentiable once.
+/// What a node of autograd returns as the gradient of `weight`, whose elements
+/// the product a [M, K] · b [K, N] has: the product, or nothing where it was
+/// added to an open sink of the weight (`dist::GradientSink`).
+at::Tensor product_gradient(const at::Tensor& weight,
+                            const at::Tensor& a,
+                            const at::Tensor& b,
+                            GemmLibrary library);
+
+/// x [..., I] · weightᵀ + bias → [..., O]; `weight` [O, I], its two dims maybe
+/// as several, `bias` [O] or undefined. Differentiable once.
 at::Tensor linear(const at::Tensor& x,
                   const at::Tensor& weight,
                   const at::Tensor& bias,

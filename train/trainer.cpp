@@ -65,7 +65,9 @@ Trainer::Trainer(const run::TrainerConfig& config,
                             parts.mesh.dp().size())),
       order_(config.seed, parts.train.size()),
       optimizer_(optimizer, parts.buckets),
-      reducer_(parts.buckets, {.wire = config.wire}),
+      reducer_(parts.buckets,
+               {.wire = config.wire,
+                .sinks = parts.buckets.registry().device().is_cuda()}),
       sample_flops_(parts.model.cost(1).flops) {
   config_.validate();
   schedule_.validate();
