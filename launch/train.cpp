@@ -99,6 +99,8 @@ std::filesystem::path report_start(const Job& job,
   auto reasons = job.start.reasons;
   const auto& chosen = job.settled.compute.reasons;
   reasons.insert(reasons.end(), chosen.begin(), chosen.end());
+  const auto layout = describe_layout(session.chosen.device);
+  reasons.insert(reasons.end(), layout.begin(), layout.end());
   session.say(describe_origin(job.line));
   session.say(start_table(
       options,
@@ -198,13 +200,14 @@ ExitCode run_steps(const Job& job,
   dist::ParameterRegistry registry(mesh.tp(),
                                    job.settled.compute.dtype,
                                    device,
-                                   options.optimizer.decay_vectors);
+                                   options.optimizer.decay_vectors,
+                                   row_multiple(device));
   const Sharding sharding{job.settled.plan.plan, &mesh.tp()};
   const auto model =
       model::family(options.family).make(options.model, registry, sharding);
   dist::FlatBuckets buckets(registry,
                             mesh,
-                            bucket_options(options.parallel, sharding));
+                            bucket_options(options.parallel, sharding, device));
   StepCosts costs;
   const auto check = session.after_step(buckets);
   train::Trainer trainer(options.trainer,

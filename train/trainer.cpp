@@ -86,13 +86,18 @@ std::optional<StepReport> Trainer::step() {
   const StepMeter meter(mesh);
   const std::int64_t targets = plan_.batch * parts_.train.targets_per_sample();
   // 1 load, 2 forward, 3 backward, for each micro-batch
-  const auto sums = accumulate();
+  auto sums = accumulate();
   if (!sums) return std::nullopt;
 
   // 4 check: all ranks see the same numbers, so all decide the same
   mesh.set_phase("check");
+  // One look at the device, for which the host waits: the only one of a step.
+  const at::Tensor seen =
+      at::cat({sums->loss.view(1), dist::gradient_squares(parts_.buckets)})
+          .cpu();
+  sums->loss = seen[0];
   const Agreement agreed = agree(*sums);
-  const double norm = dist::gradient_norm(parts_.buckets, mesh);
+  const double norm = dist::norm_of_squares(seen.narrow(0, 1, 1), mesh);
   require_finite(state_.step + 1, agreed.loss, norm);
 
   // 5 update
@@ -172,7 +177,7 @@ Trainer::Agreement Trainer::agree(const Sums& of_rank) {
   auto& world = parts_.mesh.control();
   const double share = 1.0 / parts_.mesh.tp().size();
   const at::Tensor sums =
-      at::stack({of_rank.loss.cpu() * share,
+      at::stack({of_rank.loss * share,
                  at::full({}, parts_.stop_requested() ? 1.0 : 0.0, at::kDouble),
                  at::full({}, of_rank.active, at::kDouble),
                  at::full({}, time_to_save() ? 1.0 : 0.0, at::kDouble)});

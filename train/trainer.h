@@ -79,7 +79,7 @@ class Trainer {
  private:
   /// Of this rank's micro-batches of a step.
   struct Sums {
-    at::Tensor loss;
+    at::Tensor loss;  ///< Where the model is, until the check has seen it.
     double active = 0;
   };
   std::optional<Sums> accumulate();
