@@ -165,6 +165,7 @@ std::vector<std::string> memory_of(const Job& job,
                                         settled.batch.micro_batch,
                                         session.mesh.tp().size(),
                                         settled.compute.dtype,
+                                        settled.compute.device.is_cpu(),
                                         before.program);
   return memory_lines(estimate,
                       before.available,
@@ -225,6 +226,7 @@ ExitCode run_steps(const Job& job,
                           },
                           [&](const auto& line) { session.log->keep(line); }});
   trainer.set_settings(job.settings);
+  trainer.set_sparse_share(job.settled.sparse_share);
   set_weights(job, trainer, buckets);
   job.signals.saving();
   if (train::any_rank(job.signals.requested(), mesh.control())) {

@@ -172,13 +172,14 @@ at::Tensor MuMoEBlock::mix(const at::Tensor& x_TI,
                            const InputNorm& norm,
                            std::vector<at::Tensor>& coefficients) const {
   const std::vector<at::Tensor> a = edited(run_gates(x_TI, /*training=*/true));
+  const bool told = config_.mixing == Mixing::automatic && x_TI.is_cuda();
   const at::Tensor y_TO = mixture(
       a,
       in_TI,
       norm,
       layers_,
       {.gemm = config_.gemm,
-       .mixing = config_.mixing,
+       .mixing = told ? gpu_mixing_ : config_.mixing,
        .support_only = config_.gate.activation != GateActivation::softmax,
        .recompute = config_.recompute,
        .gradients_in_place = config_.gradients_in_place,

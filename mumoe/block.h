@@ -119,6 +119,9 @@ class MuMoEBlock {
   /// How the last forward pass mixed the experts.
   const MixingReport& last_mixing() const { return last_mixing_; }
 
+  /// How automatic mixing does it on a GPU from now on: densely, to begin with.
+  void mix_on_gpu(Mixing mixing) const { gpu_mixing_ = mixing; }
+
   /// Whether a batch-norm gate uses and updates statistics of the batch (it
   /// does, to begin with) or uses the running ones.
   void set_training(bool training);
@@ -184,6 +187,7 @@ class MuMoEBlock {
   /// registered.
   std::vector<at::Tensor> scales_;
   mutable MixingReport last_mixing_;
+  mutable Mixing gpu_mixing_ = Mixing::dense;
   mutable Watcher watcher_;
 };
 

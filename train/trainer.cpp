@@ -75,10 +75,28 @@ Trainer::Trainer(const run::TrainerConfig& config,
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {
   auto settings = std::move(state_.settings);
+  const auto mixing = state_.mixing;
   state_ = run::load_checkpoint(checkpoint, parts_.buckets, optimizer_.state());
   optimizer_.set_steps(state_.step);
   state_.settings = std::move(settings);
+  // Of a run on a CPU there is none.
+  if (!mixing || !state_.mixing) state_.mixing = mixing;
+  choose_mixing();
   batches_.reset();
+}
+
+void Trainer::set_sparse_share(double share) {
+  if (parts_.buckets.registry().device().is_cpu()) return;
+  state_.mixing = {.sparse_share = share};
+  choose_mixing();
+}
+
+void Trainer::choose_mixing() {
+  if (!state_.mixing) return;
+  const bool sparse = state_.mixing->active <= state_.mixing->sparse_share;
+  for (const MuMoEBlock* block : parts_.model.mixtures()) {
+    block->mix_on_gpu(sparse ? Mixing::sparse : Mixing::dense);
+  }
 }
 
 std::optional<StepReport> Trainer::step() {
@@ -106,6 +124,8 @@ std::optional<StepReport> Trainer::step() {
   optimizer_.step(lr, clip_factor(norm, optimizer_config_.clip));
   ++state_.step;
   state_.samples += plan_.batch;
+  if (state_.mixing) state_.mixing->active = agreed.active;
+  choose_mixing();
 
   // 6 report
   mesh.set_phase("report");
