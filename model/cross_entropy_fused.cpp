@@ -111,8 +111,7 @@ HeadPass fused_cross_entropy(const at::Tensor& hidden,
                              const dist::Slice& slice,
                              const dist::TensorParallel& tp) {
   const c10::OptionalDeviceGuard guard(hidden.device());
-  const auto wide_options =
-      hidden.options().dtype(dist::master_dtype(hidden.scalar_type()));
+  const auto wide = dist::master_dtype(hidden.scalar_type());
   const std::int64_t tokens = hidden.size(0);
   const at::Tensor rows_VC = weight.narrow(0, 0, slice.count);
   const std::int64_t chunks = fused_chunks(tokens, weight.size(0));
@@ -122,7 +121,7 @@ HeadPass fused_cross_entropy(const at::Tensor& hidden,
   HeadPass pass;
   if (wants_gradient) {
     pass.hidden = at::empty_like(hidden);
-    pass.weight = at::empty(weight.sizes(), wide_options);
+    pass.weight = at::empty(weight.sizes(), hidden.options().dtype(wide));
     pass.weight.narrow(0, slice.count, weight.size(0) - slice.count).zero_();
     if (slice.count == 0) pass.hidden.zero_();
   }
@@ -150,7 +149,7 @@ HeadPass fused_cross_entropy(const at::Tensor& hidden,
             library);
   }
   const at::Tensor sums = found_T2.sum(0);
-  pass.loss = (sums[0] - sums[1]).mul_(scale).to(wide_options.dtype());
+  pass.loss = (sums[0] - sums[1]).mul_(scale).to(wide);
   return pass;
 }
 

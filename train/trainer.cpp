@@ -111,7 +111,7 @@ std::optional<StepReport> Trainer::step() {
   mesh.set_phase("check");
   // One look at the device, for which the host waits: the only one of a step.
   const at::Tensor seen =
-      at::cat({sums->loss.view(1), dist::gradient_squares(parts_.buckets)})
+      at::cat({sums->loss.view({1}), dist::gradient_squares(parts_.buckets)})
           .cpu();
   sums->loss = seen[0];
   const Agreement agreed = agree(*sums);
