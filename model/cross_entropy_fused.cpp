@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "dist/params/parameter_registry.h"
+#include "dist/torch_text.h"
 #include "model/kernels/cross_entropy.h"
 #include "mumoe/kernels/on_device.h"
 

@@ -87,7 +87,8 @@ struct Chunk {
       }
     }
     for (std::size_t i = 0; i < memory.size(); ++i) {
-      if (!inside[i]) ASSERT_EQ(load_value(memory[i]), 7) << i;
+      if (inside[i]) continue;
+      ASSERT_EQ(load_value(memory[i]), 7) << i;
     }
   }
 

@@ -38,7 +38,7 @@ class Array {
   }
   double operator[](std::int64_t i) { return load_value(data()[i]); }
   void set(std::int64_t i, double value) {
-    store_value(data()[i], static_cast<Compute<V>>(value));
+    kernels::store_value(data()[i], static_cast<Compute<V>>(value));
   }
   void expect_guards() {
     for (V* v = memory_.data(); v != memory_.data() + memory_.size(); ++v) {
