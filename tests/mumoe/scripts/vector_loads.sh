@@ -13,7 +13,7 @@ kernels=(
   gelu_forward_kernel.*Bf16 gelu_backward_kernel.*Bf16
   norm_forward_kernel.*Bf16 norm_backward_kernel.*Bf16
   adamw_kernel
-  statistics_kernel.*Bf16 gradient_kernel.*Bf16 statistics_and_gradient_kernel.*Bf16
+  17statistics_kernel.*Bf16 15gradient_kernel.*Bf16 statistics_and_gradient_kernel.*Bf16
 )
 
 folder=$(mktemp -d)
@@ -25,7 +25,7 @@ done
 
 # The kernels that have such an access, by their names in the PTX.
 found=$(awk '
-  / \.entry / { name = $0; sub(/.*\.entry /, "", name); sub(/[ (].*/, "", name) }
+  /(^| )\.entry / { name = $0; sub(/.*\.entry /, "", name); sub(/[ (].*/, "", name) }
   /ld\.global.*\.v4\.(b|u|s|f)32[ \t]/ || /ld\.global.*\.v2\.(b|u|s|f)64[ \t]/ { print name }' "$folder"/*.ptx | sort -u)
 
 failed=0
