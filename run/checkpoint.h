@@ -30,7 +30,7 @@ struct RunState {
   /// Samples consumed by all ranks: the position in the data.
   std::int64_t samples = 0;
   /// The settings that a resumed run must share, by their keys.
-  std::map<std::string, std::string> settings;
+  std::map<std::string, std::string> settings = {};
   /// Of a run on GPUs alone.
   std::optional<MixingState> mixing = {};
 };
