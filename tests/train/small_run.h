@@ -45,14 +45,14 @@ struct SmallRun {
   at::ScalarType dtype = at::kDouble;
   std::string mlp = "cp";
   /// Of the mixtures, for `mlp`; empty: {7} for CP, {2, 3, 5} for rings.
-  std::vector<std::int64_t> ranks;
+  std::vector<std::int64_t> ranks = {};
   /// dp takes the ranks that tp leaves.
   int tp = 1;
   Plan plan = Plan::sequence;
   std::int64_t batch = 8;
   std::int64_t micro_batch = 0;
   std::int64_t steps = 20;
-  std::filesystem::path out;
+  std::filesystem::path out = {};
   bool resume = false;
   int zero = 0;
   dist::Wire wire = dist::Wire::fp32;
