@@ -142,16 +142,20 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
                             GemmLibrary library,
                             const Vocabulary& vocabulary) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const auto pass_of =
-        hidden.is_cuda() ? fused_cross_entropy : composed_cross_entropy;
-    const HeadPass pass = pass_of(hidden,
-                                  weight,
-                                  targets,
-                                  scale,
-                                  wants_gradient,
-                                  library,
-                                  vocabulary.slice(weight.size(0)),
-                                  vocabulary.tp);
+    const auto run = [&](const auto& pass_of) {
+      return pass_of(hidden,
+                     weight,
+                     targets,
+                     scale,
+                     wants_gradient,
+                     library,
+                     vocabulary.slice(weight.size(0)),
+                     vocabulary.tp);
+    };
+    const HeadPass pass = hidden.is_cuda() ? run([](const auto&... arguments) {
+      return fused_cross_entropy(arguments...);
+    })
+                                           : run(composed_cross_entropy);
     if (wants_gradient) context->save_for_backward({pass.hidden, pass.weight});
     return pass.loss;
   }

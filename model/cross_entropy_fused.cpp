@@ -17,10 +17,6 @@
 namespace mumoe::model {
 namespace {
 
-// Logits of one chunk: 512 MiB in bf16. Fewer and larger products are faster,
-// and each chunk reads and writes all of dW.
-constexpr std::int64_t kChunkElements = std::int64_t{1} << 28;
-
 std::int64_t divided_up(std::int64_t number, std::int64_t by) {
   return (number + by - 1) / by;
 }
@@ -98,9 +94,11 @@ void run_softmax(const Chunk& chunk,
 
 }  // namespace
 
-std::int64_t fused_chunks(std::int64_t tokens, std::int64_t rows) {
-  const std::int64_t most = std::max<std::int64_t>(1, kChunkElements / rows);
-  return std::max<std::int64_t>(1, divided_up(tokens, most));
+std::int64_t fused_chunks(std::int64_t tokens,
+                          std::int64_t rows,
+                          std::int64_t most) {
+  const std::int64_t length = std::max<std::int64_t>(1, most / rows);
+  return std::max<std::int64_t>(1, divided_up(tokens, length));
 }
 
 HeadPass fused_cross_entropy(const at::Tensor& hidden,
@@ -110,12 +108,13 @@ HeadPass fused_cross_entropy(const at::Tensor& hidden,
                              bool wants_gradient,
                              GemmLibrary library,
                              const dist::Slice& slice,
-                             const dist::TensorParallel& tp) {
+                             const dist::TensorParallel& tp,
+                             std::int64_t most) {
   const c10::OptionalDeviceGuard guard(hidden.device());
   const auto wide = dist::master_dtype(hidden.scalar_type());
   const std::int64_t tokens = hidden.size(0);
   const at::Tensor rows_VC = weight.narrow(0, 0, slice.count);
-  const std::int64_t chunks = fused_chunks(tokens, weight.size(0));
+  const std::int64_t chunks = fused_chunks(tokens, weight.size(0), most);
   const std::int64_t length = divided_up(tokens, chunks);
   const at::Tensor memory = empty_logits(length, slice.count, hidden.options());
   const auto factor = wants_gradient ? std::optional(scale) : std::nullopt;

@@ -17,9 +17,15 @@ struct HeadPass {
   at::Tensor weight;  ///< dW, in the wider dtype; undefined: not wanted.
 };
 
-/// How many chunks of equal length `tokens` go in: of at most 2^28 logits over
-/// `rows` rows of the vocabulary.
-std::int64_t fused_chunks(std::int64_t tokens, std::int64_t rows);
+/// Logits of one chunk: 512 MiB in bf16. Fewer and larger products are faster,
+/// and each chunk reads and writes all of dW.
+inline constexpr std::int64_t kFusedLogits = std::int64_t{1} << 28;
+
+/// How many chunks of equal length `tokens` go in: of at most `most` logits
+/// over `rows` rows of the vocabulary, or of one token.
+std::int64_t fused_chunks(std::int64_t tokens,
+                          std::int64_t rows,
+                          std::int64_t most = kFusedLogits);
 
 /// `linear_cross_entropy` on a GPU, whose arguments these are: logits become
 /// their gradient where they lie (kernels/cross_entropy.h), in bf16 for bf16,
@@ -33,6 +39,7 @@ HeadPass fused_cross_entropy(const at::Tensor& hidden,
                              bool wants_gradient,
                              GemmLibrary library,
                              const dist::Slice& slice,
-                             const dist::TensorParallel& tp);
+                             const dist::TensorParallel& tp,
+                             std::int64_t most = kFusedLogits);
 
 }  // namespace mumoe::model

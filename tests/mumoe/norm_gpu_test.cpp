@@ -5,7 +5,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "tests/support/parameters.h"
+#include "tests/mumoe/random_layers.h"
 
 namespace mumoe {
 namespace {
