@@ -142,20 +142,24 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
                             GemmLibrary library,
                             const Vocabulary& vocabulary) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const auto run = [&](const auto& pass_of) {
-      return pass_of(hidden,
-                     weight,
-                     targets,
-                     scale,
-                     wants_gradient,
-                     library,
-                     vocabulary.slice(weight.size(0)),
-                     vocabulary.tp);
-    };
-    const HeadPass pass = hidden.is_cuda() ? run([](const auto&... arguments) {
-      return fused_cross_entropy(arguments...);
-    })
-                                           : run(composed_cross_entropy);
+    const dist::Slice slice = vocabulary.slice(weight.size(0));
+    const HeadPass pass = hidden.is_cuda()
+                              ? fused_cross_entropy(hidden,
+                                                    weight,
+                                                    targets,
+                                                    scale,
+                                                    wants_gradient,
+                                                    library,
+                                                    slice,
+                                                    vocabulary.tp)
+                              : composed_cross_entropy(hidden,
+                                                       weight,
+                                                       targets,
+                                                       scale,
+                                                       wants_gradient,
+                                                       library,
+                                                       slice,
+                                                       vocabulary.tp);
     if (wants_gradient) context->save_for_backward({pass.hidden, pass.weight});
     return pass.loss;
   }
