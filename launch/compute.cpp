@@ -14,6 +14,7 @@
 #include "dist/self_communicator.h"
 #include "launch/figures.h"
 #include "model/families.h"
+#include "mumoe/mixing_rate.h"
 #include "run/option_table.h"
 #include "train/batches.h"
 
@@ -261,6 +262,39 @@ Compute choose_compute(run::Options options,
           device,
           library_of(options.gemm),
           std::move(reasons)};
+}
+
+double choose_sparse_share(const run::Options& options,
+                           Compute& compute,
+                           dist::Communicator& world,
+                           std::int64_t micro_batch) {
+  const model::Gpt2Config& model = options.model;
+  if (!compute.device.is_cuda() || model.dense ||
+      model.mlp.mixing != Mixing::automatic) {
+    return 0;
+  }
+  const auto precision = run::to_map(compute.settled({})).at("train.precision");
+  Figures figures =
+      figures_of(products_of(options, micro_batch, compute.device),
+                 compute.device,
+                 world);
+  const double share = figures.get("sparse share in " + precision, 1, [&] {
+    const auto times =
+        measure_mixing(model.block().shape().layers(model.mlp.ranks),
+                       micro_batch * model.context,
+                       compute.dtype,
+                       compute.device);
+    return Figures::Values{sparse_share(times)};
+  })[0];
+  compute.reasons.push_back(
+      share > 0
+          ? fmt::format(
+                "mixing auto: dense, and sparse while at most {:.2g} % of "
+                "the experts are active, as measured",
+                100 * share)
+          : "mixing auto: dense, measured to be faster however few "
+            "experts are active");
+  return share;
 }
 
 double measure_peak_flops(const run::Options& options,

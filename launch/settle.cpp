@@ -36,6 +36,10 @@ Settled settle(const run::Options& asked,
                                                   settled.compute,
                                                   mesh.control(),
                                                   batch.micro_batch);
+  settled.sparse_share = choose_sparse_share(options,
+                                             settled.compute,
+                                             mesh.control(),
+                                             batch.micro_batch);
   settled.plan =
       choose_plan(options, mesh, settled.compute, batch, unequal_cpus);
   if (mesh.tp().size() > 1) options.parallel.plan = settled.plan.plan;

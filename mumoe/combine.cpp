@@ -106,7 +106,6 @@ SparseLevels choose_mixing(const Tensors& coefficients,
     bool chosen = mixing == Mixing::sparse;
     if (!a.is_cpu()) {
       // Counting would make the host wait for the device.
-      chosen = mixing != Mixing::dense;
       active += static_cast<double>(a.numel());
       all += static_cast<double>(a.numel());
       if (report != nullptr && report->counter.defined()) {

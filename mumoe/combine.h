@@ -21,7 +21,10 @@ namespace mumoe {
 /// coefficient is not zero. Both add the same numbers; they round differently.
 /// `automatic` counts the zeros and takes what is faster for so many: a
 /// function of the coefficients alone, so that a repeated run chooses alike. On
-/// a GPU, where counting would hold the host up, it is always sparse.
+/// a GPU counting would hold the host up, and a dense product of a thousand
+/// experts takes less time than reading the rows of a twentieth of them
+/// (kernels/README.md): it is dense, unless who knows more says otherwise
+/// (`MuMoEBlock::mix_on_gpu`).
 enum class Mixing { automatic, dense, sparse };
 
 /// What was chosen: whether level e is mixed sparsely.

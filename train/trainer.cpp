@@ -70,7 +70,9 @@ Trainer::Trainer(const run::TrainerConfig& config,
                             parts.mesh.dp().size())),
       order_(config.seed, parts.train.size()),
       optimizer_(optimizer, parts.buckets),
-      reducer_(parts.buckets, {.wire = config.wire}),
+      reducer_(parts.buckets,
+               {.wire = config.wire,
+                .sinks = parts.buckets.registry().device().is_cuda()}),
       sample_flops_(parts.model.cost(1).flops) {
   config_.validate();
   schedule_.validate();
@@ -83,10 +85,28 @@ Trainer::Trainer(const run::TrainerConfig& config,
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {
   auto settings = std::move(state_.settings);
+  const auto mixing = state_.mixing;
   state_ = run::load_checkpoint(checkpoint, parts_.buckets, optimizer_.state());
   optimizer_.set_steps(state_.step);
   state_.settings = std::move(settings);
+  // Of a run on a CPU there is none.
+  if (!mixing || !state_.mixing) state_.mixing = mixing;
+  choose_mixing();
   batches_.reset();
+}
+
+void Trainer::set_sparse_share(double share) {
+  if (parts_.buckets.registry().device().is_cpu()) return;
+  state_.mixing = {.sparse_share = share};
+  choose_mixing();
+}
+
+void Trainer::choose_mixing() {
+  if (!state_.mixing) return;
+  const bool sparse = state_.mixing->active <= state_.mixing->sparse_share;
+  for (const MuMoEBlock* block : parts_.model.mixtures()) {
+    block->mix_on_gpu(sparse ? Mixing::sparse : Mixing::dense);
+  }
 }
 
 std::optional<StepReport> Trainer::step() {
@@ -94,13 +114,24 @@ std::optional<StepReport> Trainer::step() {
   const StepMeter meter(mesh, parts_.buckets.registry().device());
   const std::int64_t targets = plan_.batch * parts_.train.targets_per_sample();
   // 1 load, 2 forward, 3 backward, for each micro-batch
-  const auto sums = accumulate();
+  auto sums = accumulate();
   if (!sums) return std::nullopt;
 
   // 4 check: all ranks see the same numbers, so all decide the same
   mesh.set_phase("check");
+  // One look at the device, for which the host waits: the only one of a step.
+  std::vector<at::Tensor> parts{sums->loss.view({1}),
+                                dist::gradient_squares(parts_.buckets)};
+  if (active_.defined()) parts.push_back(active_.to(at::kDouble).view({1}));
+  const at::Tensor seen = at::cat(parts).cpu();
+  sums->loss = seen[0];
+  if (active_.defined()) {
+    sums->active = static_cast<double>(plan_.micro_steps) *
+                   seen[2].item<double>() /
+                   static_cast<double>(sums->coefficients);
+  }
   const Agreement agreed = agree(*sums);
-  const double norm = dist::gradient_norm(parts_.buckets, mesh);
+  const double norm = dist::norm_of_squares(seen.narrow(0, 1, 1), mesh);
   require_finite(state_.step + 1, agreed.loss, norm);
 
   // 5 update
@@ -109,6 +140,8 @@ std::optional<StepReport> Trainer::step() {
   optimizer_.step(lr, clip_factor(norm, optimizer_config_.clip));
   ++state_.step;
   state_.samples += plan_.batch;
+  if (state_.mixing) state_.mixing->active = agreed.active;
+  choose_mixing();
 
   // 6 report
   mesh.set_phase("report");
@@ -183,19 +216,10 @@ model::Batch Trainer::next_batch() {
 Trainer::Agreement Trainer::agree(const Sums& of_rank) {
   auto& world = parts_.mesh.control();
   const double share = 1.0 / parts_.mesh.tp().size();
-  at::Tensor loss = of_rank.loss;
-  double active = of_rank.active;
-  if (active_.defined()) {
-    // In one copy: the host waits for each.
-    const at::Tensor both = at::stack({loss, active_.to(at::kDouble)}).cpu();
-    loss = both[0];
-    active = static_cast<double>(plan_.micro_steps) * both[1].item<double>() /
-             static_cast<double>(of_rank.coefficients);
-  }
   const at::Tensor sums =
-      at::stack({loss.cpu() * share,
+      at::stack({of_rank.loss * share,
                  at::full({}, parts_.stop_requested() ? 1.0 : 0.0, at::kDouble),
-                 at::full({}, active, at::kDouble),
+                 at::full({}, of_rank.active, at::kDouble),
                  at::full({}, time_to_save() ? 1.0 : 0.0, at::kDouble)});
   world.all_reduce(sums);
   stop_ = sums[1].item<double>() > 0;

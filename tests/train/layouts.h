@@ -56,6 +56,8 @@ inline const RunResult& control_run(SmallRun run) {
   run.micro_batch = 0;
   run.device = at::kCPU;
   run.data = nullptr;
+  run.row_multiple = 1;
+  run.align = 1;
   const std::string key =
       fmt::format("{} {} {}", run.mlp, at::IntArrayRef(run.ranks), run.dtype);
   const std::lock_guard lock(mutex);

@@ -63,6 +63,9 @@ struct SmallRun {
   at::Device device = at::kCPU;
   /// Moves tensors of a GPU between the ranks; null where there is one rank.
   dist::Communicator* data = nullptr;
+  /// How parameters lie, as on a GPU: neither changes what is computed.
+  std::int64_t row_multiple = 1;
+  std::int64_t align = 1;
 };
 
 inline model::Gpt2Config small_model(const std::string& mlp,
@@ -98,22 +101,20 @@ struct RunResult {
   std::map<std::string, at::Tensor> last_gradients;
 };
 
-/// What stands beyond the end of cut dims: it starts at zero and stays there.
+/// What stands beyond the end of cut and of padded dims: it starts at zero and
+/// stays there.
 inline double largest_padding(const dist::ParameterRegistry& registry) {
   at::NoGradGuard no_grad;
   double largest = 0;
   for (const auto& p : registry.parameters()) {
-    if (!p.placement.is_cut()) continue;
-    const dist::Slice slice = registry.slice(p);
-    if (slice.padded == slice.count) continue;
-    largest = std::max(largest,
-                       p.value
-                           .narrow(p.placement.cut_dim,
-                                   slice.count,
-                                   slice.padded - slice.count)
-                           .abs()
-                           .max()
-                           .item<double>());
+    for (int d = 0; d < static_cast<int>(p.value.dim()); ++d) {
+      const dist::Slice slice =
+          p.slice_of_dim(d, registry.tp().rank(), registry.tp().size());
+      if (slice.padded == slice.count) continue;
+      const at::Tensor padding =
+          p.value.narrow(d, slice.count, slice.padded - slice.count);
+      largest = std::max(largest, padding.abs().max().item<double>());
+    }
   }
   return largest;
 }
@@ -137,7 +138,11 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   const bool needs_one = run.device != at::kCPU && run.data == nullptr;
   dist::ProcessMesh mesh(world, 0, run.tp, needs_one ? alone.get() : run.data);
   mesh.set_deadline(std::chrono::seconds(60));
-  dist::ParameterRegistry registry(mesh.tp(), run.dtype, run.device);
+  dist::ParameterRegistry registry(mesh.tp(),
+                                   run.dtype,
+                                   run.device,
+                                   /*decay_all=*/false,
+                                   run.row_multiple);
   const Sharding sharding{run.plan, &mesh.tp()};
   const auto shape = small_model(run.mlp, run.ranks);
   const model::Gpt2 gpt2(shape, registry, sharding);
@@ -146,6 +151,7 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
       registry,
       mesh,
       {.bytes = 4096,
+       .align = run.align,
        .zero = run.zero,
        .whole_is_partial = sharding.region().tokens_cut()});
   run::TrainerConfig config;
