@@ -98,6 +98,23 @@ void call(const c10::OperatorHandle& op, Stack& stack) {
   op.callBoxed(&stack);
 }
 
+/// The products of CUDA alone whose result is wider than their matrices:
+/// mm.dtype_out (a, b, dtype, out) and addmm.dtype_out (sum, a, b, dtype, beta,
+/// alpha, out).
+void multiply_into_wider(const Stack& stack) {
+  const at::AutoDispatchBelowADInplaceOrView guard;
+  const bool adds = stack.size() == 7;
+  const auto matrix = [&](std::size_t i) {
+    return stack[i].toTensor().to(at::kDouble);
+  };
+  at::Tensor product = at::mm(matrix(adds ? 1 : 0), matrix(adds ? 2 : 1));
+  if (adds) {
+    product =
+        product.mul_(stack[5].toScalar()) + matrix(0).mul(stack[4].toScalar());
+  }
+  stack.back().toTensor().copy_(product);
+}
+
 /// Runs `op` on the CPU. Products are summed in the next wider type and rounded
 /// once: in which order cuBLAS adds, and what the CPU's libraries do, is
 /// theirs.
@@ -107,6 +124,7 @@ void compute(const c10::OperatorHandle& op, Stack& stack) {
                                                  "aten::bmm",
                                                  "aten::baddbmm"};
   const auto& schema = op.schema();
+  if (schema.overload_name() == "dtype_out") return multiply_into_wider(stack);
   const bool product = products.count(schema.name()) > 0 &&
                        schema.arguments().back().alias_info() != nullptr;
   const at::Tensor out = product ? stack.back().toTensor() : at::Tensor();
@@ -421,8 +439,13 @@ at::Tensor& copy(at::Tensor& self, const at::Tensor& source, bool late) {
   }
   count_copy(self.is_cuda() ? "copy to the device" : "copy to the host");
   const bool pinned = (self.is_cuda() ? source : self).is_pinned();
-  const at::Tensor from = self.is_cuda() && !(late && pinned)
-                              ? source.clone()
+  const at::Tensor from = self.is_cuda() && !(late && pinned) ? source.clone()
+                          : pinned && self.is_cuda()
+                              // Not its owner: the queue must not be who frees.
+                              ? at::from_blob(source.data_ptr(),
+                                              source.sizes(),
+                                              source.strides(),
+                                              source.options())
                               : view_for_kernels(source);
   queue_work(device, [to = view_for_kernels(self), from] {
     at::Tensor(to).copy_(from);
