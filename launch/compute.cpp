@@ -216,6 +216,22 @@ std::vector<std::string> settle_on_cpu(run::Options& options,
   return reasons;
 }
 
+/// A product that keeps a GPU busy: the first cube of sides 1024, 2048, ...
+/// that takes it a millisecond, of 8192 at most. A small or slow one would wait
+/// long for the largest, or lack the memory.
+Product busy_product(const Compute& compute) {
+  Product cube{1024, 1024, 1024};
+  for (; cube.m < 8192; cube = {2 * cube.m, 2 * cube.m, 2 * cube.m}) {
+    const auto rate =
+        measure_gemm_rates({cube},
+                           {{compute.dtype, compute.gemm}},
+                           compute.device,
+                           {.time = 5ms, .rounds = 2, .pause = 0ms});
+    if (cube.flops() / 3 / rate[0].peak >= 1e-3) break;
+  }
+  return cube;
+}
+
 }  // namespace
 
 GemmLibrary choose_gemm(const ComputeFigures& figures, GemmLibrary preferred) {
@@ -302,8 +318,9 @@ double measure_peak_flops(const run::Options& options,
                           dist::Communicator& world,
                           std::int64_t micro_batch) {
   auto products = products_of(options, micro_batch, compute.device);
-  if (compute.device.is_cuda()) products.push_back({8192, 8192, 8192});
+  Figures figures = figures_of(products, compute.device, world);
   world.barrier();
+  if (compute.device.is_cuda()) products.push_back(busy_product(compute));
   const auto rate =
       measure_gemm_rates(products,
                          {{compute.dtype, compute.gemm}},
@@ -314,7 +331,6 @@ double measure_peak_flops(const run::Options& options,
   world.all_reduce(mean, dist::ReduceOp::avg);
   const double now = mean.item<double>();
 
-  Figures figures = figures_of(products, compute.device, world);
   const auto precision = run::to_map(compute.settled({})).at("train.precision");
   const auto name =
       fmt::format("peak of {} by {}", precision, to_string(compute.gemm));
