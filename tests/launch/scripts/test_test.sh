@@ -35,7 +35,7 @@ printf '#!/bin/sh\nexit 124\n' >launch/build
 launch/test --quick >out 2>&1 </dev/null || true
 grep -q "quick: the build ran past 1500 s, its last line: \[8/9\] Linking what_hung$" out || wrong "no last line in: $(<out)"
 
-# A project whose tests are nothing but labels; its release has CUDA, so that no-cuda is run as well.
+# A project whose tests are nothing but labels; its release has CUDA, so that no-cuda and sim-gpu are run as well.
 cp "$root/CMakePresets.json" .
 cat >CMakeLists.txt <<'CMAKE'
 cmake_minimum_required(VERSION 3.25)
@@ -48,6 +48,10 @@ foreach(label fast golden threads mpi slow long root gpu)
 endforeach()
 add_test(NAME gpus COMMAND true)
 set_tests_properties(gpus PROPERTIES LABELS "gpu;gpus")
+if(MUMOE_CUDA STREQUAL "SIMULATED")
+  add_test(NAME sim COMMAND true)
+  set_tests_properties(sim PROPERTIES LABELS sim)
+endif()
 CMAKE
 cat >launch/build <<'BUILD'
 #!/bin/sh
@@ -64,7 +68,7 @@ expect_counts() {
   local count
   for count; do grep -q "^test: $count passed, 0 failed" out || wrong "expected '$count passed' in: $(<out)"; done
 }
-expect_counts "release: 7" "no-cuda: 5" "tsan: 1" "asan: 6"
+expect_counts "release: 7" "no-cuda: 5" "sim-gpu: 1" "tsan: 1" "asan: 6"
 launch/test --quick >out 2>&1 </dev/null || true
 expect_counts "quick: 5"
 # Who is not root is told what is left out; without launch/test such tests fail.
