@@ -16,6 +16,7 @@ enum class Purpose : std::uint32_t {
   sample_order = 2,
   window_offset = 3,
   generation = 4,
+  measurement = 5,
   test = 100,
 };
 

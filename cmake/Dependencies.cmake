@@ -2,8 +2,14 @@
 find_package(nlohmann_json 3.11 REQUIRED)
 if(NOT MUMOE_LAYER_ONLY)
   find_package(Threads REQUIRED)
-  set(MPI_CXX_SKIP_MPICXX ON)  # the C interface only
-  find_package(MPI REQUIRED COMPONENTS CXX)
+  if(MUMOE_MPI)
+    set(MPI_CXX_SKIP_MPICXX ON)  # the C interface only
+    find_package(MPI REQUIRED COMPONENTS CXX)
+    # The compiler wrapper names the library of the C++ interface all the same.
+    get_target_property(libraries MPI::MPI_CXX INTERFACE_LINK_LIBRARIES)
+    list(FILTER libraries EXCLUDE REGEX "mpi_cxx|mpicxx|mpichcxx")
+    set_target_properties(MPI::MPI_CXX PROPERTIES INTERFACE_LINK_LIBRARIES "${libraries}")
+  endif()
   find_package(Boost 1.74 REQUIRED COMPONENTS program_options)
   find_package(PkgConfig REQUIRED)
   pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
@@ -12,7 +18,11 @@ if(NOT MUMOE_LAYER_ONLY)
 endif()
 
 set(MUMOE_HAS_CUDA OFF)
-if(NOT MUMOE_CUDA STREQUAL "OFF")
+if(MUMOE_CUDA STREQUAL "SIMULATED")
+  # CUDA's and NCCL's headers; tests/fakes has the rest.
+  find_path(MUMOE_CUDA_HEADERS cuda_runtime_api.h HINTS $ENV{CUDA_HOME}/include /usr/local/cuda/include REQUIRED)
+  find_path(MUMOE_NCCL_HEADERS nccl.h HINTS /usr/local/cuda/include REQUIRED)
+elseif(NOT MUMOE_CUDA STREQUAL "OFF")
   set(cuda "$ENV{CUDA_HOME}")
   if(NOT cuda)
     set(cuda /usr/local/cuda)

@@ -17,6 +17,8 @@ endfunction()
 # LibTorch's headers cost 14 to 20 s a file: parsed once here, for all.
 if(MUMOE_HAS_CUDA)
   set(MUMOE_TORCH LibTorch::cuda)
+elseif(MUMOE_CUDA STREQUAL "SIMULATED")
+  set(MUMOE_TORCH LibTorch::cpu $<BUILD_INTERFACE:mumoe_sim_torch>)
 else()
   set(MUMOE_TORCH LibTorch::cpu)
 endif()
@@ -71,16 +73,36 @@ function(mumoe_cuda_rows target tables)
     target_sources(${target} PRIVATE ${ARGN})
     set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS
       "-Werror=all-warnings;-Xptxas=--warn-on-spills,--warning-as-error")
+  elseif(MUMOE_CUDA STREQUAL "SIMULATED")
+    set_source_files_properties(${tables} PROPERTIES COMPILE_DEFINITIONS MUMOE_WITH_CUDA)
+    target_sources(${target} PRIVATE ${ARGN})
+    set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS
+      "-xc++;-include;${CMAKE_SOURCE_DIR}/tests/fakes/sim_launch.h;-Wno-unknown-pragmas")
   endif()
 endfunction()
 
 # mumoe_cuda_or_stub(TARGET FILE.cpp STUB.cpp): the one with CUDA, the other
 # without.
 function(mumoe_cuda_or_stub target cuda stub)
-  if(MUMOE_HAS_CUDA)
+  if(MUMOE_HAS_CUDA OR MUMOE_CUDA STREQUAL "SIMULATED")
     target_sources(${target} PRIVATE ${cuda})
   else()
     target_sources(${target} PRIVATE ${stub})
+  endif()
+endfunction()
+
+# mumoe_gpu_test(NAME ...): a test that needs GPUs, with the arguments of mumoe_test: labelled gpu where CUDA is compiled
+# in, sim in a build with simulated ones.
+function(mumoe_gpu_test name)
+  if(MUMOE_HAS_CUDA)
+    mumoe_test(${name} ${ARGN} LABELS gpu)
+    if(TARGET test_${name})
+      add_dependencies(gpu_tests test_${name})
+    endif()
+  elseif(MUMOE_CUDA STREQUAL "SIMULATED")
+    mumoe_test(${name} ${ARGN} LABELS sim)
+    target_include_directories(test_${name} SYSTEM PRIVATE ${MUMOE_CUDA_HEADERS} ${MUMOE_NCCL_HEADERS})
+    add_dependencies(sim_tests test_${name})
   endif()
 endfunction()
 
@@ -90,6 +112,9 @@ endfunction()
 # suite that ThreadSanitizer runs.
 function(mumoe_test name)
   cmake_parse_arguments(arg "TORCH;THREADS" "TIMEOUT" "SOURCES;LINK;RANKS;LABELS" ${ARGN})
+  if(arg_RANKS AND NOT MUMOE_MPI)
+    return()
+  endif()
   add_executable(test_${name} ${arg_SOURCES})
   if(arg_RANKS)
     set(main mumoe_mpi_test_main)

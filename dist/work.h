@@ -3,6 +3,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <vector>
 
 namespace mumoe::dist {
 
@@ -11,6 +12,15 @@ namespace mumoe::dist {
 class Work {
  public:
   using Clock = std::chrono::steady_clock;
+
+  /// When something happened on a device, by the host's clock.
+  struct DeviceTimes {
+    Clock::time_point begin;
+    Clock::time_point end;
+    /// When each stream that was told to wait for the end had nothing else left
+    /// to do; the end itself, at most.
+    std::vector<Clock::time_point> waits;
+  };
 
   /// What a backend implements.
   class State {
@@ -25,6 +35,9 @@ class Work {
     virtual bool done() = 0;
     /// When it ended; nothing before that, and from backends that do not know.
     virtual std::optional<Clock::time_point> ended() { return std::nullopt; }
+    /// Of an operation on a device that has ended there, if its communicator
+    /// was `timed`. Never blocks.
+    virtual std::optional<DeviceTimes> device_times() { return std::nullopt; }
   };
 
   /// An operation that has already ended.
@@ -38,6 +51,9 @@ class Work {
   /// Nothing, too, for an operation that had ended when it was started.
   std::optional<Clock::time_point> ended() const {
     return state_ ? state_->ended() : std::nullopt;
+  }
+  std::optional<DeviceTimes> device_times() const {
+    return state_ ? state_->device_times() : std::nullopt;
   }
 
  private:

@@ -12,8 +12,11 @@
 
 #include "base/cpu.h"
 #include "base/json.h"
+#include "dist/nccl/nccl_communicator.h"
+#include "dist/self_communicator.h"
 #include "launch/bench_layer.h"
 #include "launch/commands.h"
+#include "launch/device_choice.h"
 #include "mumoe/gemm_rate.h"
 #include "run/command_line.h"
 #include "run/options.h"
@@ -31,7 +34,7 @@ double median(std::vector<double> values) {
 /// Answers lines `CASE PRECISION [recompute]` of stdin with one timed pass
 /// each, as JSON, until the end: for launch/bench, which asks another program
 /// in turn.
-ExitCode serve() {
+ExitCode serve(at::Device device) {
   std::map<std::string, std::unique_ptr<LayerCase>> cases;
   for (std::string line; std::getline(std::cin, line);) {
     std::istringstream words(line);
@@ -41,7 +44,9 @@ ExitCode serve() {
             "bench layer --serve: {}: expected CASE PRECISION [recompute]",
             line);
     std::unique_ptr<LayerCase>& found = cases[line];
-    if (!found) found = make_layer_case(name, precision, option == "recompute");
+    if (!found) {
+      found = make_layer_case(name, precision, option == "recompute", device);
+    }
     const LayerTiming timing = found->run();
     const nlohmann::json answer = {{"case", name},
                                    {"precision", precision},
@@ -55,27 +60,53 @@ ExitCode serve() {
 }
 
 /// FLOP/s of large square products, the measure of the table's share.
-double peak_flops(at::ScalarType dtype) {
-  return measure_gemm_rates({{1024, 1024, 1024}},
+double peak_flops(at::ScalarType dtype, at::Device device) {
+  const std::int64_t side = device.is_cpu() ? 1024 : 8192;
+  return measure_gemm_rates({{side, side, side}},
                             {{dtype, preferred_gemm_library()}},
-                            at::kCPU)[0]
+                            device)[0]
       .peak;
+}
+
+/// What `--device` names, made this thread's.
+at::Device read_device(const run::CommandLine& line) {
+  const std::string given = line.text("device", "cpu");
+  require(given == "cpu" || given == "cuda",
+          "--device {}: expected cpu or cuda",
+          given);
+  if (given == "cpu") return at::kCPU;
+  const GpusHere gpus = gpus_here(/*local_rank=*/0);
+  require(gpus.compiled_in,
+          "--device cuda: this build has no CUDA (launch/setup says what it "
+          "lacks)");
+  const auto self = dist::make_self_communicator(at::kCPU);
+  const std::string fault = dist::find_device_fault(*self, gpus.place);
+  require(fault.empty(), "--device cuda: {}", fault);
+  const at::Device device(at::kCUDA,
+                          static_cast<at::DeviceIndex>(gpus.place.device));
+  use_device(device);
+  return device;
 }
 
 void print_table(const std::vector<std::string>& names,
                  const std::string& precision,
-                 int rounds) {
+                 int rounds,
+                 at::Device device) {
   const auto dtype = precision == "bf16" ? at::kBFloat16 : at::kFloat;
-  const double peak = peak_flops(dtype);
+  const double peak = peak_flops(dtype, device);
+  const std::string where =
+      device.is_cuda() ? dist::gpu_name(device.index())
+                       : fmt::format("{} threads, {}, fp32 by {}",
+                                     at::get_num_threads(),
+                                     to_string(best_isa()),
+                                     to_string(preferred_gemm_library()));
   fmt::print(
-      "{}, 4096 tokens, forward + backward, median of {}; {} threads, {}, fp32 "
-      "by {}; GEMM peak {:.0f} GFLOP/s\n"
+      "{}, 4096 tokens, forward + backward, median of {}; {}; GEMM peak {:.0f} "
+      "GFLOP/s\n"
       "{:<12} {:>10} {:>8} {:>7} {:>9} {:>10} {:>10} {:>7} {:>8}\n",
       precision,
       rounds,
-      at::get_num_threads(),
-      to_string(best_isa()),
-      to_string(preferred_gemm_library()),
+      where,
       peak / 1e9,
       "case",
       "parameters",
@@ -89,7 +120,8 @@ void print_table(const std::vector<std::string>& names,
   std::unique_ptr<LayerCase> dense;  // the one that the cases below it replace
   for (const std::string& name : names) {
     if (name.starts_with("dense")) dense.reset();
-    std::unique_ptr<LayerCase> block = make_layer_case(name, precision, false);
+    std::unique_ptr<LayerCase> block =
+        make_layer_case(name, precision, false, device);
     const bool module = block->flops() > 0;
     std::vector<double> ms, of_gemms, of_dense;
     LayerTiming last;
@@ -111,7 +143,7 @@ void print_table(const std::vector<std::string>& names,
           100 * share,
           median(of_gemms),
           mib(last),
-          mib(make_layer_case(name, precision, true)->run()),
+          mib(make_layer_case(name, precision, true, device)->run()),
           of_dense.empty() ? "" : fmt::format("{:.2f}", median(of_dense)),
           block->mixing());
     }
@@ -124,10 +156,11 @@ void print_table(const std::vector<std::string>& names,
 ExitCode bench_layer(const std::vector<std::string>& arguments) {
   const run::CommandLine line =
       run::read_command_line(arguments, "", bench_layer_options());
-  if (line.own.contains("serve")) {
-    require(line.own.size() == 1, "--serve: expected no other option");
-    return serve();
-  }
+  const bool serves = line.own.contains("serve");
+  require(!serves || line.own.size() == 1 + line.own.count("device"),
+          "--serve: expected no other option but --device");
+  const at::Device device = read_device(line);
+  if (serves) return serve(device);
   const int rounds = line.number("rounds", 7, 1, kMostRounds);
   const std::string only = line.text("case", "");
   const auto names =
@@ -143,11 +176,12 @@ ExitCode bench_layer(const std::vector<std::string>& arguments) {
           chosen);
   for (const std::string precision : {"fp32", "bf16"}) {
     if (!chosen.empty() && chosen != precision) continue;
-    if (chosen.empty() && precision == "bf16" && !cpu_multiplies_bf16()) {
+    if (chosen.empty() && precision == "bf16" && device.is_cpu() &&
+        !cpu_multiplies_bf16()) {
       fmt::print("bf16: this CPU does not multiply it natively\n");
       continue;
     }
-    print_table(names, precision, rounds);
+    print_table(names, precision, rounds, device);
   }
   return ExitCode::done;
 }
@@ -159,6 +193,7 @@ std::vector<run::OwnOption> bench_layer_options() {
       {"case",
        "NAME",
        fmt::format("one of: {} [all]", fmt::join(layer_case_names(), ", "))},
+      {"device", "D", "cpu or cuda [cpu]", "accelerator"},
       {"precision", "P", "fp32 or bf16 [both, where bf16 is native]", "dtype"},
       {"rounds",
        "N",

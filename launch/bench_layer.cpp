@@ -1,6 +1,7 @@
 #include "launch/bench_layer.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
 #include <chrono>
@@ -21,7 +22,12 @@ namespace {
 constexpr std::int64_t kTokens = 4096;
 constexpr std::int64_t kRows = 8192, kLogits = 256;  // of entmax15
 
-double now_ms() {
+/// When `device` has done what it was given.
+double now_ms(at::Device device) {
+  if (!device.is_cpu()) {
+    const c10::impl::VirtualGuardImpl guard(device.type());
+    guard.synchronizeDevice(device.index());
+  }
   using Clock = std::chrono::steady_clock;
   return std::chrono::duration<double, std::milli>(
              Clock::now().time_since_epoch())
@@ -35,14 +41,20 @@ struct Product {
   std::int64_t columns;
 };
 
+struct Place {
+  at::ScalarType dtype;
+  at::Device device;
+};
+
 /// A module whose forward pass is a function of x [T, I].
 class ModuleCase : public LayerCase {
  public:
-  ModuleCase(at::ScalarType dtype, std::int64_t inputs, std::int64_t outputs)
+  ModuleCase(Place place, std::int64_t inputs, std::int64_t outputs)
       : self_(dist::make_self_communicator(at::kCPU)),
-        registry_(*self_, dtype, at::kCPU),
-        x_(at::randn({kTokens, inputs})),
-        upstream_(at::randn({kTokens, outputs}).to(dtype)) {
+        registry_(*self_, place.dtype, place.device),
+        device_(place.device),
+        x_(at::randn({kTokens, inputs}).to(device_)),
+        upstream_(at::randn({kTokens, outputs}).to(device_, place.dtype)) {
     x_.requires_grad_(true);
   }
 
@@ -90,9 +102,9 @@ class ModuleCase : public LayerCase {
       at::Tensor(p.value).mutable_grad().reset();
     }
     x_.mutable_grad().reset();
-    const double start = now_ms();
+    const double start = now_ms(device_);
     forward(x_).backward(upstream_);
-    return {.ms = now_ms() - start};
+    return {.ms = now_ms(device_) - start};
   }
 
   double gemm_ms() {
@@ -102,14 +114,17 @@ class ModuleCase : public LayerCase {
     double sum = 0;
     for (const Product& p : products()) {
       // Numbers like those of a run: products of equal ones are faster.
-      const at::Tensor x = at::randn({kTokens, p.inner}).to(dtype);
-      const at::Tensor y = at::randn({kTokens, p.columns}).to(dtype);
-      const at::Tensor w = at::randn({p.inner, p.columns}).to(dtype);
-      const double start = now_ms();
+      const auto draw = [&](std::int64_t rows, std::int64_t columns) {
+        return at::randn({rows, columns}).to(device_, dtype);
+      };
+      const at::Tensor x = draw(kTokens, p.inner);
+      const at::Tensor y = draw(kTokens, p.columns);
+      const at::Tensor w = draw(p.inner, p.columns);
+      const double start = now_ms(device_);
       const at::Tensor out = mm(x, w, library);
       const at::Tensor dx = mm(y, w.t(), library);
       const at::Tensor dw = mm(x.t(), y, library);
-      sum += now_ms() - start;
+      sum += now_ms(device_) - start;
     }
     return sum;
   }
@@ -117,6 +132,7 @@ class ModuleCase : public LayerCase {
   std::unique_ptr<dist::Communicator> self_;
   dist::ParameterRegistry registry_;
   std::unique_ptr<dist::FlatBuckets> buckets_;
+  at::Device device_;
   at::Tensor x_;
   at::Tensor upstream_;
   bool warm_ = false;
@@ -124,8 +140,8 @@ class ModuleCase : public LayerCase {
 
 class BlockCase final : public ModuleCase {
  public:
-  BlockCase(const BlockConfig& config, at::ScalarType dtype)
-      : ModuleCase(dtype, config.input_dim, config.output_dim),
+  BlockCase(const BlockConfig& config, Place place)
+      : ModuleCase(place, config.input_dim, config.output_dim),
         block_(config, "", registry()) {
     initialise();
     const at::NoGradGuard no_grad;
@@ -160,8 +176,8 @@ class BlockCase final : public ModuleCase {
 /// LN without bias → linear → GELU → linear, as in GPT-2.
 class Gpt2MlpCase final : public ModuleCase {
  public:
-  Gpt2MlpCase(std::int64_t width, std::int64_t hidden, at::ScalarType dtype)
-      : ModuleCase(dtype, width, width),
+  Gpt2MlpCase(std::int64_t width, std::int64_t hidden, Place place)
+      : ModuleCase(place, width, width),
         mlp_(width, hidden, /*depth=*/12, /*bias=*/false, "", registry()),
         products_{{width, hidden}, {hidden, width}} {
     initialise();
@@ -178,8 +194,8 @@ class Gpt2MlpCase final : public ModuleCase {
 /// Linear → GELU → linear with biases, as in MLP-Mixer, whose norm is outside.
 class MixerMlpCase final : public ModuleCase {
  public:
-  MixerMlpCase(std::int64_t width, std::int64_t hidden, at::ScalarType dtype)
-      : ModuleCase(dtype, width, width),
+  MixerMlpCase(std::int64_t width, std::int64_t hidden, Place place)
+      : ModuleCase(place, width, width),
         products_{{width, hidden}, {hidden, width}} {
     const auto add = [&](const char* name, std::vector<std::int64_t> shape) {
       return registry().add({.name = name,
@@ -212,18 +228,19 @@ class MixerMlpCase final : public ModuleCase {
 
 class EntmaxCase final : public LayerCase {
  public:
-  explicit EntmaxCase(at::ScalarType dtype)
-      : logits_(at::randn({kRows, kLogits}).to(dtype)),
-        upstream_(at::randn({kRows, kLogits}).to(dtype)) {
+  explicit EntmaxCase(Place place)
+      : device_(place.device),
+        logits_(at::randn({kRows, kLogits}).to(device_, place.dtype)),
+        upstream_(at::randn({kRows, kLogits}).to(device_, place.dtype)) {
     logits_.requires_grad_(true);
   }
   LayerTiming run() override {
     double ms = 0;
     for (int pass = 0; pass < 2; ++pass) {
       logits_.mutable_grad().reset();
-      const double start = now_ms();
+      const double start = now_ms(device_);
       gate_coefficients(logits_, {.norm = GateNorm::none}).backward(upstream_);
-      ms = now_ms() - start;
+      ms = now_ms(device_) - start;
     }
     return {.ms = ms};
   }
@@ -232,6 +249,7 @@ class EntmaxCase final : public LayerCase {
   std::string mixing() const override { return ""; }
 
  private:
+  at::Device device_;
   at::Tensor logits_;
   at::Tensor upstream_;
 };
@@ -283,18 +301,19 @@ const std::vector<std::string>& layer_case_names() {
 
 std::unique_ptr<LayerCase> make_layer_case(const std::string& name,
                                            const std::string& precision,
-                                           bool recompute) {
+                                           bool recompute,
+                                           at::Device device) {
   require(precision == "fp32" || precision == "bf16",
           "precision {}: expected fp32 or bf16",
           precision);
-  const auto dtype = precision == "bf16" ? at::kBFloat16 : at::kFloat;
+  const Place place{precision == "bf16" ? at::kBFloat16 : at::kFloat, device};
   at::manual_seed(1);
-  if (name == "entmax15") return std::make_unique<EntmaxCase>(dtype);
+  if (name == "entmax15") return std::make_unique<EntmaxCase>(place);
   if (name == "dense-gpt2") {
-    return std::make_unique<Gpt2MlpCase>(768, 3072, dtype);
+    return std::make_unique<Gpt2MlpCase>(768, 3072, place);
   }
   if (name == "dense-mixer") {
-    return std::make_unique<MixerMlpCase>(512, 2048, dtype);
+    return std::make_unique<MixerMlpCase>(512, 2048, place);
   }
   const auto found = blocks().find(name);
   require(found != blocks().end(),
@@ -303,7 +322,7 @@ std::unique_ptr<LayerCase> make_layer_case(const std::string& name,
           name);
   BlockConfig config = found->second;
   config.recompute = recompute;
-  return std::make_unique<BlockCase>(config, dtype);
+  return std::make_unique<BlockCase>(config, place);
 }
 
 }  // namespace mumoe::launch

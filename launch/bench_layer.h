@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -39,9 +41,11 @@ const std::vector<std::string>& layer_case_names();
 ///   cp-mixer tr-mixer  512 → 2048 → 512, 64 experts, R = 384 or (4, 4, 97)
 ///   dense-gpt2 dense-mixer   the MLPs that they replace
 ///   entmax15           8192 rows of 256 logits
-/// `precision`: fp32 or bf16. Throws `InputError` for another name.
+/// `precision`: fp32 or bf16. On `device`, for which each pass is waited for.
+/// Throws `InputError` for another name.
 std::unique_ptr<LayerCase> make_layer_case(const std::string& name,
                                            const std::string& precision,
-                                           bool recompute);
+                                           bool recompute,
+                                           at::Device device = at::kCPU);
 
 }  // namespace mumoe::launch

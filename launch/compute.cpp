@@ -10,9 +10,11 @@
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "dist/nccl/nccl_communicator.h"
 #include "dist/self_communicator.h"
 #include "launch/figures.h"
 #include "model/families.h"
+#include "mumoe/mixing_rate.h"
 #include "run/option_table.h"
 #include "train/batches.h"
 
@@ -76,8 +78,10 @@ std::vector<Product> products_of(const run::Options& options,
 Figures figures_of(const std::vector<Product>& products,
                    at::Device device,
                    dist::Communicator& world) {
+  const std::string what =
+      device.is_cuda() ? dist::gpu_name(device.index()) : "CPU";
   std::string kind = fmt::format("{} on {}, {} ranks of {} threads, products",
-                                 device.is_cuda() ? "GPU" : "CPU",
+                                 what,
                                  cpu_name(),
                                  world.size(),
                                  at::get_num_threads());
@@ -212,6 +216,22 @@ std::vector<std::string> settle_on_cpu(run::Options& options,
   return reasons;
 }
 
+/// A product that keeps a GPU busy: the first cube of sides 1024, 2048, ...
+/// that takes it a millisecond, of 8192 at most. A small or slow one would wait
+/// long for the largest, or lack the memory.
+Product busy_product(const Compute& compute) {
+  Product cube{1024, 1024, 1024};
+  for (; cube.m < 8192; cube = {2 * cube.m, 2 * cube.m, 2 * cube.m}) {
+    const auto rate =
+        measure_gemm_rates({cube},
+                           {{compute.dtype, compute.gemm}},
+                           compute.device,
+                           {.time = 5ms, .rounds = 2, .pause = 0ms});
+    if (cube.flops() / 3 / rate[0].peak >= 1e-3) break;
+  }
+  return cube;
+}
+
 }  // namespace
 
 GemmLibrary choose_gemm(const ComputeFigures& figures, GemmLibrary preferred) {
@@ -260,13 +280,47 @@ Compute choose_compute(run::Options options,
           std::move(reasons)};
 }
 
+double choose_sparse_share(const run::Options& options,
+                           Compute& compute,
+                           dist::Communicator& world,
+                           std::int64_t micro_batch) {
+  const model::Gpt2Config& model = options.model;
+  if (!compute.device.is_cuda() || model.dense ||
+      model.mlp.mixing != Mixing::automatic) {
+    return 0;
+  }
+  const auto precision = run::to_map(compute.settled({})).at("train.precision");
+  Figures figures =
+      figures_of(products_of(options, micro_batch, compute.device),
+                 compute.device,
+                 world);
+  const double share = figures.get("sparse share in " + precision, 1, [&] {
+    const auto times =
+        measure_mixing(model.block().shape().layers(model.mlp.ranks),
+                       micro_batch * model.context,
+                       compute.dtype,
+                       compute.device);
+    return Figures::Values{sparse_share(times)};
+  })[0];
+  compute.reasons.push_back(
+      share > 0
+          ? fmt::format(
+                "mixing auto: dense, and sparse while at most {:.2g} % of "
+                "the experts are active, as measured",
+                100 * share)
+          : "mixing auto: dense, measured to be faster however few "
+            "experts are active");
+  return share;
+}
+
 double measure_peak_flops(const run::Options& options,
                           const Compute& compute,
                           dist::Communicator& world,
                           std::int64_t micro_batch) {
   auto products = products_of(options, micro_batch, compute.device);
-  if (compute.device.is_cuda()) products.push_back({8192, 8192, 8192});
+  Figures figures = figures_of(products, compute.device, world);
   world.barrier();
+  if (compute.device.is_cuda()) products.push_back(busy_product(compute));
   const auto rate =
       measure_gemm_rates(products,
                          {{compute.dtype, compute.gemm}},
@@ -277,7 +331,6 @@ double measure_peak_flops(const run::Options& options,
   world.all_reduce(mean, dist::ReduceOp::avg);
   const double now = mean.item<double>();
 
-  Figures figures = figures_of(products, compute.device, world);
   const auto precision = run::to_map(compute.settled({})).at("train.precision");
   const auto name =
       fmt::format("peak of {} by {}", precision, to_string(compute.gemm));

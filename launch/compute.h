@@ -57,6 +57,17 @@ Compute choose_compute(run::Options options,
                        at::Device device,
                        std::int64_t micro_batch);
 
+/// On a GPU the share of active experts at or below which reading those alone
+/// is faster than dense products, at the sizes of the model of `options`: as
+/// measured when this machine first did such a run (`mumoe/mixing_rate.h`), and
+/// then remembered; a line of it goes to the reasons of `compute`. 0, and
+/// nothing, on a CPU, in a dense model and where the mixing is given.
+/// Collective.
+double choose_sparse_share(const run::Options& options,
+                           Compute& compute,
+                           dist::Communicator& world,
+                           std::int64_t micro_batch);
+
 /// FLOP/s of all ranks at the fastest of the products of the model of
 /// `options`, forward and backward, while all ranks compute: the most that was
 /// seen on this machine, now or at an earlier run. Of the null backend, this

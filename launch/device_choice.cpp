@@ -21,8 +21,10 @@ run::BackendChoice choose_backend(run::BackendChoice asked, bool gpu) {
   return gpu ? nccl : mpi;
 }
 
+/// Whether some rank sees GPUs, or would if CUDA let it.
 bool any_gpus(dist::Communicator& world, const dist::DevicePlace& place) {
-  const at::Tensor most = at::full({1}, std::int64_t{place.visible}, at::kLong);
+  const bool here = place.visible > 0 || !place.fault.empty();
+  const at::Tensor most = at::full({1}, std::int64_t{here}, at::kLong);
   world.all_reduce(most, dist::ReduceOp::max);
   return most.item<std::int64_t>() > 0;
 }
@@ -66,6 +68,10 @@ DeviceChoice choose_device(const run::Options& options,
   }
   const bool some = !fault.empty() && any_gpus(world, gpus.place);
   return {at::kCPU, backend, some ? "GPUs are not used: " + fault : ""};
+}
+
+void use_device(at::Device device) {
+  if (device.is_cuda()) dist::use_gpu(device.index());
 }
 
 DataCommunicator make_data_communicator(const run::ParallelOptions& options,

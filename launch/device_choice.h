@@ -42,6 +42,10 @@ DeviceChoice choose_device(const run::Options& options,
                            dist::Communicator& world,
                            const GpusHere& gpus);
 
+/// Makes it this thread's, where it is a GPU: before the first tensor on it.
+/// Throws `CommunicationError` with CUDA's text.
+void use_device(at::Device device);
+
 /// What moves the run's tensors, or seems to, where `world` does not.
 struct DataCommunicator {
   /// The same ranks; null where `world` moves them itself.

@@ -29,8 +29,8 @@ void overview(HelpText& help) {
           "mumoe data [--config FILE] [--data.source S] [--data.tokenizer T] "
           "[--out FOLDER]")
       .command(
-          "mumoe bench layer [--case NAME] [--precision fp32|bf16] [--rounds "
-          "N]")
+          "mumoe bench layer [--case NAME] [--device cpu|cuda] "
+          "[--precision fp32|bf16] [--rounds N]")
       .command(
           "launch/mpirun -n RANKS mumoe bench comm [--ops A,B] [--axes A,B] "
           "[--sizes R] ...")

@@ -23,6 +23,8 @@ int main(int argc, char** argv) {
   // dist/nccl/nccl_context.h says why. No other thread reads the environment
   // yet.
   ::setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "1", /*overwrite=*/0);
+  // launch/gpu_arithmetic.h says why.
+  ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
   // A file beyond the limit of the process is an error of writing, as a full
   // disk is.
   std::signal(SIGXFSZ, SIG_IGN);

@@ -22,6 +22,7 @@ namespace fs = std::filesystem;
 constexpr double kWideTensors = 7;
 constexpr double kLogits = 3;
 constexpr double kLogitsChunk = 16 << 20;  ///< Elements.
+constexpr double kGpuLogitsChunk = 256 << 20;
 constexpr double kEmbeddings = 4;
 // What libraries take when they first compute: threads, autograd, their code.
 constexpr double kLibraries = 32 << 20;
@@ -96,20 +97,25 @@ MemoryEstimate estimate_memory(const model::Cost& cost,
                                std::int64_t micro_batch,
                                int tp,
                                at::ScalarType dtype,
+                               bool on_cpu,
                                double program) {
   const auto width = static_cast<double>(model.width);
   const auto vocab = static_cast<double>(model.vocab);
   const auto tokens = static_cast<double>(micro_batch * model.context);
   const double wide =
       tokens * std::max(static_cast<double>(model.mlp.hidden_dim), 3 * width);
-  const double logits = std::min(tokens * vocab, kLogitsChunk * tp);
-  const double elements =
-      kWideTensors * wide + kLogits * logits + kEmbeddings * vocab * width;
   const double element = dtype == at::kDouble ? 8 : 4;
+  const double chunk = on_cpu ? kLogitsChunk : kGpuLogitsChunk;
+  // A GPU's logits become their gradient where they lie.
+  const double of_logits =
+      on_cpu ? kLogits * element : static_cast<double>(c10::elementSize(dtype));
+  const double bytes =
+      (kWideTensors * wide + kEmbeddings * vocab * width) * element +
+      std::min(tokens * vocab, chunk * tp) * of_logits;
   return {.program = program,
           .parameters = cost.bytes,
           .kept = cost.pass.kept_bytes,
-          .workspace = elements * element / tp + kLibraries};
+          .workspace = bytes / tp + kLibraries};
 }
 
 std::string describe_memory(const MemoryEstimate& estimate, bool on_cpu) {

@@ -32,13 +32,15 @@ struct MemoryEstimate {
   }
 };
 
-/// Of a run in `dtype` with `micro_batch` samples at once over `tp` ranks, the
-/// process of which holds `program` bytes before it makes the model.
+/// Of a run in `dtype` on a CPU or a GPU with `micro_batch` samples at once
+/// over `tp` ranks, the process of which holds `program` bytes before it makes
+/// the model.
 MemoryEstimate estimate_memory(const model::Cost& cost,
                                const model::Gpt2Config& model,
                                std::int64_t micro_batch,
                                int tp,
                                at::ScalarType dtype,
+                               bool on_cpu,
                                double program);
 
 /// "memory   about 880 MiB a rank: ..." for the start table.

@@ -31,9 +31,15 @@ train::BatchPlan require_layout(const run::Options& options,
                                 const dist::ProcessMesh& mesh,
                                 const std::string& unequal_cpus);
 
-/// How a run lays its parameters out.
+/// How a run on `device` lays its parameters out: on a GPU so that products are
+/// fast and its operations few.
 dist::BucketOptions bucket_options(const run::ParallelOptions& parallel,
-                                   const Sharding& sharding);
+                                   const Sharding& sharding,
+                                   at::Device device);
+/// `row_multiple` of its registry.
+std::int64_t row_multiple(at::Device device);
+/// What the start table says of both; nothing on a CPU.
+std::vector<std::string> describe_layout(at::Device device);
 
 /// What the estimate of a step's time rests on.
 struct Machine {

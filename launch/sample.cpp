@@ -6,6 +6,7 @@
 #include "dist/params/flat_buckets.h"
 #include "dist/self_communicator.h"
 #include "launch/commands.h"
+#include "launch/plan_choice.h"
 #include "launch/settle.h"
 #include "model/families.h"
 #include "model/generate.h"
@@ -58,10 +59,17 @@ ExitCode sample_command(const Invocation& invocation) {
     std::fprintf(stderr, "mumoe sample: %s\n", note.c_str());
   }
   const Settled settled = settle_alone(std::move(opened.options));
+  if (!settled.note.empty()) {
+    std::fprintf(stderr, "mumoe sample: %s\n", settled.note.c_str());
+  }
   const Compute& compute = settled.compute;
 
   const auto self = dist::make_self_communicator(compute.device);
-  dist::ParameterRegistry registry(*self, compute.dtype, compute.device);
+  dist::ParameterRegistry registry(*self,
+                                   compute.dtype,
+                                   compute.device,
+                                   /*decay_all=*/false,
+                                   row_multiple(compute.device));
   const auto made = model::family(settled.options.family)
                         .make(settled.options.model, registry, {});
   const auto* model = dynamic_cast<const model::LanguageModel*>(made.get());

@@ -32,7 +32,10 @@ DeviceChoice choose_device_of(const run::Options& options,
                               bool alone) {
   const int local_rank = invocation.mpi ? invocation.mpi->local_rank() : 0;
   const auto self = dist::make_self_communicator(at::kCPU);
-  return choose_device(options, alone ? *self : world, gpus_here(local_rank));
+  auto chosen =
+      choose_device(options, alone ? *self : world, gpus_here(local_rank));
+  use_device(chosen.device);
+  return chosen;
 }
 
 // How long the ranks that do not speak wait for the one that does.

@@ -1,6 +1,7 @@
 #include "launch/settle.h"
 
 #include "dist/self_communicator.h"
+#include "launch/gpu_arithmetic.h"
 
 namespace mumoe::launch {
 namespace {
@@ -14,8 +15,11 @@ Settled settle_compute(run::Options options,
   options.parallel.backend = device.backend;
   Compute compute =
       choose_compute(options, world, device.device, batch.micro_batch);
+  if (device.device.is_cuda()) {
+    compute.reasons.push_back(set_gpu_arithmetic(options.deterministic));
+  }
   options = compute.settled(std::move(options));
-  return {std::move(options), std::move(compute), {}, batch};
+  return {std::move(options), std::move(compute), {}, batch, device.note};
 }
 
 }  // namespace
@@ -32,6 +36,10 @@ Settled settle(const run::Options& asked,
                                                   settled.compute,
                                                   mesh.control(),
                                                   batch.micro_batch);
+  settled.sparse_share = choose_sparse_share(options,
+                                             settled.compute,
+                                             mesh.control(),
+                                             batch.micro_batch);
   settled.plan =
       choose_plan(options, mesh, settled.compute, batch, unequal_cpus);
   if (mesh.tp().size() > 1) options.parallel.plan = settled.plan.plan;
@@ -43,6 +51,7 @@ Settled settle_alone(run::Options asked) {
   asked.parallel.backend = run::BackendChoice::automatic;
   const auto alone = dist::make_self_communicator(at::kCPU);
   const auto device = choose_device(asked, *alone, gpus_here(/*local_rank=*/0));
+  use_device(device.device);
   return settle_compute(std::move(asked), device, {.micro_batch = 1}, *alone);
 }
 

@@ -19,6 +19,10 @@ struct Settled {
   Compute compute;
   ChosenPlan plan;
   train::BatchPlan batch;
+  /// Why the device is not a GPU where there are some: a line, or empty.
+  std::string note = {};
+  /// Of `Trainer::set_sparse_share`; 0 on a CPU.
+  double sparse_share = 0;
 };
 
 /// Settles what `asked` leaves open, by what was measured, on rank 0 for all.

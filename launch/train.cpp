@@ -97,8 +97,11 @@ std::filesystem::path report_start(const Job& job,
     if (!path.empty()) session.log->open(path);
   }
   auto reasons = job.start.reasons;
+  if (!job.settled.note.empty()) reasons.push_back(job.settled.note);
   const auto& chosen = job.settled.compute.reasons;
   reasons.insert(reasons.end(), chosen.begin(), chosen.end());
+  const auto layout = describe_layout(session.chosen.device);
+  reasons.insert(reasons.end(), layout.begin(), layout.end());
   session.say(describe_origin(job.line));
   session.say(start_table(
       options,
@@ -163,6 +166,7 @@ std::vector<std::string> memory_of(const Job& job,
                                         settled.batch.micro_batch,
                                         session.mesh.tp().size(),
                                         settled.compute.dtype,
+                                        settled.compute.device.is_cpu(),
                                         before.program);
   return memory_lines(estimate,
                       before.available,
@@ -198,13 +202,14 @@ ExitCode run_steps(const Job& job,
   dist::ParameterRegistry registry(mesh.tp(),
                                    job.settled.compute.dtype,
                                    device,
-                                   options.optimizer.decay_vectors);
+                                   options.optimizer.decay_vectors,
+                                   row_multiple(device));
   const Sharding sharding{job.settled.plan.plan, &mesh.tp()};
   const auto model =
       model::family(options.family).make(options.model, registry, sharding);
   dist::FlatBuckets buckets(registry,
                             mesh,
-                            bucket_options(options.parallel, sharding));
+                            bucket_options(options.parallel, sharding, device));
   StepCosts costs;
   const auto check = session.after_step(buckets);
   train::Trainer trainer(options.trainer,
@@ -222,6 +227,7 @@ ExitCode run_steps(const Job& job,
                           },
                           [&](const auto& line) { session.log->keep(line); }});
   trainer.set_settings(job.settings);
+  trainer.set_sparse_share(job.settled.sparse_share);
   set_weights(job, trainer, buckets);
   job.signals.saving();
   if (train::any_rank(job.signals.requested(), mesh.control())) {
@@ -258,7 +264,6 @@ ExitCode train(const run::CommandLine& line,
   world.set_deadline(deadline_of(asked.parallel));
   require_same_run(world, run::to_map(asked));
   Session session(asked, world, invocation);
-  session.say(session.chosen.note);
   dist::ProcessMesh& mesh = session.mesh;
   mesh.observe(memory);
   std::optional<run::RunDirectory> directory;

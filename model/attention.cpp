@@ -3,6 +3,7 @@
 #include "model/attention.h"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
 
@@ -11,6 +12,36 @@
 namespace mumoe::model {
 
 using dist::Initializer;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+namespace {
+
+/// q, k and v [B, H, T, D] of qkv [N, 3 H D]. Their gradients are written next
+/// to each other, as the product before takes them, in one pass.
+struct SplitHeads : torch::autograd::Function<SplitHeads> {
+  static variable_list forward(AutogradContext* /*context*/,
+                               const at::Tensor& qkv,
+                               std::int64_t samples,
+                               std::int64_t heads) {
+    const at::AutoDispatchBelowADInplaceOrView below_autograd;
+    return qkv.view({samples, qkv.size(0) / samples, 3, heads, -1})
+        .permute({2, 0, 3, 1, 4})
+        .unbind(0);
+  }
+
+  static variable_list backward(AutogradContext* /*context*/,
+                                const variable_list& grads) {
+    std::vector<at::Tensor> parts;
+    for (const at::Tensor& d_BHTD : grads) {
+      parts.push_back(d_BHTD.transpose(1, 2));
+    }
+    const at::Tensor d = at::stack(parts, 2);  // [B, T, 3, H, D]
+    return {d.view({d.size(0) * d.size(1), -1}), {}, {}};
+  }
+};
+
+}  // namespace
 
 Attention::Attention(std::int64_t width,
                      std::int64_t heads,
@@ -64,12 +95,10 @@ at::Tensor Attention::forward(const at::Tensor& x, std::int64_t samples) const {
   const auto tokens = x_NC.size(0) / samples;
   const at::Tensor qkv =
       mumoe::linear(x_NC,
-                    qkv_.flatten(0, 2),
+                    qkv_,
                     qkv_bias_.defined() ? qkv_bias_.flatten() : qkv_bias_,
                     gemm_);
-  const auto parts = qkv.view({samples, tokens, 3, heads, head_dim})
-                         .permute({2, 0, 3, 1, 4})
-                         .unbind(0);
+  const auto parts = SplitHeads::apply(qkv, samples, heads);
   const at::Tensor y_BHTD =
       at::scaled_dot_product_attention(parts[0],
                                        parts[1],
@@ -79,7 +108,7 @@ at::Tensor Attention::forward(const at::Tensor& x, std::int64_t samples) const {
                                        /*is_causal=*/true);
   const at::Tensor y = tp_.leave(mumoe::linear(
       y_BHTD.transpose(1, 2).reshape({samples * tokens, heads * head_dim}),
-      proj_.flatten(1, 2),
+      proj_,
       {},
       gemm_));
   return proj_bias_.defined() ? y + proj_bias_ : y;

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "dist/params/parameter_registry.h"
+#include "model/cross_entropy_fused.h"
 
 namespace mumoe::model {
 namespace {
@@ -23,6 +24,13 @@ constexpr std::int64_t kChunkElements = std::int64_t{1} << 24;
 /// Tokens of one chunk of a head of `rows` rows.
 std::int64_t chunk_of(std::int64_t rows) {
   return std::max<std::int64_t>(1, kChunkElements / rows);
+}
+
+/// Chunks of `tokens` tokens, where `weight` is.
+std::int64_t chunks_of(std::int64_t tokens, const at::Tensor& weight) {
+  if (weight.is_cuda()) return fused_chunks(tokens, weight.size(0));
+  const std::int64_t chunk = chunk_of(weight.size(0));
+  return (tokens + chunk - 1) / chunk;
 }
 
 /// Where the targets of one chunk lie on this rank.
@@ -75,47 +83,85 @@ LogSoftmax log_softmax(const at::Tensor& logits_SV,
   return result;
 }
 
+/// x · factor, rounded to `dtype` in the same pass.
+at::Tensor scaled(const at::Tensor& x,
+                  const at::Tensor& factor,
+                  at::ScalarType dtype) {
+  at::Tensor product = at::empty(x.sizes(), x.options().dtype(dtype));
+  at::mul_out(product, x, factor);
+  return product;
+}
+
+/// `fused_cross_entropy` of LibTorch's operations, on a CPU.
+HeadPass composed_cross_entropy(const at::Tensor& hidden,
+                                const at::Tensor& padded_weight,
+                                const at::Tensor& targets,
+                                double scale,
+                                bool wants_gradient,
+                                GemmLibrary library,
+                                const dist::Slice& slice,
+                                const dist::TensorParallel& tp) {
+  const std::int64_t tokens = hidden.size(0);
+  const auto wide = dist::master_dtype(hidden.scalar_type());
+  const at::Tensor weight = padded_weight.narrow(0, 0, slice.count);
+  const std::int64_t chunk = chunk_of(padded_weight.size(0));
+  at::Tensor loss = at::zeros({}, hidden.options().dtype(wide));
+  at::Tensor dh, dw;
+  if (wants_gradient) {
+    dh = at::zeros_like(hidden);
+    dw = at::zeros(padded_weight.sizes(), hidden.options().dtype(wide));
+  }
+  for (std::int64_t first = 0; first < tokens; first += chunk) {
+    const std::int64_t count = std::min(chunk, tokens - first);
+    const at::Tensor h_SC = hidden.narrow(0, first, count);
+    const Targets target = find(targets.narrow(0, first, count), slice, wide);
+    const at::Tensor logits_SV = slice.count == 0
+                                     ? at::empty({count, 0}, h_SC.options())
+                                     : mm(h_SC, weight.t(), library);
+    LogSoftmax log_p = log_softmax(logits_SV, target, wide, tp);
+    loss.sub_(log_p.target_S1.sum());
+    if (!wants_gradient || slice.count == 0) continue;
+    // scale · (p − onehot)
+    const at::Tensor d_SV =
+        log_p.local_SV.exp_().mul_(log_p.shift_S1.neg_().exp_().mul_(scale));
+    d_SV.scatter_add_(1, target.place_S1, target.mine_S1.mul(-scale));
+    const at::Tensor dlogits_SV = d_SV.to(hidden.scalar_type());
+    mm_into(dh.narrow(0, first, count), dlogits_SV, weight, false, library);
+    dw.narrow(0, 0, slice.count).add_(mm(dlogits_SV.t(), h_SC, library));
+  }
+  return {loss.mul_(scale), dh, dw};
+}
+
 struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
   static at::Tensor forward(AutogradContext* context,
                             const at::Tensor& hidden,
-                            const at::Tensor& padded_weight,
+                            const at::Tensor& weight,
                             const at::Tensor& targets,
                             double scale,
                             bool wants_gradient,
                             GemmLibrary library,
                             const Vocabulary& vocabulary) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const std::int64_t tokens = hidden.size(0);
-    const auto wide = dist::master_dtype(hidden.scalar_type());
-    const dist::Slice slice = vocabulary.slice(padded_weight.size(0));
-    const at::Tensor weight = padded_weight.narrow(0, 0, slice.count);
-    const std::int64_t chunk = chunk_of(padded_weight.size(0));
-    at::Tensor loss = at::zeros({}, hidden.options().dtype(wide));
-    at::Tensor dh, dw;
-    if (wants_gradient) {
-      dh = at::zeros_like(hidden);
-      dw = at::zeros(padded_weight.sizes(), hidden.options().dtype(wide));
-    }
-    for (std::int64_t first = 0; first < tokens; first += chunk) {
-      const std::int64_t count = std::min(chunk, tokens - first);
-      const at::Tensor h_SC = hidden.narrow(0, first, count);
-      const Targets target = find(targets.narrow(0, first, count), slice, wide);
-      const at::Tensor logits_SV = slice.count == 0
-                                       ? at::empty({count, 0}, h_SC.options())
-                                       : mm(h_SC, weight.t(), library);
-      LogSoftmax log_p = log_softmax(logits_SV, target, wide, vocabulary.tp);
-      loss.sub_(log_p.target_S1.sum());
-      if (!wants_gradient || slice.count == 0) continue;
-      // scale · (p − onehot)
-      const at::Tensor d_SV =
-          log_p.local_SV.exp_().mul_(log_p.shift_S1.neg_().exp_().mul_(scale));
-      d_SV.scatter_add_(1, target.place_S1, target.mine_S1.mul(-scale));
-      const at::Tensor dlogits_SV = d_SV.to(hidden.scalar_type());
-      mm_into(dh.narrow(0, first, count), dlogits_SV, weight, false, library);
-      dw.narrow(0, 0, slice.count).add_(mm(dlogits_SV.t(), h_SC, library));
-    }
-    if (wants_gradient) context->save_for_backward({dh, dw});
-    return loss.mul_(scale);
+    const dist::Slice slice = vocabulary.slice(weight.size(0));
+    const HeadPass pass = hidden.is_cuda()
+                              ? fused_cross_entropy(hidden,
+                                                    weight,
+                                                    targets,
+                                                    scale,
+                                                    wants_gradient,
+                                                    library,
+                                                    slice,
+                                                    vocabulary.tp)
+                              : composed_cross_entropy(hidden,
+                                                       weight,
+                                                       targets,
+                                                       scale,
+                                                       wants_gradient,
+                                                       library,
+                                                       slice,
+                                                       vocabulary.tp);
+    if (wants_gradient) context->save_for_backward({pass.hidden, pass.weight});
+    return pass.loss;
   }
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
@@ -123,7 +169,7 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
     const at::Tensor& dh = saved[0];
     const at::Tensor& dw = saved[1];
     return {dh * grads[0].to(dh.scalar_type()),
-            (dw * grads[0]).to(dh.scalar_type()),
+            scaled(dw, grads[0], dh.scalar_type()),
             {},
             {},
             {},
@@ -180,9 +226,8 @@ PassCost linear_cross_entropy_cost(std::int64_t tokens,
           n * width * static_cast<double>(weight.element_size()) + here * wide};
   if (vocabulary.tp.size() > 1) {
     // Two numbers in fp64 of each token, gathered.
-    const std::int64_t chunk = chunk_of(weight.size(0));
     cost.tp_bytes = n * vocabulary.tp.size() * sizeof(double);
-    cost.tp_operations = (tokens + chunk - 1) / chunk;
+    cost.tp_operations = chunks_of(tokens, weight);
   }
   return cost;
 }

@@ -12,9 +12,9 @@
 namespace mumoe::model {
 
 /// scale · Σ_t −log softmax(h_t Wᵀ)[target_t], without ever holding all [T, V]
-/// logits: tokens go in chunks of at most 2^24 logits, each chunk's gradient is
-/// made while its logits are at hand, and only dh [T, C] and dW [V, C] are kept
-/// for backward.
+/// logits: tokens go in chunks of at most 2^24 logits (on a GPU 2^28), each
+/// chunk's gradient is made while its logits are at hand, and only dh [T, C]
+/// and dW [V, C] are kept for backward.
 ///
 /// `hidden` [T, C] and `weight` [V, C] of one dtype; `targets` [T] int64 in
 /// [0, V). Products in that dtype; softmax, loss and the sum of dW over chunks

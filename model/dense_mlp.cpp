@@ -48,9 +48,13 @@ DenseMlp::DenseMlp(std::int64_t width,
 }
 
 at::Tensor DenseMlp::forward(const at::Tensor& x) const {
-  const at::Tensor z =
-      tp_.enter(at::layer_norm(x, {x.size(-1)}, norm_weight_, norm_bias_)
-                    .to(fc_.scalar_type()));
+  return forward_normed(
+      at::layer_norm(x, {x.size(-1)}, norm_weight_, norm_bias_)
+          .to(fc_.scalar_type()));
+}
+
+at::Tensor DenseMlp::forward_normed(const at::Tensor& normed) const {
+  const at::Tensor z = tp_.enter(normed);
   const at::Tensor h = mumoe::gelu(mumoe::linear(z, fc_, fc_bias_, gemm_));
   const at::Tensor y = tp_.leave(mumoe::linear(h, proj_, {}, gemm_));
   return proj_bias_.defined() ? y + proj_bias_ : y;

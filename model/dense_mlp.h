@@ -30,6 +30,11 @@ class DenseMlp {
   /// x [rows, C] → [rows, C] in the compute dtype; x may be of a wider dtype.
   /// Collective over the tp group.
   at::Tensor forward(const at::Tensor& x) const;
+  /// The same from z = LN(x) in the compute dtype.
+  at::Tensor forward_normed(const at::Tensor& z) const;
+  const at::Tensor& norm_weight() const { return norm_weight_; }
+  /// Undefined: it has none.
+  const at::Tensor& norm_bias() const { return norm_bias_; }
 
   /// For `tokens` tokens of the tp group, whose input has `input` bytes an
   /// element.

@@ -11,6 +11,7 @@
 #include "model/cost.h"
 #include "model/cross_entropy.h"
 #include "model/embedding.h"
+#include "model/residual.h"
 
 namespace mumoe::model {
 
@@ -109,31 +110,27 @@ at::Tensor Gpt2::hidden(const at::Tensor& tokens_BT) const {
               length,
               config_.context);
   const auto wide = norm_weight_.scalar_type();
-  const auto norm = [&](const at::Tensor& x,
-                        const at::Tensor& weight,
-                        const at::Tensor& bias) {
-    return at::layer_norm(x, {config_.width}, weight, bias)
-        .to(token_embedding_.scalar_type());
-  };
   const std::int64_t samples = tokens_BT.size(0);
   const dist::Slice rows = tp_.rows(samples * length);
   const at::Tensor positions =
       at::arange(rows.begin, rows.begin + rows.count, tokens_BT.options())
           .remainder(length);
   registry_.await(0, layers_.front().first);
-  at::Tensor x =
+  Residual stream(
       tp_.leave(embed(token_embedding_, tokens_BT.flatten(), vocabulary_))
-          .to(wide) +
-      embed(position_embedding_, positions);
+              .to(wide) +
+          embed(position_embedding_, positions),
+      token_embedding_.scalar_type());
   for (const Layer& layer : layers_) {
     registry_.await(layer.first, layer.last);
-    x = x + layer.attention.forward(norm(x, layer.norm_weight, layer.norm_bias),
-                                    samples);
-    x = x +
-        std::visit([&](const auto& mlp) { return mlp.forward(x); }, layer.mlp);
+    stream.add(layer.attention.forward(
+        stream.normed(layer.norm_weight, layer.norm_bias),
+        samples));
+    stream.add(std::visit([&](const auto& mlp) { return stream.through(mlp); },
+                          layer.mlp));
   }
   registry_.await(layers_.back().last, registry_.parameters().size());
-  return norm(x, norm_weight_, norm_bias_);
+  return stream.normed(norm_weight_, norm_bias_);
 }
 
 at::Tensor Gpt2::loss(const Batch& batch, double scale) const {

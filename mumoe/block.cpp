@@ -155,14 +155,31 @@ at::Tensor shaped_like(const at::Tensor& x, const at::Tensor& rows) {
 at::Tensor MuMoEBlock::forward(const at::Tensor& x,
                                std::vector<at::Tensor>& coefficients) const {
   const at::Tensor x_TI = rows_of(x);
+  const at::Tensor y_TO = mix(x_TI, x_TI, norm_, coefficients);
+  for (at::Tensor& level : coefficients) level = shaped_like(x, level);
+  return shaped_like(x, y_TO);
+}
+
+at::Tensor MuMoEBlock::forward_normed(const at::Tensor& x,
+                                      const at::Tensor& z) const {
+  const at::Tensor x_TI = rows_of(x), z_TI = rows_of(z);
+  std::vector<at::Tensor> unused;
+  return mix(x_TI, z_TI, {}, unused);
+}
+
+at::Tensor MuMoEBlock::mix(const at::Tensor& x_TI,
+                           const at::Tensor& in_TI,
+                           const InputNorm& norm,
+                           std::vector<at::Tensor>& coefficients) const {
   const std::vector<at::Tensor> a = edited(run_gates(x_TI, /*training=*/true));
+  const bool told = config_.mixing == Mixing::automatic && x_TI.is_cuda();
   const at::Tensor y_TO = mixture(
       a,
-      x_TI,
-      norm_,
+      in_TI,
+      norm,
       layers_,
       {.gemm = config_.gemm,
-       .mixing = config_.mixing,
+       .mixing = told ? gpu_mixing_ : config_.mixing,
        .support_only = config_.gate.activation != GateActivation::softmax,
        .recompute = config_.recompute,
        .gradients_in_place = config_.gradients_in_place,
@@ -171,8 +188,7 @@ at::Tensor MuMoEBlock::forward(const at::Tensor& x,
   coefficients.clear();
   for (const auto& level : a) coefficients.push_back(level.detach());
   if (watcher_) watcher_(coefficients);
-  for (at::Tensor& level : coefficients) level = shaped_like(x, level);
-  return shaped_like(x, y_TO);
+  return y_TO;
 }
 
 std::vector<at::Tensor> MuMoEBlock::coefficients(const at::Tensor& x) const {

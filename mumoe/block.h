@@ -99,6 +99,12 @@ class MuMoEBlock {
   at::Tensor forward(const at::Tensor& x,
                      std::vector<at::Tensor>& coefficients) const;
 
+  /// The same for x [T, I] whose norm the caller has made: `z` [T, I] = LN(x)
+  /// by `norm()`, in the compute dtype. The gate sees x.
+  at::Tensor forward_normed(const at::Tensor& x, const at::Tensor& z) const;
+  /// The norm that experts see their input through; undefined: none.
+  const InputNorm& norm() const { return norm_; }
+
   /// The coefficients a_e [..., N_e] of each level for x [..., I], before edits
   /// and without a graph, by the running statistics of a batch-norm gate.
   /// Errors are those of `forward`.
@@ -112,6 +118,14 @@ class MuMoEBlock {
 
   /// How the last forward pass mixed the experts.
   const MixingReport& last_mixing() const { return last_mixing_; }
+  /// From now on every forward pass on a GPU adds there, without waiting, how
+  /// many coefficients are not zero to `counter`, int64 [] on the same device.
+  void count_active(at::Tensor counter) const {
+    last_mixing_.counter = std::move(counter);
+  }
+
+  /// How automatic mixing does it on a GPU from now on: densely, to begin with.
+  void mix_on_gpu(Mixing mixing) const { gpu_mixing_ = mixing; }
 
   /// Whether a batch-norm gate uses and updates statistics of the batch (it
   /// does, to begin with) or uses the running ones.
@@ -154,6 +168,12 @@ class MuMoEBlock {
   std::string require_values() const;
   /// x as [T, I], if this block takes it.
   at::Tensor rows_of(const at::Tensor& x) const;
+  /// The mixture of `in` [T, I] seen through `norm`, by the gates of x [T, I];
+  /// and what was mixed.
+  at::Tensor mix(const at::Tensor& x,
+                 const at::Tensor& in,
+                 const InputNorm& norm,
+                 std::vector<at::Tensor>& coefficients) const;
   /// a_e before edits; `training`: a batch norm may use the batch.
   std::vector<at::Tensor> run_gates(const at::Tensor& x, bool training) const;
   std::vector<at::Tensor> edited(std::vector<at::Tensor> coefficients) const;
@@ -172,6 +192,7 @@ class MuMoEBlock {
   /// registered.
   std::vector<at::Tensor> scales_;
   mutable MixingReport last_mixing_;
+  mutable Mixing gpu_mixing_ = Mixing::dense;
   mutable Watcher watcher_;
 };
 

@@ -31,16 +31,31 @@ std::int64_t active_count(const at::Tensor& values) {
     using E = decltype(element);
     const E* const from = pointer<E>(values);
     const auto& kernel =
-        kernels::row_for<E>(kernels::mixing_kernels, values.device());
-    at::parallel_for(0,
-                     values.numel(),
-                     1 << 16,
-                     [&](std::int64_t first, std::int64_t last) {
-                       total +=
-                           kernel.count_nonzero(from + first, last - first);
-                     });
+        kernels::row_for<E>(kernels::combine_kernels, values.device());
+    at::parallel_for(
+        0,
+        values.numel(),
+        1 << 16,
+        [&](std::int64_t first, std::int64_t last) {
+          std::int64_t found = 0;
+          kernel.count_nonzero(nullptr, from + first, last - first, &found);
+          total += found;
+        });
   });
   return total;
+}
+
+/// Adds it to `counter`, both on a GPU.
+void add_active_count(const at::Tensor& values, const at::Tensor& counter) {
+  const c10::OptionalDeviceGuard guard(values.device());
+  kernels::with_element(values.scalar_type(), [&](auto element) {
+    using E = decltype(element);
+    kernels::row_for<E>(kernels::combine_kernels, values.device())
+        .count_nonzero(kernels::stream_of(values.device()),
+                       pointer<E>(values),
+                       values.numel(),
+                       counter.mutable_data_ptr<std::int64_t>());
+  });
 }
 
 /// m_e of the levels that are mixed densely; undefined for the others.
@@ -91,9 +106,11 @@ SparseLevels choose_mixing(const Tensors& coefficients,
     bool chosen = mixing == Mixing::sparse;
     if (!a.is_cpu()) {
       // Counting would make the host wait for the device.
-      chosen = mixing != Mixing::dense;
       active += static_cast<double>(a.numel());
       all += static_cast<double>(a.numel());
+      if (report != nullptr && report->counter.defined()) {
+        add_active_count(a, report->counter);
+      }
     } else if (mixing == Mixing::automatic || report != nullptr) {
       const auto count = static_cast<double>(active_count(a));
       const auto numel = static_cast<double>(a.numel());
@@ -109,6 +126,7 @@ SparseLevels choose_mixing(const Tensors& coefficients,
     report->sparse =
         std::find(sparse.begin(), sparse.end(), true) != sparse.end();
     report->active = all > 0 ? active / all : 1;
+    report->coefficients = static_cast<std::int64_t>(all);
   }
   return sparse;
 }

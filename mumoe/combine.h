@@ -21,7 +21,10 @@ namespace mumoe {
 /// coefficient is not zero. Both add the same numbers; they round differently.
 /// `automatic` counts the zeros and takes what is faster for so many: a
 /// function of the coefficients alone, so that a repeated run chooses alike. On
-/// a GPU, where counting would hold the host up, it is always sparse.
+/// a GPU counting would hold the host up, and a dense product of a thousand
+/// experts takes less time than reading the rows of a twentieth of them
+/// (kernels/README.md): it is dense, unless who knows more says otherwise
+/// (`MuMoEBlock::mix_on_gpu`).
 enum class Mixing { automatic, dense, sparse };
 
 /// What was chosen: whether level e is mixed sparsely.
@@ -31,8 +34,12 @@ using SparseLevels = std::vector<bool>;
 struct MixingReport {
   bool sparse = false;  ///< Whether any level was mixed sparsely.
   /// Share of the coefficients, of all levels, that are not zero; 1 on a GPU,
-  /// where they are not counted.
+  /// where the host does not get to know.
   double active = 1;
+  std::int64_t coefficients = 0;  ///< How many there were.
+  /// On a GPU: int64 [] there, to which the number of those that are not zero
+  /// is added; undefined: they are not counted.
+  at::Tensor counter = {};
 };
 
 /// `report`, if given, receives the outcome.

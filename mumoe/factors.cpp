@@ -147,12 +147,16 @@ Factors add_factors(const LayerShape& s,
   Factors u;
   u.form = s.form;
   u.expert.resize(s.experts.size());
+  // The rank that sums input and output is the length of rows: zeros behind it
+  // in all factors that have it make no other numbers, and get no gradient.
+  const Dim last = Dim::rank(s.ranks.size() - 1);
   for (const FactorSpec& f : factor_specs(s)) {
     u.of(f) = registry.add({.name = prefix + name_of(f),
                             .global_shape = f.shape(s),
                             .placement = factor_placement(f, s, cut),
                             .decay = true,
-                            .init = start_of(f, s, level_noise)});
+                            .init = start_of(f, s, level_noise),
+                            .padded_dim = f.place(last)});
   }
   return u;
 }

@@ -145,7 +145,10 @@ struct FromInputs : torch::autograd::Function<FromInputs> {
     }
     if (context->needs_input_grad(1)) {
       const Tensor rounded_TI = call.x_TI.to(call.weight_IN.scalar_type());
-      grad_weight_IN = mm(rounded_TI.t(), grad_TN, call.library);
+      grad_weight_IN = product_gradient(call.weight_IN,
+                                        rounded_TI.t(),
+                                        grad_TN,
+                                        call.library);
     }
     return {grad_x_TI, grad_weight_IN, {}, {}};
   }

@@ -5,6 +5,8 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "dist/node_state.h"
+#include "dist/params/gradient_slot.h"
+#include "dist/torch_text.h"
 
 namespace at::native {
 /// LibTorch's wrapper of oneDNN's matrix product: result = beta · result +
@@ -30,10 +32,14 @@ bool has_onednn() {
   return at::native::mkldnn_matmul != nullptr;
 }
 
+bool plain_rows(const at::Tensor& m) {
+  return m.stride(1) == 1 && m.stride(0) >= m.size(1);
+}
+
 /// Row-major or a transposed row-major matrix: what both libraries take as it
 /// is.
 at::Tensor plain(const at::Tensor& m) {
-  const bool rows = m.stride(1) == 1 && m.stride(0) >= m.size(1);
+  const bool rows = plain_rows(m);
   const bool columns = m.stride(0) == 1 && m.stride(1) >= m.size(0);
   return rows || columns ? m : m.contiguous();
 }
@@ -65,8 +71,10 @@ struct Linear : torch::autograd::Function<Linear> {
     at::AutoDispatchBelowADInplaceOrView guard;
     dist::keep(*context, Product{x, weight, bias.has_value(), library});
     auto shape = x.sizes().vec();
-    shape.back() = weight.size(0);
-    at::Tensor y = mm(x.reshape({-1, weight.size(1)}), weight.t(), library);
+    const at::Tensor weight_OI = weight.view({-1, shape.back()});
+    shape.back() = weight_OI.size(0);
+    at::Tensor y =
+        mm(x.reshape({-1, weight_OI.size(1)}), weight_OI.t(), library);
     if (bias.has_value()) y.add_(*bias);
     return y.view(shape);
   }
@@ -77,13 +85,17 @@ struct Linear : torch::autograd::Function<Linear> {
             "linear: a gradient of its gradient was asked for; it is "
             "differentiable once");
     const auto [input, weight, bias, library] = dist::kept<Product>(*context);
-    const at::Tensor x = input.reshape({-1, weight.size(1)});
-    const at::Tensor dy = grads[0].reshape({-1, weight.size(0)});
+    const std::int64_t inputs = input.size(-1);
+    const at::Tensor weight_OI = weight.view({-1, inputs});
+    const at::Tensor x = input.reshape({-1, inputs});
+    const at::Tensor dy = grads[0].reshape({-1, weight_OI.size(0)});
     at::Tensor dx, dweight, dbias;
     if (context->needs_input_grad(0)) {
-      dx = mm(dy, weight, library).view(input.sizes());
+      dx = mm(dy, weight_OI, library).view(input.sizes());
     }
-    if (context->needs_input_grad(1)) dweight = mm(dy.t(), x, library);
+    if (context->needs_input_grad(1)) {
+      dweight = product_gradient(weight, dy.t(), x, library);
+    }
     if (bias && context->needs_input_grad(2)) dbias = dy.sum(0);
     return {dx, dweight, dbias, {}};
   }
@@ -104,6 +116,14 @@ GemmLibrary preferred_gemm_library() {
   return amd && has_onednn() ? GemmLibrary::onednn : GemmLibrary::mkl;
 }
 
+void keep_fp32_sums() {
+  static const bool told = [] {
+    at::globalContext().setAllowBF16ReductionCuBLAS(false);
+    return true;
+  }();
+  static_cast<void>(told);
+}
+
 void mm_into(const at::Tensor& out,
              const at::Tensor& a,
              const at::Tensor& b,
@@ -111,7 +131,8 @@ void mm_into(const at::Tensor& out,
              GemmLibrary library) {
   MUMOE_CHECK(a.dim() == 2 && b.dim() == 2 && a.size(1) == b.size(0) &&
                   out.dim() == 2 && out.size(0) == a.size(0) &&
-                  out.size(1) == b.size(1) && out.is_contiguous(),
+                  out.size(1) == b.size(1) &&
+                  (out.is_contiguous() || (out.is_cuda() && plain_rows(out))),
               "product of {} and {} into {}",
               a.sizes(),
               b.sizes(),
@@ -125,8 +146,20 @@ void mm_into(const at::Tensor& out,
                               1.0F);
     return;
   }
+  if (out.is_cuda()) keep_fp32_sums();
   at::Tensor target = out;
-  if (accumulate) {
+  if (out.scalar_type() != a.scalar_type()) {
+    MUMOE_CHECK(out.is_cuda() && out.scalar_type() == at::kFloat,
+                "a product of {} into {} on {}",
+                a.scalar_type(),
+                out.scalar_type(),
+                out.device());
+    if (accumulate) {
+      at::addmm_out(target, out, a, b, at::kFloat);
+    } else {
+      at::mm_out(target, a, b, at::kFloat);
+    }
+  } else if (accumulate) {
     at::addmm_out(target, out, a, b);
   } else {
     at::mm_out(target, a, b);
@@ -137,6 +170,19 @@ at::Tensor mm(const at::Tensor& a, const at::Tensor& b, GemmLibrary library) {
   const at::Tensor out = at::empty({a.size(0), b.size(1)}, a.options());
   mm_into(out, a, b, false, library);
   return out;
+}
+
+at::Tensor product_gradient(const at::Tensor& weight,
+                            const at::Tensor& a,
+                            const at::Tensor& b,
+                            GemmLibrary library) {
+  const dist::GradientSlot slot(weight, /*in_place=*/false);
+  mm_into(slot.target().view({a.size(0), b.size(1)}),
+          a,
+          b,
+          slot.accumulate(),
+          library);
+  return slot.finish();
 }
 
 at::Tensor linear(const at::Tensor& x,

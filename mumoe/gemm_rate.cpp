@@ -7,6 +7,8 @@
 #include <limits>
 #include <thread>
 
+#include "base/random.h"
+
 namespace mumoe {
 namespace {
 
@@ -21,8 +23,12 @@ class Timed {
   Timed(const Product& product, const GemmWay& way, at::Device device)
       : library_(way.library) {
     const auto options = at::TensorOptions(way.dtype).device(device);
-    x_ = at::ones({product.m, product.k}, options);
-    w_ = at::ones({product.k, product.n}, options);
+    const auto operand = [&](std::int64_t rows, std::int64_t columns) {
+      return device.is_cpu() ? at::ones({rows, columns}, options)
+                             : random_operand(rows, columns, way.dtype, device);
+    };
+    x_ = operand(product.m, product.k);
+    w_ = operand(product.k, product.n);
     y_ = at::empty({product.m, product.n}, options);
     dx_ = at::empty_like(x_);
     dw_ = at::empty_like(w_);
@@ -78,6 +84,28 @@ GemmRate rate_of(const std::vector<Timed>& timed,
 }
 
 }  // namespace
+
+at::Tensor random_operand(std::int64_t rows,
+                          std::int64_t columns,
+                          at::ScalarType dtype,
+                          at::Device device) {
+  // A prime: rows are not repetitions of each other.
+  constexpr std::int64_t kDrawn = 262'147;
+  const CounterRandom random(0, Purpose::measurement);
+  const std::int64_t count = rows * columns;
+  const at::Tensor drawn = at::empty({std::min(count, kDrawn)}, at::kFloat);
+  float* const values = drawn.mutable_data_ptr<float>();
+  for (std::int64_t i = 0; i < drawn.numel(); ++i) {
+    values[i] = static_cast<float>(random.normal(i));
+  }
+  const at::Tensor moved = drawn.to(device, dtype);
+  const at::Tensor all = at::empty({count}, moved.options());
+  for (std::int64_t begin = 0; begin < count; begin += kDrawn) {
+    const std::int64_t part = std::min(kDrawn, count - begin);
+    all.narrow(0, begin, part).copy_(moved.narrow(0, 0, part));
+  }
+  return all.view({rows, columns});
+}
 
 std::vector<GemmRate> measure_gemm_rates(const std::vector<Product>& products,
                                          const std::vector<GemmWay>& ways,

@@ -21,10 +21,10 @@ at::Tensor gradient_of(const LayerOperands& layer,
 }
 
 /// The same, a product.
-at::Tensor product_gradient(const LayerOperands& layer,
-                            const at::Tensor& factor,
-                            const at::Tensor& left,
-                            const at::Tensor& right) {
+at::Tensor factor_gradient(const LayerOperands& layer,
+                           const at::Tensor& factor,
+                           const at::Tensor& left,
+                           const at::Tensor& right) {
   return gradient_of(layer, factor, [&](const dist::GradientSlot& slot) {
     mm_into(factor_matrix(slot.target()),
             left,
@@ -169,7 +169,7 @@ InputGradient layer_backward(const LayerOperands& layer,
   const auto dc = sharding.sum_combined_gradient(
       mm(dy, factor_matrix(u.output), layer.library));
   if (kept.combined.defined()) {
-    gradients.output = product_gradient(layer, u.output, dy.t(), kept.combined);
+    gradients.output = factor_gradient(layer, u.output, dy.t(), kept.combined);
   }
   // c = m_1 … m_E with q + b
   CombineGradients d =
@@ -182,7 +182,7 @@ InputGradient layer_backward(const LayerOperands& layer,
                        /*coefficients_wanted=*/!rank_cut || experts_cut,
                        layer.library);
   if (!kept.combined.defined()) {
-    gradients.output = product_gradient(layer, u.output, dy.t(), d.result);
+    gradients.output = factor_gradient(layer, u.output, dy.t(), d.result);
   }
   d.result.reset();
   // q = z U_I, or (z U_I + b) times the core: dq of what has the bias.
@@ -208,7 +208,7 @@ void input_factor_backward(const LayerOperands& layer,
                            const at::Tensor& z,
                            const at::Tensor& dq,
                            Factors& gradients) {
-  gradients.input = product_gradient(layer, layer.factors.input, z.t(), dq);
+  gradients.input = factor_gradient(layer, layer.factors.input, z.t(), dq);
 }
 
 }  // namespace mumoe

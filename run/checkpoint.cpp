@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <utility>
 #include <vector>
 
@@ -24,6 +25,8 @@ using dist::Parameter;
 
 constexpr const char* kFormat = "mumoe-checkpoint-1";
 constexpr const char* kMaster = "master.";
+/// Of a run on GPUs: MixingState.
+constexpr const char* kMixing = "gpu_mixing";
 
 /// The tensors of a checkpoint that belong to bucket `index`: how their names
 /// begin and this rank's shard. Buffers have no moments.
@@ -51,6 +54,11 @@ NamedTensors collect(const RunState& state,
                     {"step", std::to_string(state.step)},
                     {"samples", std::to_string(state.samples)},
                     {"settings", to_text(state.settings)}};
+  if (state.mixing) {
+    named.metadata[kMixing] = fmt::format("{:.17g} {:.17g}",
+                                          state.mixing->sparse_share,
+                                          state.mixing->active);
+  }
   buckets.await();
   for (std::size_t b = 0; b < buckets.buckets().size(); ++b) {
     const Bucket& bucket = buckets.buckets()[b];
@@ -108,13 +116,24 @@ RunState parse_state(const NamedTensors& named, const fs::path& file) {
                        error.what());
     }
   };
-  RunState state{count("step"), count("samples"), {}};
+  RunState state{.step = count("step"), .samples = count("samples")};
   const std::string where = file.string() + ": settings in its header";
   const auto settings = parse_json(text("settings"), where);
   require(settings.is_object(), "{}: expected an object", where);
   for (const auto& [name, value] : settings.items()) {
     require(value.is_string(), "{}: {}: expected text", where, name);
     state.settings[name] = value.get<std::string>();
+  }
+  if (const auto mixing = named.metadata.find(kMixing);
+      mixing != named.metadata.end()) {
+    MixingState& stored = state.mixing.emplace();
+    std::istringstream words(mixing->second);
+    require(
+        words >> stored.sparse_share >> stored.active && words.peek() == EOF,
+        "{}: {} = {} in its header: expected two numbers",
+        file.string(),
+        kMixing,
+        mixing->second);
   }
   return state;
 }

@@ -15,6 +15,14 @@
 
 namespace mumoe::run {
 
+/// How a run on GPUs chooses between ways to mix its experts.
+struct MixingState {
+  /// The share of active experts at or below which it reads those alone.
+  double sparse_share = 0;
+  /// The share in the last step, of all ranks.
+  double active = 1;
+};
+
 /// Where a run stands, beside its tensors.
 struct RunState {
   /// Optimizer steps done.
@@ -22,7 +30,9 @@ struct RunState {
   /// Samples consumed by all ranks: the position in the data.
   std::int64_t samples = 0;
   /// The settings that a resumed run must share, by their keys.
-  std::map<std::string, std::string> settings;
+  std::map<std::string, std::string> settings = {};
+  /// Of a run on GPUs alone.
+  std::optional<MixingState> mixing = {};
 };
 
 /// One number that an optimizer keeps for each of the parameters.

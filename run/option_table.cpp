@@ -221,6 +221,12 @@ std::vector<Key> make_table() {
               {{GemmChoice::automatic, "auto"}, {GemmChoice::mkl, "mkl", "onemkl intel"},
                {GemmChoice::onednn, "onednn", "dnnl mkldnn one_dnn"}}),
        "blas matmul gemm_library blas_library"},
+      {"train.deterministic", free,
+       "on GPUs: the same bits each time, at some cost to attention (CPUs "
+       "always give them)",
+       plain(MUMOE_FIELD(deterministic)),
+       "use_deterministic_algorithms deterministic_algorithms"
+       " cudnn_deterministic full_determinism deterministic_mode"},
       {"train.mixing", must_match,
        "experts mixed by dense products or by reading the active ones (auto: "
        "by their share)",

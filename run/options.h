@@ -71,6 +71,8 @@ struct Options {
   Precision precision = Precision::automatic;
   DeviceKind device = DeviceKind::automatic;
   GemmChoice gemm = GemmChoice::automatic;
+  /// Whether a GPU's sums have the same bits each time; a CPU's always have.
+  bool deterministic = true;
   /// What it means that `trainer.out` is empty: no folder, which a run refuses,
   /// or one of the others.
   Keep keep = Keep::numbered;

@@ -126,6 +126,11 @@ std::string to_json(const StepReport& r) {
                   number(r.rss_mib),
                   number(r.elapsed_s),
                   r.time);
+  if (r.gpu) {
+    line += fmt::format(R"(,"gpu_peak_mib":{},"gpu_reserved_mib":{})",
+                        number(r.gpu->peak_mib),
+                        number(r.gpu->reserved_mib));
+  }
   if (r.active_share) line += R"(,"active_share":)" + number(*r.active_share);
   if (r.val_loss) line += evaluation(*r.val_loss);
   return line + "}";

@@ -6,6 +6,8 @@
 #include <optional>
 #include <string>
 
+#include "train/device_memory.h"
+
 namespace mumoe::train {
 
 /// What one step was like. Bytes are this rank's communication payload.
@@ -24,6 +26,9 @@ struct StepReport {
   /// Sums over all ranks of what is whole on them (plan sequence).
   std::int64_t all_bytes = 0;
   double rss_mib = 0;
+  /// Of this rank's GPU: most in tensors during the step, and what LibTorch has
+  /// reserved; none on a CPU.
+  std::optional<DeviceMemory> gpu = {};
   /// Of the run, up to the end of this step: what it took before it was
   /// resumed, too, but neither its starts nor what was lost.
   double elapsed_s = 0;

@@ -10,6 +10,7 @@ std::optional<MixingSummary> last_mixing(const model::Model& model) {
     ++sum.blocks;
     sum.sparse_blocks += block->last_mixing().sparse;
     sum.active += block->last_mixing().active;
+    sum.coefficients += block->last_mixing().coefficients;
   }
   if (sum.blocks == 0) return std::nullopt;
   sum.active /= static_cast<double>(sum.blocks);

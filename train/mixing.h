@@ -12,7 +12,9 @@ namespace mumoe::train {
 struct MixingSummary {
   std::int64_t blocks = 0;         ///< With experts.
   std::int64_t sparse_blocks = 0;  ///< Of these, that mixed sparsely.
-  double active = 0;               ///< Mean share of active experts.
+  /// Mean share of active experts; 1 on a GPU (`MixingReport::counter`).
+  double active = 0;
+  std::int64_t coefficients = 0;  ///< Of all blocks.
 };
 
 /// Of the last forward pass; nothing in a dense model.

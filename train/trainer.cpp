@@ -21,7 +21,10 @@ using Clock = std::chrono::steady_clock;
 /// Time and this rank's payload from its construction on.
 class StepMeter {
  public:
-  explicit StepMeter(dist::ProcessMesh& mesh) : mesh_(mesh) {}
+  StepMeter(dist::ProcessMesh& mesh, at::Device device)
+      : mesh_(mesh), device_(device) {
+    begin_peak(device_);
+  }
 
   void read(StepReport& report) const {
     report.step_ms =
@@ -31,10 +34,12 @@ class StepMeter {
     report.tp_bytes = mesh_.tp().total_bytes() - tp_bytes_;
     report.all_bytes = mesh_.dp_tp().total_bytes() - all_bytes_;
     report.rss_mib = resident_mib();
+    report.gpu = device_memory(device_);
   }
 
  private:
   dist::ProcessMesh& mesh_;
+  at::Device device_;
   Clock::time_point start_ = Clock::now();
   std::int64_t dp_bytes_ = mesh_.dp().total_bytes();
   std::int64_t tp_bytes_ = mesh_.tp().total_bytes();
@@ -65,32 +70,68 @@ Trainer::Trainer(const run::TrainerConfig& config,
                             parts.mesh.dp().size())),
       order_(config.seed, parts.train.size()),
       optimizer_(optimizer, parts.buckets),
-      reducer_(parts.buckets, {.wire = config.wire}),
+      reducer_(parts.buckets,
+               {.wire = config.wire,
+                .sinks = parts.buckets.registry().device().is_cuda()}),
       sample_flops_(parts.model.cost(1).flops) {
   config_.validate();
   schedule_.validate();
+  const auto blocks = parts.model.mixtures();
+  const at::Device device = parts.buckets.registry().device();
+  if (device.is_cpu() || blocks.empty()) return;
+  active_ = at::zeros({}, at::TensorOptions(at::kLong).device(device));
+  for (const MuMoEBlock* block : blocks) block->count_active(active_);
 }
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {
   auto settings = std::move(state_.settings);
+  const auto mixing = state_.mixing;
   state_ = run::load_checkpoint(checkpoint, parts_.buckets, optimizer_.state());
   optimizer_.set_steps(state_.step);
   state_.settings = std::move(settings);
+  // Of a run on a CPU there is none.
+  if (!mixing || !state_.mixing) state_.mixing = mixing;
+  choose_mixing();
   batches_.reset();
+}
+
+void Trainer::set_sparse_share(double share) {
+  if (parts_.buckets.registry().device().is_cpu()) return;
+  state_.mixing = {.sparse_share = share};
+  choose_mixing();
+}
+
+void Trainer::choose_mixing() {
+  if (!state_.mixing) return;
+  const bool sparse = state_.mixing->active <= state_.mixing->sparse_share;
+  for (const MuMoEBlock* block : parts_.model.mixtures()) {
+    block->mix_on_gpu(sparse ? Mixing::sparse : Mixing::dense);
+  }
 }
 
 std::optional<StepReport> Trainer::step() {
   auto& mesh = parts_.mesh;
-  const StepMeter meter(mesh);
+  const StepMeter meter(mesh, parts_.buckets.registry().device());
   const std::int64_t targets = plan_.batch * parts_.train.targets_per_sample();
   // 1 load, 2 forward, 3 backward, for each micro-batch
-  const auto sums = accumulate();
+  auto sums = accumulate();
   if (!sums) return std::nullopt;
 
   // 4 check: all ranks see the same numbers, so all decide the same
   mesh.set_phase("check");
+  // One look at the device, for which the host waits: the only one of a step.
+  std::vector<at::Tensor> parts{sums->loss.view({1}),
+                                dist::gradient_squares(parts_.buckets)};
+  if (active_.defined()) parts.push_back(active_.to(at::kDouble).view({1}));
+  const at::Tensor seen = at::cat(parts).cpu();
+  sums->loss = seen[0];
+  if (active_.defined()) {
+    sums->active = static_cast<double>(plan_.micro_steps) *
+                   seen[2].item<double>() /
+                   static_cast<double>(sums->coefficients);
+  }
   const Agreement agreed = agree(*sums);
-  const double norm = dist::gradient_norm(parts_.buckets, mesh);
+  const double norm = dist::norm_of_squares(seen.narrow(0, 1, 1), mesh);
   require_finite(state_.step + 1, agreed.loss, norm);
 
   // 5 update
@@ -99,6 +140,8 @@ std::optional<StepReport> Trainer::step() {
   optimizer_.step(lr, clip_factor(norm, optimizer_config_.clip));
   ++state_.step;
   state_.samples += plan_.batch;
+  if (state_.mixing) state_.mixing->active = agreed.active;
+  choose_mixing();
 
   // 6 report
   mesh.set_phase("report");
@@ -123,6 +166,7 @@ std::optional<Trainer::Sums> Trainer::accumulate() {
   Sums sums{at::zeros({},
                       at::TensorOptions(at::kDouble)
                           .device(parts_.buckets.registry().device()))};
+  if (active_.defined()) active_.zero_();
   for (std::int64_t micro = 0; micro < plan_.micro_steps; ++micro) {
     const bool last = micro + 1 == plan_.micro_steps;
     // 1 load
@@ -134,7 +178,10 @@ std::optional<Trainer::Sums> Trainer::accumulate() {
     const at::Tensor loss =
         parts_.model.loss(batch, 1.0 / static_cast<double>(targets));
     mixing_ = last_mixing(parts_.model);
-    if (mixing_) sums.active += mixing_->active;
+    if (mixing_) {
+      sums.active += mixing_->active;
+      sums.coefficients += mixing_->coefficients;
+    }
     // 3 backward: buckets are reduced while it runs
     mesh.set_phase("backward");
     std::optional<AnyRank> stop;  // after the last one the check asks
@@ -170,7 +217,7 @@ Trainer::Agreement Trainer::agree(const Sums& of_rank) {
   auto& world = parts_.mesh.control();
   const double share = 1.0 / parts_.mesh.tp().size();
   const at::Tensor sums =
-      at::stack({of_rank.loss.cpu() * share,
+      at::stack({of_rank.loss * share,
                  at::full({}, parts_.stop_requested() ? 1.0 : 0.0, at::kDouble),
                  at::full({}, of_rank.active, at::kDouble),
                  at::full({}, time_to_save() ? 1.0 : 0.0, at::kDouble)});

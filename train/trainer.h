@@ -51,6 +51,10 @@ class Trainer {
           const run::OptimizerConfig& optimizer,
           const TrainerParts& parts);
 
+  /// The share of active experts at or below which blocks on a GPU that mix
+  /// automatically read those alone, by the share of the step before. Without
+  /// it they mix densely. A resumed run goes on with its own.
+  void set_sparse_share(double share);
   /// Settings stored in checkpoints, for a resumed run to compare.
   void set_settings(std::map<std::string, std::string> settings) {
     state_.settings = std::move(settings);
@@ -79,8 +83,10 @@ class Trainer {
  private:
   /// Of this rank's micro-batches of a step.
   struct Sums {
-    at::Tensor loss;
+    at::Tensor loss;  ///< Where the model is, until the check has seen it.
+    /// Shares, summed; on a GPU `active_` counts, until the check has seen it.
     double active = 0;
+    std::int64_t coefficients = 0;
   };
   std::optional<Sums> accumulate();
   model::Batch next_batch();
@@ -92,6 +98,8 @@ class Trainer {
   };
   /// Also settles, for all ranks alike, whether to stop and to save.
   Agreement agree(const Sums& sums);
+  /// Tells blocks on a GPU how to mix, by the share of active experts.
+  void choose_mixing();
   void show(const StepReport& report, Progress& progress);
   void save();
   /// Whether something that is done every so many steps is, after the last one.
@@ -119,6 +127,8 @@ class Trainer {
   bool stop_ = false;
   bool save_due_ = false;
   bool sparse_seen_ = false;
+  /// On a GPU: how many coefficients of the step were not zero, int64 [] there.
+  at::Tensor active_;
   std::int64_t saved_step_ = 0;
   /// When the last checkpoint was written, or the run began.
   std::chrono::steady_clock::time_point saved_;

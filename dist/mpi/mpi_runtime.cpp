@@ -61,18 +61,6 @@ namespace {
 
 }  // namespace
 
-bool MpiRuntime::launched_by_mpi() {
-  // Open MPI; PMI-1 and PMI-2 (MPICH, Intel, srun); PMIx; MVAPICH.
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE",
-                           "PMI_RANK",
-                           "PMI_SIZE",
-                           "PMIX_RANK",
-                           "MV2_COMM_WORLD_SIZE"}) {
-    if (std::getenv(name)) return true;
-  }
-  return false;
-}
-
 MpiRuntime::MpiRuntime(Limits limits) : state_(std::make_unique<State>()) {
   state_->limits = limits;
   State& state = *state_;

@@ -14,19 +14,22 @@ namespace {
 
 std::vector<DevicePlace> gather(Communicator& control,
                                 const DevicePlace& mine) {
-  // The address last: it may be empty.
-  const std::string text = fmt::format("{} {} {} {} {}",
+  // The address last: it may be empty. What CUDA says is a line of its own.
+  const std::string text = fmt::format("{} {} {} {} {}\n{}",
                                        mine.host.name,
                                        mine.host.machine,
                                        mine.device,
                                        mine.visible,
-                                       mine.address);
+                                       mine.address,
+                                       mine.fault);
   std::vector<DevicePlace> places;
   for (const std::string& gathered : gather_text(control, text)) {
-    std::istringstream words(gathered);
+    const auto line = gathered.find('\n');
+    std::istringstream words(gathered.substr(0, line));
     DevicePlace& place = places.emplace_back();
     words >> place.host.name >> place.host.machine >> place.device >>
         place.visible >> place.address;
+    place.fault = gathered.substr(line + 1);
   }
   return places;
 }
@@ -39,6 +42,13 @@ int device_of(int local_rank, int visible) {
 
 std::string find_device_fault(Communicator& control, const DevicePlace& mine) {
   const std::vector<DevicePlace> places = gather(control, mine);
+  for (int r = 0; r < control.size(); ++r) {
+    if (places[r].fault.empty()) continue;
+    return fmt::format("rank {} on host {} cannot use its GPU: {}",
+                       r,
+                       places[r].host.name,
+                       places[r].fault);
+  }
   // By machine, whatever its containers are called.
   std::map<std::pair<std::string, std::string>, int> owners;
   for (int r = 0; r < control.size(); ++r) {

@@ -181,12 +181,14 @@ class NcclCommunicator final : public Communicator {
              std::vector<at::Tensor> tensors,
              const NcclWork::Operation& operation,
              NcclWork::Waits waits = NcclWork::Waits::stream) {
-    return Work(std::make_shared<NcclWork>(comm_,
-                                           NcclCall{describe(op), deadline()},
-                                           device_,
-                                           std::move(tensors),
-                                           operation,
-                                           waits));
+    return Work(std::make_shared<NcclWork>(
+        comm_,
+        NcclCall{describe(op), deadline()},
+        device_,
+        std::move(tensors),
+        operation,
+        waits,
+        timed() ? NcclWork::Timing::on : NcclWork::Timing::off));
   }
 
   at::TensorOptions on_device(at::ScalarType type) const {
@@ -249,11 +251,17 @@ NcclComm::Id share_id(Communicator& control, const NcclCall& call) {
   return id;
 }
 
-DevicePlace place_of(int device) {
+DevicePlace place_of(int device, const CudaDevices& found) {
   DevicePlace place{.host = this_host(),
                     .device = device,
-                    .visible = cuda_device_count()};
-  if (device < place.visible) place.address = cuda_device_address(device);
+                    .visible = found.count,
+                    .fault = found.fault};
+  if (device >= place.visible) return place;
+  try {
+    place.address = cuda_device_address(device);
+  } catch (const CommunicationError& error) {
+    place.fault = error.what();
+  }
   return place;
 }
 
@@ -268,13 +276,22 @@ std::optional<std::string> nccl_version() {
 }
 
 DevicePlace device_place(int local_rank) {
-  return place_of(device_of(local_rank, cuda_device_count()));
+  const CudaDevices found = cuda_devices();
+  return place_of(device_of(local_rank, found.count), found);
+}
+
+void use_gpu(int device) {
+  use_cuda_device(device, fmt::format("GPU {}", device));
+}
+
+std::string gpu_name(int device) {
+  return cuda_device_name(device);
 }
 
 NcclWorld make_nccl_communicator(Communicator& control,
                                  int device,
                                  std::string axis) {
-  require_own_devices(control, place_of(device));
+  require_own_devices(control, place_of(device, cuda_devices()));
   const NcclCall call{
       fmt::format("rank {} of {} (axis {}), start of NCCL, GPU {}",
                   control.rank(),

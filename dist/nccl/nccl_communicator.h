@@ -19,6 +19,12 @@ std::optional<std::string> nccl_version();
 /// This process's GPU (`device_of`), as the rank of number `local_rank` on its
 /// host; in a build without CUDA there is none.
 DevicePlace device_place(int local_rank);
+/// Makes GPU `device` the calling thread's for good; without that, LibTorch's
+/// and NCCL's calls leave a context on GPU 0 as well. Throws
+/// `CommunicationError` with CUDA's text. A build without CUDA has none.
+void use_gpu(int device);
+/// What it is: "NVIDIA H100 80GB HBM3". Errors as of `use_gpu`.
+std::string gpu_name(int device);
 
 /// A group of GPUs, and what a watchdog needs of it. The functions may be
 /// called from any thread, outlive the communicator, and hold for the groups

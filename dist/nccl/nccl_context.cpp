@@ -22,10 +22,6 @@ using Clock = std::chrono::steady_clock;
 // How long those that only look, or abort, wait for a thread inside NCCL.
 constexpr auto kPatience = 200ms;
 
-bool well(ncclResult_t result) {
-  return result == ncclSuccess || result == ncclInProgress;
-}
-
 // NCCL reads it once, before its first operation; `main` sets it.
 constexpr const char* kOrder = "NCCL_LAUNCH_ORDER_IMPLICIT";
 
@@ -44,27 +40,7 @@ void require_order(const NcclCall& call) {
           value == nullptr ? "" : value);
 }
 
-// NCCL's two texts for `result`, on one line.
-std::string texts(ncclResult_t result, ncclComm_t comm) {
-  std::string text = ncclGetErrorString(result);
-  const char* last = ncclGetLastError(comm);
-  if (last != nullptr && *last != '\0') text += fmt::format(" ({})", last);
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  return text;
-}
-
 }  // namespace
-
-void check_nccl(ncclResult_t result,
-                ncclComm_t comm,
-                std::string_view expression,
-                const NcclCall& call) {
-  if (well(result)) return;
-  fail<CommunicationError>("{}: {}: {}",
-                           call.what,
-                           expression,
-                           texts(result, comm));
-}
 
 // Outlives the context where a thread that aborts was left behind.
 struct NcclContext::State {
@@ -134,14 +110,18 @@ struct NcclContext::State {
     return state == ncclInProgress;
   }
 
-  // Waits until it is done.
+  // Waits until it is done: for the length of `spin` without a pause, since the
+  // shortest one, 60 us with the kernel's slack, is longer than what NCCL takes
+  // to start an operation.
   void settle(ncclComm_t comm,
               std::string_view expression,
-              const NcclCall& call) {
+              const NcclCall& call,
+              std::chrono::microseconds spin) {
     const auto start = Clock::now();
-    for (auto pause = 10us; busy(comm, expression, call);
-         pause = std::min(2 * pause, 5'000us)) {
-      if (call.deadline > 0ms && Clock::now() - start > call.deadline) {
+    auto pause = 10us;
+    while (busy(comm, expression, call)) {
+      const auto taken = Clock::now() - start;
+      if (call.deadline > 0ms && taken > call.deadline) {
         fail<CommunicationError>(
             "{}: {}: not finished after {} s; another rank is stuck or gone, "
             "or cannot be reached",
@@ -149,12 +129,18 @@ struct NcclContext::State {
             expression,
             std::chrono::duration<double>(call.deadline).count());
       }
+      if (taken < spin) {
+        std::this_thread::yield();  // NCCL's thread may need this core
+        continue;
+      }
       std::this_thread::sleep_for(pause);
+      pause = std::min(2 * pause, 5'000us);
     }
   }
 
-  // Marks and frees all communicators together.
-  void end_all() {
+  // Marks and frees all communicators of `device` together.
+  void end_all(int device) {
+    keep_cuda_device(device);
     // A thread inside NCCL has this lock. Should it stay there, only the abort
     // can bring it back.
     static_cast<void>(try_turn());
@@ -175,10 +161,13 @@ struct NcclContext::State {
 };
 
 NcclContext::NcclContext(int device, Limits limits)
-    : device_(device), limits_(limits), state_(std::make_shared<State>()) {
+    : device_(device),
+      limits_(limits),
+      clock_(device),
+      state_(std::make_shared<State>()) {
   const NcclCall call{fmt::format("start of NCCL, GPU {}", device)};
   require_order(call);
-  const CudaDeviceGuard guard(device, call.what);
+  use_cuda_device(device, call.what);
 }
 
 NcclContext::~NcclContext() {
@@ -201,7 +190,7 @@ ncclComm_t NcclContext::open(
     std::string_view expression,
     std::string axis,
     const NcclCall& call) {
-  const CudaDeviceGuard guard(device_, call.what);
+  use_cuda_device(device_, call.what);
   auto* const slot = new ncclComm_t(nullptr);
   const auto forget = [this, slot] {
     const std::lock_guard lock(state_->mutex);
@@ -217,9 +206,10 @@ ncclComm_t NcclContext::open(
       state_->members.push_back({slot, std::move(axis)});
     }
     // NCCL names the child of a split when it has done with the parent.
-    if (parent != nullptr) state_->settle(parent, expression, call);
+    if (parent != nullptr)
+      state_->settle(parent, expression, call, limits_.spin);
     if (*slot != nullptr) {
-      state_->settle(*slot, expression, call);
+      state_->settle(*slot, expression, call, limits_.spin);
       return *slot;
     }
   } catch (const Error& error) {
@@ -233,7 +223,7 @@ ncclComm_t NcclContext::open(
 
 void NcclContext::close(ncclComm_t comm, const NcclCall& call) {
   if (aborted()) return;
-  const CudaDeviceGuard guard(device_, call.what);
+  use_cuda_device(device_, call.what);
   run(
       comm,
       [&] { return ncclCommFinalize(comm); },
@@ -257,6 +247,7 @@ void NcclContext::run(ncclComm_t comm,
                       const std::function<ncclResult_t()>& operation,
                       std::string_view expression,
                       const NcclCall& call) {
+  use_cuda_device(device_, call.what);
   {
     const std::lock_guard lock(state_->calls);
     state_->check_alive(call);
@@ -268,11 +259,12 @@ void NcclContext::run(ncclComm_t comm,
     }
     if (result == ncclSuccess) return;
   }
-  state_->settle(comm, expression, call);
+  state_->settle(comm, expression, call, limits_.spin);
 }
 
 void NcclContext::group(const std::function<void()>& body,
                         const NcclCall& call) {
+  use_cuda_device(device_, call.what);
   std::set<ncclComm_t> comms;
   ncclResult_t result = ncclSuccess;
   {
@@ -298,25 +290,28 @@ void NcclContext::group(const std::function<void()>& body,
   }
   if (result == ncclSuccess) return;
   for (const ncclComm_t comm : comms) {
-    state_->settle(comm, "ncclGroupEnd", call);
+    state_->settle(comm, "ncclGroupEnd", call, limits_.spin);
   }
 }
 
 void NcclContext::check(ncclComm_t comm, const NcclCall& call) const {
+  use_cuda_device(device_, call.what);
   state_->busy(comm, "asynchronous error", call);
 }
 
 std::string NcclContext::async_error() const {
   const auto turn = state_->try_turn();
   if (!turn.owns_lock()) return {};
+  keep_cuda_device(device_);
   // Those that are not being closed: that takes the same turn.
   for (const auto& [comm, axis] : state_->open_members()) {
     if (aborted()) return {};
     ncclResult_t state = ncclSuccess;
     const ncclResult_t result = ncclCommGetAsyncError(comm, &state);
     const ncclResult_t found = result == ncclSuccess ? state : result;
-    if (!well(found))
-      return fmt::format("NCCL, axis {}: {}", axis, texts(found, comm));
+    if (!is_well(found)) {
+      return fmt::format("NCCL, axis {}: {}", axis, nccl_texts(found, comm));
+    }
   }
   return {};
 }
@@ -329,7 +324,9 @@ bool NcclContext::abort(const std::string& reason,
       state_->reason = reason;
       state_->aborted = true;
       // A thread of its own: should NCCL never come back, it alone is lost.
-      std::thread([state = state_] { state->end_all(); }).detach();
+      std::thread([state = state_, device = device_] {
+        state->end_all(device);
+      }).detach();
     }
   }
   std::unique_lock lock(state_->mutex);

@@ -10,18 +10,12 @@
 #include <string>
 #include <string_view>
 
+#include "dist/nccl/cuda_clock.h"
 #include "dist/nccl/cuda_handles.h"
+#include "dist/nccl/nccl_check.h"
 #include "dist/nccl/nccl_comm.h"
 
 namespace mumoe::dist {
-
-/// Throws `CommunicationError` unless `result` is success or in progress: whose
-/// call it was, `expression` and NCCL's two texts for `result`, on one line.
-/// `comm` may be null.
-void check_nccl(ncclResult_t result,
-                ncclComm_t comm,
-                std::string_view expression,
-                const NcclCall& call);
 
 /// What all NCCL communicators of one process share: a GPU, the lock under
 /// which NCCL is called, the order in which it starts operations, and their
@@ -34,10 +28,17 @@ void check_nccl(ncclResult_t result,
 /// (NCCL_LAUNCH_ORDER_IMPLICIT = 1) to start them in the order of their calls,
 /// which is the same on all ranks.
 ///
-/// Communicators are non-blocking: a call returns at once, and `run` looks
-/// until NCCL has done with it or the deadline has passed. No call of NCCL
-/// should block then, and the lock is never held for long; should one, `abort`
-/// goes ahead without the lock.
+/// Communicators are non-blocking: NCCL makes a thread for every call, or group
+/// of calls, which queues it (groupLaunchNonBlocking of its group.cc), and
+/// `run` looks until that has ended or the deadline has passed. This costs the
+/// calling thread some tens of microseconds an operation, which a blocking
+/// communicator would save; but the end of a group that opens connections to a
+/// rank that is gone would then never come back (pytorch/pytorch issue 113281),
+/// and no deadline would hold where there is no watchdog to abort it. No call
+/// of NCCL should block here, and the lock is never held for long; should one,
+/// `abort` goes ahead without the lock.
+///
+/// Every thread that calls keeps the context's GPU as its current one.
 ///
 /// Thread safety: full.
 class NcclContext {
@@ -47,6 +48,8 @@ class NcclContext {
     std::chrono::milliseconds close{60'000};
     /// How long an abort may take that an error here brings about.
     std::chrono::milliseconds abort{10'000};
+    /// How long `run` looks without a pause whether NCCL has done with a call.
+    std::chrono::microseconds spin{500};
   };
 
   /// Errors: `InputError` when the environment wants another order of starts,
@@ -64,6 +67,8 @@ class NcclContext {
   /// A new stream of the device. It lasts as long as the context: tensors that
   /// were used on it may outlive their communicator.
   cudaStream_t make_stream(const NcclCall& call);
+  /// Of the device.
+  CudaClock& clock() { return clock_; }
   /// Makes a communicator: `start` asks NCCL for it, and this waits until it
   /// is ready, and before it `parent` (null: none). When that fails or takes
   /// too long, it aborts all. Null when NCCL makes none for this rank.
@@ -109,6 +114,7 @@ class NcclContext {
 
   int device_;
   Limits limits_;
+  CudaClock clock_;
   std::mutex streams_mutex_;
   std::deque<CudaStream> streams_;  // none moves when another comes
   std::shared_ptr<State> state_;

@@ -43,6 +43,7 @@ BucketLayout lay_out(std::span<const Parameter> parameters,
                      MeshShape mesh,
                      const BucketOptions& options) {
   MUMOE_CHECK(options.bytes > 0, "buckets of {} bytes", options.bytes);
+  MUMOE_CHECK(options.align > 0, "alignment of {}", options.align);
   MUMOE_CHECK(options.zero == 0 || options.zero == 1, "zero {}", options.zero);
   const std::int64_t limit = options.bytes / bytes_of(master_dtype(compute));
 
@@ -68,7 +69,8 @@ BucketLayout lay_out(std::span<const Parameter> parameters,
       layout.buckets.push_back(kind);
     }
     BucketShape& bucket = layout.buckets[open[key]];
-    bucket.entries.push_back({i, bucket.used(), numel});
+    bucket.entries.push_back(
+        {i, rounded_up(bucket.used(), options.align), numel});
   }
   // In the order in which backward completes them: by the parameter that comes
   // last, which is the one nearest the model's front.

@@ -45,6 +45,8 @@ struct Piece {
 struct BucketOptions {
   /// Of gradient in a bucket, about; a larger parameter has one of its own.
   std::int64_t bytes = std::int64_t{4} << 20;
+  /// Elements of which every parameter begins at a multiple; zeros lie between.
+  std::int64_t align = 1;
   /// 1: each rank of a bucket's group keeps master and optimizer state of its
   /// own part only (ZeRO-1; Rajbhandari et al., arXiv 1910.02054).
   int zero = 0;
@@ -55,9 +57,9 @@ struct BucketOptions {
 };
 
 /// Parameters of one kind (cut or replicated over tp; decayed or not; rounded
-/// for computing or not; trained or buffers), one after the other, then zeros
-/// up to a multiple of the group's size. The group: the ranks over which the
-/// gradient is summed; all compute with the same weights.
+/// for computing or not; trained or buffers), one after the other but for their
+/// alignment, then zeros up to a multiple of the group's size. The group: the
+/// ranks over which the gradient is summed; all compute with the same weights.
 struct BucketShape {
   bool cut = false;
   bool decay = false;

@@ -4,8 +4,7 @@
 
 namespace mumoe::dist {
 
-double gradient_norm(const FlatBuckets& buckets, const ProcessMesh& mesh) {
-  // Read back once: each look at a device would wait for it.
+at::Tensor gradient_squares(const FlatBuckets& buckets) {
   at::Tensor squares = at::zeros(
       {1},
       at::TensorOptions(at::kDouble).device(buckets.registry().device()));
@@ -19,9 +18,16 @@ double gradient_norm(const FlatBuckets& buckets, const ProcessMesh& mesh) {
                                at::kDouble);
     squares.addcmul_(norm, norm);
   }
-  squares = squares.to(at::kCPU);
+  return squares;
+}
+
+double norm_of_squares(const at::Tensor& squares, const ProcessMesh& mesh) {
   mesh.control().all_reduce(squares);
   return squares.sqrt().item<double>();
+}
+
+double gradient_norm(const FlatBuckets& buckets, const ProcessMesh& mesh) {
+  return norm_of_squares(gradient_squares(buckets).to(at::kCPU), mesh);
 }
 
 }  // namespace mumoe::dist

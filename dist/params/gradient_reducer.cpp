@@ -1,10 +1,10 @@
 #include "dist/params/gradient_reducer.h"
 
 #include <ATen/ATen.h>
-#include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 
 #include "base/error.h"
+#include "dist/params/gradient_slot.h"
 
 namespace mumoe::dist {
 namespace {
@@ -16,13 +16,20 @@ constexpr std::size_t kBehind = 2;
 
 }  // namespace
 
-/// Called by autograd when the gradient of one parameter is complete.
-struct GradientReducer::Watch final : torch::autograd::PostAccumulateGradHook {
+/// Called by autograd when the gradient of one parameter is complete, or by the
+/// node that has put it in its place.
+struct GradientReducer::Watch final : GradientSink {
   Watch(GradientReducer& reducer, std::size_t place)
       : reducer(reducer), place(place) {}
   void operator()(const at::Tensor& value) override {
     reducer.take(reducer.places_[place], value);
   }
+  bool open() const override { return reducer.places_[place].open; }
+  at::Tensor target() const override {
+    return reducer.target(reducer.places_[place]);
+  }
+  bool filled() const override { return reducer.places_[place].filled; }
+  void arrived() override { reducer.arrive(reducer.places_[place]); }
   GradientReducer& reducer;
   std::size_t place;
 };
@@ -57,6 +64,8 @@ void GradientReducer::begin(bool last) {
   for (Place& place : places_) {
     ++states_[place.bucket].waiting;
     place.arrived = false;
+    place.open = options_.sinks;
+    if (place.open) continue;
     const at::Tensor& value = buckets_.parameter(place.entry).value;
     const at::Tensor part = target(place);
     if (part.scalar_type() != value.scalar_type()) continue;
@@ -85,8 +94,13 @@ void GradientReducer::take(Place& place, const at::Tensor& value) {
     }
   }
   value.mutable_grad().reset();
+  arrive(place);
+}
+
+void GradientReducer::arrive(Place& place) {
   place.filled = true;
   place.arrived = true;
+  place.open = false;
   --states_[place.bucket].waiting;
   if (last_) start_ready_buckets();
 }
@@ -109,6 +123,7 @@ void GradientReducer::finish() {
   for (Place& place : places_) {
     if (!place.filled) target(place).zero_();
     place.filled = false;
+    place.open = false;
     at::Tensor(buckets_.parameter(place.entry).value).mutable_grad().reset();
   }
   for (BucketState& state : states_) state.waiting = 0;

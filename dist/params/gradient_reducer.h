@@ -11,6 +11,10 @@ namespace mumoe::dist {
 
 struct ReducerOptions {
   Wire wire = Wire::fp32;
+  /// Whether parameters are `GradientSink`s: whoever makes a gradient by a
+  /// product adds it to its place in the buckets, whatever the dtypes. Products
+  /// of bf16 with fp32 sums are GPUs' alone.
+  bool sinks = false;
 };
 
 /// Collects the gradients of backward passes in the flat buckets and sums each
@@ -55,11 +59,14 @@ class GradientReducer {
     BucketEntry entry;
     bool filled = false;
     bool arrived = false;
+    bool open = false;  ///< To who adds to it in a product.
   };
 
   /// The part of its bucket that takes a parameter's gradient.
   at::Tensor target(const Place& place) const;
   void take(Place& place, const at::Tensor& value);
+  /// Once its gradient is in its place.
+  void arrive(Place& place);
   void start_ready_buckets();
 
   FlatBuckets& buckets_;

@@ -30,18 +30,26 @@ struct Parameter {
   /// Whether the model computes with the master itself instead of its rounded
   /// copy: norms, whose weights near 1 bf16 would hardly let move.
   bool full_precision = false;
+  /// A dim that may have zeros behind it, so that rows of it begin at multiples
+  /// of the registry's `row_multiple`: where zeros stay zeros in training.
+  /// None: −1.
+  int padded_dim = -1;
   /// A buffer is not: it takes no gradient, no decay and no optimizer state, is
   /// in the master's dtype and, beside that, initialised, checkpointed,
   /// compared and cut as parameters are.
   bool trained = true;
+  /// Of `padded_dim`; the registry's.
+  std::int64_t multiple = 1;
   /// This rank's slice: an autograd leaf in the compute dtype (the master's
   /// with `full_precision`), shaped like `global_shape` but for a cut dim,
-  /// which is the padded part.
+  /// which is the padded part, and the padded one.
   at::Tensor value = {};
 
   std::int64_t global_numel() const;
   /// Of the slice of each of `tp` ranks.
   std::vector<std::int64_t> slice_shape(int tp) const;
+  /// What rank `rank` of `tp` has of dim `dim`, and in how many places.
+  Slice slice_of_dim(int dim, int rank, int tp) const;
 };
 
 /// fp64 for a model that computes in fp64, else fp32.
@@ -57,12 +65,19 @@ class ParameterRegistry {
   /// Slices are those of this rank of `tp`; values have dtype `compute`. With
   /// `decay_all`, weight decay applies to every parameter, whatever it was
   /// registered with.
-  /// `tp` must outlive the registry.
+  /// `tp` must outlive the registry. Padded dims are multiples of
+  /// `row_multiple`, which changes where values lie, and neither values nor
+  /// files.
   ParameterRegistry(Communicator& tp,
                     at::ScalarType compute,
                     at::Device device,
-                    bool decay_all = false)
-      : tp_(tp), compute_(compute), device_(device), decay_all_(decay_all) {}
+                    bool decay_all = false,
+                    std::int64_t row_multiple = 1)
+      : tp_(tp),
+        compute_(compute),
+        device_(device),
+        decay_all_(decay_all),
+        row_multiple_(row_multiple) {}
 
   /// Registers a parameter and returns its slice, still without values: they
   /// come from `FlatBuckets`, or from whoever else keeps them, who says so by
@@ -111,6 +126,7 @@ class ParameterRegistry {
   at::ScalarType compute_;
   at::Device device_;
   bool decay_all_;
+  std::int64_t row_multiple_;
   std::vector<Parameter> parameters_;
   std::shared_ptr<std::vector<bool>> given_ =
       std::make_shared<std::vector<bool>>();

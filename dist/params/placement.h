@@ -24,9 +24,18 @@ struct Slice {
   std::int64_t padded = 0;
 };
 
-/// Part `rank` of `extent` elements cut over `size` ranks.
-inline Slice slice_of(std::int64_t extent, int rank, int size) {
-  const std::int64_t padded = (extent + size - 1) / size;
+/// `number`, or the next multiple of `of`.
+constexpr std::int64_t rounded_up(std::int64_t number, std::int64_t of) {
+  return (number + of - 1) / of * of;
+}
+
+/// Part `rank` of `extent` elements cut over `size` ranks, stored in a multiple
+/// of `multiple` places.
+inline Slice slice_of(std::int64_t extent,
+                      int rank,
+                      int size,
+                      std::int64_t multiple = 1) {
+  const std::int64_t padded = rounded_up((extent + size - 1) / size, multiple);
   const std::int64_t begin = std::min(rank * padded, extent);
   return {begin, std::min(padded, extent - begin), padded};
 }

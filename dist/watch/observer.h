@@ -36,6 +36,8 @@ struct Collective {
 class Observer {
  public:
   virtual ~Observer() = default;
+  /// Whether it asks for `Work::device_times`.
+  virtual bool wants_device_times() const { return false; }
   /// The run enters `phase`: start, data, load, forward, backward, check,
   /// update, evaluation, checkpoint, ...
   virtual void phase(std::string_view) {}

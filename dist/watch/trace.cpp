@@ -56,8 +56,8 @@ class Trace::Operation final : public Work::State {
         collective_(collective),
         phase_(phase.name),
         step_(phase.step),
-        begin_(begin),
-        work_(std::move(work)) {
+        work_(std::move(work)),
+        begin_(begin) {
     look(Clock::now());
   }
 
@@ -93,6 +93,21 @@ class Trace::Operation final : public Work::State {
     return end_.has_value();
   }
 
+  /// Puts what the device did in place of what the host saw of it.
+  void look_at_device() {
+    std::lock_guard lock(mutex_);
+    try {
+      const auto times = work_.device_times();
+      if (!times) return;
+      begin_ = times->begin;
+      end_ = times->end;
+      waits_.clear();
+      for (const Time from : times->waits) waits_.emplace_back(from, *end_);
+    } catch (const std::exception&) {
+      // It has failed: the host's times stand.
+    }
+  }
+
   const std::string& axis() const { return axis_; }
   std::int64_t step() const { return step_; }
   bool on_gradients() const {
@@ -126,9 +141,9 @@ class Trace::Operation final : public Work::State {
   const Collective collective_;
   const std::string phase_;
   const std::int64_t step_;
-  const Time begin_;
   const Work work_;
   mutable std::mutex mutex_;
+  Time begin_;
   std::optional<Time> end_;
   std::vector<Interval> waits_;
 };
@@ -208,7 +223,10 @@ GradientOverlap Trace::gradient_overlap() const {
 void Trace::finish_locked(Time now) {
   finished_ = true;
   phases_.back().end = now;
-  for (const auto& operation : operations_) operation->look(now);
+  for (const auto& operation : operations_) {
+    operation->look(now);
+    operation->look_at_device();
+  }
   std::ofstream out(file_);
   out << text(now);
   out.close();

@@ -43,7 +43,9 @@ struct GradientOverlap {
 /// Operations on gradients are those that begin in the phase "backward" on the
 /// axes dp and all. An operation lasts until its `Work` says
 /// that it ended; where a backend does not say, until the first look after
-/// that, at a change of phase or after a wait.
+/// that, at a change of phase or after a wait. On a GPU, where the host does
+/// not wait, operations and waits are those of its streams, read when the trace
+/// ends; steps and phases are the host's, which is ahead.
 ///
 /// Must be the last observer of its mesh, so that it sees the operations as the
 /// others leave them.
@@ -57,6 +59,7 @@ class Trace final : public Observer {
   /// Writes what there is, if `finish` has not; what fails then is lost.
   ~Trace() override;
 
+  bool wants_device_times() const override { return true; }
   void phase(std::string_view name) override;
   void begin(const Communicator& group, const Collective&) override;
   Work started(const Communicator& group,

@@ -3,6 +3,7 @@
 // only those with a coefficient other than zero; U stays in the caches.
 #include "mumoe/kernels/combine.h"
 #include "mumoe/kernels/combine_chain.h"
+#include "mumoe/kernels/combine_count.h"
 #include "mumoe/kernels/combine_experts.h"
 #include "mumoe/kernels/combine_hadamard.h"
 #include "mumoe/kernels/cuda_launch.h"
@@ -321,9 +322,10 @@ void backward(void* stream,
 }  // namespace
 
 namespace cuda {
-const CombineRow combine_row = {{forward<float>, backward<float>},
-                                {forward<double>, backward<double>},
-                                {forward<Bf16>, backward<Bf16>}};
+const CombineRow combine_row = {
+    {forward<float>, backward<float>, count_nonzero<float>},
+    {forward<double>, backward<double>, count_nonzero<double>},
+    {forward<Bf16>, backward<Bf16>, count_nonzero<Bf16>}};
 }  // namespace cuda
 
 }  // namespace mumoe::kernels

@@ -7,8 +7,8 @@
 
 // What happens between the matrix products of a μMoE layer. `E` is float,
 // double or Bf16 (computed in fp32, rounded when stored). Sums over experts run
-// in the order of the experts, and nothing is added atomically: results do not
-// depend on how rows are shared out over threads.
+// in the order of the experts, and only whole numbers are added atomically:
+// results do not depend on how rows are shared out over threads.
 
 namespace mumoe::kernels {
 
@@ -40,6 +40,12 @@ struct CombineKernels {
                    const CombineBackward<E>& matrices,
                    std::int64_t first,
                    std::int64_t last);
+
+  /// Adds to `*sum` how many of `count` values are not zero (NaN is not).
+  void (*count_nonzero)(void* stream,
+                        const E* values,
+                        std::int64_t count,
+                        std::int64_t* sum);
 };
 
 using CombineRow = Row<CombineKernels, float, double, Bf16>;
@@ -68,9 +74,6 @@ struct MixingKernels {
                           std::int64_t first,
                           std::int64_t last,
                           bool accumulate);
-
-  /// How many of `count` values are not zero (NaN is not).
-  std::int64_t (*count_nonzero)(const E* values, std::int64_t count);
 };
 
 using MixingRow = Row<MixingKernels, float, double, Bf16>;

@@ -228,21 +228,24 @@ void expert_gradient(const E* coefficients,
 }
 
 template <class E>
-std::int64_t count_nonzero(const E* values, std::int64_t count) {
+void count_nonzero(void* /*stream*/,
+                   const E* values,
+                   std::int64_t count,
+                   std::int64_t* sum) {
   std::int64_t found = 0, i = 0;
   for (; i + 16 <= count; i += 16) {
     found += __builtin_popcount(nonzero_bits(values + i));
   }
   for (; i < count; ++i) found += load_value(values[i]) != 0;
-  return found;
+  *sum += found;
 }
 
 const CombineRow combine_row = {
-    {combine_forward<float>, combine_backward<float>},
-    {combine_forward<double>, combine_backward<double>},
-    {combine_forward<Bf16>, combine_backward<Bf16>}};
-const MixingRow mixing_row = {{expert_gradient<float>, count_nonzero<float>},
-                              {expert_gradient<double>, count_nonzero<double>},
-                              {expert_gradient<Bf16>, count_nonzero<Bf16>}};
+    {combine_forward<float>, combine_backward<float>, count_nonzero<float>},
+    {combine_forward<double>, combine_backward<double>, count_nonzero<double>},
+    {combine_forward<Bf16>, combine_backward<Bf16>, count_nonzero<Bf16>}};
+const MixingRow mixing_row = {{expert_gradient<float>},
+                              {expert_gradient<double>},
+                              {expert_gradient<Bf16>}};
 
 }  // namespace mumoe::kernels::MUMOE_ISA

@@ -31,6 +31,8 @@ void launch(const char* name,
   config.stream = static_cast<cudaStream_t>(stream);
   const cudaError_t error = cudaLaunchKernelEx(&config, kernel, arguments...);
   if (error != cudaSuccess) {
+    // Else the next launch of someone else reports it.
+    static_cast<void>(cudaGetLastError());
     fail<InternalError>("{}: CUDA launch failed: {}",
                         name,
                         cudaGetErrorString(error));

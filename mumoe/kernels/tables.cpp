@@ -1,6 +1,7 @@
 #include "mumoe/kernels/combine.h"
 #include "mumoe/kernels/gate.h"
 #include "mumoe/kernels/gelu.h"
+#include "mumoe/kernels/norm.h"
 
 namespace mumoe::kernels {
 namespace {
@@ -9,10 +10,13 @@ constexpr Nothing nothing;
 constexpr GateRow kGateMeta = {{nothing, nothing},
                                {nothing, nothing},
                                {nothing, nothing}};
-constexpr CombineRow kCombineMeta = {{nothing, nothing},
-                                     {nothing, nothing},
-                                     {nothing, nothing}};
+constexpr CombineRow kCombineMeta = {{nothing, nothing, nothing},
+                                     {nothing, nothing, nothing},
+                                     {nothing, nothing, nothing}};
 constexpr GeluRow kGeluMeta = {{nothing, nothing},
+                               {nothing, nothing},
+                               {nothing, nothing}};
+constexpr NormRow kNormMeta = {{nothing, nothing},
                                {nothing, nothing},
                                {nothing, nothing}};
 
@@ -43,6 +47,11 @@ const GeluTable gelu_kernels = {{&portable::gelu_row,
                                  &avx512_bf16::gelu_row},
                                 MUMOE_CUDA_ROW(gelu_row),
                                 &kGeluMeta};
+
+// On a CPU norms are LibTorch's.
+const NormTable norm_kernels = {{nullptr, nullptr, nullptr, nullptr},
+                                MUMOE_CUDA_ROW(norm_row),
+                                &kNormMeta};
 
 ScratchMemory::ScratchMemory(std::int64_t values)
     : data(new double[static_cast<std::size_t>(values)]()) {}

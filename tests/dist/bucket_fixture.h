@@ -24,13 +24,16 @@ struct Layout {
   int tp = 1;
   int zero = 0;
   bool whole_is_partial = false;
+  /// Rows are padded and parameters begin at multiples, as on a GPU.
+  bool padded = false;
 
   std::string describe() const {
-    return fmt::format("dp {} tp {} zero {}{}",
+    return fmt::format("dp {} tp {} zero {}{}{}",
                        dp,
                        tp,
                        zero,
-                       whole_is_partial ? " partial" : "");
+                       whole_is_partial ? " partial" : "",
+                       padded ? " padded" : "");
   }
 };
 
@@ -43,6 +46,7 @@ inline std::vector<Layout> layouts_of(int ranks) {
       for (const bool partial : {false, true}) {
         found.push_back({ranks / tp, tp, zero, partial});
       }
+      found.push_back({ranks / tp, tp, zero, zero == 1, /*padded=*/true});
     }
   }
   return found;
@@ -70,12 +74,14 @@ inline void add_parameters(dist::ParameterRegistry& registry) {
                        Placement placement,
                        bool decay,
                        bool full_precision = false) {
+    const int last = static_cast<int>(shape.size()) - 1;
     registry.add({.name = std::move(name),
                   .global_shape = std::move(shape),
                   .placement = placement,
                   .decay = decay,
                   .init = init,
-                  .full_precision = full_precision});
+                  .full_precision = full_precision,
+                  .padded_dim = last});
   };
   add("embedding", {13, 5}, Placement::cut(0), true);
   for (int l = 0; l < 3; ++l) {
@@ -125,12 +131,17 @@ struct BucketFixture {
                 const dist::ReducerOptions& options = {})
       : layout(layout),
         mesh(world, layout.dp, layout.tp),
-        registry(mesh.tp(), dtype, at::kCPU) {
+        registry(mesh.tp(),
+                 dtype,
+                 at::kCPU,
+                 /*decay_all=*/false,
+                 layout.padded ? 4 : 1) {
     add_parameters(registry);
     buckets = std::make_unique<dist::FlatBuckets>(
         registry,
         mesh,
         dist::BucketOptions{.bytes = 400,
+                            .align = layout.padded ? 16 : 1,
                             .zero = layout.zero,
                             .whole_is_partial = layout.whole_is_partial});
     buckets->initialise(5);

@@ -17,9 +17,13 @@ using testing::BucketFixture;
 using testing::Layout;
 
 /// A list of parameters that no mesh has, and no tensor behind them.
-std::vector<Parameter> described() {
+std::vector<Parameter> described(bool padded = false) {
   const auto self = ThreadWorld(1).communicator(0);
-  ParameterRegistry registry(*self, at::kFloat, at::kCPU);
+  ParameterRegistry registry(*self,
+                             at::kFloat,
+                             at::kCPU,
+                             /*decay_all=*/false,
+                             padded ? 4 : 1);
   testing::add_parameters(registry);
   std::vector<Parameter> parameters = registry.parameters();
   for (Parameter& p : parameters) p.value.reset();
@@ -27,15 +31,18 @@ std::vector<Parameter> described() {
 }
 
 TEST(BucketLayout, PiecesOfAllRanksAreEachSliceOnce) {
-  const std::vector<Parameter> parameters = described();
   for (const auto& [dp, tp] : {std::pair{1, 1}, {4, 1}, {3, 5}, {64, 8}}) {
-    for (const bool partial : {false, true}) {
+    for (const auto& [partial, padded] :
+         {std::pair{false, false}, {true, false}, {true, true}}) {
+      const std::vector<Parameter> parameters = described(padded);
       const MeshShape mesh{dp, tp};
-      const BucketLayout layout =
-          lay_out(parameters,
-                  at::kBFloat16,
-                  mesh,
-                  {.bytes = 400, .zero = 1, .whole_is_partial = partial});
+      const BucketLayout layout = lay_out(parameters,
+                                          at::kBFloat16,
+                                          mesh,
+                                          {.bytes = 400,
+                                           .align = padded ? 16 : 1,
+                                           .zero = 1,
+                                           .whole_is_partial = partial});
       // By parameter and place in tp: how often each element is owned.
       std::vector<std::vector<std::vector<int>>> seen(parameters.size());
       for (std::size_t i = 0; i < parameters.size(); ++i) {
@@ -73,10 +80,11 @@ void expect_counted(at::ScalarType dtype, Wire wire) {
       SCOPED_TRACE(mesh.describe());
       BucketFixture f(world, mesh, dtype, {.wire = wire});
       const BucketLayout layout =
-          lay_out(described(),
+          lay_out(described(mesh.padded),
                   dtype,
                   {mesh.dp, mesh.tp},
                   {.bytes = 400,
+                   .align = mesh.padded ? 16 : 1,
                    .zero = mesh.zero,
                    .whole_is_partial = mesh.whole_is_partial});
       ParameterBytes held;
@@ -111,6 +119,28 @@ TEST(BucketLayout, CountsBytesWithoutRanks) {
                                wire == Wire::bf16 ? "bf16" : "fp32"));
       expect_counted(dtype, wire);
     }
+  }
+}
+
+TEST(BucketLayout, AlignsEveryParameterAndLetsNoneOverlap) {
+  for (const std::int64_t align : {1, 7, 64}) {
+    const BucketLayout layout = lay_out(described(),
+                                        at::kBFloat16,
+                                        {.dp = 3, .tp = 2},
+                                        {.bytes = 2000, .align = align});
+    std::size_t entries = 0;
+    for (const BucketShape& bucket : layout.buckets) {
+      std::int64_t end = 0;
+      for (const BucketEntry& entry : bucket.entries) {
+        EXPECT_EQ(entry.offset % align, 0);
+        EXPECT_GE(entry.offset, end);
+        EXPECT_LT(entry.offset, end + align);
+        end = entry.offset + entry.numel;
+        ++entries;
+      }
+      EXPECT_EQ(bucket.used(), end);
+    }
+    EXPECT_EQ(entries, described().size());
   }
 }
 

@@ -56,6 +56,19 @@ TEST(DevicePlaces, ARankWithoutAGpuIsNamedOnAllRanks) {
   });
 }
 
+// It says more than that a rank has none, whichever rank that is.
+TEST(DevicePlaces, WhatCudaSaysComesFirst) {
+  ThreadWorld::run(3, [](Communicator& world) {
+    DevicePlace mine = place(0);
+    mine.address.clear();
+    mine.visible = 0;
+    if (world.rank() == 1) mine.fault = "driver too old, 12 < 13\nor so";
+    EXPECT_EQ(find_device_fault(world, mine),
+              "rank 1 on host node0 cannot use its GPU: driver too old, 12 < "
+              "13\nor so");
+  });
+}
+
 TEST(DevicePlaces, LongNamesAreCut) {
   ThreadWorld::run(2, [](Communicator& world) {
     DevicePlace mine = place(world.rank());

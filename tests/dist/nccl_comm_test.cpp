@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <future>
+#include <set>
 #include <thread>
 
 #include "tests/dist/communicator_suite.h"
@@ -430,6 +431,57 @@ TEST_F(Nccl, AllCommunicatorsAreAbortedTogether) {
   expect_communication_error([&] { sum(*comm); }, {"rank 1 is gone"});
 }
 
+// NCCL starts an operation in less than the shortest sleep; thousands of looks
+// with sleeps between them would take a minute.
+TEST_F(Nccl, NothingSleepsWhileAnOperationStarts) {
+  EXPECT_GE(NcclContext::Limits().spin, 100us);
+  const auto context =
+      std::make_shared<NcclContext>(rank(), NcclContext::Limits{.spin = 60s});
+  const auto comm = make_comm(context);
+  fakes::fake_nccl().polls = 5'000;
+  const auto start = std::chrono::steady_clock::now();
+  sum(*comm);
+  context->group([&] { sum(*comm); }, call_);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 10s);
+  fakes::fake_nccl().polls = 0;
+}
+
+// A context of another GPU takes half a GB of another rank's memory. Threads
+// begin with GPU 0.
+TEST_F(Nccl, NoThreadMakesAContextOnAnotherGpu) {
+  fakes::fake_cuda().addresses.emplace_back("0000:05:00.0");
+  const int device = rank() + 1;
+  cudaSetDevice(0);
+  fakes::forget_contexts();
+  const auto context = std::make_shared<NcclContext>(device);
+  std::int64_t word = 0;
+  {
+    const auto comm = make_comm(context);
+    const auto part = comm->split(0, rank(), "part", call_);
+    sum(*comm);
+    part->barrier(&word, call_);
+    CudaEvent end(device, "test");
+    end.record(part->stream(), "test");
+    std::thread([&] {
+      context->async_error();
+      part->check(call_);
+    }).join();
+    std::thread([&] { sum(*comm); }).join();
+    std::thread([&] { context->group([] {}, call_); }).join();
+    std::thread([&] { CudaEvent(device, "test"); }).join();
+    std::thread([&] { end.record(comm->stream(), "test"); }).join();
+    std::thread([&] { end.let_wait(part->stream(), "test"); }).join();
+    std::thread([&] {
+      while (!end.reached("test")) std::this_thread::sleep_for(1ms);
+    }).join();
+    auto another = std::make_unique<CudaEvent>(device, "test");
+    std::thread([&] { another.reset(); }).join();
+  }
+  const auto comm = make_comm(context);
+  EXPECT_TRUE(context->abort("the test ends", 10s));
+  EXPECT_EQ(fakes::devices_with_contexts(), std::set<int>{device});
+}
+
 // That the fake hangs as the real one: else the test above proves nothing.
 TEST_F(Nccl, AbortingOneAloneHangs) {
   ncclUniqueId id;
@@ -537,25 +589,11 @@ TEST_F(Nccl, AnEndThatNcclRefuses) {
   }
 }
 
-TEST_F(Nccl, DevicesAreCountedAndNamed) {
-  auto& cuda = fakes::fake_cuda();
-  EXPECT_EQ(cuda_device_count(), 4);
-  EXPECT_EQ(cuda_device_address(1), "0000:02:00.0");
-  expect_communication_error([] { cuda_device_address(4); },
-                             {"GPU 4: cudaDeviceGetPCIBusId"});
-  cuda.addresses.clear();
-  EXPECT_EQ(cuda_device_count(), 0);
-  cuda = {};
-  cuda.failing = "cudaGetDeviceCount";
-  cuda.failure = cudaErrorInsufficientDriver;
-  EXPECT_EQ(cuda_device_count(), 0);
-}
-
 TEST_F(Nccl, AFailureOfCudaIsNamed) {
   auto& cuda = fakes::fake_cuda();
-  cuda.failing = "cudaGetDevice";
+  cuda.failing = "cudaSetDevice";
   expect_communication_error([] { NcclContext context(0); },
-                             {"start of NCCL, GPU 0: cudaGetDevice",
+                             {"start of NCCL, GPU 0: cudaSetDevice",
                               "cudaErrorOfTheFake, CUDA's text"});
   cuda.failing = "cudaStreamCreateWithFlags";
   expect_communication_error([&] { make_comm(context_); },

@@ -11,9 +11,11 @@
 
 #include "dist/nccl/nccl_work.h"
 #include "dist/process_mesh.h"
+#include "dist/watch/trace.h"
 #include "tests/dist/communicator_suite.h"
 #include "tests/dist/nccl_rig.h"
 #include "tests/support/errors.h"
+#include "tests/support/scratch.h"
 
 namespace mumoe::dist {
 namespace {
@@ -110,6 +112,51 @@ TEST_F(NcclAdapter, OperationsAreOrderedWithTheCurrentStream) {
   fakes::synchronize(stream.get());
   EXPECT_EQ(found, size());
   EXPECT_EQ(data[9].item<float>(), size() * size());
+}
+
+/// What a trace says of a sum of gradients whose operands are ready on rank 0
+/// at once and on the others after 60 ms. Then rank 0's stream has `work` left.
+GradientOverlap trace_of(Communicator& dp, std::chrono::milliseconds work) {
+  const testing::ScratchFolder folder;
+  auto& world = testing::mpi_world();
+  Trace trace(folder.path() / "trace.json", world);
+  dp.observe(trace);
+  const CudaStream stream(world.rank(), "test");
+  fakes::current_stream() = stream.get();
+  const auto compute = [&](std::chrono::milliseconds time) {
+    fakes::push(stream.get(), [time] { std::this_thread::sleep_for(time); });
+  };
+  trace.phase("load");
+  trace.phase("backward");
+  if (world.rank() > 0) compute(60ms);
+  const at::Tensor data = at::ones({1000}, at::kFloat);
+  const Work sum = dp.all_reduce_async(data);
+  if (world.rank() == 0) compute(work);
+  sum.wait();  // nothing blocks the host
+  trace.phase("check");
+  fakes::synchronize(stream.get());
+  fakes::current_stream() = fakes::kHostStream;
+  dp.unobserve(trace);
+  trace.finish();
+  world.barrier();
+  return trace.gradient_overlap();
+}
+
+// The device waits, not the host.
+TEST_F(NcclAdapter, ATraceTellsWhatTheDeviceWaitsFor) {
+  if (size() == 1) return;
+  const auto nccl = make_nccl_communicator(testing::mpi_world(), rank(), "dp");
+  const GradientOverlap waits = trace_of(*nccl.communicator, 0ms);
+  const GradientOverlap hides = trace_of(*nccl.communicator, 200ms);
+  if (rank() != 0) return;
+  for (const GradientOverlap& found : {waits, hides}) {
+    EXPECT_EQ(found.steps, 1);
+    EXPECT_GT(found.busy_s, 0.03);
+    EXPECT_LT(found.busy_s, 10);
+  }
+  EXPECT_GT(waits.exposed(), 0.5);
+  EXPECT_LT(waits.exposed(), 1.2);
+  EXPECT_LT(hides.exposed(), 0.2);
 }
 
 TEST_F(NcclAdapter, WaitingFindsAnErrorThatCameLater) {

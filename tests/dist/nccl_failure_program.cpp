@@ -28,8 +28,6 @@ void run(const std::string& how, std::optional<dist::MpiRuntime>& mpi) {
   std::printf("pid %d\n", getpid());
   std::fflush(stdout);
   auto& fake = fakes::fake_nccl();
-  // The fake's threads may use it until the process has ended.
-  fake.transport = mpi->duplicate_world("fake").release();
   auto& world = mpi->world();
   world.set_deadline(60s);
   const dist::NcclWorld nccl =

@@ -1,11 +1,17 @@
-// Needs a GPU for each rank (label gpu): the suite over the real NCCL.
+// Needs a GPU for each rank (labels gpu and, with several ranks, gpus): the
+// suite over the real NCCL, and NCCL with one rank, of which the suite, where a
+// group of one is an identity, sees nothing.
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <thread>
 
+#include "dist/nccl/cuda_tensors.h"
+#include "dist/nccl/nccl_comm.h"
 #include "dist/nccl/nccl_communicator.h"
+#include "dist/nccl/nccl_context.h"
+#include "dist/nccl/nccl_work.h"
 #include "dist/process_mesh.h"
 #include "tests/dist/communicator_suite.h"
 #include "tests/dist/staged_communicator.h"
@@ -40,6 +46,92 @@ INSTANTIATE_TEST_SUITE_P(Communicator,
                          ::testing::ValuesIn(suite::kChecks),
                          [](const auto& info) { return info.param.name; });
 
+/// NCCL's own communicator of this rank alone.
+std::unique_ptr<NcclComm> make_alone() {
+  const NcclCall call{"NCCL with one rank", 60s};
+  return std::make_unique<NcclComm>(std::make_shared<NcclContext>(device()),
+                                    NcclComm::make_id(call),
+                                    /*rank=*/0,
+                                    /*size=*/1,
+                                    "alone",
+                                    call);
+}
+
+/// `operation` reads `in` and fills `out`; both are made and read on LibTorch's
+/// stream.
+template <class Operation>
+at::Tensor run_alone(NcclComm& comm,
+                     const at::Tensor& in,
+                     const Operation& operation) {
+  const at::Tensor out = at::full_like(in, -9);
+  const std::shared_ptr<NcclComm> shared(&comm, [](NcclComm*) {});
+  NcclWork work(
+      shared,
+      {"one rank", 60s},
+      gpu(),
+      {in, out},
+      [&](const NcclCall& call) { operation(in, out, call); },
+      NcclWork::Waits::host);
+  work.wait();
+  return out;
+}
+
+TEST(NcclGpu, OneRankMovesItsOwn) {
+  constexpr std::pair<NcclType, at::ScalarType> kTypes[] = {
+      {NcclType::bf16, at::kBFloat16},
+      {NcclType::fp32, at::kFloat},
+      {NcclType::fp64, at::kDouble},
+      {NcclType::int64, at::kLong}};
+  const auto comm = make_alone();
+  for (const auto& [type, dtype] : kTypes) {
+    const at::Tensor in = suite::values(1001, 0).to(gpu(), dtype);
+    const auto data = [type = type](const at::Tensor& from,
+                                    const at::Tensor& to) {
+      return NcclData{from.data_ptr(), to.data_ptr(), 1001, type};
+    };
+    const auto expect_own = [&](const char* what, const auto& operation) {
+      EXPECT_TRUE(at::equal(run_alone(*comm, in, operation), in))
+          << what << " " << dtype;
+    };
+    using T = const at::Tensor&;
+    using Call = const NcclCall&;
+    for (const auto op : suite::kReductions) {
+      expect_own("all_reduce", [&](T from, T to, Call call) {
+        comm->all_reduce(data(from, to), op, call);
+      });
+      expect_own("reduce_scatter", [&](T from, T to, Call call) {
+        comm->reduce_scatter(data(from, to), op, call);
+      });
+    }
+    expect_own("all_gather", [&](T from, T to, Call call) {
+      comm->all_gather(data(from, to), call);
+    });
+    expect_own("all_to_all", [&](T from, T to, Call call) {
+      comm->all_to_all(data(from, to), call);
+    });
+    expect_own("broadcast", [&](T from, T to, Call call) {
+      comm->broadcast(data(from, to), 0, call);
+    });
+  }
+}
+
+TEST(NcclGpu, OneRankSplitsAndAborts) {
+  const NcclCall call{"NCCL with one rank", 60s};
+  const auto comm = make_alone();
+  const auto part = comm->split(3, 0, "part", call);
+  ASSERT_NE(part, nullptr);
+  EXPECT_EQ(part->size(), 1);
+  EXPECT_EQ(comm->split(NcclComm::kNoGroup, 0, "none", call), nullptr);
+  const at::Tensor one =
+      at::ones({1}, at::TensorOptions(at::kLong).device(gpu()));
+  run_alone(*part, one, [&](const auto& in, const auto&, const NcclCall& of) {
+    part->barrier(in.data_ptr(), of);
+  });
+  EXPECT_EQ(comm->context()->async_error(), "");
+  EXPECT_TRUE(comm->context()->abort("the test ends", 30s));
+  EXPECT_THROW(comm->check(call), CommunicationError);
+}
+
 TEST(NcclGpu, AMeshOfItsGroups) {
   const int size = testing::mpi_world().size();
   const auto nccl = make_world();
@@ -58,13 +150,13 @@ TEST(NcclGpu, AMeshOfItsGroups) {
 TEST(NcclGpu, WaitOrdersStreamsWithoutBlocking) {
   const auto nccl = make_world();
   const at::Tensor a =
-      at::full({2048, 2048}, 1.0 / 2048, at::TensorOptions(gpu()));
-  at::Tensor x = at::ones({2048, 2048}, at::TensorOptions(gpu()));
-  for (int i = 0; i < 200; ++i) {
+      at::full({512, 512}, 1.0 / 512, at::TensorOptions(gpu()));
+  at::Tensor x = at::ones({512, 512}, at::TensorOptions(gpu()));
+  for (int i = 0; i < 60; ++i) {
     x = at::mm(a, x);  // all ones again
     nccl.communicator->all_reduce(x, ReduceOp::avg);
   }
-  EXPECT_NEAR(x.sum().item<double>(), 2048.0 * 2048, 2048.0 * 2048 * 1e-3);
+  EXPECT_NEAR(x.sum().item<double>(), 512.0 * 512, 512.0 * 512 * 1e-3);
 }
 
 TEST(NcclGpu, AbortEndsAnOperationThatOthersNeverJoin) {

@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <set>
 
@@ -9,6 +10,7 @@
 #include "dist/params/flat_buckets.h"
 #include "dist/params/gradient_norm.h"
 #include "dist/params/gradient_reducer.h"
+#include "dist/params/gradient_slot.h"
 #include "dist/process_mesh.h"
 #include "dist/self_communicator.h"
 #include "tests/support/thread_communicator.h"
@@ -88,6 +90,39 @@ TEST(Registry, SlicesOfACutParameterAreThoseOfTheWhole) {
         const Parameter& p = registry.parameters()[0];
         EXPECT_TRUE(at::equal(registry.gather(p, part), whole));
         EXPECT_TRUE(at::equal(registry.cut(p, whole), part));
+      });
+    }
+  }
+}
+
+// Zeros behind a dim, cut or not, move no value.
+TEST(Registry, PaddedDimsHoldTheSameValues) {
+  const auto self = make_self_communicator(at::kCPU);
+  const at::Tensor whole = initial(*self, Placement::replicated());
+  for (const int padded : {0, 1, 2}) {
+    for (const int dim : {-1, 0, 1, 2}) {
+      ThreadWorld::run(3, [&](Communicator& tp) {
+        SCOPED_TRACE(fmt::format("cut {}, padded {}", dim, padded));
+        ParameterRegistry registry(tp, at::kDouble, at::kCPU, false, 4);
+        Parameter described = parameter("w",
+                                        {5, 7, 3},
+                                        Placement{dim},
+                                        Initializer::normal(1, 2));
+        described.padded_dim = padded;
+        registry.add(described);
+        FlatBuckets buckets(registry, 1 << 10);
+        buckets.initialise(3);
+        const at::NoGradGuard no_grad;
+        const Parameter& p = registry.parameters()[0];
+        EXPECT_EQ(p.value.size(padded) % 4, 0);
+        EXPECT_TRUE(at::equal(registry.cut(p, whole), p.value));
+        EXPECT_TRUE(at::equal(registry.gather(p, p.value), whole));
+        at::Tensor values = p.value;
+        for (int d = 0; d < 3; ++d) {
+          const Slice part = p.slice_of_dim(d, tp.rank(), tp.size());
+          values = values.narrow(d, 0, part.count);
+        }
+        EXPECT_EQ((p.value != 0).sum().item<std::int64_t>(), values.numel());
       });
     }
   }
@@ -230,6 +265,61 @@ TEST(GradientReducer, SumsOverRanksAndMicroSteps) {
         EXPECT_NEAR(gradient_norm(buckets, mesh), std::sqrt(squares), 1e-9);
       }
     });
+  }
+}
+
+/// Σ w ∘ x, whose node adds its gradient where a slot says.
+struct SlottedSum : torch::autograd::Function<SlottedSum> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context,
+                            const at::Tensor& w,
+                            const at::Tensor& x) {
+    const at::AutoDispatchBelowADInplaceOrView below_autograd;
+    context->save_for_backward({w, x});
+    return (w * x).sum();
+  }
+  static torch::autograd::variable_list backward(
+      torch::autograd::AutogradContext* context,
+      const torch::autograd::variable_list& grads) {
+    const auto saved = context->get_saved_variables();
+    const GradientSlot slot(saved[0], /*in_place=*/false);
+    slot.put(saved[1] * grads[0]);
+    return {slot.finish(), {}};
+  }
+};
+
+// A bf16 parameter whose gradients are fp32, beside one that autograd adds up.
+TEST(GradientReducer, TakesGradientsOfAnotherDtypeInPlace) {
+  for (const bool sinks : {false, true}) {
+    const auto self = make_self_communicator(at::kCPU);
+    ParameterRegistry registry(*self, at::kBFloat16, at::kCPU);
+    const auto one = Initializer::constant(1);
+    const at::Tensor w = registry.add(parameter("w", {3, 5}, {}, one));
+    const at::Tensor v = registry.add(parameter("v", {4}, {}, one));
+    FlatBuckets buckets(registry, 1 << 10);
+    buckets.initialise(0);
+    GradientReducer reducer(buckets, {.sinks = sinks});
+    // Outside of a pass nothing is added to the buckets.
+    const at::Tensor x = at::full({3, 5}, 1 + 1.0 / 512, at::kFloat);
+    const auto alone = torch::autograd::grad({SlottedSum::apply(w, x)}, {w});
+    EXPECT_EQ(alone[0].scalar_type(), at::kBFloat16);
+    for (int step = 0; step < 2; ++step) {
+      for (int micro = 0; micro < 3; ++micro) {
+        reducer.begin(micro == 2);
+        (SlottedSum::apply(w, x) + (v * 2).sum()).backward();
+        EXPECT_FALSE(w.grad().defined());
+      }
+      reducer.finish();
+      for (const Bucket& bucket : buckets.buckets()) {
+        for (const BucketEntry& entry : bucket.entries) {
+          const bool is_w = buckets.parameter(entry).name == "w";
+          // What is in bf16 on its way is rounded.
+          const double expected = !is_w ? 6 : sinks ? 3 + 3.0 / 512 : 3;
+          EXPECT_TRUE(
+              buckets.view(bucket.grad, entry).eq(expected).all().item<bool>())
+              << sinks << " " << step;
+        }
+      }
+    }
   }
 }
 

@@ -9,18 +9,19 @@
 // at a time: __shared__ is `static`. Compile with -Wno-unknown-pragmas, for
 // #pragma unroll.
 
-#include <ucontext.h>
-
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include "tests/fakes/fiber_switch.h"
 
 #define __global__
 #define __device__
@@ -40,6 +41,11 @@ using cudaStream_t = void*;
 enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidConfiguration = 9 };
 inline const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaSuccess ? "no error" : "invalid configuration argument";
+}
+/// Of the last call that failed, until someone asks.
+inline cudaError_t cuda_last_error = cudaSuccess;
+inline cudaError_t cudaGetLastError() {
+  return std::exchange(cuda_last_error, cudaSuccess);
 }
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
@@ -65,7 +71,7 @@ struct Warp {
 };
 
 struct Fiber {
-  ucontext_t context;
+  fibers::Context context;
   std::unique_ptr<unsigned char[]> stack;
   bool done = false;
   unsigned exchanges = 0;
@@ -74,12 +80,12 @@ struct Fiber {
 /// One block in flight.
 class Block {
  public:
-  static constexpr std::size_t kStackBytes = 128 * 1024;
+  static constexpr std::size_t kStackBytes = 32 * 1024;
 
   explicit Block(int threads)
       : fibers_(threads), warps_((threads + kWarp - 1) / kWarp) {
     for (Fiber& fiber : fibers_) {
-      fiber.stack = std::make_unique<unsigned char[]>(kStackBytes);
+      fiber.stack.reset(new unsigned char[kStackBytes]);
     }
   }
 
@@ -94,18 +100,17 @@ class Block {
     for (Fiber& fiber : fibers_) {
       fiber.done = false;
       fiber.exchanges = 0;
-      getcontext(&fiber.context);
-      fiber.context.uc_stack.ss_sp = fiber.stack.get();
-      fiber.context.uc_stack.ss_size = kStackBytes;
-      fiber.context.uc_link = &scheduler_;
-      makecontext(&fiber.context, &Block::start, 0);
+      fibers::prepare(fiber.context,
+                      fiber.stack.get(),
+                      kStackBytes,
+                      &Block::start);
     }
     for (int left = static_cast<int>(fibers_.size()); left > 0;) {
       progressed_ = false;
       for (current_ = 0; current_ < fibers_.size(); ++current_) {
         if (fibers_[current_].done) continue;
         threadIdx = dim3(static_cast<unsigned>(current_));
-        swapcontext(&scheduler_, &fibers_[current_].context);
+        fibers::go(scheduler_, fibers_[current_].context);
         left -= fibers_[current_].done;
       }
       if (!progressed_) {
@@ -154,6 +159,7 @@ class Block {
     block.body_(block.body_argument_);
     block.fibers_[block.current_].done = true;
     block.progressed_ = true;
+    fibers::go(block.fibers_[block.current_].context, block.scheduler_);
   }
 
   Warp& warp() { return warps_[current_ / kWarp]; }
@@ -168,14 +174,14 @@ class Block {
     }
     while (barrier.generation == generation) {
       const std::size_t self = current_;
-      swapcontext(&fibers_[self].context, &scheduler_);
+      fibers::go(fibers_[self].context, scheduler_);
     }
   }
 
   std::vector<Fiber> fibers_;
   std::vector<Warp> warps_;
   Barrier barrier_;
-  ucontext_t scheduler_;
+  fibers::Context scheduler_;
   std::size_t current_ = 0;
   bool progressed_ = false;
   void (*body_)(void*) = nullptr;
@@ -202,6 +208,11 @@ inline unsigned __ballot_sync(unsigned mask, bool predicate) {
 inline int __popc(unsigned bits) {
   return __builtin_popcount(bits);
 }
+/// One thread runs at a time.
+template <class T>
+T atomicAdd(T* address, T value) {
+  return std::exchange(*address, *address + value);
+}
 
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config,
@@ -209,15 +220,21 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config,
                                Arguments&&... arguments) {
   const unsigned threads = config->blockDim.x;
   if (threads == 0 || threads > 1024 || config->gridDim.x == 0) {
-    return cudaErrorInvalidConfiguration;
+    return cuda_last_error = cudaErrorInvalidConfiguration;
   }
   blockDim = config->blockDim;
   gridDim = config->gridDim;
   auto body = [&] { kernel(arguments...); };
-  cuda_emulation::Block block(static_cast<int>(threads));
+  // Kept: the stacks of a block are worth more than its kernel.
+  static auto& blocks =
+      *new std::map<unsigned, std::unique_ptr<cuda_emulation::Block>>;
+  auto& block = blocks[threads];
+  if (block == nullptr) {
+    block = std::make_unique<cuda_emulation::Block>(static_cast<int>(threads));
+  }
   for (unsigned b = 0; b < gridDim.x; ++b) {
     blockIdx = dim3(b);
-    block.run(body);
+    block->run(body);
   }
   return cudaSuccess;
 }

@@ -2,18 +2,33 @@
 
 #include <cuda_runtime_api.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
 #include <future>
 #include <memory>
 #include <mutex>
+#include <random>
+#include <set>
 #include <thread>
+#include <utility>
 
 namespace {
 
+std::mutex failure_mutex;
+std::string first_failure;
+
+std::atomic<std::uint64_t> streams{0};
+
 // Where a stream was when an event was recorded in it.
 struct Point {
+  void arrive() {
+    time = std::chrono::steady_clock::now();
+    arrival.set_value();
+  }
+
+  std::chrono::steady_clock::time_point time;  // of arrival
   std::promise<void> arrival;
   std::shared_future<void> reached = arrival.get_future().share();
 };
@@ -26,6 +41,8 @@ struct Queue {
   bool closed = false;
 
   void run() {
+    const std::uint64_t number = ++streams;
+    std::mt19937_64 random(mumoe::fakes::stream_lag().seed + number);
     for (;;) {
       std::function<void()> next;
       {
@@ -35,16 +52,47 @@ struct Queue {
         next = std::move(work.front());
         work.pop_front();
       }
-      next();
+      lag(random);
+      try {
+        next();
+      } catch (const std::exception& error) {
+        const std::lock_guard lock(failure_mutex);
+        if (first_failure.empty()) first_failure = error.what();
+      }
     }
+  }
+
+  static void lag(std::mt19937_64& random) {
+    const auto& lag = mumoe::fakes::stream_lag();
+    const std::int64_t most = lag.microseconds;
+    if (most == 0 || random() % static_cast<std::uint64_t>(lag.one_in) != 0) {
+      return;
+    }
+    std::this_thread::sleep_for(
+        std::chrono::microseconds(random() % static_cast<std::uint64_t>(most)));
   }
 };
 
 thread_local int current_device = 0;
 
+std::mutex contexts_mutex;
+std::set<int> contexts;
+
+void make_context(int device) {
+  const std::lock_guard lock(contexts_mutex);
+  contexts.insert(device);
+}
+
+thread_local cudaError_t last_error = cudaSuccess;
+
+cudaError_t found(cudaError_t code) {
+  if (code != cudaSuccess) last_error = code;
+  return code;
+}
+
 cudaError_t enter(const char* function) {
-  auto& cuda = mumoe::fakes::fake_cuda();
-  return cuda.failing == function ? cuda.failure : cudaSuccess;
+  const auto& cuda = mumoe::fakes::fake_cuda();
+  return found(cuda.failing == function ? cuda.failure : cudaSuccess);
 }
 
 }  // namespace
@@ -54,6 +102,7 @@ struct CUstream_st {
   std::shared_ptr<Queue> queue = std::make_shared<Queue>();
 };
 struct CUevent_st {
+  bool timed = false;
   std::shared_ptr<Point> point;
 };
 
@@ -62,6 +111,30 @@ namespace mumoe::fakes {
 FakeCuda& fake_cuda() {
   static FakeCuda cuda;
   return cuda;
+}
+
+Lag& stream_lag() {
+  static auto& lag = *new Lag;
+  return lag;
+}
+
+std::string take_failure() {
+  const std::lock_guard lock(failure_mutex);
+  return std::exchange(first_failure, {});
+}
+
+std::set<int> devices_with_contexts() {
+  const std::lock_guard lock(contexts_mutex);
+  return contexts;
+}
+
+void forget_contexts() {
+  const std::lock_guard lock(contexts_mutex);
+  contexts.clear();
+}
+
+void need_context() {
+  make_context(current_device);
 }
 
 void push(cudaStream_t stream, std::function<void()> work) {
@@ -76,7 +149,7 @@ void push(cudaStream_t stream, std::function<void()> work) {
 
 void synchronize(cudaStream_t stream) {
   auto point = std::make_shared<Point>();
-  push(stream, [point] { point->arrival.set_value(); });
+  push(stream, [point] { point->arrive(); });
   point->reached.wait();
 }
 
@@ -84,22 +157,48 @@ void synchronize(cudaStream_t stream) {
 
 #define ENTER(function) \
   if (const cudaError_t code = enter(function); code != cudaSuccess) return code
+#define ENTER_CONTEXT(function) \
+  mumoe::fakes::need_context(); \
+  ENTER(function)
 
 extern "C" {
 
 cudaError_t cudaGetDeviceCount(int* count) {
   ENTER("cudaGetDeviceCount");
   *count = static_cast<int>(mumoe::fakes::fake_cuda().addresses.size());
-  return *count == 0 ? cudaErrorNoDevice : cudaSuccess;
+  return found(*count == 0 ? cudaErrorNoDevice : cudaSuccess);
+}
+
+cudaError_t cudaDriverGetVersion(int* version) {
+  ENTER("cudaDriverGetVersion");
+  *version = mumoe::fakes::fake_cuda().driver;
+  return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  ENTER("cudaRuntimeGetVersion");
+  *version = CUDART_VERSION;
+  return cudaSuccess;
 }
 
 cudaError_t cudaDeviceGetPCIBusId(char* text, int size, int device) {
   ENTER("cudaDeviceGetPCIBusId");
   const auto& addresses = mumoe::fakes::fake_cuda().addresses;
   if (device < 0 || device >= static_cast<int>(addresses.size())) {
-    return cudaErrorInvalidDevice;
+    return found(cudaErrorInvalidDevice);
   }
   std::strncpy(text, addresses[device].c_str(), size - 1);
+  return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  ENTER("cudaGetDeviceProperties");
+  const auto& addresses = mumoe::fakes::fake_cuda().addresses;
+  if (device < 0 || device >= static_cast<int>(addresses.size())) {
+    return found(cudaErrorInvalidDevice);
+  }
+  *properties = {};
+  std::strcpy(properties->name, "a GPU of host memory");
   return cudaSuccess;
 }
 
@@ -113,21 +212,22 @@ cudaError_t cudaSetDevice(int device) {
   ENTER("cudaSetDevice");
   const auto& addresses = mumoe::fakes::fake_cuda().addresses;
   if (device < 0 || device >= static_cast<int>(addresses.size())) {
-    return cudaErrorInvalidDevice;
+    return found(cudaErrorInvalidDevice);
   }
   current_device = device;
+  make_context(device);
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned int) {
-  ENTER("cudaStreamCreateWithFlags");
+  ENTER_CONTEXT("cudaStreamCreateWithFlags");
   *stream = new CUstream_st;
   std::thread([queue = (*stream)->queue] { queue->run(); }).detach();
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  ENTER("cudaStreamDestroy");
+  ENTER_CONTEXT("cudaStreamDestroy");
   {
     const std::lock_guard lock(stream->queue->mutex);
     stream->queue->closed = true;
@@ -140,42 +240,65 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream,
                                 cudaEvent_t event,
                                 unsigned int) {
-  ENTER("cudaStreamWaitEvent");
+  ENTER_CONTEXT("cudaStreamWaitEvent");
   if (event->point == nullptr) return cudaSuccess;
   mumoe::fakes::push(stream, [point = event->point] { point->reached.wait(); });
   return cudaSuccess;
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned int) {
-  ENTER("cudaEventCreateWithFlags");
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned int flags) {
+  ENTER_CONTEXT("cudaEventCreateWithFlags");
   *event = new CUevent_st;
+  (*event)->timed = (flags & cudaEventDisableTiming) == 0;
   return cudaSuccess;
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  ENTER("cudaEventDestroy");
+  ENTER_CONTEXT("cudaEventDestroy");
   delete event;
   return cudaSuccess;
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  ENTER("cudaEventRecord");
+  ENTER_CONTEXT("cudaEventRecord");
   event->point = std::make_shared<Point>();
-  mumoe::fakes::push(stream,
-                     [point = event->point] { point->arrival.set_value(); });
+  mumoe::fakes::push(stream, [point = event->point] { point->arrive(); });
   return cudaSuccess;
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {
-  ENTER("cudaEventQuery");
+  ENTER_CONTEXT("cudaEventQuery");
   if (event->point == nullptr) return cudaSuccess;
   const auto state =
       event->point->reached.wait_for(std::chrono::microseconds(0));
-  return state == std::future_status::ready ? cudaSuccess : cudaErrorNotReady;
+  return found(state == std::future_status::ready ? cudaSuccess
+                                                  : cudaErrorNotReady);
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  ENTER_CONTEXT("cudaEventSynchronize");
+  if (event->point != nullptr) event->point->reached.wait();
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t from, cudaEvent_t to) {
+  ENTER_CONTEXT("cudaEventElapsedTime");
+  if (!from->timed || !to->timed || from->point == nullptr ||
+      to->point == nullptr) {
+    return found(cudaErrorInvalidResourceHandle);
+  }
+  if (cudaEventQuery(from) != cudaSuccess ||
+      cudaEventQuery(to) != cudaSuccess) {
+    return cudaErrorNotReady;
+  }
+  const std::chrono::duration<float, std::milli> since =
+      to->point->time - from->point->time;
+  *ms = since.count();
+  return cudaSuccess;
 }
 
 cudaError_t cudaGetLastError() {
-  return cudaSuccess;
+  return std::exchange(last_error, cudaSuccess);
 }
 
 const char* cudaGetErrorName(cudaError_t) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -12,13 +13,26 @@
 #include "tests/fakes/fake_cuda_runtime.h"
 #include "tests/fakes/fake_nccl_moves.h"
 
-using mumoe::dist::Communicator;
+using mumoe::fakes::FakeGroup;
 using Operation = mumoe::fakes::FakeOperation;
 using mumoe::fakes::fake_nccl;
 
 namespace {
 
-constexpr char kMagic[] = "id of the fake";
+constexpr int kMostRanks = 8;
+
+/// What an ncclUniqueId holds.
+struct Id {
+  char magic[16] = "id of the fake";
+  FakeGroup::Address data, control;
+};
+static_assert(sizeof(Id) <= sizeof(ncclUniqueId));
+
+/// What the ranks of a split tell each other.
+struct Choice {
+  std::int64_t color, key;
+  FakeGroup::Address data, control;
+};
 
 std::mutex mutex;  // of the four below
 std::vector<std::string> called;
@@ -43,6 +57,7 @@ void misuse(const std::string& text) {
 
 // Every call begins here; `comm` null: of no communicator.
 ncclResult_t enter(const char* function, ncclComm_t comm = nullptr) {
+  mumoe::fakes::need_context();
   {
     const std::lock_guard lock(mutex);
     called.emplace_back(function);
@@ -146,11 +161,51 @@ void in_background(ncclComm_t comm, bool stuck, std::function<void()> body) {
   }).detach();
 }
 
-void connect(ncclComm_t comm, Communicator& among, int color, int key) {
-  comm->data = among.split(color, key, "fake data");
-  comm->control = among.split(color, key, "fake control");
-  comm->rank = comm->data->rank();
-  comm->size = comm->data->size();
+void connect(ncclComm_t comm,
+             const FakeGroup::Address& data,
+             const FakeGroup::Address& control,
+             int rank,
+             int size) {
+  comm->rank = rank;
+  comm->size = size;
+  comm->data = std::make_unique<FakeGroup>(data, rank, size, comm->aborted);
+  comm->control =
+      std::make_unique<FakeGroup>(control, rank, size, comm->aborted);
+}
+
+// The child of a split; null where this rank gave no color, or is aborted.
+ncclComm_t split(ncclComm& parent, int color, int key) {
+  const Choice own{color,
+                   key,
+                   FakeGroup::make(parent.size),
+                   FakeGroup::make(parent.size)};
+  const auto gathered = parent.control->gather(&own, sizeof(own));
+  std::vector<std::pair<std::int64_t, int>> members;  // by key
+  std::vector<Choice> choices(gathered.size());
+  for (std::size_t r = 0; r < gathered.size(); ++r) {
+    std::memcpy(&choices[r], gathered[r].data(), sizeof(Choice));
+    if (choices[r].color == color) {
+      members.emplace_back(choices[r].key, static_cast<int>(r));
+    }
+  }
+  std::sort(members.begin(), members.end());
+  const bool member = color != NCCL_SPLIT_NOCOLOR && !members.empty();
+  if (!member || members.front().second != parent.rank) {
+    FakeGroup::drop(own.data);
+    FakeGroup::drop(own.control);
+  }
+  if (!member) return nullptr;
+  const auto here = std::find(members.begin(),
+                              members.end(),
+                              std::pair<std::int64_t, int>(key, parent.rank));
+  auto* child = new ncclComm;
+  const Choice& first = choices[members.front().second];
+  connect(child,
+          first.data,
+          first.control,
+          static_cast<int>(here - members.begin()),
+          static_cast<int>(members.size()));
+  return child;
 }
 
 // Freeing memory of the device waits for what runs there.
@@ -211,7 +266,10 @@ ncclResult_t ncclGetVersion(int* version) {
 
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
   ENTER("ncclGetUniqueId");
-  std::memcpy(id->internal, kMagic, sizeof(kMagic));
+  // The size is not known yet: there is room for the largest.
+  const Id made{.data = FakeGroup::make(kMostRanks),
+                .control = FakeGroup::make(kMostRanks)};
+  std::memcpy(id->internal, &made, sizeof(made));
   return ncclSuccess;
 }
 
@@ -221,15 +279,16 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm,
                                     int rank,
                                     ncclConfig_t* config) {
   ENTER("ncclCommInitRankConfig");
-  auto& transport = *fake_nccl().transport;
-  if (std::strcmp(id.internal, kMagic) != 0 || size != transport.size() ||
-      rank != transport.rank()) {
+  Id made;
+  std::memcpy(&made, id.internal, sizeof(made));
+  if (std::strcmp(made.magic, Id().magic) != 0 || size > kMostRanks ||
+      rank < 0 || rank >= size) {
     return ncclInvalidArgument;
   }
   if (config->blocking != 0) misuse("a blocking communicator");
   *comm = new ncclComm;
-  in_background(*comm, fake_nccl().stuck_open, [made = *comm, &transport] {
-    connect(made, transport, 0, transport.rank());
+  in_background(*comm, fake_nccl().stuck_open, [=, opened = *comm] {
+    connect(opened, made.data, made.control, rank, size);
   });
   return ncclInProgress;
 }
@@ -243,17 +302,16 @@ ncclResult_t ncclCommSplit(ncclComm_t comm,
   if (color < NCCL_SPLIT_NOCOLOR) return ncclInvalidArgument;
   *child = nullptr;
   in_background(comm, fake_nccl().stuck_open, [=] {
-    auto made = std::make_unique<ncclComm>();
-    connect(made.get(), *comm->control, color, key);
-    if (color != NCCL_SPLIT_NOCOLOR) {
-      *child = made.release();
-      in_background(*child, false, [] { nap(); });
-    }
+    ncclComm_t made = split(*comm, color, key);
+    if (made == nullptr) return;
+    *child = made;
+    in_background(made, false, [] { nap(); });
   });
   return ncclInProgress;
 }
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* error) {
+  mumoe::fakes::need_context();
   if (comm->freed) misuse("ncclCommGetAsyncError after the end");
   {
     const std::lock_guard lock(mutex);
@@ -289,7 +347,7 @@ ncclResult_t ncclCommFinalize(ncclComm_t comm) {
   ENTER("ncclCommFinalize", comm);
   in_background(comm, fake_nccl().stuck_finalize, [comm] {
     while (comm->outstanding > 0) nap();
-    comm->control->barrier();
+    comm->control->gather("", 1);
     comm->finalized = true;
   });
   return ncclInProgress;
@@ -305,6 +363,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
 }
 
 ncclResult_t ncclCommAbort(ncclComm_t comm) {
+  mumoe::fakes::need_context();
   {
     const std::lock_guard lock(mutex);
     called.emplace_back("ncclCommAbort");

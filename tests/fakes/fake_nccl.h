@@ -6,11 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "dist/communicator.h"
-
 // NCCL without a GPU: the functions that dist/ uses, on streams of the fake
-// CUDA runtime. Data move over a communicator of the CPU between the ranks of
-// an mpirun. Linked into a test in place of the real one.
+// CUDA runtime, between the ranks of one machine, be they processes or threads.
+// Linked into a test in place of the real one.
 //
 // As the real one, and stricter where that finds faults: communicators are
 // non-blocking and refuse calls while they are in progress; the child of a
@@ -23,9 +21,6 @@ namespace mumoe::fakes {
 /// What the next calls find, and what the past ones did. One for the process;
 /// `reset` before a test.
 struct FakeNccl {
-  /// Moves everything; a group of all ranks, of no other use.
-  dist::Communicator* transport = nullptr;
-
   /// Call `call` of `function`, from 1, returns `result`.
   std::string failing;
   int failing_call = 1;
@@ -54,7 +49,7 @@ struct FakeNccl {
   /// What no caller may do: use of a freed communicator, a call while in
   /// progress, an end without ncclCommFinalize.
   std::vector<std::string> misuse() const;
-  /// Forgets all of the above but `transport`.
+  /// Forgets all of the above.
   void reset();
 };
 FakeNccl& fake_nccl();

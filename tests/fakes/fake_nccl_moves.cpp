@@ -1,42 +1,18 @@
 #include "tests/fakes/fake_nccl_moves.h"
 
-#include <ATen/ATen.h>
-
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstring>
-#include <thread>
 
+#include "tests/fakes/fake_cuda_runtime.h"
 #include "tests/fakes/fake_reduction.h"
 
 namespace mumoe::fakes {
 namespace {
 
-// All ranks' `bytes` [same size]; nothing when aborted meanwhile.
-std::vector<Bytes> gather(ncclComm& comm, const void* from, std::size_t bytes) {
-  const auto words = static_cast<std::int64_t>((bytes + 7) / 8);
-  const at::Tensor own = at::zeros({words}, at::kLong);
-  std::memcpy(own.data_ptr(), from, bytes);
-  const at::Tensor all = at::empty({comm.size * words}, at::kLong);
-  const auto work = comm.data->all_gather_async(own, all);
-  while (!work.done()) {
-    if (comm.aborted) return {};
-    std::this_thread::sleep_for(std::chrono::microseconds(100));
-  }
-  work.wait();
-  std::vector<Bytes> parts;
-  for (int r = 0; r < comm.size; ++r) {
-    const auto* part = reinterpret_cast<const std::byte*>(
-        all.data_ptr<std::int64_t>() + r * words);
-    parts.emplace_back(part, part + bytes);
-  }
-  return parts;
-}
-
 // Whether all ranks run the same; else an error of the communicator.
 bool agree(ncclComm& comm, const std::array<std::int64_t, 5>& what) {
-  const auto all = gather(comm, what.data(), sizeof(what));
+  const auto all = comm.data->gather(what.data(), sizeof(what));
   for (const Bytes& other : all) {
     if (other != all.front()) comm.error = ncclInvalidUsage;
   }
@@ -60,9 +36,10 @@ void execute(const FakeOperation& o) {
   const std::size_t bytes = o.count * size_of(o.type);
   const auto n = static_cast<std::size_t>(comm.size);
   const bool whole = o.kind == FakeOperation::scatter;
-  const auto parts = gather(comm, o.in, whole ? n * bytes : bytes);
+  const auto parts =
+      comm.data->gather(kernel_view_of(o.in), whole ? n * bytes : bytes);
   if (parts.empty()) return;
-  auto* out = static_cast<std::byte*>(o.out);
+  auto* out = static_cast<std::byte*>(kernel_view_of(o.out));
   if (o.kind == FakeOperation::gather) {
     for (const Bytes& part : parts) {
       out = std::copy(part.begin(), part.end(), out);
@@ -84,9 +61,9 @@ void exchange(const std::vector<FakeOperation>& group) {
   std::int64_t sends = 0;
   for (const FakeOperation& o : group) {
     if (o.kind == FakeOperation::receive) {
-      to[o.peer] = static_cast<std::byte*>(o.out);
+      to[o.peer] = static_cast<std::byte*>(kernel_view_of(o.out));
     } else {
-      std::memcpy(sent.data() + o.peer * bytes, o.in, bytes);
+      std::memcpy(sent.data() + o.peer * bytes, kernel_view_of(o.in), bytes);
       ++sends;
     }
   }
@@ -94,7 +71,7 @@ void exchange(const std::vector<FakeOperation>& group) {
              {FakeOperation::send, static_cast<std::int64_t>(bytes), sends})) {
     return;
   }
-  const auto parts = gather(comm, sent.data(), sent.size());
+  const auto parts = comm.data->gather(sent.data(), sent.size());
   for (std::size_t r = 0; r < parts.size(); ++r) {
     const auto* mine = parts[r].data() + comm.rank * bytes;
     if (to[r] != nullptr) std::memcpy(to[r], mine, bytes);

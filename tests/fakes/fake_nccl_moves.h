@@ -7,16 +7,16 @@
 #include <memory>
 #include <vector>
 
-#include "dist/communicator.h"
+#include "tests/fakes/fake_group.h"
 
 // What the handles of NCCL point to. Handles stay valid for ever, so that use
 // after the end is seen.
 struct ncclComm {
   int rank = 0;
   int size = 1;
-  std::unique_ptr<mumoe::dist::Communicator>
+  std::unique_ptr<mumoe::fakes::FakeGroup>
       data;  // of operations, by their stream
-  std::unique_ptr<mumoe::dist::Communicator> control;  // of splits and the end
+  std::unique_ptr<mumoe::fakes::FakeGroup> control;  // of splits and the end
   std::atomic<bool> busy{false};
   std::atomic<bool> aborted{false};
   std::atomic<bool> finalized{false};

@@ -9,11 +9,11 @@
 #include <type_traits>
 #include <vector>
 
+#include "tests/fakes/fake_group.h"
+
 // NCCL's reductions as it does them, on the host, in rank order.
 
 namespace mumoe::fakes {
-
-using Bytes = std::vector<std::byte>;
 
 inline std::size_t size_of(ncclDataType_t type) {
   return type == ncclBfloat16 ? 2 : type == ncclFloat32 ? 4 : 8;

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 #include "dist/null_communicator.h"
 #include "dist/process_mesh.h"
 #include "dist/self_communicator.h"
@@ -103,6 +105,42 @@ TEST(Device, NothingIsSaidOfGpusWhereThereAreNone) {
     const auto chosen = choose_device(options, world, gpus(0, world.rank()));
     EXPECT_TRUE(chosen.device.is_cpu());
     EXPECT_EQ(chosen.note, "");
+  });
+}
+
+// A driver that is too old is no machine without GPUs.
+TEST(Device, WhatCudaSaysIsPassedOn) {
+  ThreadWorld::run(2, [](Communicator& world) {
+    auto mine = gpus(0, world.rank());
+    if (world.rank() == 1) mine.place.fault = "cudaErrorInsufficientDriver";
+    const std::string fault =
+        "rank 1 on host node cannot use its GPU: cudaErrorInsufficientDriver";
+    const auto chosen =
+        choose_device(options_with(kAuto, kAutoBackend), world, mine);
+    EXPECT_TRUE(chosen.device.is_cpu());
+    EXPECT_EQ(chosen.note, "GPUs are not used: " + fault);
+    for (const auto& [device, backend, key] :
+         {std::tuple(run::DeviceKind::cuda,
+                     kAutoBackend,
+                     "train.device = cuda"),
+          std::tuple(kAuto,
+                     run::BackendChoice::nccl,
+                     "parallel.backend = nccl"),
+          std::tuple(run::DeviceKind::cuda,
+                     run::BackendChoice::null,
+                     "train.device = cuda")}) {
+      testing::expect_input_error(
+          [&, device = device, backend = backend] {
+            choose_device(options_with(device, backend), world, mine);
+          },
+          {std::string(key) + ": " + fault});
+    }
+    // Who asks for the CPU has it.
+    const auto cpu =
+        choose_device(options_with(run::DeviceKind::cpu, kAutoBackend),
+                      world,
+                      mine);
+    EXPECT_EQ(cpu.note, "");
   });
 }
 

@@ -66,6 +66,9 @@ class FailAt final : public dist::Observer {
 
 int main(int argc, char** argv) {
   if (argc < 6) return 2;
+  // As the program's main does.
+  ::setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "1", /*overwrite=*/0);
+  ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
   const std::string rank = argv[1];
   const char* own = std::getenv("OMPI_COMM_WORLD_RANK");
   std::printf("pid %d\n", getpid());

@@ -97,7 +97,7 @@ TEST(MemoryEstimate, GrowsWithTheMicroBatchAndFallsWithTp) {
     cost.bytes = {.weights = 1000, .gradients = 2000, .optimizer = 4000};
     cost.pass.kept_bytes = 500;
     const auto estimate =
-        estimate_memory(cost, model, micro_batch, tp, at::kFloat, 77);
+        estimate_memory(cost, model, micro_batch, tp, at::kFloat, true, 77);
     EXPECT_EQ(estimate.model(), 7500 + estimate.workspace);
     EXPECT_TRUE(contains(describe_memory(estimate, true), "program 77 bytes"));
     EXPECT_FALSE(contains(describe_memory(estimate, false), "program"));
@@ -105,6 +105,14 @@ TEST(MemoryEstimate, GrowsWithTheMicroBatchAndFallsWithTp) {
   };
   EXPECT_GT(total(4, 1), 1.2 * total(1, 1));
   EXPECT_LT(total(4, 2), total(4, 1));
+  // 2^28 logits of a chunk, in bf16, once; on a CPU 2^24, in fp32, three times.
+  const auto workspace = [&](bool on_cpu) {
+    return estimate_memory({}, model, 16, 1, at::kBFloat16, on_cpu, 0)
+        .workspace;
+  };
+  EXPECT_NEAR(workspace(false) - workspace(true),
+              (std::int64_t{1} << 29) - 12 * (1 << 24),
+              1);
 }
 
 }  // namespace

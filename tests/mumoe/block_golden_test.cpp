@@ -12,6 +12,7 @@
 #include "mumoe/block.h"
 #include "mumoe/safetensors.h"
 #include "tests/support/golden_files.h"
+#include "tests/support/gpu.h"
 #include "tests/support/parameters.h"
 
 namespace mumoe {
@@ -81,8 +82,9 @@ at::Tensor golden_value(const NamedTensors& file,
 
 void run(const NamedTensors& file, at::ScalarType dtype, double tolerance) {
   const BlockConfig config = config_of(file);
-  const auto self = dist::make_self_communicator(at::kCPU);
-  dist::ParameterRegistry registry(*self, dtype, at::kCPU);
+  const at::Device device = testing::test_device();
+  const auto self = dist::make_self_communicator(device);
+  dist::ParameterRegistry registry(*self, dtype, device);
   MuMoEBlock block(config, "", registry);
   const bool training = file.metadata.at("training") == "1";
   block.set_training(training);
@@ -101,12 +103,12 @@ void run(const NamedTensors& file, at::ScalarType dtype, double tolerance) {
   testing::set_weights(buckets, weights);
   dist::GradientReducer reducer(buckets);
 
-  at::Tensor x = file.at("x").to(dtype).clone();
+  at::Tensor x = file.at("x").to(device, dtype).clone();
   x.requires_grad_(true);
   std::vector<at::Tensor> a;
   const at::Tensor y = block.forward(x, a);
   reducer.begin(true);
-  (y * file.at("w").to(dtype)).sum().backward();
+  (y * file.at("w").to(device, dtype)).sum().backward();
   reducer.finish();
 
   using testing::relative_error;
@@ -117,7 +119,7 @@ void run(const NamedTensors& file, at::ScalarType dtype, double tolerance) {
     const auto& expected = file.at(fmt::format("a.{}", e));
     EXPECT_FALSE(a[e].requires_grad());
     EXPECT_LT(relative_error(a[e], expected), tolerance) << "a." << e;
-    EXPECT_TRUE(at::equal(a[e].flatten() == 0, expected.flatten() == 0))
+    EXPECT_TRUE(at::equal(a[e].cpu().flatten() == 0, expected.flatten() == 0))
         << "other experts are exactly zero";
   }
   for (std::size_t e = 0; e < block.statistics().size(); ++e) {

@@ -124,4 +124,24 @@ void expect_gelu(Memory& memory,
   check(grad, dx);
 }
 
+/// Counts of values that are not zero, the array `offset` elements after an
+/// aligned address.
+template <class E, class Memory>
+void expect_counts(Memory& memory, std::int64_t count, int offset) {
+  constexpr double kKinds[] = {0, 1, -0.0, NAN, 0, -2, 1e-30, 0};
+  Values values;
+  std::int64_t expected = 40;  // what is there
+  for (std::int64_t i = 0; i < count; ++i) {
+    values.push_back(kKinds[(i * 5 + i / 8) % 8]);
+    expected += values.back() != 0;
+  }
+  const E* in = memory.put(stored<E>(values), offset);
+  std::int64_t* sum = memory.put(std::vector<std::int64_t>{40}, 0);
+  kernels::cuda::combine_row.of<E>().count_nonzero(memory.stream(),
+                                                   in,
+                                                   count,
+                                                   sum);
+  EXPECT_EQ(memory.get(sum, 1)[0], expected) << count << " at " << offset;
+}
+
 }  // namespace mumoe::testing

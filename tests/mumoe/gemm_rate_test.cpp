@@ -1,5 +1,6 @@
 #include "mumoe/gemm_rate.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 namespace mumoe {
@@ -38,6 +39,24 @@ TEST(GemmRate, CountsAllProducts) {
   const double ratio = rate({product, product, product}) / rate({product});
   EXPECT_GT(ratio, 0.3);
   EXPECT_LT(ratio, 3);
+}
+
+// A GPU multiplies equal numbers faster than those of a run.
+TEST(GemmRate, OperandsAreRandomNumbers) {
+  for (const auto dtype : {at::kFloat, at::kDouble, at::kBFloat16}) {
+    const at::Tensor x = random_operand(700, 1100, dtype, at::kCPU);
+    EXPECT_EQ(x.sizes(), (std::vector<std::int64_t>{700, 1100}));
+    EXPECT_EQ(x.scalar_type(), dtype);
+    EXPECT_TRUE(x.is_contiguous());
+    const at::Tensor wide = x.to(at::kDouble);
+    EXPECT_NEAR(wide.mean().item<double>(), 0, 0.01);
+    EXPECT_NEAR(wide.std().item<double>(), 1, 0.01);
+    // Neither rows nor columns repeat.
+    EXPECT_NEAR((wide[0] * wide[1]).mean().item<double>(), 0, 0.15);
+    EXPECT_NEAR((wide[0] * wide[699]).mean().item<double>(), 0, 0.15);
+    EXPECT_TRUE(at::equal(x, random_operand(700, 1100, dtype, at::kCPU)));
+  }
+  EXPECT_EQ(random_operand(1, 3, at::kFloat, at::kCPU).numel(), 3);
 }
 
 TEST(GemmRate, FewerRowsTakeNoMoreThanAllowed) {

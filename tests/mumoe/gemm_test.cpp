@@ -246,6 +246,13 @@ TEST(Gelu, EqualsLibTorchForwardAndBackward) {
   }
 }
 
+// The rest of the promise takes a GPU: gemm_gpu_test.cpp.
+TEST(Gemm, CuBlasIsToldToAddInFp32) {
+  keep_fp32_sums();
+  EXPECT_NE(at::globalContext().allowBF16ReductionCuBLAS(),
+            at::CuBLASReductionOption::AllowReducedPrecisionWithSplitK);
+}
+
 TEST(Gelu, TakesAnyStrides) {
   const Tensor x = numbers({8, 30, 20}, 1).permute({2, 0, 1});
   for (const bool contiguous : {false, true}) {

@@ -155,6 +155,14 @@ TYPED_TEST(CombineCudaEmulated, NoRows) {
                                                      0);
 }
 
+TYPED_TEST(CombineCudaEmulated, Counts) {
+  for (const std::int64_t count : {0, 1, 7, 8, 255, 2048, 2059, 4103}) {
+    for (const int offset : {0, 1, 4}) {
+      expect_counts<TypeParam>(this->memory, count, offset);
+    }
+  }
+}
+
 template <class E>
 class GeluCudaEmulated : public CombineCudaEmulated<E> {};
 TYPED_TEST_SUITE(GeluCudaEmulated, Elements);

@@ -95,6 +95,14 @@ TYPED_TEST(CombineGpu, UnalignedArrays) {
   }
 }
 
+TYPED_TEST(CombineGpu, Counts) {
+  for (const std::int64_t count : {0, 1, 7, 2059, 300'000, 5'000'003}) {
+    for (const int offset : {0, 1, 4}) {
+      expect_counts<TypeParam>(this->memory, count, offset);
+    }
+  }
+}
+
 TYPED_TEST(CombineGpu, Gelu) {
   for (const std::int64_t count : {1, 7, 8, 300, 2048, 100003}) {
     expect_gelu<TypeParam>(this->memory, count, 0, 0);

@@ -114,6 +114,25 @@ TEST(GateCudaEmulated, NotFiniteRowsBecomeNanAndEnd) {
   }
 }
 
+void empty_kernel() {}
+
+// LibTorch asks for the last error after its own launches.
+TEST(CudaLaunch, AFailureIsNotLeftForTheNextLaunch) {
+  for (const int threads : {0, 1025}) {
+    try {
+      kernels::launch("empty", empty_kernel, 1, threads, nullptr);
+      ADD_FAILURE() << threads << " threads were launched";
+    } catch (const InternalError& error) {
+      EXPECT_NE(std::string(error.what())
+                    .find("empty: CUDA launch failed: invalid configuration"),
+                std::string::npos)
+          << error.what();
+    }
+    EXPECT_EQ(cudaGetLastError(), cudaSuccess);
+  }
+  EXPECT_NO_THROW(kernels::launch("empty", empty_kernel, 1, 32, nullptr));
+}
+
 void diverging_kernel() {
   if (threadIdx.x == 7) return;
   __syncthreads();

@@ -65,6 +65,16 @@ TEST_F(ConfigFile, CommandLineWinsAndOriginsAreKept) {
   EXPECT_NE(text.find("# default"), std::string::npos);
 }
 
+// It changes rounding alone: a resumed run may choose anew.
+TEST(CommandLine, DeterminismIsTheDefaultAndFreeOnResume) {
+  EXPECT_TRUE(read_command_line({}).options.deterministic);
+  const auto options =
+      read_command_line({"--train.deterministic", "no"}).options;
+  EXPECT_FALSE(options.deterministic);
+  EXPECT_EQ(to_map(options).at("train.deterministic"), "no");
+  EXPECT_FALSE(settings_of(options).contains("train.deterministic"));
+}
+
 TEST_F(ConfigFile, ResolvedTextReadsBackTheSame) {
   const std::vector<std::vector<std::string>> lines = {
       {"--optimizer.lr=0.00061",

@@ -40,8 +40,8 @@ inline NamedTensors whole_tensors(const dist::FlatBuckets& buckets,
 
 /// ‖a − b‖ / ‖b‖ in fp64; ‖a‖ where b is zero.
 inline double relative_error(const at::Tensor& a, const at::Tensor& b) {
-  const auto wide_a = a.detach().to(at::kDouble).flatten();
-  const auto wide_b = b.detach().to(at::kDouble).flatten();
+  const auto wide_a = a.detach().to(at::kCPU, at::kDouble).flatten();
+  const auto wide_b = b.detach().to(at::kCPU, at::kDouble).flatten();
   const double scale = wide_b.norm().item<double>();
   const double error = (wide_a - wide_b).norm().item<double>();
   return scale > 0 ? error / scale : error;

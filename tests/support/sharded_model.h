@@ -87,10 +87,11 @@ struct ShardedModel {
   ShardedModel(const model::Gpt2Config& config,
                Plan plan,
                dist::Communicator& tp,
-               at::ScalarType dtype)
+               at::ScalarType dtype,
+               at::Device device = at::kCPU)
       : plan(plan),
         tp(tp),
-        registry(tp, dtype, at::kCPU),
+        registry(tp, dtype, device),
         gpt2(config, registry, {plan, &tp}),
         buckets(registry, 1 << 12) {
     buckets.initialise(3);
@@ -113,7 +114,8 @@ struct ShardedModel {
   double run(const at::Tensor& tokens) {
     const double targets =
         static_cast<double>(tokens.size(0) * (tokens.size(1) - 1));
-    const at::Tensor loss = gpt2.loss(next_token_batch(tokens), 1 / targets);
+    const at::Tensor loss =
+        gpt2.loss(next_token_batch(tokens.to(registry.device())), 1 / targets);
     loss.backward();
     gradients.clear();
     for (const auto& p : registry.parameters()) {

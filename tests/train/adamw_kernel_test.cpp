@@ -219,5 +219,54 @@ TEST(AdamWCudaEmulated, EqualsTheCpu) {
   expect_emulated_gpu_agrees<double>(1e-14);
 }
 
+// As the parts of a bucket lie that ranks own: gradients and weights begin
+// anywhere, masters and moments do not.
+template <class T>
+void expect_any_alignment() {
+  const AdamWKernels<T>& gpu = cuda::adamw_row;
+  const std::int64_t n = 1003;
+  const auto constants = adamw_constants<T>(scalars_at(1));
+  for (const std::int64_t shift : {0, 1, 2, 3, 4, 5}) {
+    auto grad = random_values<T>(100, n);
+    State<T> plain(n), moved(n);
+    std::vector<Bf16> compute(n + shift, Bf16{0x1234});
+    gpu.update(nullptr,
+               constants,
+               plain.master.data(),
+               grad.data(),
+               plain.first.data(),
+               plain.second.data(),
+               plain.compute.data(),
+               n);
+    grad.insert(grad.begin(), shift, T(0));
+    gpu.update(nullptr,
+               constants,
+               moved.master.data(),
+               grad.data() + shift,
+               moved.first.data(),
+               moved.second.data(),
+               compute.data() + shift,
+               n);
+    for (std::int64_t i = 0; i < shift; ++i) {
+      ASSERT_EQ(compute[i].bits, 0x1234) << shift;
+    }
+    std::copy(compute.begin() + shift, compute.end(), moved.compute.begin());
+    expect_equal_bits(moved, plain);
+    gpu.update(nullptr,
+               constants,
+               moved.master.data(),
+               grad.data() + shift,
+               moved.first.data(),
+               moved.second.data(),
+               nullptr,
+               n);
+  }
+}
+
+TEST(AdamWCudaEmulated, AnyAlignment) {
+  expect_any_alignment<float>();
+  expect_any_alignment<double>();
+}
+
 }  // namespace
 }  // namespace mumoe::train

@@ -54,6 +54,10 @@ inline const RunResult& control_run(SmallRun run) {
   run.tp = 1;
   run.zero = 0;
   run.micro_batch = 0;
+  run.device = at::kCPU;
+  run.data = nullptr;
+  run.row_multiple = 1;
+  run.align = 1;
   const std::string key =
       fmt::format("{} {} {}", run.mlp, at::IntArrayRef(run.ranks), run.dtype);
   const std::lock_guard lock(mutex);
@@ -109,6 +113,35 @@ inline void expect_same_run_as_one_rank(dist::Communicator& world,
 inline std::vector<std::pair<std::string, std::vector<std::int64_t>>>
 layout_models() {
   return {{"dense", {}}, {"cp", {23}}, {"tr", {2, 3, 5}}, {"tt", {1, 3, 7}}};
+}
+
+/// `run` at every dp x tp and with every plan that the ranks of `world` allow,
+/// in `accumulation` micro-batches a step.
+inline void expect_same_at_all_layouts(dist::Communicator& world,
+                                       SmallRun run,
+                                       int zero,
+                                       int accumulation) {
+  for (const auto& [mlp, ranks] : layout_models()) {
+    for (const Plan plan : {Plan::sequence, Plan::bottleneck, Plan::rank}) {
+      for (const int tp : {1, 2, 4}) {
+        if (world.size() % tp != 0) continue;
+        if (tp == 1 && plan != Plan::sequence) continue;
+        SCOPED_TRACE(fmt::format("tp {}, {}, zero {}, accumulation {}, mlp {}",
+                                 tp,
+                                 to_string(plan),
+                                 zero,
+                                 accumulation,
+                                 mlp));
+        run.mlp = mlp;
+        run.ranks = ranks;
+        run.plan = plan;
+        run.tp = tp;
+        run.zero = zero;
+        run.micro_batch = kBatch * tp / world.size() / accumulation;
+        expect_same_run_as_one_rank(world, run);
+      }
+    }
+  }
 }
 
 }  // namespace mumoe::testing

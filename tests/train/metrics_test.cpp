@@ -92,6 +92,18 @@ TEST(Metrics, TheTimeOfTheRunGoesOnFromTheStepResumed) {
   }
 }
 
+TEST(Metrics, HaveTheMemoryOfAGpuWhereThereIsOne) {
+  StepReport report;
+  EXPECT_EQ(to_json(report).find("gpu"), std::string::npos);
+  report.gpu = {.peak_mib = 12.5, .reserved_mib = 20};
+  report.val_loss = 0.25;
+  const auto line = nlohmann::json::parse(to_json(report));
+  EXPECT_EQ(line["gpu_peak_mib"], 12.5);
+  EXPECT_EQ(line["gpu_reserved_mib"], 20);
+  EXPECT_EQ(line["val_loss"], 0.25);
+  EXPECT_EQ(device_memory(c10::DeviceType::CPU), std::nullopt);
+}
+
 TEST(Metrics, AnEvaluationIsAddedToWhatWasSaidOfItsStep) {
   const ScratchFolder folder;
   const auto path = folder.write("metrics.jsonl", three_steps());

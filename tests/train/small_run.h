@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "data/text/token_windows.h"
 #include "dist/params/flat_buckets.h"
 #include "dist/process_mesh.h"
+#include "dist/self_communicator.h"
 #include "model/gpt2.h"
 #include "tests/support/parameters.h"
 #include "tests/support/scratch.h"
@@ -45,19 +47,25 @@ struct SmallRun {
   at::ScalarType dtype = at::kDouble;
   std::string mlp = "cp";
   /// Of the mixtures, for `mlp`; empty: {7} for CP, {2, 3, 5} for rings.
-  std::vector<std::int64_t> ranks;
+  std::vector<std::int64_t> ranks = {};
   /// dp takes the ranks that tp leaves.
   int tp = 1;
   Plan plan = Plan::sequence;
   std::int64_t batch = 8;
   std::int64_t micro_batch = 0;
   std::int64_t steps = 20;
-  std::filesystem::path out;
+  std::filesystem::path out = {};
   bool resume = false;
   int zero = 0;
   dist::Wire wire = dist::Wire::fp32;
   double checkpoint_minutes = 0;
   double peak_flops = 0;
+  at::Device device = at::kCPU;
+  /// Moves tensors of a GPU between the ranks; null where there is one rank.
+  dist::Communicator* data = nullptr;
+  /// How parameters lie, as on a GPU: neither changes what is computed.
+  std::int64_t row_multiple = 1;
+  std::int64_t align = 1;
 };
 
 inline model::Gpt2Config small_model(const std::string& mlp,
@@ -79,11 +87,12 @@ inline model::Gpt2Config small_model(const std::string& mlp,
   return config;
 }
 
-/// What a run leaves behind.
+/// What a run leaves behind; tensors are on the CPU.
 struct RunResult {
   std::vector<double> losses;
   std::vector<double> norms;
-  std::vector<double> active_shares;  ///< None of a dense model.
+  std::vector<double> active_shares;       ///< None of a dense model.
+  std::optional<train::DeviceMemory> gpu;  ///< Of the last step.
   double val_loss = 0;
   double largest_padding = 0;
   at::Tensor weights;  ///< All masters, whole, one after the other by name.
@@ -92,24 +101,31 @@ struct RunResult {
   std::map<std::string, at::Tensor> last_gradients;
 };
 
-/// What stands beyond the end of cut dims: it starts at zero and stays there.
+/// What stands beyond the end of cut and of padded dims: it starts at zero and
+/// stays there.
 inline double largest_padding(const dist::ParameterRegistry& registry) {
   at::NoGradGuard no_grad;
   double largest = 0;
   for (const auto& p : registry.parameters()) {
-    if (!p.placement.is_cut()) continue;
-    const dist::Slice slice = registry.slice(p);
-    if (slice.padded == slice.count) continue;
-    largest = std::max(largest,
-                       p.value
-                           .narrow(p.placement.cut_dim,
-                                   slice.count,
-                                   slice.padded - slice.count)
-                           .abs()
-                           .max()
-                           .item<double>());
+    for (int d = 0; d < static_cast<int>(p.value.dim()); ++d) {
+      const dist::Slice slice =
+          p.slice_of_dim(d, registry.tp().rank(), registry.tp().size());
+      if (slice.padded == slice.count) continue;
+      const at::Tensor padding =
+          p.value.narrow(d, slice.count, slice.padded - slice.count);
+      largest = std::max(largest, padding.abs().max().item<double>());
+    }
   }
   return largest;
+}
+
+/// `whole_tensors`, moved there.
+inline std::map<std::string, at::Tensor> on_cpu(
+    const dist::FlatBuckets& buckets,
+    at::Tensor dist::Bucket::*flat) {
+  auto tensors = whole_tensors(buckets, flat).tensors;
+  for (auto& [name, tensor] : tensors) tensor = tensor.to(at::kCPU);
+  return tensors;
 }
 
 /// Trains over `world`.
@@ -117,9 +133,16 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   const ScratchFolder scratch;
   const auto train_tokens = make_tokens(scratch.path() / "train.bin", 1);
   const auto val_tokens = make_tokens(scratch.path() / "val.bin", 2);
-  dist::ProcessMesh mesh(world, 0, run.tp);
+  // One rank alone has nobody to move tensors of a GPU to.
+  const auto alone = dist::make_self_communicator(run.device);
+  const bool needs_one = run.device != at::kCPU && run.data == nullptr;
+  dist::ProcessMesh mesh(world, 0, run.tp, needs_one ? alone.get() : run.data);
   mesh.set_deadline(std::chrono::seconds(60));
-  dist::ParameterRegistry registry(mesh.tp(), run.dtype, at::kCPU);
+  dist::ParameterRegistry registry(mesh.tp(),
+                                   run.dtype,
+                                   run.device,
+                                   /*decay_all=*/false,
+                                   run.row_multiple);
   const Sharding sharding{run.plan, &mesh.tp()};
   const auto shape = small_model(run.mlp, run.ranks);
   const model::Gpt2 gpt2(shape, registry, sharding);
@@ -128,6 +151,7 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
       registry,
       mesh,
       {.bytes = 4096,
+       .align = run.align,
        .zero = run.zero,
        .whole_is_partial = sharding.region().tokens_cut()});
   run::TrainerConfig config;
@@ -165,15 +189,15 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
       const train::StepReport report = trainer.step().value();
       result.losses.push_back(report.loss);
       if (result.losses.size() == 1) {
-        result.first_gradients =
-            whole_tensors(buckets, &dist::Bucket::grad).tensors;
+        result.first_gradients = on_cpu(buckets, &dist::Bucket::grad);
       }
       result.norms.push_back(report.grad_norm);
+      result.gpu = report.gpu;
       if (report.active_share) {
         result.active_shares.push_back(*report.active_share);
       }
     }
-    result.last_gradients = whole_tensors(buckets, &dist::Bucket::grad).tensors;
+    result.last_gradients = on_cpu(buckets, &dist::Bucket::grad);
   } else {
     trainer.run();
     result.val_loss = trainer.val_loss().value_or(0);
@@ -181,8 +205,7 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   buckets.await();
   result.largest_padding = largest_padding(registry);
   std::vector<at::Tensor> masters;
-  for (const auto& [name, master] :
-       whole_tensors(buckets, &dist::Bucket::master).tensors) {
+  for (const auto& [name, master] : on_cpu(buckets, &dist::Bucket::master)) {
     masters.push_back(master.flatten());
   }
   result.weights = at::cat(masters);

@@ -126,6 +126,26 @@ TEST(Checkpoint, KeepsTheNewestAndNamesWhatIsBroken) {
   }
 }
 
+// On a GPU the next step mixes by what the last one found.
+TEST(Checkpoint, KeepsHowAGpuMixesExperts) {
+  const auto self = dist::make_self_communicator(at::kCPU);
+  const ScratchFolder folder;
+  dist::ProcessMesh mesh(*self, 0, 1);
+  dist::ParameterRegistry registry(mesh.tp(), at::kFloat, at::kCPU);
+  const model::Gpt2 gpt2(testing::small_model("cp"), registry);
+  dist::FlatBuckets buckets(registry, mesh, {});
+  buckets.initialise(1);
+  const auto kept = [&](std::int64_t step, const run::RunState& state) {
+    run::save_checkpoint(folder.path(), state, buckets, {}, mesh, 9);
+    return run::read_run_state(run::checkpoint_path(folder.path(), step));
+  };
+  EXPECT_FALSE(kept(1, {.step = 1}).mixing);
+  const auto state = kept(2, {.step = 2, .mixing = {{1.0 / 32, 0.1}}});
+  ASSERT_TRUE(state.mixing);
+  EXPECT_EQ(state.mixing->sparse_share, 1.0 / 32);
+  EXPECT_EQ(state.mixing->active, 0.1);
+}
+
 TEST(Checkpoint, AnUnwritableFolderFailsOnAllRanks) {
   const ScratchFolder folder;
   // A file where the folder should be stops root as well.

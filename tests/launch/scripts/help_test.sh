@@ -40,6 +40,9 @@ quiet "$root/launch/mpirun" -n 2 "$mumoe" train --help
 cmp -s page stdout || wrong "two ranks: not the help of one: $(wc -l <stdout) lines"
 grep -q 'launch/mpirun -n RANKS mumoe train' page || wrong "help train: no launch/mpirun: $(head -n 3 page)"
 
+# What is linked is used: MPI's C++ interface is not, and need not be there.
+if readelf -d "$mumoe" | grep -E 'mpi_?cxx|mpichcxx'; then wrong "it is linked with MPI's C++ interface"; fi
+
 # No line is longer than the terminal is wide: as COLUMNS says, as the terminal does, else 80.
 longest() { LC_ALL=C.UTF-8 awk '{ if (length($0) > n) n = length($0) } END { print n }' "$1"; }
 cat >in_terminal.py <<'PYTHON'

@@ -71,6 +71,7 @@ unwritten "too many experts to keep" "model.gate_top_k = 7: expected 1 to 6" "${
 unwritten "batch norm" "model.gate_norm = batch" "${train[@]}" --model.gate_norm batch
 unwritten "unknown case" "--case gpt3: expected one of dense-gpt2, cp-gpt2" "$mumoe" bench layer --case gpt3
 unwritten "no rounds" "--rounds 0: expected" "$mumoe" bench layer --rounds 0
+unwritten "unknown device" "--device tpu: expected cpu or cuda" "$mumoe" bench layer --device tpu
 unwritten "unknown precision" "--precision fp16: expected" "$mumoe" bench layer --precision fp16
 unwritten "unknown benchmark" "bench: expected what to measure" "$mumoe" bench model
 # What one process does is refused to several, or said once.

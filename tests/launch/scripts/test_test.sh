@@ -35,7 +35,7 @@ printf '#!/bin/sh\nexit 124\n' >launch/build
 launch/test --quick >out 2>&1 </dev/null || true
 grep -q "quick: the build ran past 1500 s, its last line: \[8/9\] Linking what_hung$" out || wrong "no last line in: $(<out)"
 
-# A project whose tests are nothing but labels; its release has CUDA, so that no-cuda is run as well.
+# A project whose tests are nothing but labels; its release has CUDA, so that no-cuda and sim-gpu are run as well.
 cp "$root/CMakePresets.json" .
 cat >CMakeLists.txt <<'CMAKE'
 cmake_minimum_required(VERSION 3.25)
@@ -46,6 +46,12 @@ foreach(label fast golden threads mpi slow long root gpu)
   add_test(NAME ${label} COMMAND true)
   set_tests_properties(${label} PROPERTIES LABELS ${label})
 endforeach()
+add_test(NAME gpus COMMAND true)
+set_tests_properties(gpus PROPERTIES LABELS "gpu;gpus")
+if(MUMOE_CUDA STREQUAL "SIMULATED")
+  add_test(NAME sim COMMAND true)
+  set_tests_properties(sim PROPERTIES LABELS sim)
+endif()
 CMAKE
 cat >launch/build <<'BUILD'
 #!/bin/sh
@@ -62,7 +68,7 @@ expect_counts() {
   local count
   for count; do grep -q "^test: $count passed, 0 failed" out || wrong "expected '$count passed' in: $(<out)"; done
 }
-expect_counts "release: 7" "no-cuda: 5" "tsan: 1" "asan: 6"
+expect_counts "release: 7" "no-cuda: 5" "sim-gpu: 1" "tsan: 1" "asan: 6"
 launch/test --quick >out 2>&1 </dev/null || true
 expect_counts "quick: 5"
 # Who is not root is told what is left out; without launch/test such tests fail.
@@ -74,3 +80,11 @@ launch/test --quick >out 2>&1 </dev/null || true
 expect_counts "quick: 4"
 launch/test --gpu >out 2>&1 </dev/null || true
 grep -q "^test: gpu: 1 passed, 0 failed" out || wrong "--gpu: expected one test in: $(<out)"
+grep -q "^test: gpu: one GPU: the tests that need several (label gpus) are left out$" out || wrong "expected a line in: $(<out)"
+# With several GPUs the tests for them are run, with one they are not.
+for number in 1 2; do
+  printf '#!/bin/sh\nfor gpu in $(seq %d); do echo "GPU $gpu: of the test"; done\n' $number >bin/nvidia-smi
+  chmod +x bin/nvidia-smi
+  launch/test --gpu >out 2>&1 </dev/null || true
+  grep -q "^test: gpu: $number passed, 0 failed" out || wrong "--gpu: expected $number tests in: $(<out)"
+done

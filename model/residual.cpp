@@ -1,0 +1,56 @@
+#include "model/residual.h"
+
+#include <ATen/ATen.h>
+
+#include <utility>
+
+#include "mumoe/norm.h"
+
+namespace mumoe::model {
+
+Residual::Residual(at::Tensor x, at::ScalarType compute)
+    : x_(std::move(x)),
+      compute_(compute),
+      fused_(fuses_residual_norm(x_, compute)) {}
+
+void Residual::add(const at::Tensor& y) {
+  if (fused_) {
+    pending_ = y;
+  } else {
+    x_ = x_ + y;
+  }
+}
+
+at::Tensor Residual::normed(const at::Tensor& weight, const at::Tensor& bias) {
+  if (!fused_) {
+    return at::layer_norm(x_, {x_.size(-1)}, weight, bias).to(compute_);
+  }
+  const Normed n =
+      residual_norm(x_, pending_, weight, bias, compute_, /*rounded=*/false);
+  x_ = n.sum;
+  pending_.reset();
+  return n.result;
+}
+
+at::Tensor Residual::through(const DenseMlp& mlp) {
+  if (!fused_) return mlp.forward(x_);
+  return mlp.forward_normed(normed(mlp.norm_weight(), mlp.norm_bias()));
+}
+
+at::Tensor Residual::through(const MuMoEBlock& block) {
+  const InputNorm& norm = block.norm();
+  if (!fused_ || !norm.weight.defined()) {
+    if (pending_.defined()) x_ = x_ + std::exchange(pending_, at::Tensor());
+    return block.forward(x_);
+  }
+  const Normed n = residual_norm(x_,
+                                 std::exchange(pending_, at::Tensor()),
+                                 norm.weight,
+                                 norm.bias,
+                                 compute_,
+                                 /*rounded=*/true);
+  x_ = n.sum;
+  return block.forward_normed(n.rounded, n.result);
+}
+
+}  // namespace mumoe::model

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "model/dense_mlp.h"
+#include "mumoe/block.h"
+
+namespace mumoe::model {
+
+/// The residual stream x [rows, C] of a model whose sublayers see a norm of it,
+/// x ← x + f(LN(x)), and compute in a narrower dtype. Where there are kernels
+/// for it (`residual_norm`), what a sublayer gives is added in the pass of the
+/// next norm; elsewhere at once, by LibTorch's operations.
+class Residual {
+ public:
+  Residual(at::Tensor x, at::ScalarType compute);
+
+  /// What a sublayer has computed.
+  void add(const at::Tensor& y);
+  /// LN(x) in the compute dtype; `bias` may be undefined.
+  at::Tensor normed(const at::Tensor& weight, const at::Tensor& bias);
+  /// What an MLP with a norm of its own makes of x. Collective over its tp
+  /// group.
+  at::Tensor through(const DenseMlp& mlp);
+  at::Tensor through(const MuMoEBlock& block);
+
+ private:
+  at::Tensor x_;
+  at::Tensor pending_;  ///< To be added to it.
+  at::ScalarType compute_;
+  bool fused_;
+};
+
+}  // namespace mumoe::model

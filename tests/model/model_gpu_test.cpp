@@ -1,0 +1,110 @@
+// Needs a GPU (label gpu): embedding, head and whole models there against the
+// CPU, values and gradients.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "dist/self_communicator.h"
+#include "model/cross_entropy.h"
+#include "model/embedding.h"
+#include "tests/support/gpu.h"
+#include "tests/support/sharded_model.h"
+
+namespace mumoe::model {
+namespace {
+
+using testing::gpu;
+using testing::relative_error;
+using Tensors = std::vector<at::Tensor>;
+
+/// `t`'s values as a leaf on `device`.
+at::Tensor leaf(const at::Tensor& t, at::Device device, at::ScalarType dtype) {
+  return t.to(device, dtype).detach().clone().requires_grad_(true);
+}
+
+/// What `run(device, dtype)` gives there is what it gives on the CPU in fp64;
+/// in bf16 as near to it as the CPU comes, or half as near.
+template <class Run>
+void expect_cpu_values(const Run& run) {
+  const Tensors exact = run(at::Device(at::kCPU), at::kDouble);
+  for (const auto dtype : {at::kDouble, at::kFloat, at::kBFloat16}) {
+    const Tensors cpu = run(at::Device(at::kCPU), dtype);
+    const Tensors found = run(gpu(), dtype);
+    for (std::size_t i = 0; i < exact.size(); ++i) {
+      EXPECT_EQ(found[i].device(), gpu());
+      EXPECT_EQ(found[i].scalar_type(), cpu[i].scalar_type());
+      const double bound = dtype == at::kDouble ? 1e-11
+                           : dtype == at::kFloat
+                               ? 1e-5
+                               : 2 * relative_error(cpu[i], exact[i]);
+      EXPECT_LE(relative_error(found[i].to(at::kCPU), exact[i]), bound)
+          << dtype << " " << i;
+    }
+  }
+}
+
+TEST(ModelGpu, EmbeddingOfCommonTokens) {
+  at::manual_seed(1);
+  const at::Tensor w = at::randn({29, 24}), dy = at::randn({5000, 24});
+  const at::Tensor ids = at::arange(5000, at::kLong) * 7 % 29 % 5;
+  expect_cpu_values([&](at::Device device, at::ScalarType dtype) {
+    const at::Tensor weight = leaf(w, device, dtype);
+    const at::Tensor y = embed(weight, ids.to(device));
+    y.backward(dy.to(device, dtype));
+    return Tensors{y, weight.grad()};
+  });
+}
+
+TEST(ModelGpu, LossOfTheHead) {
+  at::manual_seed(2);
+  // The second vocabulary makes several chunks.
+  for (const std::int64_t vocab : {53, 1 << 18}) {
+    const at::Tensor h = at::randn({70, 8}), w = 0.3 * at::randn({vocab, 8});
+    const at::Tensor targets = at::arange(70, at::kLong) * 7919 % vocab;
+    expect_cpu_values([&](at::Device device, at::ScalarType dtype) {
+      const at::Tensor hidden = leaf(h, device, dtype);
+      const at::Tensor weight = leaf(w, device, dtype);
+      const at::Tensor loss =
+          linear_cross_entropy(hidden, weight, targets.to(device), 1.0 / 70);
+      loss.backward();
+      return Tensors{loss, hidden.grad(), weight.grad()};
+    });
+  }
+}
+
+// Of models of every kind: recomputed, sparse, with two levels, without biases.
+TEST(ModelGpu, LossAndGradientsOfWholeModels) {
+  const auto here = dist::make_self_communicator(at::kCPU);
+  const auto there = dist::make_self_communicator(gpu());
+  for (const testing::ShardedCase& c : testing::sharded_cases()) {
+    SCOPED_TRACE(c.name);
+    const at::Tensor tokens =
+        testing::random_tokens(3, c.config.context + 1, c.config.vocab);
+    const auto make = [&](at::ScalarType dtype, at::Device device) {
+      return std::make_unique<testing::ShardedModel>(
+          c.config,
+          Plan::sequence,
+          device.is_cuda() ? *there : *here,
+          dtype,
+          device);
+    };
+    const auto exact = make(at::kDouble, at::kCPU);
+    const double loss = exact->run(tokens);
+    const auto error_of = [&](testing::ShardedModel& model) {
+      double sum = std::abs(model.run(tokens) / loss - 1);
+      double squares = 0, all = 0;
+      for (const auto& [name, right] : exact->gradients) {
+        const auto found = model.gradients.at(name).to(at::kCPU, at::kDouble);
+        squares += (found - right).square().sum().item<double>();
+        all += right.square().sum().item<double>();
+      }
+      return sum + std::sqrt(squares / all);
+    };
+    EXPECT_LT(error_of(*make(at::kDouble, gpu())), 1e-10);
+    EXPECT_LT(error_of(*make(at::kFloat, gpu())), 1e-5);
+    const double cpu = error_of(*make(at::kBFloat16, at::kCPU));
+    EXPECT_LT(error_of(*make(at::kBFloat16, gpu())), 1.5 * cpu);
+  }
+}
+
+}  // namespace
+}  // namespace mumoe::model

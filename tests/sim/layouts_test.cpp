@@ -1,0 +1,85 @@
+// The promise of every layout (tests/train/layouts.h), over simulated GPUs and
+// the fake NCCL, whose streams lag: the run of one rank on the CPU.
+
+#include <gtest/gtest.h>
+
+#include "dist/nccl/nccl_communicator.h"
+#include "tests/fakes/fake_cuda_runtime.h"
+#include "tests/fakes/fake_nccl.h"
+#include "tests/support/mpi_main.h"
+#include "tests/train/layouts.h"
+
+namespace mumoe {
+namespace {
+
+using testing::mpi_world;
+using testing::RunResult;
+using testing::SmallRun;
+
+class SimulatedLayouts : public ::testing::Test {
+ protected:
+  SimulatedLayouts()
+      : gpus_(dist::make_nccl_communicator(mpi_world(), mpi_world().rank())),
+        guard_(gpu()) {
+    lag(/*seed=*/1);
+  }
+  ~SimulatedLayouts() override {
+    EXPECT_EQ(fakes::fake_nccl().misuse(), std::vector<std::string>());
+    mpi_world().barrier();
+  }
+
+  static at::Device gpu() {
+    return {at::kCUDA, static_cast<at::DeviceIndex>(mpi_world().rank())};
+  }
+  static void lag(std::uint64_t seed) {
+    fakes::stream_lag().microseconds = 300;
+    fakes::stream_lag().one_in = 64;
+    fakes::stream_lag().seed = seed;
+  }
+  SmallRun run() const {
+    SmallRun run;
+    run.device = gpu();
+    run.data = gpus_.communicator.get();
+    return run;
+  }
+
+  dist::NcclWorld gpus_;
+  c10::DeviceGuard guard_;
+};
+
+TEST_F(SimulatedLayouts, GiveTheRunOfOneRankInFp64) {
+  for (const int zero : {0, 1}) {
+    testing::expect_same_at_all_layouts(mpi_world(), run(), zero, 1);
+  }
+}
+
+TEST_F(SimulatedLayouts, GiveTheRunOfOneRankInMicroBatches) {
+  testing::expect_same_at_all_layouts(mpi_world(), run(), 1, 4);
+}
+
+// What the program does not order must not show.
+TEST_F(SimulatedLayouts, GiveTheSameBitsWheneverStreamsRun) {
+  for (const auto wire : {dist::Wire::fp32, dist::Wire::bf16}) {
+    for (const int tp : {1, 2}) {
+      if (mpi_world().size() % tp != 0) continue;
+      SmallRun small = run();
+      small.dtype = at::kBFloat16;
+      small.wire = wire;
+      small.tp = tp;
+      small.zero = 1;
+      small.micro_batch = 2;
+      small.steps = 2;
+      std::optional<RunResult> first;
+      for (const std::uint64_t seed : {1, 2, 3}) {
+        lag(seed);
+        const RunResult found = testing::train_small(mpi_world(), small);
+        if (!first) first = found;
+        EXPECT_TRUE(at::equal(found.weights, first->weights));
+        EXPECT_EQ(found.losses, first->losses);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mumoe

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# program_test.sh MUMOE: the whole program on simulated GPUs, whose streams lag: it trains on one and, cut both ways, on two
+# and four; a run goes on on the CPU and back; what has no room on a GPU is one line; nothing but the step's end waits.
+set -euo pipefail
+
+mumoe=$(realpath "$1")
+root=$(realpath "$(dirname "$0")/../..")
+# shellcheck source-path=SCRIPTDIR
+source "$root/tests/launch/scripts/tiny_model.sh" 1 16
+cat >>tiny.cfg <<'CONFIG'
+[schedule]
+steps = 8
+warmup = 2
+[train]
+steps = 4
+batch = 4
+eval_windows = 4
+precision = fp64
+CONFIG
+export SIM_GPU_LAG=200 SIM_GPU_LAG_ONE_IN=32
+quiet "$mumoe" data --config tiny.cfg --out tokens
+common=(train --config tiny.cfg --data.source tokens)
+losses() { python3 -c 'import json, sys
+for line in open(sys.argv[1] + "/metrics.jsonl"): print("%.10f" % json.loads(line)["loss"])' "$1"; }
+
+# Losses and validation as on the CPU, to the tenth digit.
+quiet "$mumoe" "${common[@]}" --train.device cpu --train.out cpu
+expected=$(losses cpu)
+for layout in 1x1 2x1 1x2 2x2; do
+  dp=${layout%x*} tp=${layout#*x}
+  quiet "$root/launch/mpirun" -n $((dp * tp)) "$mumoe" "${common[@]}" --parallel.tp "$tp" --train.out "on$layout"
+  grep -q "cuda:$((dp * tp - 1)) " stdout || wrong "$layout: the last GPU is not used: $(<stdout)"
+  [[ $(losses "on$layout") == "$expected" ]] || wrong "$layout: losses $(losses "on$layout"), on the CPU $expected"
+done
+
+# On the other kind of device, as if it had stayed.
+quiet "$mumoe" "${common[@]}" --train.device cpu --train.out whole --train.steps 8
+cp -r on1x1 there
+quiet "$mumoe" "${common[@]}" --train.out there --train.resume --train.steps 8 --train.device cpu
+quiet "$mumoe" "${common[@]}" --train.out cpu --train.resume --train.steps 8
+for run in there cpu; do
+  [[ $(losses $run) == "$(losses whole)" ]] || wrong "$run goes on with $(losses $run), expected $(losses whole)"
+done
+quiet "$mumoe" sample --run on1x1 --tokens 8 --temperature 0
+SIM_GPU_MIB=0 refused "no memory" "out of memory" "$mumoe" "${common[@]}" --train.out none
+SIM_GPU_DEVICES=1 refused "two ranks, one GPU" "train.device = cuda" \
+  "$root/launch/mpirun" -n 2 "$mumoe" "${common[@]}" --train.device cuda --train.out none
+SIM_GPU_DEVICES=0 quiet "$mumoe" "${common[@]}" --train.out no_gpu
+grep -q " on cpu" stdout || wrong "without a GPU: $(<stdout)"
+end
