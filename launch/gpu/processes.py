@@ -1,6 +1,7 @@
 """Programs that are given a limit, and end with all that they have started."""
 
 import contextlib
+import itertools
 import os
 import pathlib
 import signal
@@ -65,7 +66,8 @@ def call(
 ) -> str:
     """What the command says. Throws `Failed` when its exit code is none of `well`, or it has not ended by `end`."""
     left = max(1.0, end - time.monotonic())
-    short = " ".join([pathlib.Path(command[0]).name, *command[1:3]])
+    words = itertools.takewhile(lambda word: not word.startswith("-"), command[1:3])
+    short = " ".join([pathlib.Path(command[0]).name, *words])
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     program = start(command, environment, folder, **pipes)
     try:

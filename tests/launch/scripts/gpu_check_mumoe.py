@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+"""A stand-in for the program, of which launch/gpu_check asks runs: on the GPU its losses and gradients are off by what the
+environment says, a part of them: OFF_fp64, OFF_fp32, OFF_bf16; it holds HELD MiB of the 100 that its start table says."""
+
+import json
+import os
+import pathlib
+import struct
+import sys
+
+ASKED = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+DEVICE = ASKED.get("--train.device", "cuda")
+PRECISION = ASKED.get("--train.precision", "bf16")
+ERROR = {"fp64": 0, "fp32": 1e-7, "bf16": 1e-2}[PRECISION]
+OFF = float(os.environ.get(f"OFF_{PRECISION}", "0")) if DEVICE == "cuda" else 0
+
+
+def line(step: int) -> str:
+    found = {"step": step, "loss": (10 - 0.1 * step) * (1 + ERROR + OFF), "tokens_per_s": 1000, "step_ms": 5, "mfu": 0.5}
+    return json.dumps(found | {"gpu_peak_mib": float(os.environ.get("HELD", "100"))}) + "\n"
+
+
+def train(out: pathlib.Path) -> None:
+    print(f"compute  {PRECISION} on {DEVICE}:0\nmemory   about 100.0 MiB a rank on its GPU: weights 1 MiB")
+    if str(out) == "none":
+        return
+    last = int(ASKED["--train.steps"])
+    folder = out / "checkpoints" / f"step_{last:08}"
+    folder.mkdir(parents=True)
+    with (out / "metrics.jsonl").open("a") as metrics:
+        first = 5 if "--train.resume" in sys.argv else 1
+        metrics.writelines(line(step) for step in range(first, last + 1))
+    values = struct.pack("<4f", *(k * (1 + ERROR + OFF) for k in (1, 2, 3, 4)))
+    header = json.dumps({"adam_m.w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}).encode()
+    (folder / "state.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + values)
+    shape = {"context": 32, "depth": 1, "heads": 2, "width": 32, "experts": 8, "rank": 5}
+    lines = ["[model]", *(f"{name} = {value}" for name, value in shape.items()), "[train]", "micro_batch = 2"]
+    (out / "config.cfg").write_text("\n".join(lines) + "\n")
+
+
+if sys.argv[1] == "train":
+    train(pathlib.Path(ASKED["--train.out"]))
+elif sys.argv[1:3] == ["bench", "kernels"]:
+    for name, gb_s, tflop_s in (("gate", 1500, 1), ("product", 200, 400)):
+        print(json.dumps({"kernel": name, "ms": 1, "gb": gb_s / 1000, "tflop": tflop_s / 1000, "gb_s": gb_s, "tflop_s": tflop_s}))
