@@ -27,6 +27,7 @@ steps = 8
 """
 # Largest relative differences from the CPU: of losses.
 BOUNDS = {"fp64": 1e-10, "fp32": 1e-5}
+SAVE_ALL = ("--checkpoint.every", "1", "--checkpoint.keep", "8")
 BF16_BOUND = 1.5  # times the CPU's own error, of gradients
 
 
@@ -54,19 +55,17 @@ class Runs:
         programs.train(self.place, self.config, self.folder / out, self.end, *shared, *options)
         return [line["loss"] for line in programs.metrics(self.folder / out)]
 
-    def gradients(self, device: str, precision: str) -> dict[str, array.array]:
-        """Of the first step: what the first moments of AdamW hold after it, but for a factor."""
-        out = f"first_{device}_{precision}"
-        self.losses(out, device, precision, 1)
-        return programs.tensors(self.folder / out, "adam_m.")
+    def gradients(self, out: str) -> dict[str, array.array]:
+        """Of a run's first step: what the first moments of AdamW hold after it, but for a factor."""
+        return programs.tensors(self.folder / out, 1, "adam_m.")
 
 
 def bf16_errors(runs: Runs) -> dict:
     """Errors of bf16 gradients against fp64 ones of the same start, on both devices: root mean square over tensors."""
-    exact = runs.gradients("cpu", "fp64")
+    exact = runs.gradients("cpu_fp64")
     found: dict = {"bound": BF16_BOUND}
     for device in ("cpu", "cuda"):
-        of = runs.gradients(device, "bf16")
+        of = runs.gradients(f"{device}_bf16")
         errors = [distance(of[name], expected) for name, expected in exact.items()]
         found[device] = math.sqrt(math.fsum(error * error for error in errors) / len(errors))
     found["worst"] = found["cuda"] / found["cpu"]
@@ -86,13 +85,17 @@ def run(place: Place, end: float) -> dict:
     """Four steps of each precision, twice for equal bits, and runs that change their device."""
     with tempfile.TemporaryDirectory() as name:
         runs = Runs(place, pathlib.Path(name), end)
-        found: dict = {}
-        for precision, bound in BOUNDS.items():
-            cpu, cuda = (runs.losses(f"{device}_{precision}", device, precision, 4) for device in ("cpu", "cuda"))
-            found[precision] = {"worst": worst(cuda, cpu), "bound": bound}
+        losses = {
+            (device, precision): runs.losses(f"{device}_{precision}", device, precision, 4, *SAVE_ALL)
+            for precision in (*BOUNDS, "bf16")
+            for device in ("cpu", "cuda")
+        }
+        found: dict = {
+            precision: {"worst": worst(losses["cuda", precision], losses["cpu", precision]), "bound": bound}
+            for precision, bound in BOUNDS.items()
+        }
         found["bf16_gradients"] = bf16_errors(runs)
-        first, second = (runs.losses(name, "cuda", "bf16", 4) for name in ("once", "twice"))
-        found["same_bits"] = first == second
+        found["same_bits"] = runs.losses("again", "cuda", "bf16", 4) == losses["cuda", "bf16"]
         found["resumed"] = resumed(runs)
     checks = [entry for entry in found.values() if isinstance(entry, dict)]
     summary = ", ".join(f"{name} {entry['worst']:.2g}" for name, entry in found.items() if isinstance(entry, dict))

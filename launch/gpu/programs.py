@@ -27,9 +27,9 @@ def metrics(run: pathlib.Path) -> list[dict]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def tensors(run: pathlib.Path, prefix: str) -> dict[str, array.array]:
-    """Values of the newest checkpoint's tensors whose names begin so, by the rest of the name."""
-    file = sorted(run.glob("checkpoints/step_*"))[-1] / "state.safetensors"
+def tensors(run: pathlib.Path, step: int, prefix: str) -> dict[str, array.array]:
+    """Values of a checkpoint's tensors whose names begin so, by the rest of the name."""
+    file = run / "checkpoints" / f"step_{step:08}" / "state.safetensors"
     data = file.read_bytes()
     (size,) = struct.unpack_from("<Q", data)
     found = {}

@@ -136,7 +136,7 @@ TEST(NcclGpu, AMeshOfItsGroups) {
     const auto nccl = make_nccl_communicator(control, device);
     ProcessMesh mesh(control, 1, control.size(), nccl.communicator.get());
     const at::Tensor one =
-        at::ones({1 << 20},
+        at::ones({1 << 18},
                  at::TensorOptions(at::kBFloat16).device(gpu(device)));
     for (int i = 0; i < 100; ++i) {
       mesh.tp().all_reduce(one, ReduceOp::avg);

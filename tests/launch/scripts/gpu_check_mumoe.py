@@ -25,8 +25,8 @@ def train(out: pathlib.Path) -> None:
     if str(out) == "none":
         return
     last = int(ASKED["--train.steps"])
-    folder = out / "checkpoints" / f"step_{last:08}"
-    folder.mkdir(parents=True)
+    folder = out / "checkpoints" / "step_00000001"
+    folder.mkdir(parents=True, exist_ok=True)
     with (out / "metrics.jsonl").open("a") as metrics:
         first = 5 if "--train.resume" in sys.argv else 1
         metrics.writelines(line(step) for step in range(first, last + 1))
