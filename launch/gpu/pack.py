@@ -15,7 +15,7 @@ from place import refuse
 MOST_MIB = 48
 TOP = "mumoe_gpu_check"
 # Of glibc and GCC, of PyTorch and of the CUDA that comes with it: they are there.
-THERE = ("libc.so", "libm.so", "libdl.so", "librt.so", "libpthread.so", "libstdc++.so", "libgcc_s.so", "ld-linux",
+THERE = ("libc.so", "libm.so", "libdl.so", "librt.so", "libpthread.so", "libutil.so", "libresolv.so", "libstdc++.so", "libgcc_s.so", "ld-linux",
          "libtorch", "libc10", "libgomp", "libcuda", "libcudart", "libcupti", "libnccl", "libcublas", "libcudnn",
          "libcurand", "libcusparse", "libcufft", "libcusolver", "libnvrtc", "libnvJitLink", "libnvshmem", "libcufile",
          "linux-vdso")
@@ -75,7 +75,19 @@ def place_of(name: str) -> str:
     return name if name.startswith(("configs/", "LICENSE")) else f"sources/{name}"
 
 
-def fill(top: pathlib.Path, root: pathlib.Path, programs: list[pathlib.Path]) -> None:
+def about(top: pathlib.Path, root: pathlib.Path, build: pathlib.Path) -> dict:
+    return {
+        "commit": run(["git", "describe", "--always", "--dirty", "--abbrev=12"], root).strip(),
+        "torch": place.torch_version(build / "libtorch"),
+        "sha256": {str(p.relative_to(top)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(top.rglob("*")) if p.is_file()},
+    }
+
+
+def fill(top: pathlib.Path, root: pathlib.Path, build: pathlib.Path) -> int:
+    """Returns how many programs there are."""
+    programs = [build / "mumoe", *place.programs_of(build, place.TESTS)]
+    if not programs[0].exists():
+        raise Refused(f"{programs[0]} is not there: expected a build")
     code = [copy(program, top / "bin" / program.name) for program in programs]
     code += [copy(path, top / "lib" / name) for name, path in libraries(programs).items()]
     strip_all(code, top, root)
@@ -88,9 +100,8 @@ def fill(top: pathlib.Path, root: pathlib.Path, programs: list[pathlib.Path]) ->
         for file in cache.glob(pattern):
             if file.is_file():
                 copy(file, top / "cache" / file.relative_to(cache))
-    sums = {str(p.relative_to(top)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(top.rglob("*")) if p.is_file()}
-    about = {"commit": run(["git", "describe", "--always", "--dirty", "--abbrev=12"], root).strip(), "sha256": sums}
-    (top / "pack.json").write_text(json.dumps(about, indent=1) + "\n")
+    (top / "pack.json").write_text(json.dumps(about(top, root, build), indent=1) + "\n")
+    return len(programs)
 
 
 def write(top: pathlib.Path, archive: pathlib.Path, at: int) -> None:
@@ -113,18 +124,14 @@ def make(root: pathlib.Path, archive: pathlib.Path) -> int:
     try:
         if "MUMOE_GPU_BUILD" not in os.environ:
             run(["launch/build", "one-rank", "mumoe", "gpu_tests"], root)
-        build = place.build_folder(root)
-        programs = [build / "mumoe", *place.programs_of(build, place.TESTS)]
-        if not programs[0].exists():
-            raise Refused(f"{programs[0]} is not there: expected a build")
         with tempfile.TemporaryDirectory() as name:
             top = pathlib.Path(name) / TOP
-            fill(top, root, programs)
+            programs = fill(top, root, place.build_folder(root))
             write(top, archive, int(run(["git", "log", "-1", "--format=%ct"], root)))
     except (Refused, OSError) as error:
         return refuse(f"--pack: {error}")
     size = archive.stat().st_size / 2**20
-    print(f"gpu_check: {archive}: {size:.1f} MiB, {len(programs)} programs")
+    print(f"gpu_check: {archive}: {size:.1f} MiB, {programs} programs")
     if size > MOST_MIB:
         return refuse(f"--pack: {archive} has {size:.1f} MiB: expected at most {MOST_MIB}")
     return 0

