@@ -13,7 +13,6 @@
 #include "base/cpu.h"
 #include "base/json.h"
 #include "dist/nccl/nccl_communicator.h"
-#include "dist/self_communicator.h"
 #include "launch/bench_layer.h"
 #include "launch/commands.h"
 #include "launch/device_choice.h"
@@ -75,17 +74,7 @@ at::Device read_device(const run::CommandLine& line) {
           "--device {}: expected cpu or cuda",
           given);
   if (given == "cpu") return at::kCPU;
-  const GpusHere gpus = gpus_here(/*local_rank=*/0);
-  require(gpus.compiled_in,
-          "--device cuda: this build has no CUDA (launch/setup says what it "
-          "lacks)");
-  const auto self = dist::make_self_communicator(at::kCPU);
-  const std::string fault = dist::find_device_fault(*self, gpus.place);
-  require(fault.empty(), "--device cuda: {}", fault);
-  const at::Device device(at::kCUDA,
-                          static_cast<at::DeviceIndex>(gpus.place.device));
-  use_device(device);
-  return device;
+  return own_gpu("--device cuda");
 }
 
 void print_table(const std::vector<std::string>& names,
@@ -208,10 +197,11 @@ std::vector<run::OwnOption> bench_layer_options() {
 ExitCode bench_command(const Invocation& invocation) {
   auto arguments = invocation.arguments;
   const std::string what = arguments.empty() ? "" : arguments.front();
-  require(what == "layer" || what == "comm",
-          "mumoe bench: expected what to measure: layer or comm");
+  require(what == "layer" || what == "kernels" || what == "comm",
+          "mumoe bench: expected what to measure: layer, kernels or comm");
   arguments.erase(arguments.begin());
   if (what == "layer") return bench_layer(arguments);
+  if (what == "kernels") return bench_kernels(arguments);
   return bench_comm(arguments, invocation);
 }
 

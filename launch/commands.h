@@ -43,7 +43,13 @@ ExitCode help_command(const Invocation& invocation);
 std::vector<run::OwnOption> sample_options();
 std::vector<run::OwnOption> data_options();
 std::vector<run::OwnOption> bench_layer_options();
+std::vector<run::OwnOption> bench_kernels_options();
 std::vector<run::OwnOption> bench_comm_options();
+
+/// `mumoe bench kernels`: times each kernel and product of a micro-batch on a
+/// GPU, and says what it moves and computes. Throws `InputError` for a bad
+/// option and where there is no GPU.
+ExitCode bench_kernels(const std::vector<std::string>& arguments);
 
 /// `mumoe bench comm`: times collectives of many sizes over the axes of a mesh
 /// and prints tables with the columns of nccl-tests. The backend is chosen as

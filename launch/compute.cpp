@@ -13,6 +13,7 @@
 #include "dist/nccl/nccl_communicator.h"
 #include "dist/self_communicator.h"
 #include "launch/figures.h"
+#include "launch/memory.h"
 #include "model/families.h"
 #include "mumoe/mixing_rate.h"
 #include "run/option_table.h"
@@ -216,6 +217,26 @@ std::vector<std::string> settle_on_cpu(run::Options& options,
   return reasons;
 }
 
+/// What `measure` returns, of a micro-batch. Memory that it lacks is not the
+/// model's, which has none yet.
+template <class F>
+auto with_room(std::int64_t micro_batch, const F& measure) {
+  try {
+    return measure();
+  } catch (const c10::OutOfMemoryError& error) {
+    fail<InputError>(
+        "out of memory: {} to measure products of a micro-batch of {} "
+        "sample{}, before the model has any; expected {}a GPU that nobody "
+        "else is on, or a larger one",
+        memory_asked_for(error).value_or("more"),
+        micro_batch,
+        micro_batch == 1 ? "" : "s",
+        micro_batch == 1
+            ? ""
+            : fmt::format("train.micro_batch below {}, ", micro_batch));
+  }
+}
+
 /// A product that keeps a GPU busy: the first cube of sides 1024, 2048, ...
 /// that takes it a millisecond, of 8192 at most. A small or slow one would wait
 /// long for the largest, or lack the memory.
@@ -295,11 +316,12 @@ double choose_sparse_share(const run::Options& options,
                  compute.device,
                  world);
   const double share = figures.get("sparse share in " + precision, 1, [&] {
-    const auto times =
-        measure_mixing(model.block().shape().layers(model.mlp.ranks),
-                       micro_batch * model.context,
-                       compute.dtype,
-                       compute.device);
+    const auto times = with_room(micro_batch, [&] {
+      return measure_mixing(model.block().shape().layers(model.mlp.ranks),
+                            micro_batch * model.context,
+                            compute.dtype,
+                            compute.device);
+    });
     return Figures::Values{sparse_share(times)};
   })[0];
   compute.reasons.push_back(
@@ -320,12 +342,13 @@ double measure_peak_flops(const run::Options& options,
   auto products = products_of(options, micro_batch, compute.device);
   Figures figures = figures_of(products, compute.device, world);
   world.barrier();
-  if (compute.device.is_cuda()) products.push_back(busy_product(compute));
-  const auto rate =
-      measure_gemm_rates(products,
-                         {{compute.dtype, compute.gemm}},
-                         compute.device,
-                         {.time = 150ms, .rounds = 4, .pause = 20ms});
+  const auto rate = with_room(micro_batch, [&] {
+    if (compute.device.is_cuda()) products.push_back(busy_product(compute));
+    return measure_gemm_rates(products,
+                              {{compute.dtype, compute.gemm}},
+                              compute.device,
+                              {.time = 150ms, .rounds = 4, .pause = 20ms});
+  });
   // A rank that is alone in a null world finds its own rate as the mean.
   const at::Tensor mean = at::full({1}, rate[0].peak, at::kDouble);
   world.all_reduce(mean, dist::ReduceOp::avg);

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "dist/nccl/nccl_communicator.h"
 #include "dist/null_communicator.h"
+#include "dist/self_communicator.h"
 
 namespace mumoe::launch {
 namespace {
@@ -72,6 +73,20 @@ DeviceChoice choose_device(const run::Options& options,
 
 void use_device(at::Device device) {
   if (device.is_cuda()) dist::use_gpu(device.index());
+}
+
+at::Device own_gpu(const std::string& what) {
+  const GpusHere gpus = gpus_here(/*local_rank=*/0);
+  require(gpus.compiled_in,
+          "{}: this build has no CUDA (launch/setup says what it lacks)",
+          what);
+  const auto self = dist::make_self_communicator(at::kCPU);
+  const std::string fault = dist::find_device_fault(*self, gpus.place);
+  require(fault.empty(), "{}: {}", what, fault);
+  const at::Device device(at::kCUDA,
+                          static_cast<at::DeviceIndex>(gpus.place.device));
+  use_device(device);
+  return device;
 }
 
 DataCommunicator make_data_communicator(const run::ParallelOptions& options,

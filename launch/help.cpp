@@ -32,6 +32,8 @@ void overview(HelpText& help) {
           "mumoe bench layer [--case NAME] [--device cpu|cuda] "
           "[--precision fp32|bf16] [--rounds N]")
       .command(
+          "mumoe bench kernels [--tokens N] [--precision fp32|bf16] [--json]")
+      .command(
           "launch/mpirun -n RANKS mumoe bench comm [--ops A,B] [--axes A,B] "
           "[--sizes R] ...")
       .command("mumoe help [train | sample | data | bench]")
@@ -92,6 +94,11 @@ void bench(HelpText& help) {
           "replace, forward and backward, on 4096 tokens, and counts the bytes "
           "held for backward.")
       .options(bench_layer_options())
+      .paragraph(
+          "mumoe bench kernels: times each kernel and product of a micro-batch "
+          "of the 124M recipe on a GPU, alone, with the bytes and FLOPs that "
+          "it needs at least.")
+      .options(bench_kernels_options())
       .paragraph(
           "mumoe bench comm: times collectives and checks their results, with "
           "the columns of nccl-tests: algbw = size / time, busbw = algbw times "

@@ -69,7 +69,8 @@ bool left_to_rank_0(Command command, const Invocation& invocation) {
       "expected one process, without mpirun",
       command == sample_command ? "sample"
       : command == data_command ? "data"
-                                : "bench layer",
+      : words.empty()           ? "bench"
+                                : "bench " + words.front(),
       ranks);
 }
 

@@ -487,9 +487,10 @@ TEST_F(Nccl, AbortingOneAloneHangs) {
   ncclUniqueId id;
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
   config.blocking = 0;
-  ASSERT_EQ(ncclGetUniqueId(&id), ncclSuccess);
   ncclComm_t comms[2];
   for (ncclComm_t& comm : comms) {
+    ASSERT_EQ(ncclGetUniqueId(&id), ncclSuccess);
+    id = of_rank_0(id);
     ASSERT_EQ(ncclCommInitRankConfig(&comm, size(), id, rank(), &config),
               ncclInProgress);
     ncclResult_t state = ncclInProgress;

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 
@@ -62,6 +65,19 @@ void expect_communication_error(Action action,
   }
 }
 
+/// Rank 0's `id` on all ranks. Collective.
+template <class Id>
+Id of_rank_0(const Id& id) {
+  static_assert(sizeof(Id) % sizeof(std::int64_t) == 0);
+  const at::Tensor words =
+      at::empty({sizeof(Id) / sizeof(std::int64_t)}, at::kLong);
+  std::memcpy(words.data_ptr(), &id, sizeof(Id));
+  testing::mpi_world().broadcast(words, 0);
+  Id all;
+  std::memcpy(&all, words.data_ptr(), sizeof(Id));
+  return all;
+}
+
 /// A communicator of all ranks, without tensors.
 inline std::unique_ptr<NcclComm> make_comm(
     std::shared_ptr<NcclContext> context,
@@ -70,7 +86,7 @@ inline std::unique_ptr<NcclComm> make_comm(
   const auto& world = testing::mpi_world();
   const NcclCall call{"start of the test", deadline};
   return std::make_unique<NcclComm>(std::move(context),
-                                    NcclComm::make_id(call),
+                                    of_rank_0(NcclComm::make_id(call)),
                                     world.rank(),
                                     world.size(),
                                     std::move(axis),

@@ -29,6 +29,9 @@ struct FakeCuda {
   cudaError_t failure = cudaErrorUnknown;
   /// What the driver is for; 0: there is none.
   int driver = CUDART_VERSION;
+  /// Whether streams go on where they are told to wait for an event: what a
+  /// test must see.
+  bool forgets_waits = false;
 };
 FakeCuda& fake_cuda();
 

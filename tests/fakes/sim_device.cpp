@@ -13,6 +13,7 @@
 
 #include "tests/fakes/fake_cuda_runtime.h"
 #include "tests/fakes/sim_gpu.h"
+#include "tests/fakes/sim_kernels.h"
 #include "tests/fakes/sim_launch_queue.h"
 #include "tests/fakes/sim_memory.h"
 
@@ -294,10 +295,31 @@ void wait_for_stream(at::Device device, const char* name) {
   wait_for(stream_of_thread(device.index()), name);
 }
 
+namespace {
+
+/// What a kernel with these arguments reads and writes. An operand is the block
+/// of memory that it begins: what lies inside of one (a weight in its bucket, a
+/// row's sum) is small, and left out.
+std::int64_t bytes_of_operands(const char* name,
+                               const std::vector<const void*>& words) {
+  std::int64_t bytes = 0;
+  int operand = -1;
+  for (const void* word : words) {
+    if (device_of_memory(word) < 0) continue;
+    ++operand;
+    bytes +=
+        static_cast<std::int64_t>(bytes_at(word)) * passes_over(name, operand);
+  }
+  return bytes;
+}
+
+}  // namespace
+
 void queue_kernel(const char* name,
                   void* stream,
+                  const std::vector<const void*>& words,
                   std::function<void()> kernel) {
-  count_operator(name, /*kernels=*/1, /*bytes=*/0);
+  count_operator(name, /*kernels=*/1, bytes_of_operands(name, words));
   set_last_operation(name);
   if (!sim_gpu().computes) return;
   push(static_cast<cudaStream_t>(stream), [kernel = std::move(kernel)] {

@@ -31,15 +31,18 @@ void write_counts() {
   if (file == nullptr) return;
   const GpuCounts all = take_gpu_counts();
   std::fprintf(file,
-               "operators %lld\nkernels %lld\ncopies %lld\nwaits %lld\n",
+               "operators %lld\nkernels %lld\ncopies %lld\nwaits %lld\n"
+               "bytes %lld\n",
                static_cast<long long>(all.operators),
                static_cast<long long>(all.kernels),
                static_cast<long long>(all.copies),
-               static_cast<long long>(all.synchronisations));
-  for (const auto& [name, count] : all.by_name) {
+               static_cast<long long>(all.synchronisations),
+               static_cast<long long>(all.bytes));
+  for (const auto& [name, of] : all.by_name) {
     std::fprintf(file,
-                 "%8lld %s\n",
-                 static_cast<long long>(count),
+                 "%8lld %14lld %s\n",
+                 static_cast<long long>(of.times),
+                 static_cast<long long>(of.bytes),
                  name.c_str());
   }
   std::fclose(file);
@@ -83,21 +86,23 @@ void count_operator(const std::string& name,
   ++all.operators;
   all.kernels += kernels;
   all.bytes += bytes;
-  ++all.by_name[name];
+  auto& of = all.by_name[name];
+  ++of.times;
+  of.bytes += bytes;
 }
 
 void count_copy(const std::string& name) {
   const std::lock_guard lock(mutex);
   GpuCounts& all = counts();
   ++all.copies;
-  ++all.by_name[name];
+  ++all.by_name[name].times;
 }
 
 void count_synchronisation(const std::string& name) {
   const std::lock_guard lock(mutex);
   GpuCounts& all = counts();
   ++all.synchronisations;
-  ++all.by_name["wait: " + name];
+  ++all.by_name["wait: " + name].times;
 }
 
 }  // namespace mumoe::fakes

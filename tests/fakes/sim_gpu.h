@@ -45,8 +45,12 @@ struct GpuCounts {
   /// In which the host waits for a GPU.
   std::int64_t synchronisations = 0;
   std::int64_t bytes = 0;  ///< That kernels read and write, each once.
-  /// How often each operator, project kernel or reason to wait.
-  std::map<std::string, std::int64_t> by_name;
+  struct Of {
+    std::int64_t times = 0;
+    std::int64_t bytes = 0;
+  };
+  /// Of each operator, project kernel or reason to wait.
+  std::map<std::string, Of> by_name;
 };
 
 /// What was counted since the last call, of all threads.

@@ -122,6 +122,14 @@ class Arena {
     block.uses.push_back(event);
   }
 
+  std::size_t bytes_at(const void* pointer) {
+    if (device_of(pointer) < 0) return 0;
+    const std::lock_guard lock(mutex_);
+    const auto found =
+        blocks_.find(const_cast<char*>(static_cast<const char*>(pointer)));
+    return found == blocks_.end() ? 0 : found->second.bytes;
+  }
+
   MemoryUse use(int device) {
     const std::lock_guard lock(mutex_);
     MemoryUse use = devices_[device].use;
@@ -242,6 +250,10 @@ void record_use(void* pointer, cudaStream_t stream) {
 
 int device_of_memory(const void* pointer) {
   return Arena::get().device_of(pointer);
+}
+
+std::size_t bytes_at(const void* pointer) {
+  return Arena::get().bytes_at(pointer);
 }
 
 void* kernel_view(const void* pointer) {

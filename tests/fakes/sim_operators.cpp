@@ -350,9 +350,13 @@ void any_operator(const c10::OperatorHandle& op, Stack* stack) {
   set_last_operation(name.c_str());
   Stack results = run(op, arguments, device);
   const bool writes = written_arguments(schema).has_value();
-  count_operator(name,
-                 kernels_of(name),
-                 bytes_of(arguments) + (writes ? 0 : bytes_of(results)));
+  // What is changed in place is read and written; `out` is written.
+  const bool rewrites =
+      name.back() == '_' && name != "aten::zero_" && name != "aten::fill_";
+  count_operator(
+      name,
+      kernels_of(name),
+      bytes_of(arguments) + (rewrites || !writes ? bytes_of(results) : 0));
   torch::jit::drop(*stack, count);
   for (IValue& value : results) stack->push_back(std::move(value));
 }

@@ -64,17 +64,20 @@ TEST(SimulatedCounts, OfAMicroBatchOf124M) {
   fakes::sim_gpu().computes = false;
   fakes::sim_gpu().memory = std::int64_t{80} << 30;
   const auto one = counts_of_step(1), two = counts_of_step(2);
-  auto table = two.by_name;
-  for (const auto& [name, count] : one.by_name) table[name] -= count;
-  for (const auto& [name, count] : table) {
-    if (count != 0) {
-      std::printf("%5lld  %s\n", static_cast<long long>(count), name.c_str());
-    }
+  for (const auto& [name, of] : two.by_name) {
+    const auto found = one.by_name.find(name);
+    const auto before =
+        found == one.by_name.end() ? fakes::GpuCounts::Of{} : found->second;
+    if (of.times == before.times) continue;
+    std::printf("%5lld %8.3f GB  %s\n",
+                static_cast<long long>(of.times - before.times),
+                static_cast<double>(of.bytes - before.bytes) / 1e9,
+                name.c_str());
   }
   const auto kernels = two.kernels - one.kernels;
   const double bytes = static_cast<double>(two.bytes - one.bytes);
   std::printf(
-      "a micro-batch: %lld kernels, %.1f GB of LibTorch's operators, "
+      "a micro-batch: %lld kernels, %.1f GB, "
       "%lld copies, %lld waits\n",
       static_cast<long long>(kernels),
       bytes / 1e9,
@@ -85,12 +88,17 @@ TEST(SimulatedCounts, OfAMicroBatchOf124M) {
       static_cast<long long>(one.kernels - kernels),
       static_cast<long long>(2 * one.copies - two.copies),
       static_cast<long long>(2 * one.synchronisations - two.synchronisations));
-  for (const auto& [name, count] : one.by_name) {
+  for (const auto& [name, of] : one.by_name) {
     if (name.rfind("wait", 0) == 0) {
-      std::printf("%5lld  %s\n", static_cast<long long>(count), name.c_str());
+      std::printf("%5lld  %s\n",
+                  static_cast<long long>(of.times),
+                  name.c_str());
     }
   }
   EXPECT_LE(kernels, 900);
+  // The page's 62.9 GB: every operand of these operations once.
+  EXPECT_LE(bytes, 1.05 * 62.9e9);
+  EXPECT_GE(bytes, 0.95 * 62.9e9);
   EXPECT_EQ(one.synchronisations, 1);
   EXPECT_EQ(two.synchronisations, 1);
 }

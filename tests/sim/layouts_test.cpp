@@ -57,6 +57,28 @@ TEST_F(SimulatedLayouts, GiveTheRunOfOneRankInMicroBatches) {
   testing::expect_same_at_all_layouts(mpi_world(), run(), 1, 4);
 }
 
+TEST_F(SimulatedLayouts, GiveTheRunOfOneRankThatFormsMixturesAgain) {
+  SmallRun again = run();
+  again.recompute = true;
+  testing::expect_same_at_all_layouts(mpi_world(), again, 1, 2);
+}
+
+// Gradients that travel as bf16 are rounded as on the CPU.
+TEST_F(SimulatedLayouts, RoundOnTheWireAsOnTheCpu) {
+  for (const int zero : {0, 1}) {
+    SmallRun small = run();
+    small.wire = dist::Wire::bf16;
+    small.zero = zero;
+    small.steps = 2;
+    const RunResult found = testing::train_small(mpi_world(), small);
+    small.device = at::kCPU;
+    small.data = nullptr;
+    const RunResult cpu = testing::train_small(mpi_world(), small);
+    // Rounding ties, which the last bits of a sum decide, may fall otherwise.
+    EXPECT_LT(testing::relative_error(found.weights, cpu.weights), 1e-10);
+  }
+}
+
 // What the program does not order must not show.
 TEST_F(SimulatedLayouts, GiveTheSameBitsWheneverStreamsRun) {
   for (const auto wire : {dist::Wire::fp32, dist::Wire::bf16}) {
@@ -79,6 +101,25 @@ TEST_F(SimulatedLayouts, GiveTheSameBitsWheneverStreamsRun) {
       }
     }
   }
+}
+
+// The last: ranks may have gone on alone.
+TEST_F(SimulatedLayouts, ShowAWaitThatIsLeftOut) {
+  SmallRun small = run();
+  small.steps = 2;
+  const RunResult expected = testing::train_small(mpi_world(), small);
+  fakes::fake_cuda().forgets_waits = true;
+  fakes::stream_lag().one_in = 4;
+  bool seen = false;
+  try {
+    const RunResult found = testing::train_small(mpi_world(), small);
+    seen = !(testing::relative_error(found.weights, expected.weights) < 1e-10);
+  } catch (const Error&) {
+    seen = true;
+  }
+  fakes::fake_cuda().forgets_waits = false;
+  // One rank has nobody to wait for.
+  EXPECT_EQ(seen, mpi_world().size() > 1);
 }
 
 }  // namespace

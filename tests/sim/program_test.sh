@@ -42,9 +42,21 @@ for run in there cpu; do
   [[ $(losses $run) == "$(losses whole)" ]] || wrong "$run goes on with $(losses $run), expected $(losses whole)"
 done
 quiet "$mumoe" sample --run on1x1 --tokens 8 --temperature 0
-SIM_GPU_MIB=0 refused "no memory" "out of memory" "$mumoe" "${common[@]}" --train.out none
+for precision in bf16 fp32; do
+  SIM_GPU_LAG=0 quiet "$mumoe" bench kernels --tokens 8 --precision $precision --json
+  [[ $(grep -c '"gb":' stdout) == 21 ]] || wrong "bench kernels, $precision: expected 21 lines: $(<stdout)"
+done
+# Memory that runs out: of whom, and how much.
+SIM_GPU_MIB=1 refused "no room to measure" "MiB more were asked for to measure products of a micro-batch of 4 samples" \
+  "$mumoe" "${common[@]}" --train.out none --train.micro_batch 4
+SIM_GPU_MIB=80 refused "no room for weights" "32.00 MiB more were asked for at the start, for weights, gradients and optimizer state (model.depth = 2, model.width = 1024" \
+  "$mumoe" "${common[@]}" --train.out none --model.width 1024 --model.depth 2 --train.precision fp32
+SIM_GPU_MIB=100 refused "no room for activations" \
+  "MiB more were asked for in step 1, phase forward, for the activations of a micro-batch of 64 samples of 128 tokens" \
+  "$mumoe" "${common[@]}" --train.out none --train.batch 64 --train.micro_batch 64 --model.context 128 --model.depth 16
 SIM_GPU_DEVICES=1 refused "two ranks, one GPU" "train.device = cuda" \
   "$root/launch/mpirun" -n 2 "$mumoe" "${common[@]}" --train.device cuda --train.out none
+SIM_GPU_DEVICES=0 refused "kernels without a GPU" "mumoe bench kernels:" "$mumoe" bench kernels
 SIM_GPU_DEVICES=0 quiet "$mumoe" "${common[@]}" --train.out no_gpu
 grep -q " on cpu" stdout || wrong "without a GPU: $(<stdout)"
 end

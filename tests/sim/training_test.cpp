@@ -1,6 +1,10 @@
-// The trainer on simulated GPUs against the CPU.
+// The trainer on simulated GPUs against the CPU, and mistakes in it that would
+// pass unseen where device memory is the host's.
 
 #include <gtest/gtest.h>
+
+#include <cstdio>
+#include <string>
 
 #include "dist/self_communicator.h"
 #include "tests/fakes/fake_cuda_runtime.h"
@@ -39,6 +43,44 @@ TEST(SimulatedTraining, IsTheCpusInFp64) {
       EXPECT_LT(difference(gpu.first_gradients.at(name), gradient), 1e-10)
           << mlp << " " << name;
     }
+  }
+}
+
+SmallRun spoilt(std::function<at::Tensor(const at::Tensor&)> spoil) {
+  SmallRun run;
+  run.steps = 2;
+  run.spoil = std::move(spoil);
+  return run;
+}
+
+TEST(SimulatedTraining, WithoutAMistakeInItRuns) {
+  const SmallRun run = spoilt([](const at::Tensor& loss) {
+    std::printf("%f\n", loss.detach().cpu().item<double>());
+    return loss * at::ones({1}, loss.options()).squeeze();
+  });
+  EXPECT_EQ(on(at::kCUDA, run).losses.size(), 2u);
+}
+
+TEST(SimulatedTrainingDeathTest, ACpuLeftOutIsSeen) {
+  const SmallRun run = spoilt([](const at::Tensor& loss) {
+    std::printf("%f\n", *loss.const_data_ptr<double>());
+    return loss;
+  });
+  EXPECT_DEATH(on(at::kCUDA, run), "the host touches memory of cuda:0");
+}
+
+TEST(SimulatedTraining, ATensorMadeOnTheCpuIsSeen) {
+  const SmallRun run = spoilt([](const at::Tensor& loss) {
+    return (loss * at::ones({1}, at::kDouble)).squeeze();
+  });
+  try {
+    on(at::kCUDA, run);
+    FAIL() << "it ran";
+  } catch (const c10::Error& error) {
+    EXPECT_NE(
+        std::string(error.what()).find("at least two devices, cuda:0 and cpu"),
+        std::string::npos)
+        << error.what();
   }
 }
 

@@ -58,6 +58,7 @@ inline const RunResult& control_run(SmallRun run) {
   run.data = nullptr;
   run.row_multiple = 1;
   run.align = 1;
+  run.recompute = false;
   const std::string key =
       fmt::format("{} {} {}", run.mlp, at::IntArrayRef(run.ranks), run.dtype);
   const std::lock_guard lock(mutex);

@@ -66,6 +66,41 @@ struct SmallRun {
   /// How parameters lie, as on a GPU: neither changes what is computed.
   std::int64_t row_multiple = 1;
   std::int64_t align = 1;
+  bool recompute = false;  ///< Experts' mixtures, in backward.
+  /// What the loss of every micro-batch passes through on its way to backward:
+  /// a mistake for a test to find. Null: nothing.
+  std::function<at::Tensor(const at::Tensor& loss)> spoil = nullptr;
+};
+
+/// A model with such a mistake.
+class SpoiltModel final : public model::Model {
+ public:
+  SpoiltModel(const model::Model& inner,
+              std::function<at::Tensor(const at::Tensor&)> spoil)
+      : inner_(inner), spoil_(std::move(spoil)) {}
+
+  at::Tensor loss(const model::Batch& batch, double scale) const override {
+    const at::Tensor loss = inner_.loss(batch, scale);
+    return spoil_ ? spoil_(loss) : loss;
+  }
+  model::Score score(const model::Batch& batch) const override {
+    return inner_.score(batch);
+  }
+  bool awaits_weights() const override { return inner_.awaits_weights(); }
+  std::span<const MuMoEBlock* const> mixtures() const override {
+    return inner_.mixtures();
+  }
+  model::PassCost cost(std::int64_t samples) const override {
+    return inner_.cost(samples);
+  }
+  std::vector<Product> products(std::int64_t samples) const override {
+    return inner_.products(samples);
+  }
+  std::string describe() const override { return inner_.describe(); }
+
+ private:
+  const model::Model& inner_;
+  std::function<at::Tensor(const at::Tensor&)> spoil_;
 };
 
 inline model::Gpt2Config small_model(const std::string& mlp,
@@ -144,8 +179,10 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
                                    /*decay_all=*/false,
                                    run.row_multiple);
   const Sharding sharding{run.plan, &mesh.tp()};
-  const auto shape = small_model(run.mlp, run.ranks);
+  auto shape = small_model(run.mlp, run.ranks);
+  shape.mlp.recompute = run.recompute;
   const model::Gpt2 gpt2(shape, registry, sharding);
+  const SpoiltModel model(gpt2, run.spoil);
   // Several buckets of each kind.
   dist::FlatBuckets buckets(
       registry,
@@ -177,7 +214,7 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   train::Trainer trainer(config,
                          schedule,
                          {},
-                         {mesh, gpt2, buckets, train_windows, val_windows});
+                         {mesh, model, buckets, train_windows, val_windows});
   if (run.resume) {
     trainer.resume(*run::latest_checkpoint(run.out / "checkpoints"));
   } else {

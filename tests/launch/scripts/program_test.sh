@@ -73,9 +73,10 @@ unwritten "unknown case" "--case gpt3: expected one of dense-gpt2, cp-gpt2" "$mu
 unwritten "no rounds" "--rounds 0: expected" "$mumoe" bench layer --rounds 0
 unwritten "unknown device" "--device tpu: expected cpu or cuda" "$mumoe" bench layer --device tpu
 unwritten "unknown precision" "--precision fp16: expected" "$mumoe" bench layer --precision fp16
+unwritten "kernels of odd tokens" "--tokens 6: expected a multiple of 4" "$mumoe" bench kernels --tokens 6
 unwritten "unknown benchmark" "bench: expected what to measure" "$mumoe" bench model
 # What one process does is refused to several, or said once.
-for alone in "sample --run out" "data --config tiny.cfg" "bench layer"; do
+for alone in "sample --run out" "data --config tiny.cfg" "bench layer" "bench kernels"; do
   # shellcheck disable=SC2086  # words
   unwritten "$alone, two ranks" "2 ranks were started, each of which would do the whole work; expected one process" \
     "$mpirun" -n 2 "$mumoe" $alone
