@@ -11,7 +11,7 @@
 
 #include "tests/fakes/sim_device.h"
 #include "tests/fakes/sim_gpu.h"
-#include "tests/fakes/sim_memory.h"
+#include "tests/fakes/sim_tensors.h"
 
 namespace mumoe::fakes {
 namespace {
@@ -35,18 +35,9 @@ const bool chosen = [] {
   return true;
 }();
 
-at::Tensor view(const at::Tensor& tensor) {
-  return at::from_blob(kernel_view(tensor.data_ptr()),
-                       tensor.sizes(),
-                       tensor.strides(),
-                       at::TensorOptions(tensor.scalar_type()));
-}
-
 std::int64_t bytes_of(std::initializer_list<at::Tensor> tensors) {
   std::int64_t bytes = 0;
-  for (const at::Tensor& t : tensors) {
-    bytes += t.numel() * static_cast<std::int64_t>(t.itemsize());
-  }
+  for (const at::Tensor& tensor : tensors) bytes += gpu_bytes(tensor);
   return bytes;
 }
 
@@ -76,21 +67,25 @@ Forward forward(const at::Tensor& q,
                                    q.options().dtype(at::kFloat));
   set_last_operation("attention");
   count_operator("attention", 1, bytes_of({q, k, v, y, lse}));
-  queue_work(
-      q.device(),
-      [=, q = view(q), k = view(k), v = view(v), y = view(y), lse = view(lse)] {
-        const at::AutoDispatchBelowADInplaceOrView below;
-        const auto found =
-            at::_scaled_dot_product_flash_attention_for_cpu(q,
-                                                            k,
-                                                            v,
-                                                            dropout,
-                                                            causal,
-                                                            {},
-                                                            scale);
-        at::Tensor(y).copy_(std::get<0>(found));
-        at::Tensor(lse).copy_(std::get<1>(found));
-      });
+  queue_work(q.device(),
+             [=,
+              q = view_for_kernels(q),
+              k = view_for_kernels(k),
+              v = view_for_kernels(v),
+              y = view_for_kernels(y),
+              lse = view_for_kernels(lse)] {
+               const at::AutoDispatchBelowADInplaceOrView below;
+               const auto found =
+                   at::_scaled_dot_product_flash_attention_for_cpu(q,
+                                                                   k,
+                                                                   v,
+                                                                   dropout,
+                                                                   causal,
+                                                                   {},
+                                                                   scale);
+               at::Tensor(y).copy_(std::get<0>(found));
+               at::Tensor(lse).copy_(std::get<1>(found));
+             });
   return {y, lse, {}, {}, q.sym_size(2), k.sym_size(2), {}, {}, {}};
 }
 
@@ -121,15 +116,15 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> backward(
       bytes_of({dy, q, k, v, y, lse, dq, dk, dv}) + 2 * 2 * bytes_of({dq}));
   queue_work(q.device(),
              [=,
-              dy = view(dy),
-              q = view(q),
-              k = view(k),
-              v = view(v),
-              y = view(y),
-              lse = view(lse),
-              dq = view(dq),
-              dk = view(dk),
-              dv = view(dv)] {
+              dy = view_for_kernels(dy),
+              q = view_for_kernels(q),
+              k = view_for_kernels(k),
+              v = view_for_kernels(v),
+              y = view_for_kernels(y),
+              lse = view_for_kernels(lse),
+              dq = view_for_kernels(dq),
+              dk = view_for_kernels(dk),
+              dv = view_for_kernels(dv)] {
                const at::AutoDispatchBelowADInplaceOrView below;
                const auto found =
                    at::_scaled_dot_product_flash_attention_for_cpu_backward(

@@ -41,7 +41,10 @@ quiet "$mumoe" "${common[@]}" --train.out cpu --train.resume --train.steps 8
 for run in there cpu; do
   [[ $(losses $run) == "$(losses whole)" ]] || wrong "$run goes on with $(losses $run), expected $(losses whole)"
 done
+SIM_GPU_DEVICES=0 quiet "$mumoe" sample --run on1x1 --tokens 8 --temperature 0
+mv stdout sampled
 quiet "$mumoe" sample --run on1x1 --tokens 8 --temperature 0
+cmp -s stdout sampled || wrong "sampled: $(<stdout), on the CPU: $(<sampled)"
 for precision in bf16 fp32; do
   SIM_GPU_LAG=0 quiet "$mumoe" bench kernels --tokens 8 --precision $precision --json
   [[ $(grep -c '"gb":' stdout) == 21 ]] || wrong "bench kernels, $precision: expected 21 lines: $(<stdout)"
