@@ -11,6 +11,7 @@
 
 #include "tests/fakes/sim_device.h"
 #include "tests/fakes/sim_gpu.h"
+#include "tests/fakes/sim_memory.h"
 #include "tests/fakes/sim_tensors.h"
 
 namespace mumoe::fakes {
