@@ -1,8 +1,8 @@
 #include <malloc.h>
 
 #include <csignal>
-#include <cstdlib>
 
+#include "dist/gpu_environment.h"
 #include "launch/program.h"
 
 namespace {
@@ -20,11 +20,7 @@ void keep_freed_memory() {
 
 int main(int argc, char** argv) {
   keep_freed_memory();
-  // dist/nccl/nccl_context.h says why. No other thread reads the environment
-  // yet.
-  ::setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "1", /*overwrite=*/0);
-  // launch/gpu_arithmetic.h says why.
-  ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  mumoe::dist::set_gpu_environment();
   // A file beyond the limit of the process is an error of writing, as a full
   // disk is.
   std::signal(SIGXFSZ, SIG_IGN);

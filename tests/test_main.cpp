@@ -1,10 +1,9 @@
 #include <gtest/gtest.h>
 
-#include <cstdlib>
+#include "dist/gpu_environment.h"
 
 int main(int argc, char** argv) {
-  // As the program's main does (dist/nccl/nccl_context.h).
-  ::setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "1", /*overwrite=*/0);
+  mumoe::dist::set_gpu_environment();
   ::testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
 }

@@ -6,12 +6,12 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <optional>
 #include <string>
 #include <thread>
 
 #include "base/error.h"
+#include "dist/gpu_environment.h"
 #include "dist/mpi/mpi_runtime.h"
 #include "dist/nccl/nccl_communicator.h"
 #include "dist/process_mesh.h"
@@ -68,8 +68,7 @@ void run(const std::string& how, std::optional<dist::MpiRuntime>& mpi) {
 }  // namespace
 
 int main(int, char** argv) {
-  // As the program's main does (dist/nccl/nccl_context.h).
-  ::setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "1", /*overwrite=*/0);
+  dist::set_gpu_environment();
   std::optional<dist::MpiRuntime> mpi;
   try {
     run(argv[1], mpi);

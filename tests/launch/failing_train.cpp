@@ -20,6 +20,7 @@
 
 #include "base/error.h"
 #include "dist/communicator.h"
+#include "dist/gpu_environment.h"
 #include "launch/program.h"
 
 namespace {
@@ -66,9 +67,7 @@ class FailAt final : public dist::Observer {
 
 int main(int argc, char** argv) {
   if (argc < 6) return 2;
-  // As the program's main does.
-  ::setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "1", /*overwrite=*/0);
-  ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  mumoe::dist::set_gpu_environment();
   const std::string rank = argv[1];
   const char* own = std::getenv("OMPI_COMM_WORLD_RANK");
   std::printf("pid %d\n", getpid());

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "dist/gpu_environment.h"
 
 namespace mumoe::testing {
 namespace {
@@ -51,8 +52,7 @@ dist::MpiRuntime& mpi_runtime() {
 }  // namespace mumoe::testing
 
 int main(int argc, char** argv) {
-  // As the program's main does (dist/nccl/nccl_context.h).
-  ::setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "1", /*overwrite=*/0);
+  mumoe::dist::set_gpu_environment();
   ::testing::InitGoogleTest(&argc, argv);
   std::optional<mumoe::dist::MpiRuntime> mpi;
   try {
