@@ -4,9 +4,11 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
 import tempfile
 import time
 
+import processes
 import programs
 from place import Place
 from processes import Failed, call
@@ -14,6 +16,8 @@ from processes import Failed, call
 # Those that start kernels of the project's .cu files.
 OF_KERNELS = ("test_kernels", "test_norm", "test_cross_entropy", "test_mixture")
 TOOLS = ("memcheck", "racecheck")
+AT_ONCE = 4  # programs under a tool
+MOST = 60  # seconds of one test program
 
 
 def run_test(place: Place, program: pathlib.Path, end: float) -> dict:
@@ -22,7 +26,7 @@ def run_test(place: Place, program: pathlib.Path, end: float) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         report = pathlib.Path(folder) / "report.json"
         try:
-            call([str(program), f"--gtest_output=json:{report}"], place.environment, end)
+            call([str(program), f"--gtest_output=json:{report}"], place.environment, min(end, begin + MOST))
         except Failed as failed:
             entry["error"] = str(failed)
         if report.exists():
@@ -40,24 +44,46 @@ def sanitizer() -> str | None:
     return shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path=f"{cuda}/bin:{cuda}/compute-sanitizer")
 
 
+class Sanitized:
+    """A test of kernels under one tool, begun; what it says goes to a file."""
+
+    def __init__(self, place: Place, tool: str, check: str, test: pathlib.Path) -> None:
+        self.entry: dict = {"tool": check, "name": test.name}
+        self.begin = time.monotonic()
+        self.said = tempfile.TemporaryFile("w+")
+        # Memory that LibTorch keeps for later is not out of bounds for the tool.
+        environment = {**place.environment, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+        command = [tool, "--tool", check, "--error-exitcode", "9", str(test)]
+        self.program = processes.start(command, environment, stdout=self.said, stderr=subprocess.STDOUT)
+
+    def finish(self) -> dict:
+        """Ends it where it has not ended."""
+        code = self.program.poll()
+        processes.end_group(self.program)
+        if code is None:
+            self.entry["error"] = f"{self.entry['tool']} of {self.entry['name']}: no time was left"
+        elif code != 0:
+            self.said.seek(0)
+            said = [line for line in self.said.read().splitlines() if line.startswith("=====")]
+            found = said[-1].strip("= ") if said else "it said nothing"
+            self.entry["error"] = f"{self.entry['tool']} of {self.entry['name']}: {processes.code_of(code)}: {found}"
+        self.said.close()
+        return self.entry | {"seconds": round(time.monotonic() - self.begin, 1)}
+
+
 def sanitize(place: Place, tool: str, end: float) -> list[dict]:
-    """Every test of kernels under memcheck, then under racecheck, each run until `end`."""
-    # Memory that LibTorch keeps for later is not out of bounds for the tool.
-    environment = {**place.environment, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+    """Every test of kernels under memcheck and under racecheck, some at once."""
+    waiting = [(check, test) for check in TOOLS for test in place.tests if test.name.startswith(OF_KERNELS)]
+    running: list[Sanitized] = []
     found = []
-    for check in TOOLS:
-        for program in (p for p in place.tests if p.name.startswith(OF_KERNELS)):
-            entry: dict = {"tool": check, "name": program.name}
-            begin = time.monotonic()
-            if programs.left(end) < 5:
-                entry["error"] = f"{check} of {program.name}: no time was left"
-            else:
-                try:
-                    call([tool, "--tool", check, "--error-exitcode", "9", str(program)], environment, end)
-                except Failed as failed:
-                    entry["error"] = f"{check} of {program.name}: {failed}"
-            found.append(entry | {"seconds": round(time.monotonic() - begin, 1)})
-    return found
+    while (waiting or running) and programs.left(end) > 2:
+        while waiting and len(running) < AT_ONCE:
+            running.append(Sanitized(place, tool, *waiting.pop(0)))
+        time.sleep(0.1)
+        found += [run.finish() for run in running if run.program.poll() is not None]
+        running = [run for run in running if not run.said.closed]
+    found += [run.finish() for run in running]
+    return found + [{"tool": check, "name": test.name, "error": f"{check} of {test.name}: no time was left"} for check, test in waiting]
 
 
 def tests(place: Place, end: float) -> dict:

@@ -17,6 +17,7 @@ from place import Place
 from processes import Failed
 
 STEPS, WARM = 13, 3  # of a run, and those at its start that do not count
+ROWS = 64  # of the token embedding: a multiple of it
 UNITS = {"B": 2**-20, "KiB": 2**-10, "MiB": 1, "GiB": 2**10}
 # How far the start table may be from what tensors held: a part, and MiB.
 MEMORY_PART, MEMORY_MIB = 0.1, 64
@@ -98,17 +99,19 @@ class Twin:
         return json.loads(answer)
 
 
-def twin_arguments(run: dict) -> list[str]:
+def twin_arguments(place: Place, run: dict) -> list[str]:
     """The shape of a run of the program's, for the twin."""
+    vocabulary = json.loads((place.data / "dataset.json").read_text())["vocabulary"]
     settings = run["settings"]
     names = ("context", "depth", "heads", "width", "experts", "rank")
     arguments = [word for name in names for word in (f"--{name}", settings[f"model.{name}"])]
+    arguments += ["--vocab", str(-(-vocabulary // ROWS) * ROWS)]
     return [*arguments, "--micro_batch", settings["train.micro_batch"], "--precision", run["precision"], "--device", "cuda"]
 
 
 def in_turn(place: Place, options: list[str], first: dict, end: float) -> dict:
     """Ours, the twin, ours, the twin: medians and their ratio. `first` is ours once."""
-    with Twin(place, twin_arguments(first)) as twin:
+    with Twin(place, twin_arguments(place, first)) as twin:
         twin.ask(WARM, end)  # it compiles
         ours, twins = [], []
         for _ in range(2):

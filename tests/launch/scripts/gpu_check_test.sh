@@ -19,7 +19,7 @@ refused "no configuration" "none.cfg is not there" "$check" --config none.cfg tr
 refused "no limit" "--limit 0: expected seconds" "$check" --limit 0
 refused "no file to write" "expected a file that can be written" "$check" --out none/out.jsonl exact
 
-# says NAME CODE PART ARGUMENT...: a run's exit code, and a part of the last line that it appends.
+# says NAME CODE PART ARGUMENT...: of $check, a run's exit code, and a part of the last line that it appends.
 says() {
   local name=$1 expected=$2 part=$3 code=0
   timeout -k 5 60 "$check" "${@:4}" >stdout 2>stderr </dev/null || code=$?
@@ -56,6 +56,18 @@ says "a bad test" 1 'test_bad_gpu: exit code 1: it is wrong' tests
 # shellcheck disable=SC2016
 test_of test_bad_gpu 'kill -SEGV $$'
 says "a crash" 1 'test_bad_gpu: signal SIGSEGV' tests
+# Kernels under compute-sanitizer, where there is one.
+mkdir tools
+cat >tools/compute-sanitizer <<'TOOL'
+#!/bin/sh
+[ "$PYTORCH_NO_CUDA_MEMORY_CACHING" = 1 ] || exit 8
+if [ "$2 $BAD" = "racecheck yes" ]; then printf '===== COMPUTE-SANITIZER\n========= RACECHECK SUMMARY: 3 hazards\n'; exit 9; fi
+TOOL
+chmod +x tools/compute-sanitizer
+rm build/tests/x/test_bad_gpu
+test_of test_kernels_gpu 'exit 0'
+PATH=$folder/tools:$PATH says "sanitized" 0 '2 programs, 0 tests, 0 not well; 2 runs under compute-sanitizer' tests
+BAD=yes PATH=$folder/tools:$PATH says "a race" 1 'racecheck of test_kernels_gpu: exit code 9: RACECHECK SUMMARY: 3 hazards' tests
 says "no test of NCCL" 1 'test_nccl_gpu is not here' nccl
 
 # A stage that hangs ends at its limit, with its children, whatever groups they are in; the next one runs.
@@ -117,6 +129,21 @@ PYTHONPATH=$folder/site refused "another PyTorch" "is PyTorch 2.10.0: expected 2
 cp $version site/torch/include/torch/headeronly/version.h
 PYTHONPATH=$folder/site quiet mumoe_gpu_check/gpu_check tests
 grep -q '1 programs' stdout || wrong "unpacked: $(cat stdout stderr)"
+# Beside the twin, in turn; and when there is none.
+cp "$root/tests/launch/scripts/gpu_check_mumoe.py" mumoe_gpu_check/bin/mumoe
+echo '{"tokenizer": "bytes", "vocabulary": 257}' >mumoe_gpu_check/cache/prepared/speeches-gpt2/dataset.json
+cat >mumoe_gpu_check/twin/time_twin.py <<'TWIN'
+import sys
+print(*sys.argv[1:], file=open("asked", "w"))
+for line in sys.stdin: print('{"tokens_per_s": 800, "steps": %d}' % int(line), flush=True)
+TWIN
+PYTHONPATH=$folder/site quiet mumoe_gpu_check/gpu_check train
+tail -n 1 gpu_check.jsonl | grep -qF '"ours_tokens_per_s": [1000.0, 1000.0], "twin_tokens_per_s": [800, 800], "ratio": 1.25' ||
+  wrong "the twin: $(tail -n 1 gpu_check.jsonl)"
+[[ $(<asked) == "--context 32 --depth 1 --heads 2 --width 32 --experts 8 --rank 5 --vocab 320 --micro_batch 2 --precision bf16 --device cuda" ]] ||
+  wrong "asked of the twin: $(<asked)"
+echo 'raise SystemExit("PyTorch sees no GPU")' >mumoe_gpu_check/twin/time_twin.py
+check=mumoe_gpu_check/gpu_check PYTHONPATH=$folder/site says "no twin" 1 "the twin was not compared: time_twin.py: PyTorch sees no GPU" train
 find mumoe_gpu_check -name __pycache__ | grep . && wrong "the archive was written to"
 PYTHONPATH=$folder/none refused "no PyTorch" "has no PyTorch" python3 -S mumoe_gpu_check/gpu_check tests
 MUMOE_GPU_BUILD=$folder/none refused "nothing to pack" "none/mumoe is not there" "$check" --pack three.tar.xz

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# gpu_check_sim_test.sh BUILD: launch/gpu_check on simulated GPUs. The archive of a build with them, unpacked, finds the
+# program's numbers on a GPU to be those of the CPU, and NCCL well with a thread for each of two GPUs.
+set -euo pipefail
+
+build=$(realpath "$1")
+root=$(realpath "$(dirname "$0")/../../..")
+cache=${MUMOE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mumoe}
+# shellcheck source-path=SCRIPTDIR
+source "$root/tests/launch/scripts/tiny_model.sh" 1 16
+
+quiet "$build/mumoe" data --config tiny.cfg --out tokens
+MUMOE_GPU_BUILD=$build MUMOE_CACHE=$cache timeout -k 5 200 "$root/launch/gpu_check" --pack sim.tar.xz >stdout 2>stderr ||
+  wrong "no archive: $(cat stdout stderr)"
+tar xf sim.tar.xz
+export PYTHONPATH
+PYTHONPATH=$(dirname "$(realpath "$build/libtorch")")  # PyTorch is looked for, not loaded
+SIM_GPU_DEVICES=2 timeout -k 5 200 mumoe_gpu_check/gpu_check --data tokens --out found.jsonl exact nccl >stdout 2>stderr </dev/null ||
+  wrong "code $?: $(cat stdout stderr found.jsonl)"
+grep -q '"same_bits": true' found.jsonl || wrong "no equal bits in: $(<found.jsonl)"
+grep -q '"tests": 19, "failures": 0' found.jsonl || wrong "not all tests of NCCL in: $(<found.jsonl)"
+# Without a GPU, each stage that needs one says so in a line, and none is well.
+SIM_GPU_DEVICES=0 timeout -k 5 60 mumoe_gpu_check/gpu_check --data tokens --out none.jsonl exact train memory >stdout 2>stderr </dev/null &&
+  wrong "well without a GPU: $(<stdout)"
+(($(grep -c '"ok": false.*has no GPU 0' none.jsonl) == 3)) || wrong "without a GPU: $(<none.jsonl)"
+end
