@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import lzma
 import os
 import pathlib
 import shutil
@@ -114,9 +115,11 @@ def write(top: pathlib.Path, archive: pathlib.Path, at: int) -> None:
         entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
         return entry
 
-    # What the programs have in common is found again within 64 MiB.
-    with tarfile.open(archive, "w:xz", preset=9, format=tarfile.GNU_FORMAT) as tar:
-        tar.add(top, arcname=top.name, filter=plain)  # sorted
+    # What the programs have in common is found again within 64 MiB; a search for more takes long and gains little.
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 1, "dict_size": 64 << 20}]
+    with lzma.open(archive, "wb", filters=filters) as packed:
+        with tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar:
+            tar.add(top, arcname=top.name, filter=plain)  # sorted
 
 
 def make(root: pathlib.Path, archive: pathlib.Path) -> int:
