@@ -32,7 +32,7 @@ def run(place: Place, end: float) -> dict:
     most = ceilings(place)
     if most is None:
         return {"ok": False, "error": f"{place.out} has no probe that is ok: expected one before (gpu_check probe roofline)"}
-    said = call([str(place.program), "bench", "kernels", "--device", "cuda", "--json"], place.environment, end)
+    said = call([str(place.program), "bench", "kernels", "--json"], place.environment, end)
     kernels = [share(json.loads(line), most) for line in said.splitlines() if line.startswith("{")]
     if not kernels:
         return {"ok": False, "error": "mumoe bench kernels: no line of JSON"}

@@ -19,6 +19,15 @@ SIM_GPU_DEVICES=2 timeout -k 5 200 mumoe_gpu_check/gpu_check --data tokens --out
   wrong "code $?: $(cat stdout stderr found.jsonl)"
 grep -q '"same_bits": true' found.jsonl || wrong "no equal bits in: $(<found.jsonl)"
 grep -q '"tests": 19, "failures": 0' found.jsonl || wrong "not all tests of NCCL in: $(<found.jsonl)"
+# Its kernels against ceilings that a probe of a GPU might have found; few tokens are enough here.
+mv mumoe_gpu_check/bin/mumoe mumoe_gpu_check/bin/program
+# shellcheck disable=SC2016
+printf '%s\n' '#!/bin/bash' '[[ $1 != bench ]] || set -- "$@" --tokens 4' 'exec "$(dirname "$0")/program" "$@"' >mumoe_gpu_check/bin/mumoe
+chmod +x mumoe_gpu_check/bin/mumoe
+echo '{"stage": "probe", "ok": true, "at": "", "copy_gb_s": {"device": 2000}, "gemm_tflop_s": {"bf16 8192 random": 500}}' >>found.jsonl
+quiet mumoe_gpu_check/gpu_check --data tokens --out found.jsonl roofline
+tail -n 1 found.jsonl | grep -q '"kernel": "norm forward", .*"share": ' || wrong "no roofline: $(tail -n 1 found.jsonl)"
+
 # Without a GPU, each stage that needs one says so in a line, and none is well.
 SIM_GPU_DEVICES=0 timeout -k 5 60 mumoe_gpu_check/gpu_check --data tokens --out none.jsonl exact train memory >stdout 2>stderr </dev/null &&
   wrong "well without a GPU: $(<stdout)"
