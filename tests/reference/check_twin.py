@@ -4,16 +4,18 @@
 
 For every form and 1 to 4 levels, with and without bias: builds the expert
 tensor W [N_1, ..., N_E, I(+1), O] entry by entry of its factors, and compares
-y = sum_n a_n W_n^T z'. Also checks the gate activations and how the weights
-start. Prints one line a check and exits with 1 if one fails.
+y = sum_n a_n W_n^T z'. Also checks the gate activations, the entmax of
+PyTorch's own operators and how the weights start. Prints one line a check and exits with 1 if one fails.
 """
 
 import itertools
 import sys
 
 import torch
+from entmax import entmax15
 from torch import Tensor, nn
 
+from entmax_cuda import entmax15 as own_entmax15
 from twin import KINDS, BlockConfig, MuMoEBlock, top_k_softmax
 
 I, O, T = 5, 4, 7
@@ -74,6 +76,21 @@ def activation_error() -> float:
     return (found - expected).abs().max().item()
 
 
+def entmax_error() -> float:
+    """Values and gradients of entmax_cuda, against the package's."""
+    worst = 0.0
+    for width, scale in itertools.product((1, 2, 7, 256), (0.01, 1, 50)):
+        x = (scale * torch.randn(99, width).double()).requires_grad_()
+        upstream = torch.randn_like(x)
+        found, expected = (f(x, dim=-1) for f in (own_entmax15, entmax15))
+        of_x, of_x_expected = (
+            torch.autograd.grad(y, x, upstream)[0] for y in (found, expected)
+        )
+        for difference in (found - expected, of_x - of_x_expected):
+            worst = max(worst, difference.abs().max().item())
+    return worst
+
+
 def start_error(kind: str, level_noise: float) -> float:
     """How far the statistics of fresh weights are from what they should be."""
     ranks = {
@@ -112,6 +129,7 @@ def report(name: str, error: float, tolerance: float) -> bool:
 def main() -> int:
     torch.manual_seed(1)
     good = [report("top_k", activation_error(), 1e-7)]
+    good.append(report("entmax_cuda", entmax_error(), 1e-12))
     for kind in KINDS:
         for levels in (1, 2, 3, 4):
             errors = [layer_error(kind, levels, bias) for bias in (True, False)]
