@@ -104,14 +104,16 @@ MemoryEstimate estimate_memory(const model::Cost& cost,
   const auto tokens = static_cast<double>(micro_batch * model.context);
   const double wide =
       tokens * std::max(static_cast<double>(model.mlp.hidden_dim), 3 * width);
-  const double element = dtype == at::kDouble ? 8 : 4;
+  // On a GPU wide gradients are in the model's dtype, logits become their
+  // gradient where they lie, and products add the embedding's to its sum.
+  const double element = !on_cpu ? static_cast<double>(c10::elementSize(dtype))
+                         : dtype == at::kDouble ? 8
+                                                : 4;
   const double chunk = on_cpu ? kLogitsChunk : kGpuLogitsChunk;
-  // A GPU's logits become their gradient where they lie.
-  const double of_logits =
-      on_cpu ? kLogits * element : static_cast<double>(c10::elementSize(dtype));
-  const double bytes =
-      (kWideTensors * wide + kEmbeddings * vocab * width) * element +
-      std::min(tokens * vocab, chunk * tp) * of_logits;
+  const double logits =
+      std::min(tokens * vocab, chunk * tp) * (on_cpu ? kLogits : 1);
+  const double embeddings = on_cpu ? kEmbeddings * vocab * width : 0;
+  const double bytes = (kWideTensors * wide + embeddings + logits) * element;
   return {.program = program,
           .parameters = cost.bytes,
           .kept = cost.pass.kept_bytes,

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/support/scratch.h"
 
 namespace mumoe::launch {
@@ -105,14 +107,23 @@ TEST(MemoryEstimate, GrowsWithTheMicroBatchAndFallsWithTp) {
   };
   EXPECT_GT(total(4, 1), 1.2 * total(1, 1));
   EXPECT_LT(total(4, 2), total(4, 1));
-  // 2^28 logits of a chunk, in bf16, once; on a CPU 2^24, in fp32, three times.
+}
+
+TEST(MemoryEstimate, OfTheWorkspaceIsThatOfTheDevice) {
+  const model::Gpt2Config model;
   const auto workspace = [&](bool on_cpu) {
     return estimate_memory({}, model, 16, 1, at::kBFloat16, on_cpu, 0)
         .workspace;
   };
-  EXPECT_NEAR(workspace(false) - workspace(true),
-              (std::int64_t{1} << 29) - 12 * (1 << 24),
+  const auto width = static_cast<double>(model.width);
+  const double wide = 16.0 * static_cast<double>(model.context) *
+                      std::max<double>(model.mlp.hidden_dim, 3 * width);
+  const double embedding = static_cast<double>(model.vocab) * width;
+  // In fp32, 2^24 logits three times; in bf16, 2^28 once.
+  EXPECT_NEAR(workspace(true),
+              4 * (7 * wide + 4 * embedding + 3 * (1 << 24)) + (32 << 20),
               1);
+  EXPECT_NEAR(workspace(false), 2 * (7 * wide + (1 << 28)) + (32 << 20), 1);
 }
 
 }  // namespace

@@ -28,6 +28,10 @@ echo '{"stage": "probe", "ok": true, "at": "", "copy_gb_s": {"device": 2000}, "g
 quiet mumoe_gpu_check/gpu_check --data tokens --out found.jsonl roofline
 tail -n 1 found.jsonl | grep -q '"kernel": "norm forward", .*"share": ' || wrong "no roofline: $(tail -n 1 found.jsonl)"
 
+# 124M, counted without values: what the start table says of a GPU's memory is near what tensors hold.
+SIM_GPU_COMPUTES=0 SIM_GPU_MIB=81920 timeout -k 5 100 mumoe_gpu_check/gpu_check --out found.jsonl memory >stdout 2>stderr </dev/null ||
+  wrong "memory: $(cat stdout stderr)"
+
 # Without a GPU, each stage that needs one says so in a line, and none is well.
 SIM_GPU_DEVICES=0 timeout -k 5 60 mumoe_gpu_check/gpu_check --data tokens --out none.jsonl exact train memory >stdout 2>stderr </dev/null &&
   wrong "well without a GPU: $(<stdout)"
