@@ -129,6 +129,22 @@ def in_turn(place: Place, options: list[str], first: dict, end: float) -> dict:
     }
 
 
+def no_room(failed: Failed) -> bool:
+    return "out of memory" in str(failed)
+
+
+def beside_twin(place: Place, first: dict, end: float, micros: tuple[int, ...] = (16, 4)) -> dict:
+    """In turn, at the first micro-batch for which both have room. `first` is a run of ours that has been made."""
+    options = batch(micros[0])
+    try:
+        run = first if first["options"] == options else timed_run(place, options, STEPS, end)
+        return in_turn(place, options, run, end)
+    except Failed as failed:
+        if len(micros) == 1 or not no_room(failed):
+            raise
+        return beside_twin(place, first, end, micros[1:])
+
+
 def cases() -> list[list[str]]:
     """Micro-batches, mixing, a rank that fills the products' tiles, determinism."""
     found = [batch(micro) for micro in (16, 32, 8)]
@@ -148,11 +164,11 @@ def train(place: Place, end: float) -> dict:
             runs.append(timed_run(place, options, STEPS, min(end, time.monotonic() + 60)))
         except Failed as failed:
             # A GPU with less memory has no room for the larger ones.
-            found.setdefault("no_room" if "out of memory" in str(failed) else "failed", []).append(f"{failed}")
+            found.setdefault("no_room" if no_room(failed) else "failed", []).append(f"{failed}")
             continue
         if len(runs) == 1:
             try:
-                found["beside_twin"] = in_turn(place, options, runs[0], min(end, time.monotonic() + 110))
+                found["beside_twin"] = beside_twin(place, runs[0], min(end, time.monotonic() + 110))
             except Failed as failed:
                 errors.append(f"the twin was not compared: {failed}")
     errors += found.get("failed", [])

@@ -21,6 +21,8 @@ def line(step: int) -> str:
 
 
 def train(out: pathlib.Path) -> None:
+    if ASKED.get("--train.micro_batch") == os.environ.get("TOO_LARGE", "none"):
+        sys.exit("mumoe: CUDA out of memory")
     print(f"compute  {PRECISION} on {DEVICE}:0\nmemory   about 100.0 MiB a rank on its GPU: weights 1 MiB")
     if os.environ.get("MUMOE_KERNEL_TIMES"):
         lines = ('{"kernel":"gate","calls":4,"ms":1.0}', '{"kernel":"product","calls":8,"ms":3.0}')
@@ -36,8 +38,10 @@ def train(out: pathlib.Path) -> None:
     values = struct.pack("<4f", *(k * (1 + ERROR + OFF) for k in (1, 2, 3, 4)))
     header = json.dumps({"adam_m.w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}).encode()
     (folder / "state.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + values)
+    if "--train.micro_batch" not in ASKED:
+        return
     shape = {"context": 32, "depth": 1, "heads": 2, "width": 32, "experts": 8, "rank": 5}
-    lines = ["[model]", *(f"{name} = {value}" for name, value in shape.items()), "[train]", "micro_batch = 2"]
+    lines = ["[model]", *(f"{name} = {value}" for name, value in shape.items()), "[train]", f"micro_batch = {ASKED['--train.micro_batch']}"]
     (out / "config.cfg").write_text("\n".join(lines) + "\n")
 
 

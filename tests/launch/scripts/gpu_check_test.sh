@@ -137,18 +137,24 @@ grep -q '1 programs' stdout || wrong "unpacked: $(cat stdout stderr)"
 cp "$root/tests/launch/scripts/gpu_check_mumoe.py" mumoe_gpu_check/bin/mumoe
 echo '{"tokenizer": "bytes", "vocabulary": 257}' >mumoe_gpu_check/cache/prepared/speeches-gpt2/dataset.json
 cat >mumoe_gpu_check/twin/time_twin.py <<'TWIN'
-import sys
+import os, sys
+if sys.argv[sys.argv.index("--micro_batch") + 1] == os.environ.get("TOO_LARGE"): sys.exit("torch.OutOfMemoryError: CUDA out of memory.")
 print(*sys.argv[1:], file=open("asked", "w"))
 for line in sys.stdin: print('{"tokens_per_s": 800, "steps": %d}' % int(line), flush=True)
 TWIN
 PYTHONPATH=$folder/site quiet mumoe_gpu_check/gpu_check train
 tail -n 1 gpu_check.jsonl | grep -qF '"ours_tokens_per_s": [1000.0, 1000.0], "twin_tokens_per_s": [800, 800], "ratio": 1.25' ||
   wrong "the twin: $(tail -n 1 gpu_check.jsonl)"
-[[ $(<asked) == "--context 32 --depth 1 --heads 2 --width 32 --experts 8 --rank 5 --vocab 320 --micro_batch 2 --precision bf16 --device cuda" ]] ||
+[[ $(<asked) == "--context 32 --depth 1 --heads 2 --width 32 --experts 8 --rank 5 --vocab 320 --micro_batch 16 --precision bf16 --device cuda" ]] ||
   wrong "asked of the twin: $(<asked)"
+check=mumoe_gpu_check/gpu_check
+for large in 32 16; do  # no room for a case of ours; none for the first micro-batch of both
+  TOO_LARGE=$large PYTHONPATH=$folder/site says "no room for $large" 0 '"no_room": ["mumoe train: exit code 1: mumoe: CUDA out of memory"' train
+done
+grep -q -- "--micro_batch 4" asked || wrong "asked of the twin without room: $(<asked)"
 echo 'raise SystemExit("PyTorch sees no GPU")' >mumoe_gpu_check/twin/time_twin.py
-check=mumoe_gpu_check/gpu_check PYTHONPATH=$folder/site says "no twin" 1 "the twin was not compared: time_twin.py: PyTorch sees no GPU" train
+PYTHONPATH=$folder/site says "no twin" 1 "the twin was not compared: time_twin.py: PyTorch sees no GPU" train
 find mumoe_gpu_check -name __pycache__ | grep . && wrong "the archive was written to"
 PYTHONPATH=$folder/none refused "no PyTorch" "has no PyTorch" python3 -S mumoe_gpu_check/gpu_check tests
-MUMOE_GPU_BUILD=$folder/none refused "nothing to pack" "none/mumoe is not there" "$check" --pack three.tar.xz
+MUMOE_GPU_BUILD=$folder/none refused "nothing to pack" "none/mumoe is not there" "$root/launch/gpu_check" --pack three.tar.xz
 end
