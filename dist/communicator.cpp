@@ -1,6 +1,8 @@
 #include "dist/communicator.h"
 
 #include <fmt/format.h>
+
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -25,6 +27,12 @@ Work Communicator::run(const Collective& collective, Start start) {
     work = observer->started(*this, collective, std::move(work));
   }
   return work;
+}
+
+bool Communicator::timed() const {
+  return std::ranges::any_of(observers_, [](const Observer* observer) {
+    return observer->wants_device_times();
+  });
 }
 
 Work Communicator::all_reduce_async(const at::Tensor& tensor, ReduceOp op) {

@@ -105,10 +105,7 @@ class Communicator {
   /// those that watch it already. It must outlive the last operation, or be
   /// taken off before. Groups from `split` are not watched by their parent's
   /// observers.
-  void observe(Observer& observer) {
-    observers_.push_back(&observer);
-    timed_ = timed_ || observer.wants_device_times();
-  }
+  void observe(Observer& observer) { observers_.push_back(&observer); }
   void unobserve(const Observer& observer) {
     std::erase(observers_, &observer);
   }
@@ -154,8 +151,8 @@ class Communicator {
   std::string describe(Op op) const { return describe(op, sequence_); }
   /// Operations begun so far on this rank, all kinds together.
   std::int64_t sequence() const { return sequence_; }
-  /// Whether an observer asks, or has asked, for times on the device.
-  bool timed() const { return timed_; }
+  /// Whether an observer asks for times on the device.
+  bool timed() const;
 
  private:
   void check(Op op, const at::Tensor& tensor) const;
@@ -175,7 +172,6 @@ class Communicator {
   std::array<Traffic, kOps> traffic_{};
   std::int64_t sequence_ = 0;
   std::vector<Observer*> observers_;
-  bool timed_ = false;
 };
 
 }  // namespace mumoe::dist

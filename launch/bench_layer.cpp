@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "dist/params/flat_buckets.h"
 #include "dist/self_communicator.h"
+#include "launch/plan_choice.h"
 #include "model/dense_mlp.h"
 #include "mumoe/block.h"
 #include "mumoe/gelu.h"
@@ -51,7 +52,11 @@ class ModuleCase : public LayerCase {
  public:
   ModuleCase(Place place, std::int64_t inputs, std::int64_t outputs)
       : self_(dist::make_self_communicator(at::kCPU)),
-        registry_(*self_, place.dtype, place.device),
+        registry_(*self_,
+                  place.dtype,
+                  place.device,
+                  /*decay_all=*/false,
+                  row_multiple(place.device)),
         device_(place.device),
         x_(at::randn({kTokens, inputs}).to(device_)),
         upstream_(at::randn({kTokens, outputs}).to(device_, place.dtype)) {
@@ -91,7 +96,10 @@ class ModuleCase : public LayerCase {
   const dist::ParameterRegistry& registry() const { return registry_; }
   /// Gives the parameters their values; after all are registered.
   void initialise() {
-    buckets_ = std::make_unique<dist::FlatBuckets>(registry_, 64 << 20);
+    buckets_ = std::make_unique<dist::FlatBuckets>(
+        registry_,
+        dist::BucketOptions{.bytes = 64 << 20,
+                            .align = bucket_options({}, {}, device_).align});
     buckets_->initialise(1);
   }
   const at::Tensor& x() const { return x_; }

@@ -14,8 +14,8 @@
 #include "dist/self_communicator.h"
 #include "launch/figures.h"
 #include "launch/memory.h"
+#include "launch/plan_choice.h"
 #include "model/families.h"
-#include "mumoe/mixing_rate.h"
 #include "run/option_table.h"
 #include "train/batches.h"
 
@@ -69,7 +69,11 @@ std::vector<Product> products_of(const run::Options& options,
                                  std::int64_t micro_batch,
                                  at::Device device) {
   const auto self = dist::make_self_communicator(at::kCPU);
-  dist::ParameterRegistry registry(*self, at::kFloat, at::kMeta);
+  dist::ParameterRegistry registry(*self,
+                                   at::kFloat,
+                                   at::kMeta,
+                                   /*decay_all=*/false,
+                                   row_multiple(device));
   const auto model =
       model::family(options.family).make(options.model, registry, {});
   return with_fewer_rows(model->products(micro_batch),
@@ -217,26 +221,6 @@ std::vector<std::string> settle_on_cpu(run::Options& options,
   return reasons;
 }
 
-/// What `measure` returns, of a micro-batch. Memory that it lacks is not the
-/// model's, which has none yet.
-template <class F>
-auto with_room(std::int64_t micro_batch, const F& measure) {
-  try {
-    return measure();
-  } catch (const c10::OutOfMemoryError& error) {
-    fail<InputError>(
-        "out of memory: {} to measure products of a micro-batch of {} "
-        "sample{}, before the model has any; expected {}a GPU that nobody "
-        "else is on, or a larger one",
-        memory_asked_for(error).value_or("more"),
-        micro_batch,
-        micro_batch == 1 ? "" : "s",
-        micro_batch == 1
-            ? ""
-            : fmt::format("train.micro_batch below {}, ", micro_batch));
-  }
-}
-
 /// A product that keeps a GPU busy: the first cube of sides 1024, 2048, ...
 /// that takes it a millisecond, of 8192 at most. A small or slow one would wait
 /// long for the largest, or lack the memory.
@@ -301,38 +285,11 @@ Compute choose_compute(run::Options options,
           std::move(reasons)};
 }
 
-double choose_sparse_share(const run::Options& options,
-                           Compute& compute,
-                           dist::Communicator& world,
-                           std::int64_t micro_batch) {
-  const model::Gpt2Config& model = options.model;
-  if (!compute.device.is_cuda() || model.dense ||
-      model.mlp.mixing != Mixing::automatic) {
-    return 0;
-  }
-  const auto precision = run::to_map(compute.settled({})).at("train.precision");
-  Figures figures =
-      figures_of(products_of(options, micro_batch, compute.device),
-                 compute.device,
-                 world);
-  const double share = figures.get("sparse share in " + precision, 1, [&] {
-    const auto times = with_room(micro_batch, [&] {
-      return measure_mixing(model.block().shape().layers(model.mlp.ranks),
-                            micro_batch * model.context,
-                            compute.dtype,
-                            compute.device);
-    });
-    return Figures::Values{sparse_share(times)};
-  })[0];
-  compute.reasons.push_back(
-      share > 0
-          ? fmt::format(
-                "mixing auto: dense, and sparse while at most {:.2g} % of "
-                "the experts are active, as measured",
-                100 * share)
-          : "mixing auto: dense, measured to be faster however few "
-            "experts are active");
-  return share;
+Figures compute_figures(const run::Options& options,
+                        at::Device device,
+                        dist::Communicator& world,
+                        std::int64_t micro_batch) {
+  return figures_of(products_of(options, micro_batch, device), device, world);
 }
 
 double measure_peak_flops(const run::Options& options,
@@ -342,7 +299,7 @@ double measure_peak_flops(const run::Options& options,
   auto products = products_of(options, micro_batch, compute.device);
   Figures figures = figures_of(products, compute.device, world);
   world.barrier();
-  const auto rate = with_room(micro_batch, [&] {
+  const auto rate = with_room_on_gpu(micro_batch, [&] {
     if (compute.device.is_cuda()) products.push_back(busy_product(compute));
     return measure_gemm_rates(products,
                               {{compute.dtype, compute.gemm}},

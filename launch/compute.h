@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "dist/communicator.h"
+#include "launch/figures.h"
 #include "mumoe/gemm_rate.h"
 #include "run/options.h"
 
@@ -57,16 +58,12 @@ Compute choose_compute(run::Options options,
                        at::Device device,
                        std::int64_t micro_batch);
 
-/// On a GPU the share of active experts at or below which reading those alone
-/// is faster than dense products, at the sizes of the model of `options`: as
-/// measured when this machine first did such a run (`mumoe/mixing_rate.h`), and
-/// then remembered; a line of it goes to the reasons of `compute`. 0, and
-/// nothing, on a CPU, in a dense model and where the mixing is given.
-/// Collective.
-double choose_sparse_share(const run::Options& options,
-                           Compute& compute,
-                           dist::Communicator& world,
-                           std::int64_t micro_batch);
+/// What is remembered of this machine at the products of the model of
+/// `options`. Collective.
+Figures compute_figures(const run::Options& options,
+                        at::Device device,
+                        dist::Communicator& world,
+                        std::int64_t micro_batch);
 
 /// FLOP/s of all ranks at the fastest of the products of the model of
 /// `options`, forward and backward, while all ranks compute: the most that was

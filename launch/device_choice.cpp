@@ -6,6 +6,7 @@
 #include "dist/nccl/nccl_communicator.h"
 #include "dist/null_communicator.h"
 #include "dist/self_communicator.h"
+#include "launch/gpu_arithmetic.h"
 
 namespace mumoe::launch {
 namespace {
@@ -86,6 +87,7 @@ at::Device own_gpu(const std::string& what) {
   const at::Device device(at::kCUDA,
                           static_cast<at::DeviceIndex>(gpus.place.device));
   use_device(device);
+  set_gpu_arithmetic(/*deterministic=*/true);
   return device;
 }
 

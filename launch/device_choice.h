@@ -46,8 +46,9 @@ DeviceChoice choose_device(const run::Options& options,
 /// Throws `CommunicationError` with CUDA's text.
 void use_device(at::Device device);
 
-/// The GPU of a process that is alone, made this thread's. Throws `InputError`
-/// that begins with `what` where it has none.
+/// The GPU of a process that is alone, made this thread's, which adds as a
+/// run's does by default. Throws `InputError` that begins with `what` where it
+/// has none.
 at::Device own_gpu(const std::string& what);
 
 /// What moves the run's tensors, or seems to, where `world` does not.

@@ -18,7 +18,8 @@ void require_workspace() {
   const std::string_view given = value == nullptr ? "" : value;
   require(given == ":4096:8" || given == ":16:8",
           "{}={}: expected :4096:8 or :16:8, else a GPU's products may differ "
-          "from time to time; unset it, or give --train.deterministic no",
+          "from time to time; unset it (a training run may be given "
+          "--train.deterministic no instead)",
           kName,
           given);
 }

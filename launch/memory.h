@@ -1,11 +1,15 @@
 #pragma once
 
+#include <c10/util/Exception.h>
+#include <fmt/format.h>
+
 #include <cstdint>
 #include <exception>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/error.h"
 #include "dist/watch/observer.h"
 #include "run/options.h"
 
@@ -14,6 +18,26 @@ namespace mumoe::launch {
 /// If `error` says that memory could not be had, how much was asked for: "12.3
 /// GiB more were asked for", or without a number where it tells none.
 std::optional<std::string> memory_asked_for(const std::exception& error);
+
+/// What `measure` returns, of a GPU at a micro-batch. Throws `InputError` where
+/// memory runs out in it, which is not the model's: that has none yet.
+template <class F>
+auto with_room_on_gpu(std::int64_t micro_batch, const F& measure) {
+  try {
+    return measure();
+  } catch (const c10::OutOfMemoryError& error) {
+    fail<InputError>(
+        "out of memory: {} to measure products of a micro-batch of {} "
+        "sample{}, before the model has any; expected {}a GPU that nobody "
+        "else is on, or a larger one",
+        memory_asked_for(error).value_or("more"),
+        micro_batch,
+        micro_batch == 1 ? "" : "s",
+        micro_batch == 1
+            ? ""
+            : fmt::format("train.micro_batch below {}, ", micro_batch));
+  }
+}
 
 /// What a training run allocates where, for the line that says that memory ran
 /// out. Must outlive the mesh that it observes.

@@ -78,6 +78,7 @@ model::Cost cost_of_plan(const run::Options& options,
   return model::cost_of(*model,
                         layout,
                         batch.micro_batch,
+                        compute.device,
                         options.trainer.wire);
 }
 

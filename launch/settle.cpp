@@ -2,6 +2,7 @@
 
 #include "dist/self_communicator.h"
 #include "launch/gpu_arithmetic.h"
+#include "launch/mixing_choice.h"
 
 namespace mumoe::launch {
 namespace {

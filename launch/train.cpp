@@ -68,10 +68,10 @@ double checkpoint_bytes(const dist::ParameterRegistry& registry) {
 ModelSummary summary_of(const model::Model& model,
                         const dist::ParameterRegistry& registry,
                         const data::Samples& samples) {
-  return {
-      model.describe(),
-      registry.global_numel(),
-      model.cost(1).flops / static_cast<double>(samples.targets_per_sample())};
+  return {model.describe(),
+          registry.global_numel(),
+          model.cost(1, registry.device()).flops /
+              static_cast<double>(samples.targets_per_sample())};
 }
 
 /// Makes the run directory, which it returns, and says the start. Collective.
@@ -142,6 +142,7 @@ model::Cost cost_in(const Job& job,
   return model::cost_of(model,
                         buckets.layout(),
                         job.settled.batch.micro_batch,
+                        buckets.registry().device(),
                         job.settled.options.trainer.wire);
 }
 

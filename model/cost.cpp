@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "mumoe/norm.h"
 #include "mumoe/plan_cost.h"
 
 namespace mumoe::model {
@@ -9,16 +10,18 @@ namespace mumoe::model {
 Cost cost_of(const Model& model,
              const dist::BucketLayout& layout,
              std::int64_t micro_batch,
+             at::Device device,
              dist::Wire wire) {
   return {.parameters = layout.parameters,
-          .pass = model.cost(micro_batch),
+          .pass = model.cost(micro_batch, device),
           .bytes = dist::bytes_a_rank(layout),
           .step = dist::bytes_a_step(layout, wire)};
 }
 
 PassCost block_cost(const MuMoEBlock& block,
                     std::int64_t tokens,
-                    double input) {
+                    at::ScalarType input,
+                    at::Device device) {
   const auto n = static_cast<double>(tokens);
   const BlockConfig& config = block.config();
   const dist::TensorParallel tp = config.sharding.region();
@@ -28,13 +31,19 @@ PassCost block_cost(const MuMoEBlock& block,
                                      config.sharding.plan,
                                      tp.size(),
                                      config.recompute);
-  const auto element =
-      static_cast<double>(block.layers()[0].input.element_size());
+  const at::ScalarType compute = block.layers()[0].input.scalar_type();
+  const auto element = static_cast<double>(c10::elementSize(compute));
   const auto rows = static_cast<double>(tp.rows(tokens).count);
+  const auto width = static_cast<double>(config.input_dim);
   // x, and mean and deviation of its norm.
-  const double kept_input =
-      input *
-      static_cast<double>(config.input_dim + (config.input_layer_norm ? 2 : 0));
+  double kept_input = (width + (config.input_layer_norm ? 2 : 0)) *
+                      static_cast<double>(c10::elementSize(input));
+  // The norm's result, and x as the gate takes it where that is another type;
+  // else both are formed again.
+  if (config.input_layer_norm &&
+      fuses_residual_norm(device, input, compute, config.input_dim)) {
+    kept_input += (input == compute ? 1 : 2) * width * element;
+  }
   return {
       .flops = 6 * n * static_cast<double>(MuMoEBlock::macs_per_token(config)),
       .rank_flops = 6 * n * a_token.macs,

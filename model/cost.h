@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 
 #include "dist/params/bucket_layout.h"
@@ -18,16 +20,20 @@ struct Cost {
   dist::StepBytes step = {};
 };
 
-/// Of `model` with `micro_batch` samples at once, its parameters laid out by
-/// `layout`. Nothing is computed and no weight is looked at: a registry on the
-/// meta device, and `dist::lay_out`, tell it of any mesh.
+/// Of `model` with `micro_batch` samples at once on `device`, its parameters
+/// laid out by `layout`. Nothing is computed and no weight is looked at: a
+/// registry on the meta device, and `dist::lay_out`, tell it of any mesh.
 Cost cost_of(const Model& model,
              const dist::BucketLayout& layout,
              std::int64_t micro_batch,
+             at::Device device,
              dist::Wire wire = dist::Wire::fp32);
 
 /// Of one block for `tokens` tokens of its tp group: what the block keeps and,
-/// with it, its input (`input` bytes an element).
-PassCost block_cost(const MuMoEBlock& block, std::int64_t tokens, double input);
+/// with it, its input, a stream of type `input`.
+PassCost block_cost(const MuMoEBlock& block,
+                    std::int64_t tokens,
+                    at::ScalarType input,
+                    at::Device device);
 
 }  // namespace mumoe::model

@@ -26,10 +26,12 @@ std::int64_t chunk_of(std::int64_t rows) {
   return std::max<std::int64_t>(1, kChunkElements / rows);
 }
 
-/// Chunks of `tokens` tokens, where `weight` is.
-std::int64_t chunks_of(std::int64_t tokens, const at::Tensor& weight) {
-  if (weight.is_cuda()) return fused_chunks(tokens, weight.size(0));
-  const std::int64_t chunk = chunk_of(weight.size(0));
+/// Chunks of `tokens` tokens on `device`.
+std::int64_t chunks_of(std::int64_t tokens,
+                       std::int64_t rows,
+                       at::Device device) {
+  if (device.is_cuda()) return fused_chunks(tokens, rows);
+  const std::int64_t chunk = chunk_of(rows);
   return (tokens + chunk - 1) / chunk;
 }
 
@@ -209,7 +211,8 @@ at::Tensor linear_cross_entropy(const at::Tensor& hidden,
 
 PassCost linear_cross_entropy_cost(std::int64_t tokens,
                                    const at::Tensor& weight,
-                                   const Vocabulary& vocabulary) {
+                                   const Vocabulary& vocabulary,
+                                   at::Device device) {
   const auto n = static_cast<double>(tokens);
   const auto here = static_cast<double>(weight.numel());
   const auto width = static_cast<double>(weight.size(1));
@@ -227,7 +230,7 @@ PassCost linear_cross_entropy_cost(std::int64_t tokens,
   if (vocabulary.tp.size() > 1) {
     // Two numbers in fp64 of each token, gathered.
     cost.tp_bytes = n * vocabulary.tp.size() * sizeof(double);
-    cost.tp_operations = chunks_of(tokens, weight);
+    cost.tp_operations = chunks_of(tokens, weight.size(0), device);
   }
   return cost;
 }

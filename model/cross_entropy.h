@@ -32,9 +32,10 @@ at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                 GemmLibrary gemm = preferred_gemm_library(),
                                 const Vocabulary& vocabulary = {});
 
-/// Of one call with `tokens` tokens, forward and backward.
+/// Of one call with `tokens` tokens on `device`, forward and backward.
 PassCost linear_cross_entropy_cost(std::int64_t tokens,
                                    const at::Tensor& weight,
-                                   const Vocabulary& vocabulary);
+                                   const Vocabulary& vocabulary,
+                                   at::Device device);
 
 }  // namespace mumoe::model

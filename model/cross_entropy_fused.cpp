@@ -27,7 +27,7 @@ at::Tensor empty_logits(std::int64_t rows,
                         std::int64_t columns,
                         const at::TensorOptions& options) {
   const auto fit = static_cast<std::int64_t>(16 / options.dtype().itemsize());
-  return at::empty({rows, divided_up(columns, fit) * fit}, options)
+  return at::empty({rows, dist::rounded_up(columns, fit)}, options)
       .narrow(1, 0, columns);
 }
 

@@ -147,7 +147,7 @@ Score Gpt2::score(const Batch& batch) const {
   return {loss(batch, 1).item<double>()};
 }
 
-PassCost Gpt2::cost(std::int64_t samples) const {
+PassCost Gpt2::cost(std::int64_t samples, at::Device device) const {
   const auto width = static_cast<double>(config_.width);
   const auto tokens = static_cast<double>(samples * config_.context);
   const auto rows =
@@ -163,7 +163,8 @@ PassCost Gpt2::cost(std::int64_t samples) const {
           rows * sizeof(std::int64_t) + rows * (width + 2) * wide};
   sum += linear_cross_entropy_cost(samples * config_.context,
                                    token_embedding_,
-                                   vocabulary_);
+                                   vocabulary_,
+                                   device);
   for (const Layer& layer : layers_) {
     sum += layer.attention.cost(samples, config_.context);
     sum.kept_bytes += rows * (width + 2) * wide;  // of its norm
@@ -172,7 +173,8 @@ PassCost Gpt2::cost(std::int64_t samples) const {
     } else {
       sum += block_cost(std::get<MuMoEBlock>(layer.mlp),
                         samples * config_.context,
-                        wide);
+                        norm_weight_.scalar_type(),
+                        device);
     }
   }
   return sum;

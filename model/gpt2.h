@@ -41,7 +41,7 @@ class Gpt2 final : public LanguageModel {
   }
   /// The same, to be edited.
   std::span<MuMoEBlock* const> blocks() { return blocks_; }
-  PassCost cost(std::int64_t samples) const override;
+  PassCost cost(std::int64_t samples, at::Device device) const override;
   /// Those of one block, and the head's (of a large vocabulary a part), whole.
   std::vector<Product> products(std::int64_t samples) const override;
   std::string describe() const override;

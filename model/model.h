@@ -71,9 +71,9 @@ class Model {
   /// looked at: `prefix` is its name, `materialize` an expert's matrix, and
   /// `watch` gives the coefficients of the next pass through the model.
   virtual std::span<const MuMoEBlock* const> mixtures() const = 0;
-  /// Of a micro-batch of `samples`. Looks at sizes alone: the model may be on
-  /// the meta device.
-  virtual PassCost cost(std::int64_t samples) const = 0;
+  /// Of a micro-batch of `samples` on `device`. Looks at sizes alone: the model
+  /// may be elsewhere, on the meta device.
+  virtual PassCost cost(std::int64_t samples, at::Device device) const = 0;
   /// The products of its forward pass that take most of the time, of a
   /// micro-batch of `samples`: for measuring how fast a machine is at them.
   virtual std::vector<Product> products(std::int64_t samples) const = 0;

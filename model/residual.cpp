@@ -11,7 +11,10 @@ namespace mumoe::model {
 Residual::Residual(at::Tensor x, at::ScalarType compute)
     : x_(std::move(x)),
       compute_(compute),
-      fused_(fuses_residual_norm(x_, compute)) {}
+      fused_(fuses_residual_norm(x_.device(),
+                                 x_.scalar_type(),
+                                 compute,
+                                 x_.size(-1))) {}
 
 void Residual::add(const at::Tensor& y) {
   if (fused_) {
@@ -43,14 +46,15 @@ at::Tensor Residual::through(const MuMoEBlock& block) {
     if (pending_.defined()) x_ = x_ + std::exchange(pending_, at::Tensor());
     return block.forward(x_);
   }
+  const bool rounds = compute_ != x_.scalar_type();
   const Normed n = residual_norm(x_,
                                  std::exchange(pending_, at::Tensor()),
                                  norm.weight,
                                  norm.bias,
                                  compute_,
-                                 /*rounded=*/true);
+                                 rounds);
   x_ = n.sum;
-  return block.forward_normed(n.rounded, n.result);
+  return block.forward_normed(rounds ? n.rounded : n.sum, n.result);
 }
 
 }  // namespace mumoe::model

@@ -8,8 +8,8 @@
 
 namespace mumoe {
 
-/// Bytes of CPU tensors that this thread has allocated and not freed since its
-/// construction, as LibTorch reports them to profilers.
+/// Bytes of tensors, on any device, that this thread has allocated and not
+/// freed since its construction, as LibTorch reports them to profilers.
 class LiveBytes {
  public:
   std::int64_t read() const { return report_->live; }

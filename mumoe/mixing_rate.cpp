@@ -9,6 +9,7 @@
 
 #include "mumoe/combine.h"
 #include "mumoe/factors.h"
+#include "mumoe/gemm_rate.h"
 
 namespace mumoe {
 namespace {
@@ -23,14 +24,12 @@ constexpr std::int64_t kMostTokens = 4096;
 constexpr int kRounds = 3;
 constexpr int kPasses = 4;
 
-/// Numbers as good as random ones, without a generator.
 at::Tensor numbers(at::IntArrayRef shape, const at::TensorOptions& options) {
-  const std::int64_t count = c10::multiply_integers(shape);
-  return at::arange(count, at::kDouble)
-      .mul_(1.7)
-      .sin_()
-      .view(shape)
-      .to(options);
+  return random_operand(1,
+                        c10::multiply_integers(shape),
+                        options.dtype().toScalarType(),
+                        options.device())
+      .view(shape);
 }
 
 /// Coefficients of which each token has `active` that are not zero.

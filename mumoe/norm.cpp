@@ -158,11 +158,14 @@ struct ResidualNorm : torch::autograd::Function<ResidualNorm> {
 
 }  // namespace
 
-bool fuses_residual_norm(const at::Tensor& x, at::ScalarType dtype) {
-  if (!x.is_cuda() || x.scalar_type() != wide_type(dtype)) return false;
+bool fuses_residual_norm(at::Device device,
+                         at::ScalarType stream,
+                         at::ScalarType dtype,
+                         std::int64_t width) {
+  if (!device.is_cuda() || stream != wide_type(dtype)) return false;
   bool fits = false;
   kernels::with_element(dtype, [&](auto element) {
-    fits = x.size(-1) <= kernels::kNormWidth<decltype(element)>;
+    fits = width <= kernels::kNormWidth<decltype(element)>;
   });
   return fits;
 }

@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+
 namespace mumoe {
 
 /// What stands before a sublayer: the residual stream after the one before it,
@@ -12,10 +14,13 @@ struct Normed {
   at::Tensor result;   ///< LN(s) in y's dtype.
 };
 
-/// Whether `residual_norm` takes rows of this width of the stream `x` beside
-/// sublayers that compute in `dtype`: on a GPU, where x is in the dtype of
-/// masters of `dtype`.
-bool fuses_residual_norm(const at::Tensor& x, at::ScalarType dtype);
+/// Whether `residual_norm` takes rows of `width` elements of a stream of type
+/// `stream` beside sublayers that compute in `dtype`: on a GPU, where the
+/// stream is in the dtype of masters of `dtype`.
+bool fuses_residual_norm(at::Device device,
+                         at::ScalarType stream,
+                         at::ScalarType dtype,
+                         std::int64_t width);
 
 /// s = x + y, LN(s) = (s − mean) / √(var + 1e-5) ∘ w + b, and s rounded, in one
 /// pass over memory, and so is backward (kernels/norm.h). `x` [T, C];

@@ -73,7 +73,8 @@ Trainer::Trainer(const run::TrainerConfig& config,
       reducer_(parts.buckets,
                {.wire = config.wire,
                 .sinks = parts.buckets.registry().device().is_cuda()}),
-      sample_flops_(parts.model.cost(1).flops) {
+      sample_flops_(
+          parts.model.cost(1, parts.buckets.registry().device()).flops) {
   config_.validate();
   schedule_.validate();
   const auto blocks = parts.model.mixtures();

@@ -19,6 +19,7 @@ void set_group(BucketShape& bucket,
   bucket.over_all = !bucket.cut && bucket.trained && options.whole_is_partial;
   bucket.ranks = bucket.over_all ? mesh.ranks() : mesh.dp;
   bucket.parts = options.zero == 1 && bucket.trained ? bucket.ranks : 1;
+  bucket.align = options.align;
 }
 
 std::int64_t bytes_of(at::ScalarType dtype) {

@@ -58,8 +58,9 @@ struct BucketOptions {
 
 /// Parameters of one kind (cut or replicated over tp; decayed or not; rounded
 /// for computing or not; trained or buffers), one after the other but for their
-/// alignment, then zeros up to a multiple of the group's size. The group: the
-/// ranks over which the gradient is summed; all compute with the same weights.
+/// alignment, then zeros up to equal parts for the ranks of a group. The group:
+/// the ranks over which the gradient is summed; all compute with the same
+/// weights.
 struct BucketShape {
   bool cut = false;
   bool decay = false;
@@ -73,13 +74,15 @@ struct BucketShape {
   /// With ZeRO, as many as the group has ranks, each owned by one of them; else
   /// every rank owns, and updates, the whole bucket.
   int parts = 1;
+  /// The group's parts are multiples of it, as offsets of entries are.
+  std::int64_t align = 1;
 
   /// Without the zeros at the end.
   std::int64_t used() const {
     return entries.empty() ? 0 : entries.back().offset + entries.back().numel;
   }
   std::int64_t numel() const {
-    return slice_of(used(), 0, ranks).padded * ranks;
+    return slice_of(used(), 0, ranks, align).padded * ranks;
   }
   bool is_sharded() const { return parts > 1; }
 };

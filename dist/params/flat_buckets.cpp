@@ -40,13 +40,13 @@ c10::Storage absent(const Bucket& bucket) {
 }  // namespace
 
 FlatBuckets::FlatBuckets(const ParameterRegistry& registry,
-                         std::int64_t bucket_bytes)
+                         const BucketOptions& options)
     : registry_(registry),
       self_(make_self_communicator(registry.device())),
       layout_(lay_out(registry.parameters(),
                       registry.compute_dtype(),
                       {.dp = 1, .tp = registry.tp().size()},
-                      {.bytes = bucket_bytes})) {
+                      options)) {
   allocate(registry.tp().rank(), *self_, *self_);
 }
 

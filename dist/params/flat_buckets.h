@@ -46,7 +46,9 @@ class FlatBuckets {
               const ProcessMesh& mesh,
               const BucketOptions& options);
   /// The same for one rank: nothing is summed, nothing is sharded.
-  FlatBuckets(const ParameterRegistry& registry, std::int64_t bucket_bytes);
+  FlatBuckets(const ParameterRegistry& registry, const BucketOptions& options);
+  FlatBuckets(const ParameterRegistry& registry, std::int64_t bucket_bytes)
+      : FlatBuckets(registry, BucketOptions{.bytes = bucket_bytes}) {}
   ~FlatBuckets();
   FlatBuckets(const FlatBuckets&) = delete;
   FlatBuckets& operator=(const FlatBuckets&) = delete;

@@ -170,6 +170,11 @@ Trace::~Trace() {
   }
 }
 
+bool Trace::wants_device_times() const {
+  const std::lock_guard lock(mutex_);
+  return !finished_;
+}
+
 void Trace::phase(std::string_view name) {
   std::lock_guard lock(mutex_);
   if (finished_) return;

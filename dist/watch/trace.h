@@ -59,7 +59,8 @@ class Trace final : public Observer {
   /// Writes what there is, if `finish` has not; what fails then is lost.
   ~Trace() override;
 
-  bool wants_device_times() const override { return true; }
+  /// Until the end.
+  bool wants_device_times() const override;
   void phase(std::string_view name) override;
   void begin(const Communicator& group, const Collective&) override;
   Work started(const Communicator& group,

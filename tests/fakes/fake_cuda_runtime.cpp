@@ -9,6 +9,7 @@
 #include <future>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <set>
 #include <thread>
@@ -40,9 +41,10 @@ struct Queue {
   std::deque<std::function<void()>> work;
   bool closed = false;
 
-  void run() {
-    const std::uint64_t number = ++streams;
-    std::mt19937_64 random(mumoe::fakes::stream_lag().seed + number);
+  /// `number`: which of the process's streams this is.
+  void run(std::uint64_t number) {
+    std::mt19937_64 random;
+    std::optional<std::uint64_t> seed;
     for (;;) {
       std::function<void()> next;
       {
@@ -51,6 +53,10 @@ struct Queue {
         if (work.empty()) return;
         next = std::move(work.front());
         work.pop_front();
+      }
+      if (seed != mumoe::fakes::stream_lag().seed) {
+        seed = mumoe::fakes::stream_lag().seed;
+        random.seed(*seed + number);
       }
       lag(random);
       try {
@@ -116,6 +122,14 @@ FakeCuda& fake_cuda() {
 Lag& stream_lag() {
   static auto& lag = *new Lag;
   return lag;
+}
+
+cudaStream_t make_stream() {
+  auto* stream = new CUstream_st;
+  std::thread([queue = stream->queue, number = ++streams] {
+    queue->run(number);
+  }).detach();
+  return stream;
 }
 
 std::string take_failure() {
@@ -221,8 +235,7 @@ cudaError_t cudaSetDevice(int device) {
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned int) {
   ENTER_CONTEXT("cudaStreamCreateWithFlags");
-  *stream = new CUstream_st;
-  std::thread([queue = (*stream)->queue] { queue->run(); }).detach();
+  *stream = mumoe::fakes::make_stream();
   return cudaSuccess;
 }
 

@@ -52,6 +52,8 @@ void forget_contexts();
 /// A call of NCCL: it needs a context of the current device.
 void need_context();
 
+/// A stream that no device has to have a context for.
+cudaStream_t make_stream();
 /// Queues `work`.
 void push(cudaStream_t stream, std::function<void()> work);
 /// Blocks until what is queued now has run.

@@ -43,9 +43,7 @@ void make_current(int index) {
 cudaStream_t default_stream(int index) {
   static auto& streams = *[] {
     auto* made = new std::array<cudaStream_t, kDevices>;
-    for (cudaStream_t& stream : *made) {
-      cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
-    }
+    for (cudaStream_t& stream : *made) stream = make_stream();
     return made;
   }();
   return streams[index];
@@ -91,6 +89,7 @@ class Allocator final : public c10::DeviceAllocator {
                      " has a total capacity of ",
                      sim_gpu().memory >> 20,
                      ".00 MiB");
+    report(at, static_cast<std::int64_t>(bytes_at(at)));
     return {at, at, &release, gpu(index)};
   }
   c10::DeleterFnPtr raw_deleter() const override { return &release; }
@@ -123,7 +122,19 @@ class Allocator final : public c10::DeviceAllocator {
 
  private:
   static void release(void* at) {
-    if (at != nullptr) free_memory(at);
+    if (at == nullptr) return;
+    report(at, -static_cast<std::int64_t>(bytes_at(at)));
+    free_memory(at);
+  }
+  /// To profilers, as CUDA's allocator does.
+  static void report(void* at, std::int64_t bytes) {
+    const int index = device_of_memory(at);
+    const MemoryUse use = memory_use(index);
+    c10::reportMemoryUsageToProfiler(at,
+                                     bytes,
+                                     use.allocated,
+                                     use.reserved,
+                                     gpu(index));
   }
 };
 

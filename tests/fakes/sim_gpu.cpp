@@ -27,7 +27,7 @@ const char* counts_file() {
 }
 
 void write_counts() {
-  std::FILE* file = std::fopen(counts_file(), "w");
+  std::FILE* file = std::fopen(counts_file(), "a");
   if (file == nullptr) return;
   const GpuCounts all = take_gpu_counts();
   std::fprintf(file,
@@ -38,6 +38,9 @@ void write_counts() {
                static_cast<long long>(all.copies),
                static_cast<long long>(all.synchronisations),
                static_cast<long long>(all.bytes));
+  for (const int device : devices_with_contexts()) {
+    std::fprintf(file, "context on %d\n", device);
+  }
   for (const auto& [name, of] : all.by_name) {
     std::fprintf(file,
                  "%8lld %14lld %s\n",

@@ -27,7 +27,8 @@ namespace mumoe::fakes {
 /// are given: `FakeCuda`, `Lag`. At first as the environment has it, for the
 /// whole program: SIM_GPU_MIB, SIM_GPU_COMPUTES (0: no), SIM_GPU_DEVICES,
 /// SIM_GPU_LAG (microseconds), SIM_GPU_LAG_ONE_IN, SIM_GPU_SEED; the file
-/// SIM_GPU_COUNTS gets the counts when the process ends.
+/// SIM_GPU_COUNTS gets the counts, and which GPUs have a context, when the
+/// process ends: of each of several.
 struct SimGpu {
   /// Bytes of each.
   std::int64_t memory = std::int64_t{8} << 30;

@@ -35,6 +35,7 @@ thread_local const char* last_operation = "nothing";
 struct Block {
   int device = 0;
   std::size_t bytes = 0;
+  std::size_t asked = 0;  ///< Before rounding.
   cudaStream_t stream = nullptr;
   std::vector<cudaEvent_t> uses;  ///< By other streams.
 };
@@ -85,6 +86,7 @@ class Arena {
   }
 
   char* allocate(int device, std::size_t bytes, cudaStream_t stream) {
+    const std::size_t asked = bytes;
     bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
     const std::lock_guard lock(mutex_);
     reclaim();
@@ -96,7 +98,7 @@ class Arena {
     if (at == nullptr) return nullptr;
     d.use.allocated += bytes;
     d.use.peak = std::max(d.use.peak, d.use.allocated);
-    blocks_[at] = {device, bytes, stream, {}};
+    blocks_[at] = {device, bytes, asked, stream, {}};
     return at;
   }
 
@@ -127,7 +129,7 @@ class Arena {
     const std::lock_guard lock(mutex_);
     const auto found =
         blocks_.find(const_cast<char*>(static_cast<const char*>(pointer)));
-    return found == blocks_.end() ? 0 : found->second.bytes;
+    return found == blocks_.end() ? 0 : found->second.asked;
   }
 
   MemoryUse use(int device) {

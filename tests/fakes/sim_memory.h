@@ -23,7 +23,8 @@ void record_use(void* pointer, cudaStream_t stream);
 
 /// The device of memory that was allocated here; -1 for any other.
 int device_of_memory(const void* pointer);
-/// Bytes of the block that begins at `pointer`; 0 for any other pointer.
+/// Bytes that were asked for in the block that begins at `pointer`; 0 for any
+/// other pointer.
 std::size_t bytes_at(const void* pointer);
 /// Where kernels find what `pointer` points to; other memory is where it is.
 void* kernel_view(const void* pointer);

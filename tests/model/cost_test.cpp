@@ -7,19 +7,22 @@
 #include "dist/null_communicator.h"
 #include "dist/params/gradient_reducer.h"
 #include "mumoe/live_bytes.h"
+#include "tests/support/gpu.h"
 #include "tests/support/sharded_model.h"
 
 namespace mumoe {
 namespace {
 
 constexpr std::int64_t kSamples = 3;
+const at::Device kDevice = testing::test_device();
 
 /// One rank of a tp group whose others are not there.
 struct Alone {
   Alone(const model::Gpt2Config& config, Plan plan, int ranks, at::ScalarType t)
       : world(dist::make_null_communicator({1, ranks, ranks - 1})),
-        mesh(*world, 1, ranks),
-        registry(mesh.tp(), t, at::kCPU),
+        gpu(dist::make_self_communicator(kDevice)),
+        mesh(*world, 1, ranks, kDevice.is_cuda() ? gpu.get() : nullptr),
+        registry(mesh.tp(), t, kDevice),
         gpt2(config, registry, {plan, &mesh.tp()}),
         buckets(registry,
                 mesh,
@@ -27,6 +30,7 @@ struct Alone {
     buckets.initialise(1);
   }
   std::unique_ptr<dist::Communicator> world;
+  std::unique_ptr<dist::Communicator> gpu;  ///< Moves its tensors, of one rank.
   dist::ProcessMesh mesh;
   dist::ParameterRegistry registry;
   model::Gpt2 gpt2;
@@ -56,6 +60,7 @@ constexpr Layout kLayouts[] = {{Plan::sequence, 1},
 template <class Check>
 void at_all_layouts(const Check& check) {
   for (const Layout& layout : kLayouts) {
+    if (layout.ranks > 1 && kDevice.is_cuda()) break;
     for (const auto dtype : {at::kDouble, at::kBFloat16}) {
       for (const auto& [name, config] : testing::sharded_cases()) {
         SCOPED_TRACE(fmt::format("{}, {} ranks, {}, {}",
@@ -75,7 +80,7 @@ TEST(Cost, BytesAndCallsAreWhatARankMoves) {
                     at::ScalarType dtype) {
     Alone rank(config, layout.plan, layout.ranks, dtype);
     const auto cost =
-        model::cost_of(rank.gpt2, rank.buckets.layout(), kSamples);
+        model::cost_of(rank.gpt2, rank.buckets.layout(), kSamples, kDevice);
     EXPECT_EQ(cost.parameters, rank.registry.global_numel());
     dist::GradientReducer reducer(rank.buckets);
     const auto tp = rank.mesh.tp().total_bytes();
@@ -83,7 +88,8 @@ TEST(Cost, BytesAndCallsAreWhatARankMoves) {
     const auto operations = calls(rank.mesh.tp());
     reducer.begin(true);
     const at::Tensor tokens =
-        testing::random_tokens(kSamples, config.context + 1, config.vocab);
+        testing::random_tokens(kSamples, config.context + 1, config.vocab)
+            .to(kDevice);
     rank.gpt2.loss(testing::next_token_batch(tokens), 1).backward();
     reducer.finish();
     rank.buckets.refresh_compute();
@@ -101,10 +107,11 @@ TEST(Cost, KeptIsWhatTensorsHoldBetweenForwardAndBackward) {
         config.width = 32;
         Alone rank(config, layout.plan, layout.ranks, dtype);
         const at::Tensor tokens =
-            testing::random_tokens(kSamples, config.context + 1, config.vocab);
+            testing::random_tokens(kSamples, config.context + 1, config.vocab)
+                .to(kDevice);
         const model::Batch batch = testing::next_token_batch(tokens);
         rank.gpt2.loss(batch, 1).backward();  // what is made once
-        const double expected = rank.gpt2.cost(kSamples).kept_bytes;
+        const double expected = rank.gpt2.cost(kSamples, kDevice).kept_bytes;
         const LiveBytes live;
         const at::Tensor loss = rank.gpt2.loss(batch, 1);
         EXPECT_NEAR(static_cast<double>(live.read()) / expected, 1, 0.01);
@@ -115,7 +122,7 @@ TEST(Cost, OfOneRankIsTheModels) {
   for (const auto& [name, config] : testing::sharded_cases()) {
     SCOPED_TRACE(name);
     Alone one(config, Plan::sequence, 1, at::kFloat);
-    const auto whole = one.gpt2.cost(kSamples);
+    const auto whole = one.gpt2.cost(kSamples, kDevice);
     EXPECT_DOUBLE_EQ(whole.rank_flops, whole.flops);
     EXPECT_EQ(whole.tp_bytes, 0);
     EXPECT_EQ(whole.tp_operations, 0);
@@ -139,7 +146,7 @@ TEST(Cost, OfOneRankIsTheModels) {
       EXPECT_GT(whole.flops, least);
     }
     Alone four(config, Plan::sequence, 4, at::kFloat);
-    EXPECT_DOUBLE_EQ(four.gpt2.cost(kSamples).flops, whole.flops);
+    EXPECT_DOUBLE_EQ(four.gpt2.cost(kSamples, kDevice).flops, whole.flops);
   }
 }
 
@@ -173,7 +180,7 @@ TEST(Cost, OfAModelThatFitsNoMachine) {
                                     at::kBFloat16,
                                     mesh.shape(),
                                     {.zero = 1, .whole_is_partial = true});
-  const auto cost = model::cost_of(gpt2, layout, 1);
+  const auto cost = model::cost_of(gpt2, layout, 1, at::kCPU);
   EXPECT_EQ(cost.parameters, registry.global_numel());
   EXPECT_GT(cost.parameters, std::int64_t{1} << 40);
   // Two bytes a weight, on eight ranks what is cut; whole ones on each.

@@ -81,11 +81,11 @@ TEST(MixtureOnGpu, EqualsTheCpu) {
         const Tensors cpu = run(layers, at::kCPU, dtype, recompute);
         const Tensors gpu = run(layers, at::kCUDA, dtype, recompute);
         for (std::size_t i = 0; i < cpu.size(); ++i) {
-          // In bf16 as near as the CPU comes, or half as near.
+          // In bf16 hardly less near than the CPU comes.
           const double bound = dtype == at::kDouble ? 1e-10
                                : dtype == at::kFloat
                                    ? 1e-5
-                                   : 2 * relative_error(cpu[i], exact[i]);
+                                   : 1.5 * relative_error(cpu[i], exact[i]);
           EXPECT_LT(relative_error(gpu[i], exact[i]), bound)
               << to_string(form) << ", " << dtype << ", tensor " << i;
         }

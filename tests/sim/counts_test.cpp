@@ -42,7 +42,7 @@ fakes::GpuCounts counts_of_step(std::int64_t micro_steps) {
   const model::Gpt2 gpt2(shape, registry);
   dist::FlatBuckets buckets(registry,
                             mesh,
-                            {.bytes = 32 << 20, .align = 64, .zero = 1});
+                            launch::bucket_options({}, {}, kGpu));
   buckets.initialise(1);
   run::TrainerConfig config;
   config.steps = 3;
@@ -99,6 +99,9 @@ TEST(SimulatedCounts, OfAMicroBatchOf124M) {
   // The page's 62.9 GB: every operand of these operations once.
   EXPECT_LE(bytes, 1.05 * 62.9e9);
   EXPECT_GE(bytes, 0.95 * 62.9e9);
+  EXPECT_LE(one.kernels - kernels, 60);
+  EXPECT_EQ(two.copies - one.copies, 1);
+  EXPECT_EQ(2 * one.copies - two.copies, 1);
   EXPECT_EQ(one.synchronisations, 1);
   EXPECT_EQ(two.synchronisations, 1);
 }

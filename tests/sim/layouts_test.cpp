@@ -40,6 +40,8 @@ class SimulatedLayouts : public ::testing::Test {
     SmallRun run;
     run.device = gpu();
     run.data = gpus_.communicator.get();
+    run.row_multiple = 8;
+    run.align = 64;
     return run;
   }
 
@@ -73,6 +75,7 @@ TEST_F(SimulatedLayouts, RoundOnTheWireAsOnTheCpu) {
     const RunResult found = testing::train_small(mpi_world(), small);
     small.device = at::kCPU;
     small.data = nullptr;
+    small.row_multiple = small.align = 1;
     const RunResult cpu = testing::train_small(mpi_world(), small);
     // Rounding ties, which the last bits of a sum decide, may fall otherwise.
     EXPECT_LT(testing::relative_error(found.weights, cpu.weights), 1e-10);

@@ -28,10 +28,21 @@ quiet "$mumoe" "${common[@]}" --train.device cpu --train.out cpu
 expected=$(losses cpu)
 for layout in 1x1 2x1 1x2 2x2; do
   dp=${layout%x*} tp=${layout#*x}
-  quiet "$root/launch/mpirun" -n $((dp * tp)) "$mumoe" "${common[@]}" --parallel.tp "$tp" --train.out "on$layout"
+  SIM_GPU_COUNTS=$PWD/counts$layout quiet "$root/launch/mpirun" -n $((dp * tp)) "$mumoe" "${common[@]}" \
+    --parallel.tp "$tp" --train.out "on$layout"
+  # Each GPU has the context of one rank.
+  contexts=$(sed -n 's/^context on //p' "counts$layout" | sort | xargs)
+  [[ $contexts == $(seq -s ' ' 0 $((dp * tp - 1))) ]] || wrong "$layout: contexts on GPUs $contexts"
   grep -q "cuda:$((dp * tp - 1)) " stdout || wrong "$layout: the last GPU is not used: $(<stdout)"
   [[ $(losses "on$layout") == "$expected" ]] || wrong "$layout: losses $(losses "on$layout"), on the CPU $expected"
 done
+
+# How it adds.
+grep -q "deterministic: the same bits each time" stdout || wrong "deterministic: $(<stdout)"
+quiet "$mumoe" "${common[@]}" --train.out none --train.deterministic no
+grep -q "deterministic no: bits may differ" stdout || wrong "deterministic no: $(<stdout)"
+CUBLAS_WORKSPACE_CONFIG=:0:0 refused "no workspace" "CUBLAS_WORKSPACE_CONFIG=:0:0: expected :4096:8 or :16:8" \
+  "$mumoe" "${common[@]}" --train.out none
 
 # On the other kind of device, as if it had stayed.
 quiet "$mumoe" "${common[@]}" --train.device cpu --train.out whole --train.steps 8

@@ -8,6 +8,7 @@
 
 #include "dist/self_communicator.h"
 #include "tests/fakes/fake_cuda_runtime.h"
+#include "tests/fakes/sim_gpu.h"
 #include "tests/train/small_run.h"
 
 namespace mumoe {
@@ -44,6 +45,60 @@ TEST(SimulatedTraining, IsTheCpusInFp64) {
           << mlp << " " << name;
     }
   }
+}
+
+/// Products of a run; a run that reads the active experts has fewer.
+std::int64_t products_of(const SmallRun& run, RunResult& result) {
+  fakes::take_gpu_counts();
+  result = on(at::kCUDA, run);
+  return fakes::take_gpu_counts().by_name["aten::mm"].times;
+}
+
+// The share of active experts is at most 1: from the first step on, or never.
+TEST(SimulatedTraining, MixesByTheShareOfActiveExperts) {
+  SmallRun run;
+  run.steps = 4;
+  RunResult dense, sparse, later_on;
+  run.sparse_share = 0;
+  const auto all = products_of(run, dense);
+  run.sparse_share = 1;
+  EXPECT_LT(products_of(run, sparse), all);
+  for (std::size_t s = 0; s < dense.losses.size(); ++s) {
+    EXPECT_NEAR(sparse.losses[s] / dense.losses[s], 1, 1e-10);
+  }
+  // From the second step on, where not all are active any more: each step takes
+  // what the one before has counted.
+  const auto fewest = products_of(run, sparse);
+  run.sparse_share = 1 - 1e-9;
+  const auto later = products_of(run, later_on);
+  EXPECT_LT(later, all);
+  EXPECT_GT(later, fewest);
+}
+
+// A run goes on as it would have, whatever is measured at its next start.
+TEST(SimulatedTraining, ResumesWithTheShareThatItHad) {
+  const testing::ScratchFolder folder;
+  SmallRun run;
+  run.dtype = at::kBFloat16;
+  run.sparse_share = 1;
+  run.steps = 4;
+  run.out = folder.path() / "whole";
+  const RunResult whole = on(at::kCUDA, run);
+  run.out = folder.path() / "halves";
+  run.steps = 2;
+  on(at::kCUDA, run);
+  run.steps = 4;
+  run.resume = true;
+  run.sparse_share = 0;
+  RunResult resumed;
+  const auto products = products_of(run, resumed);
+  EXPECT_TRUE(at::equal(resumed.weights, whole.weights));
+  // Two dense steps would have more.
+  run.resume = false;
+  run.out = folder.path() / "dense";
+  run.steps = 2;
+  RunResult dense;
+  EXPECT_LT(products, products_of(run, dense));
 }
 
 SmallRun spoilt(std::function<at::Tensor(const at::Tensor&)> spoil) {

@@ -54,7 +54,7 @@ class LinearRegression final : public model::Model {
     return {loss(batch, 1).item<double>()};
   }
   std::span<const MuMoEBlock* const> mixtures() const override { return {}; }
-  model::PassCost cost(std::int64_t samples) const override {
+  model::PassCost cost(std::int64_t samples, at::Device) const override {
     return {.flops = 12.0 * static_cast<double>(samples)};
   }
   std::vector<Product> products(std::int64_t samples) const override {

@@ -67,6 +67,8 @@ struct SmallRun {
   std::int64_t row_multiple = 1;
   std::int64_t align = 1;
   bool recompute = false;  ///< Experts' mixtures, in backward.
+  /// Of `Trainer::set_sparse_share`, where it is called.
+  std::optional<double> sparse_share = {};
   /// What the loss of every micro-batch passes through on its way to backward:
   /// a mistake for a test to find. Null: nothing.
   std::function<at::Tensor(const at::Tensor& loss)> spoil = nullptr;
@@ -90,8 +92,8 @@ class SpoiltModel final : public model::Model {
   std::span<const MuMoEBlock* const> mixtures() const override {
     return inner_.mixtures();
   }
-  model::PassCost cost(std::int64_t samples) const override {
-    return inner_.cost(samples);
+  model::PassCost cost(std::int64_t samples, at::Device device) const override {
+    return inner_.cost(samples, device);
   }
   std::vector<Product> products(std::int64_t samples) const override {
     return inner_.products(samples);
@@ -215,6 +217,7 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
                          schedule,
                          {},
                          {mesh, model, buckets, train_windows, val_windows});
+  if (run.sparse_share) trainer.set_sparse_share(*run.sparse_share);
   if (run.resume) {
     trainer.resume(*run::latest_checkpoint(run.out / "checkpoints"));
   } else {
