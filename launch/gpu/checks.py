@@ -32,8 +32,12 @@ def run_test(place: Place, program: pathlib.Path, end: float) -> dict:
         if report.exists():
             sums = json.loads(report.read_text())
             entry |= {"tests": sums["tests"], "failures": sums["failures"]}
-            names = [f"{suite['name']}.{test['name']}" for suite in sums["testsuites"] for test in suite["testsuite"]
-                     if test.get("failures")]
+            names = [
+                f"{suite['name']}.{test['name']}"
+                for suite in sums["testsuites"]
+                for test in suite["testsuite"]
+                if test.get("failures")
+            ]
             if names:
                 entry["failed"] = names
     return entry | {"seconds": round(time.monotonic() - begin, 1)}
@@ -41,7 +45,8 @@ def run_test(place: Place, program: pathlib.Path, end: float) -> dict:
 
 def sanitizer() -> str | None:
     cuda = os.environ.get("CUDA_HOME", "/usr/local/cuda")
-    return shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path=f"{cuda}/bin:{cuda}/compute-sanitizer")
+    path = f"{os.environ.get('PATH', '')}:{cuda}/bin:{cuda}/compute-sanitizer"
+    return shutil.which("compute-sanitizer", path=path)
 
 
 class Sanitized:
@@ -83,17 +88,23 @@ def sanitize(place: Place, tool: str, end: float) -> list[dict]:
         found += [run.finish() for run in running if run.program.poll() is not None]
         running = [run for run in running if not run.said.closed]
     found += [run.finish() for run in running]
-    return found + [{"tool": check, "name": test.name, "error": f"{check} of {test.name}: no time was left"} for check, test in waiting]
+    for check, test in waiting:
+        found.append({"tool": check, "name": test.name, "error": f"{check} of {test.name}: no time was left"})
+    return found
 
 
 def tests(place: Place, end: float) -> dict:
-    """Every GPU test but NCCL's, which is a stage; where the toolkit has it, those of kernels under compute-sanitizer."""
+    """Every GPU test but NCCL's, which is a stage; those of kernels under compute-sanitizer too, where it is."""
     found = [run_test(place, p, end) for p in place.tests if not p.name.startswith("test_nccl")]
     tool = sanitizer()
     sanitized = sanitize(place, tool, end) if tool else []
     errors = [entry["error"] for entry in (*found, *sanitized) if "error" in entry]
-    said = f"{len(sanitized)} runs under compute-sanitizer" if tool else "compute-sanitizer is not installed: kernels not checked by it"
-    summary = f"{len(found)} programs, {sum(entry.get('tests', 0) for entry in found)} tests, {len(errors)} not well; {said}"
+    count = sum(entry.get("tests", 0) for entry in found)
+    summary = f"{len(found)} programs, {count} tests, {len(errors)} not well; "
+    if tool:
+        summary += f"{len(sanitized)} runs under compute-sanitizer"
+    else:
+        summary += "compute-sanitizer is not installed: kernels not checked by it"
     if errors:
         summary += f"; first: {errors[0]}"
     return {"ok": bool(found) and not errors, "summary": summary, "programs": found, "sanitizer": sanitized}

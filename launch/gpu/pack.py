@@ -12,17 +12,55 @@ import tempfile
 
 import place
 from place import refuse
+from processes import last_line
 
 MOST_MIB = 48
 TOP = "mumoe_gpu_check"
 # Of glibc and GCC, of PyTorch and of the CUDA that comes with it: they are there.
-THERE = ("libc.so", "libm.so", "libdl.so", "librt.so", "libpthread.so", "libutil.so", "libresolv.so", "libstdc++.so", "libgcc_s.so", "ld-linux",
-         "libtorch", "libc10", "libgomp", "libcuda", "libcudart", "libcupti", "libnccl", "libcublas", "libcudnn",
-         "libcurand", "libcusparse", "libcufft", "libcusolver", "libnvrtc", "libnvJitLink", "libnvshmem", "libcufile",
-         "linux-vdso")
+THERE = (
+    "libc.so",
+    "libm.so",
+    "libdl.so",
+    "librt.so",
+    "libpthread.so",
+    "libutil.so",
+    "libresolv.so",
+    "libstdc++.so",
+    "libgcc_s.so",
+    "ld-linux",
+    "libtorch",
+    "libc10",
+    "libgomp",
+    "libcuda",
+    "libcudart",
+    "libcupti",
+    "libnccl",
+    "libcublas",
+    "libcudnn",
+    "libcurand",
+    "libcusparse",
+    "libcufft",
+    "libcusolver",
+    "libnvrtc",
+    "libnvJitLink",
+    "libnvshmem",
+    "libcufile",
+    "linux-vdso",
+)
 # What the archive has of the clone as it is there.
-FILES = ("launch/gpu_check", "launch/gpu/*.py", "launch/gpu/README.md", f"configs/{place.CONFIG}", "tests/golden/*",
-         "tests/reference/*.py", "tests/reference/README.md", "LICENSE", "*/kernels/*.cu", "*/kernels/*.cuh", "*/kernels/*.h")
+FILES = (
+    "launch/gpu_check",
+    "launch/gpu/*.py",
+    "launch/gpu/README.md",
+    f"configs/{place.CONFIG}",
+    "tests/golden/*",
+    "tests/reference/*.py",
+    "tests/reference/README.md",
+    "LICENSE",
+    "*/kernels/*.cu",
+    "*/kernels/*.cuh",
+    "*/kernels/*.h",
+)
 PLACES = {"launch/": "", "tests/golden/": "golden/", "tests/reference/": "twin/"}  # others: sources/
 
 
@@ -33,8 +71,8 @@ class Refused(Exception):
 def run(command: list[str], root: pathlib.Path) -> str:
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise Refused(f"{' '.join(command[:3])}: exit code {done.returncode}: {said[-1] if said else 'it said nothing'}")
+        said = last_line(done.stderr, done.stdout)
+        raise Refused(f"{' '.join(command[:3])}: exit code {done.returncode}: {said}")
     return done.stdout
 
 
@@ -77,10 +115,11 @@ def place_of(name: str) -> str:
 
 
 def about(top: pathlib.Path, root: pathlib.Path, build: pathlib.Path) -> dict:
+    files = [p for p in sorted(top.rglob("*")) if p.is_file()]
     return {
         "commit": run(["git", "describe", "--always", "--dirty", "--abbrev=12"], root).strip(),
         "torch": place.torch_version(build / "libtorch"),
-        "sha256": {str(p.relative_to(top)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(top.rglob("*")) if p.is_file()},
+        "sha256": {str(p.relative_to(top)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files},
     }
 
 

@@ -37,7 +37,7 @@ class Place:
 
 
 def torch_version(folder: pathlib.Path) -> str:
-    """"2.11.0", of the headers in PyTorch's folder."""
+    """ "2.11.0", of the headers in PyTorch's folder."""
     header = folder / "include" / "torch" / "headeronly" / "version.h"
     text = header.read_text() if header.exists() else ""
     return ".".join(re.findall(r"^#define TORCH_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)", text, re.M)) or "unknown"
@@ -47,7 +47,7 @@ def torch_libraries(version: str) -> list[pathlib.Path]:
     """The folders of PyTorch's libraries and of NVIDIA's that came with it."""
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
-        raise Missing(f"{sys.executable} has no PyTorch: expected the one that the program was built for, or another python3")
+        raise Missing(f"{sys.executable} has no PyTorch: expected a python3 with {version}")
     root = pathlib.Path(spec.origin).resolve().parent
     if torch_version(root) != version:
         raise Missing(f"{root} is PyTorch {torch_version(root)}: expected {version}, for which the program was built")
@@ -61,7 +61,9 @@ def tokenizer_of(data: pathlib.Path) -> str:
     try:
         return json.loads((data / "dataset.json").read_text())["tokenizer"]
     except (OSError, ValueError, KeyError):
-        raise Missing(f"{data} holds no prepared tokens: expected a folder that `mumoe data` has made (--data)") from None
+        raise Missing(
+            f"{data} holds no prepared tokens: expected a folder that `mumoe data` has made (--data)"
+        ) from None
 
 
 def programs_of(folder: pathlib.Path, pattern: str) -> list[pathlib.Path]:
@@ -94,7 +96,8 @@ def find(here: pathlib.Path, out: pathlib.Path, config: pathlib.Path | None, dat
         root, build = here.parent, build_folder(here.parent)
         program, twin = build / "mumoe", root / "tests" / "reference"
         if not program.exists():
-            raise Missing(f"{program} is not there: expected an unpacked archive, or a build (launch/build one-rank mumoe gpu_tests)")
+            how = "launch/build one-rank mumoe gpu_tests"
+            raise Missing(f"{program} is not there: expected an unpacked archive, or a build ({how})")
         tests = programs_of(build, TESTS)
         cache = cache_folder()
         environment["MUMOE_GOLDEN_DIR"] = str(root / "tests" / "golden")

@@ -49,7 +49,9 @@ def end_group(program: subprocess.Popen) -> None:
     program.wait()
 
 
-def start(command: list[str], environment: dict[str, str], folder: pathlib.Path | None = None, **pipes) -> subprocess.Popen:
+def start(
+    command: list[str], environment: dict[str, str], folder: pathlib.Path | None = None, **pipes
+) -> subprocess.Popen:
     """In a group of its own, within the session of its stage."""
     return subprocess.Popen(command, env=environment, cwd=folder, text=True, preexec_fn=os.setpgrp, **pipes)
 
@@ -62,12 +64,18 @@ def last_line(*texts: str) -> str:
 
 
 def call(
-    command: list[str], environment: dict[str, str], end: float, folder: pathlib.Path | None = None, well: tuple[int, ...] = (0,)
+    command: list[str],
+    environment: dict[str, str],
+    end: float,
+    folder: pathlib.Path | None = None,
+    well: tuple[int, ...] = (0,),
 ) -> str:
     """What the command says. Throws `Failed` when its exit code is none of `well`, or it has not ended by `end`."""
-    left = max(1.0, end - time.monotonic())
+    left = end - time.monotonic()
     words = itertools.takewhile(lambda word: not word.startswith("-"), command[1:3])
     short = " ".join([pathlib.Path(command[0]).name, *words])
+    if left <= 0:
+        raise Failed(f"{short}: no time was left")
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     program = start(command, environment, folder, **pipes)
     try:

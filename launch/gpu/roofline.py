@@ -15,7 +15,9 @@ def ceilings(place: Place) -> dict | None:
             found = {
                 "at": entry["at"],
                 "gb_s": entry["copy_gb_s"]["device"],
-                "tflop_s": max(rate for name, rate in entry["gemm_tflop_s"].items() if name.startswith("bf16") and "random" in name),
+                "tflop_s": max(
+                    rate for name, rate in entry["gemm_tflop_s"].items() if name.startswith("bf16") and "random" in name
+                ),
             }
     return found
 
@@ -31,7 +33,10 @@ def share(kernel: dict, most: dict) -> dict:
 def run(place: Place, end: float) -> dict:
     most = ceilings(place)
     if most is None:
-        return {"ok": False, "error": f"{place.out} has no probe that is ok: expected one before (gpu_check probe roofline)"}
+        return {
+            "ok": False,
+            "error": f"{place.out} has no probe that is ok: expected one before (gpu_check probe roofline)",
+        }
     said = call([str(place.program), "bench", "kernels", "--json"], place.environment, end)
     kernels = [share(json.loads(line), most) for line in said.splitlines() if line.startswith("{")]
     if not kernels:

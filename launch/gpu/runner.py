@@ -27,7 +27,10 @@ def body(name: str, place: Place, limit: float, results: multiprocessing.connect
     try:
         found = stages.ALL[name].run(place, time.monotonic() + limit)
     except Exception as error:  # of any kind: the next stage runs all the same
-        found = {"ok": False, "error": str(error) if isinstance(error, stages.Failed) else f"{type(error).__name__}: {error}"}
+        found = {
+            "ok": False,
+            "error": str(error) if isinstance(error, stages.Failed) else f"{type(error).__name__}: {error}",
+        }
     results.send(found)
 
 
@@ -89,7 +92,11 @@ def run(place: Place, names: list[str], limit: float) -> int:
         left = min(stages.ALL[name].limit, end - begin)
         result = {"stage": name, "at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")}
         try:
-            found = run_one(name, place, left) if left >= 1 else {"ok": False, "error": f"no time was left of the {limit:.0f} s"}
+            found = (
+                run_one(name, place, left)
+                if left >= 1
+                else {"ok": False, "error": f"no time was left of the {limit:.0f} s"}
+            )
         except AskedToEnd:
             write(place, {**result, "ok": False, "error": "stopped by a signal"})
             return 130

@@ -35,7 +35,7 @@ def mib(text: str) -> float:
 
 
 def settings_of(run: pathlib.Path) -> dict[str, str]:
-    """"section.key" of the config.cfg that a run has written, all settled."""
+    """ "section.key" of the config.cfg that a run has written, all settled."""
     section, found = "", {}
     for line in (run / "config.cfg").read_text().splitlines():
         if heading := re.match(r"\[(\w+)\]", line):
@@ -47,8 +47,20 @@ def settings_of(run: pathlib.Path) -> dict[str, str]:
 
 def timed_run(place: Place, options: list[str], steps: int, end: float) -> dict:
     """Medians of a run on the GPU, without its first steps."""
-    fixed = ["--train.device", "cuda", "--train.steps", str(steps), "--train.eval_windows", "1", "--train.eval_every", "0",
-             "--checkpoint.every", "0", "--log.every", "1000"]
+    fixed = [
+        "--train.device",
+        "cuda",
+        "--train.steps",
+        str(steps),
+        "--train.eval_windows",
+        "1",
+        "--train.eval_every",
+        "0",
+        "--checkpoint.every",
+        "0",
+        "--log.every",
+        "1000",
+    ]
     with tempfile.TemporaryDirectory() as folder:
         run = pathlib.Path(folder) / "run"
         said = programs.train(place, place.config, run, end, *fixed, *options)
@@ -108,7 +120,15 @@ def twin_arguments(place: Place, run: dict) -> list[str]:
     names = ("context", "depth", "heads", "width", "experts", "rank")
     arguments = [word for name in names for word in (f"--{name}", settings[f"model.{name}"])]
     arguments += ["--vocab", str(-(-vocabulary // ROWS) * ROWS)]
-    return [*arguments, "--micro_batch", settings["train.micro_batch"], "--precision", run["precision"], "--device", "cuda"]
+    return [
+        *arguments,
+        "--micro_batch",
+        settings["train.micro_batch"],
+        "--precision",
+        run["precision"],
+        "--device",
+        "cuda",
+    ]
 
 
 def in_turn(place: Place, options: list[str], first: dict, end: float) -> dict:
@@ -194,7 +214,9 @@ def memory(place: Place, end: float) -> dict:
         near = said is not None and abs(said - held) <= MEMORY_PART * held + MEMORY_MIB
         found.append({"micro_batch": micro, "said_mib": said, "held_mib": held, "ok": near})
         well = well and near
-    summary = ", ".join(f"micro-batch {f['micro_batch']}: {f['said_mib']} MiB said, {f['held_mib']:.0f} held" for f in found)
+    summary = ", ".join(
+        f"micro-batch {f['micro_batch']}: {f['said_mib']} MiB said, {f['held_mib']:.0f} held" for f in found
+    )
     return {"ok": well, "summary": summary, "bound": f"{MEMORY_PART:.0%} and {MEMORY_MIB} MiB", "runs": found}
 
 
@@ -217,4 +239,9 @@ def profile(place: Place, end: float) -> dict:
         return {"ok": False, "error": "CUPTI has recorded no kernel (is profiling for administrators only here?)"}
     whole = sum(kernel["ms"] for kernel in kernels)
     first = ", ".join(f"{kernel['kernel'][:60]} {kernel['ms'] / whole:.0%}" for kernel in kernels[:3])
-    return {"ok": True, "summary": f"{len(kernels)} kernels, {whole:.0f} ms; {first}", "ms": whole, "kernels": kernels[:80]}
+    return {
+        "ok": True,
+        "summary": f"{len(kernels)} kernels, {whole:.0f} ms; {first}",
+        "ms": whole,
+        "kernels": kernels[:80],
+    }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A stand-in for the program, of which launch/gpu_check asks runs: on the GPU its losses and gradients are off by what the
-environment says, a part of them: OFF_fp64, OFF_fp32, OFF_bf16; it holds HELD MiB of the 100 that its start table says."""
+"""A stand-in for the program, for launch/gpu_check. On the GPU its losses and gradients are off by a part of them that
+OFF_fp64, OFF_fp32 and OFF_bf16 give; it holds HELD MiB of the 100 that its start table says."""
 
 import json
 import os
@@ -16,7 +16,13 @@ OFF = float(os.environ.get(f"OFF_{PRECISION}", "0")) if DEVICE == "cuda" else 0
 
 
 def line(step: int) -> str:
-    found = {"step": step, "loss": (10 - 0.1 * step) * (1 + ERROR + OFF), "tokens_per_s": 1000, "step_ms": 5, "mfu": 0.5}
+    found = {
+        "step": step,
+        "loss": (10 - 0.1 * step) * (1 + ERROR + OFF),
+        "tokens_per_s": 1000,
+        "step_ms": 5,
+        "mfu": 0.5,
+    }
     return json.dumps(found | {"gpu_peak_mib": float(os.environ.get("HELD", "100"))}) + "\n"
 
 
@@ -41,7 +47,12 @@ def train(out: pathlib.Path) -> None:
     if "--train.micro_batch" not in ASKED:
         return
     shape = {"context": 32, "depth": 1, "heads": 2, "width": 32, "experts": 8, "rank": 5}
-    lines = ["[model]", *(f"{name} = {value}" for name, value in shape.items()), "[train]", f"micro_batch = {ASKED['--train.micro_batch']}"]
+    lines = [
+        "[model]",
+        *(f"{name} = {value}" for name, value in shape.items()),
+        "[train]",
+        f"micro_batch = {ASKED['--train.micro_batch']}",
+    ]
     (out / "config.cfg").write_text("\n".join(lines) + "\n")
 
 
@@ -49,4 +60,8 @@ if sys.argv[1] == "train":
     train(pathlib.Path(ASKED["--train.out"]))
 elif sys.argv[1:] == ["bench", "kernels", "--json"]:
     for name, gb_s, tflop_s in (("gate", 1500, 1), ("product", 200, 400)):
-        print(json.dumps({"kernel": name, "ms": 1, "gb": gb_s / 1000, "tflop": tflop_s / 1000, "gb_s": gb_s, "tflop_s": tflop_s}))
+        print(
+            json.dumps(
+                {"kernel": name, "ms": 1, "gb": gb_s / 1000, "tflop": tflop_s / 1000, "gb_s": gb_s, "tflop_s": tflop_s}
+            )
+        )
