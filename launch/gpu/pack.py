@@ -128,8 +128,8 @@ def fill(top: pathlib.Path, root: pathlib.Path, build: pathlib.Path) -> int:
     programs = [build / "mumoe", *place.programs_of(build, place.TESTS)]
     if not programs[0].exists():
         raise Refused(f"{programs[0]} is not there: expected a build")
-    programs += build.glob("libmumoe_kernel_times.so")  # which looks for it beside itself
-    code = [copy(program, top / "bin" / program.name) for program in programs]
+    # The profile's library is looked for beside the program.
+    code = [copy(p, top / "bin" / p.name) for p in (*programs, *build.glob("libmumoe_kernel_times.so"))]
     code += [copy(path, top / "lib" / name) for name, path in libraries(programs).items()]
     strip_all(code, top, root)
     for name in (str(p.relative_to(root)) for pattern in FILES for p in root.glob(pattern) if p.is_file()):
