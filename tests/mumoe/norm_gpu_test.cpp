@@ -23,7 +23,7 @@ Tensors run(at::Device on, at::ScalarType dtype, at::IntArrayRef shape) {
   const at::Tensor w = leaf({shape[1]}, 3, wide), b = leaf({shape[1]}, 4, wide);
   Normed n;
   if (on.is_cuda()) {
-    EXPECT_TRUE(fuses_residual_norm(x, dtype));
+    EXPECT_TRUE(fuses_residual_norm(on, wide, dtype, shape[1]));
     n = residual_norm(x, y, w, b, dtype, true);
   } else {
     n.sum = x + y;
