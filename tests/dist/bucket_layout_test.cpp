@@ -124,11 +124,17 @@ TEST(BucketLayout, CountsBytesWithoutRanks) {
 
 TEST(BucketLayout, AlignsEveryParameterAndLetsNoneOverlap) {
   for (const std::int64_t align : {1, 7, 64}) {
-    const BucketLayout layout = lay_out(described(),
-                                        at::kBFloat16,
-                                        {.dp = 3, .tp = 2},
-                                        {.bytes = 2000, .align = align});
+    const BucketLayout layout =
+        lay_out(described(),
+                at::kBFloat16,
+                {.dp = 3, .tp = 2},
+                {.bytes = 2000, .align = align, .zero = 1});
     std::size_t entries = 0;
+    for (std::size_t b = 0; b < layout.buckets.size(); ++b) {
+      for (int rank = 0; rank < 6; ++rank) {
+        EXPECT_EQ(owned(layout, b, rank).begin % align, 0);
+      }
+    }
     for (const BucketShape& bucket : layout.buckets) {
       std::int64_t end = 0;
       for (const BucketEntry& entry : bucket.entries) {

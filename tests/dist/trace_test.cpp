@@ -109,7 +109,9 @@ TEST_F(TraceTest, AnOperationThatFailsKeepsItsError) {
                                    {.op = Op::all_reduce, .sequence = 1},
                                    Work(std::make_shared<Failing>()));
   EXPECT_THROW(work.wait(), CommunicationError);
+  EXPECT_TRUE(trace->wants_device_times());
   trace->finish();
+  EXPECT_FALSE(trace->wants_device_times());
   const auto operations = events(written(), "dp");
   EXPECT_EQ(names(operations), std::vector<std::string>{"all_reduce"});
 }
