@@ -103,7 +103,8 @@ TEST(Cost, BytesAndCallsAreWhatARankMoves) {
 TEST(Cost, KeptIsWhatTensorsHoldBetweenForwardAndBackward) {
   at_all_layouts(
       [](model::Gpt2Config config, const Layout& layout, at::ScalarType dtype) {
-        // On a GPU attention in fp64, which is for tests, keeps all its weights.
+        // On a GPU attention in fp64, which is for tests, keeps all its
+        // weights.
         if (kDevice.is_cuda() && dtype == at::kDouble) return;
         config.context = 32;
         config.width = 32;
