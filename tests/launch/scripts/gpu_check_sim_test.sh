@@ -18,7 +18,7 @@ PYTHONPATH=$(dirname "$(realpath "$build/libtorch")")  # PyTorch is looked for, 
 SIM_GPU_DEVICES=2 timeout -k 5 200 mumoe_gpu_check/gpu_check --data tokens --out found.jsonl exact nccl >stdout 2>stderr </dev/null ||
   wrong "code $?: $(cat stdout stderr found.jsonl)"
 grep -q '"same_bits": true' found.jsonl || wrong "no equal bits in: $(<found.jsonl)"
-grep -q '"tests": 19, "failures": 0' found.jsonl || wrong "not all tests of NCCL in: $(<found.jsonl)"
+grep -q '"stage": "nccl".*"tests": [1-9][0-9]*, "failures": 0' found.jsonl || wrong "not all tests of NCCL in: $(<found.jsonl)"
 # Its kernels against ceilings that a probe of a GPU might have found; few tokens are enough here.
 mv mumoe_gpu_check/bin/mumoe mumoe_gpu_check/bin/program
 # shellcheck disable=SC2016
