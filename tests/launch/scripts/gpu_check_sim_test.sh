@@ -12,7 +12,7 @@ source "$root/tests/launch/scripts/tiny_model.sh" 1 16
 quiet "$build/mumoe" data --config tiny.cfg --out tokens
 MUMOE_GPU_BUILD=$build MUMOE_CACHE=$cache timeout -k 5 200 "$root/launch/gpu_check" --pack sim.tar.xz >stdout 2>stderr ||
   wrong "no archive: $(cat stdout stderr)"
-tar xf sim.tar.xz
+python3 -m tarfile -e sim.tar.xz
 export PYTHONPATH
 PYTHONPATH=$(dirname "$(realpath "$build/libtorch")")  # PyTorch is looked for, not loaded
 SIM_GPU_DEVICES=2 timeout -k 5 200 mumoe_gpu_check/gpu_check --data tokens --out found.jsonl exact nccl >stdout 2>stderr </dev/null ||
