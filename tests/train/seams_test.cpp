@@ -144,7 +144,7 @@ TEST(Families, MakeModelsByTheirNames) {
     const auto made =
         model::family(family.name).make(config, registry, Sharding{});
     EXPECT_GT(registry.global_numel(), 0) << family.name;
-    EXPECT_GT(made->cost(1).flops, 0) << family.name;
+    EXPECT_GT(made->cost(1, at::kCPU).flops, 0) << family.name;
   }
 }
 
