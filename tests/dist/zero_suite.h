@@ -35,7 +35,7 @@ inline void intervals_cover_each_bucket(Communicator& world) {
           bucket.cut || !layout.whole_is_partial ? f.mesh.dp() : f.mesh.dp_tp();
       EXPECT_EQ(bucket.group, &all);
       EXPECT_EQ(bucket.numel() % all.size(), 0);
-      EXPECT_LT(bucket.numel() - bucket.used(), all.size());
+      EXPECT_LT(bucket.numel() - bucket.used(), all.size() * bucket.align);
       EXPECT_EQ(bucket.is_sharded(), layout.zero == 1 && all.size() > 1);
       EXPECT_EQ(bucket.owned.count * (layout.zero == 1 ? all.size() : 1),
                 bucket.numel());
