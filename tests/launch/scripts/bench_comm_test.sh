@@ -69,4 +69,4 @@ CUDA_VISIBLE_DEVICES='' refuses "parallel.backend = nccl: " 2 --parallel.backend
 refuses "parallel.link = fast" 2 --parallel.link fast
 code=0
 "$mumoe" bench nothing >out 2>err || code=$?
-[[ $code == 2 ]] && grep -q "expected what to measure: layer or comm" err || wrong "exit code $code: $(<err)"
+[[ $code == 2 ]] && grep -q "expected what to measure: layer, kernels or comm" err || wrong "exit code $code: $(<err)"
