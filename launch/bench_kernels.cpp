@@ -1,15 +1,14 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/DeviceGuard.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "base/json.h"
 #include "dist/nccl/nccl_communicator.h"
+#include "launch/bench_layer.h"
 #include "launch/commands.h"
 #include "launch/device_choice.h"
 #include "launch/kernel_cases.h"
@@ -18,19 +17,14 @@
 namespace mumoe::launch {
 namespace {
 
-constexpr std::int64_t kContext = 1024;
 constexpr std::int64_t kMostTokens = 1 << 20;
 
 /// Of one of many calls that follow each other; the best of three times.
 double seconds_of(const KernelCase& one, at::Device device) {
-  using Clock = std::chrono::steady_clock;
-  const c10::impl::VirtualGuardImpl guard(device.type());
   const auto timed = [&](int calls) {
-    guard.synchronizeDevice(device.index());
-    const auto start = Clock::now();
+    const double start = now_ms(device);
     for (int i = 0; i < calls; ++i) one.run();
-    guard.synchronizeDevice(device.index());
-    return std::chrono::duration<double>(Clock::now() - start).count();
+    return 1e-3 * (now_ms(device) - start);
   };
   timed(1);
   int calls = 1;
@@ -75,11 +69,11 @@ ExitCode bench_kernels(const std::vector<std::string>& arguments) {
   const run::CommandLine line =
       run::read_command_line(arguments, "", bench_kernels_options());
   const auto tokens =
-      line.number<std::int64_t>("tokens", 16 * kContext, 4, kMostTokens);
-  require(tokens % (tokens < kContext ? 4 : kContext) == 0,
+      line.number<std::int64_t>("tokens", 16 * kCaseContext, 4, kMostTokens);
+  require(tokens % (tokens < kCaseContext ? 4 : kCaseContext) == 0,
           "--tokens {}: expected a multiple of 4 and, above it, of {}",
           tokens,
-          kContext);
+          kCaseContext);
   const std::string precision = line.text("precision", "bf16");
   require(precision == "fp32" || precision == "bf16",
           "--precision {}: expected fp32 or bf16",

@@ -23,18 +23,6 @@ namespace {
 constexpr std::int64_t kTokens = 4096;
 constexpr std::int64_t kRows = 8192, kLogits = 256;  // of entmax15
 
-/// When `device` has done what it was given.
-double now_ms(at::Device device) {
-  if (!device.is_cpu()) {
-    const c10::impl::VirtualGuardImpl guard(device.type());
-    guard.synchronizeDevice(device.index());
-  }
-  using Clock = std::chrono::steady_clock;
-  return std::chrono::duration<double, std::milli>(
-             Clock::now().time_since_epoch())
-      .count();
-}
-
 /// A product of a forward pass, [rows, inner] · [inner, columns], and the two
 /// of its backward pass.
 struct Product {
@@ -293,6 +281,17 @@ const std::map<std::string, BlockConfig>& blocks() {
 }
 
 }  // namespace
+
+double now_ms(at::Device device) {
+  if (!device.is_cpu()) {
+    const c10::impl::VirtualGuardImpl guard(device.type());
+    guard.synchronizeDevice(device.index());
+  }
+  using Clock = std::chrono::steady_clock;
+  return std::chrono::duration<double, std::milli>(
+             Clock::now().time_since_epoch())
+      .count();
+}
 
 const std::vector<std::string>& layer_case_names() {
   static const std::vector<std::string> names{"dense-gpt2",

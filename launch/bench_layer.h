@@ -9,6 +9,9 @@
 
 namespace mumoe::launch {
 
+/// The time, in ms, when `device` has done what it was given.
+double now_ms(at::Device device);
+
 /// What one forward and backward pass of a benchmark case cost.
 struct LayerTiming {
   double ms = 0;

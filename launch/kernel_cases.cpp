@@ -26,7 +26,7 @@ using kernels::pointer;
 
 constexpr std::int64_t kWidth = 768, kHidden = 3072, kExperts = 256;
 constexpr std::int64_t kRank = 560, kOddRank = 556, kVocabulary = 50304;
-constexpr std::int64_t kHeads = 12, kContext = 1024;
+constexpr std::int64_t kHeads = 12, kContext = kCaseContext;
 
 /// Makes the cases of element type E, which products and kernels have in
 /// memory.

@@ -77,6 +77,19 @@ std::optional<std::string> memory_asked_for(const std::exception& error) {
   return std::nullopt;
 }
 
+void fail_to_measure(const std::exception& error, std::int64_t micro_batch) {
+  fail<InputError>(
+      "out of memory: {} to measure products of a micro-batch of {} "
+      "sample{}, before the model has any; expected {}a GPU that nobody "
+      "else is on, or a larger one",
+      memory_asked_for(error).value_or("more"),
+      micro_batch,
+      micro_batch == 1 ? "" : "s",
+      micro_batch == 1
+          ? ""
+          : fmt::format("train.micro_batch below {}, ", micro_batch));
+}
+
 void MemoryUse::phase(std::string_view name) {
   if (phase_ == "report") ++steps_;
   phase_ = name;

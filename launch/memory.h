@@ -1,7 +1,6 @@
 #pragma once
 
 #include <c10/util/Exception.h>
-#include <fmt/format.h>
 
 #include <cstdint>
 #include <exception>
@@ -9,7 +8,6 @@
 #include <string>
 #include <string_view>
 
-#include "base/error.h"
 #include "dist/watch/observer.h"
 #include "run/options.h"
 
@@ -19,6 +17,11 @@ namespace mumoe::launch {
 /// GiB more were asked for", or without a number where it tells none.
 std::optional<std::string> memory_asked_for(const std::exception& error);
 
+/// Throws `InputError`: the memory that `error` says was not to be had was
+/// wanted to measure a GPU at a micro-batch of so many samples.
+[[noreturn]] void fail_to_measure(const std::exception& error,
+                                  std::int64_t micro_batch);
+
 /// What `measure` returns, of a GPU at a micro-batch. Throws `InputError` where
 /// memory runs out in it, which is not the model's: that has none yet.
 template <class F>
@@ -26,16 +29,7 @@ auto with_room_on_gpu(std::int64_t micro_batch, const F& measure) {
   try {
     return measure();
   } catch (const c10::OutOfMemoryError& error) {
-    fail<InputError>(
-        "out of memory: {} to measure products of a micro-batch of {} "
-        "sample{}, before the model has any; expected {}a GPU that nobody "
-        "else is on, or a larger one",
-        memory_asked_for(error).value_or("more"),
-        micro_batch,
-        micro_batch == 1 ? "" : "s",
-        micro_batch == 1
-            ? ""
-            : fmt::format("train.micro_batch below {}, ", micro_batch));
+    fail_to_measure(error, micro_batch);
   }
 }
 

@@ -4,8 +4,6 @@
 // that the host does not wait.
 
 #include <ATen/ATen.h>
-#include <ATen/EmptyTensor.h>
-#include <ATen/NativeFunctions.h>
 #include <c10/core/DeviceGuard.h>
 #include <torch/library.h>
 
