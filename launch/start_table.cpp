@@ -126,6 +126,14 @@ std::string below(const std::vector<std::string>& lines) {
   return text;
 }
 
+/// "a token", "an image".
+std::string one(const std::string& noun) {
+  return (std::string_view("aeiou").find(noun.front()) == std::string_view::npos
+              ? "a "
+              : "an ") +
+         noun;
+}
+
 /// What a rank that was not given as a number rests on.
 std::string describe_matching(const run::Options& options) {
   const auto& m = options.model;
@@ -200,26 +208,24 @@ std::string describe_origin(const run::CommandLine& line) {
 }
 
 std::string start_table(const run::Options& options,
-                        const data::PreparedData& prepared,
+                        const run::DataFacts& data,
                         const ModelSummary& model,
                         const std::vector<std::string>& reasons,
                         const std::string& drawn) {
   const auto values = run::to_map(options);
   return fmt::format(
       "model    {}\n"
-      "         {} parameters, {:.1f} MFLOP a token, forward and backward\n{}"
-      "data     {} as {}: {} training tokens, {} for validation\n{}"
+      "         {} parameters, {:.1f} MFLOP {}, forward and backward\n{}"
+      "data     {}\n{}"
       "compute  {} on {}, {}, fp32 by {}\n"
       "{}{}",
       model.description,
       model.parameters,
       model.flops / 1e6,
+      one(data.target),
       describe_matching(options),
-      prepared.source,
-      prepared.tokenizer,
-      prepared.train.tokens,
-      prepared.val.tokens,
-      below(prepared.notes),
+      data.description,
+      below(data.notes),
       values.at("train.precision"),
       values.at("train.device"),
       to_string(best_isa()),

@@ -52,7 +52,7 @@ struct Job {
   const run::CommandLine& line;
   Session& session;
   const StartPoint& start;
-  const data::PreparedData& prepared;
+  const run::DataFacts& data;
   const Settled& settled;
   run::Settings settings;        ///< Of checkpoints.
   run::RunDirectory* directory;  ///< On rank 0.
@@ -87,12 +87,8 @@ std::filesystem::path report_start(const Job& job,
   std::vector<std::string> lines;
   if (job.directory != nullptr) {
     if (job.start.checkpoint) train::require_metrics(options.trainer.out);
-    lines = job.directory->prepare({options,
-                                    job.prepared,
-                                    mesh,
-                                    session.hosts,
-                                    step,
-                                    bytes_of_checkpoint});
+    lines = job.directory->prepare(
+        {options, job.data, mesh, session.hosts, step, bytes_of_checkpoint});
     const auto& path = job.directory->path();
     if (!path.empty()) session.log->open(path);
   }
@@ -105,7 +101,7 @@ std::filesystem::path report_start(const Job& job,
   session.say(describe_origin(job.line));
   session.say(start_table(
       options,
-      job.prepared,
+      job.data,
       model,
       reasons,
       session.alone ? draw_alone(rows[0], mesh.describe()) : draw_mesh(rows)));
@@ -250,7 +246,7 @@ ExitCode run_steps(const Job& job,
       preempted ? stopped_line(trainer.state().step, options.trainer.steps, out)
                 : done_line(trainer.state().step,
                             trainer.val_loss(),
-                            job.prepared.val.bytes_per_token(),
+                            job.data.bytes_per_token,
                             out));
   return preempted ? ExitCode::preempted : ExitCode::done;
 }
@@ -279,18 +275,18 @@ ExitCode train(const run::CommandLine& line,
   if (on_cpu) require_room(start.options, batch.micro_batch, mesh.tp().size());
   memory.settled(start.options, batch.micro_batch, start.state.step);
 
-  const RunData data(start.options, mesh);
+  const auto data = open_run_data(start.options, mesh);
   const Settled settled = settle(start.options, session, batch, unequal_cpus);
-  const auto settings = run::settings_of(settled.options, data.prepared);
+  const auto settings = run::settings_of(settled.options, data->facts());
   if (start.checkpoint) {
     run::check_resumable(start.state.settings, settings, *start.checkpoint);
   }
-  const auto train_samples = data.train(settled.options);
-  const auto val_samples = data.validation(settled.options);
+  const auto train_samples = data->train(settled.options);
+  const auto val_samples = data->validation(settled.options);
   return run_steps({line,
                     session,
                     start,
-                    data.prepared,
+                    data->facts(),
                     settled,
                     settings,
                     directory ? &*directory : nullptr,

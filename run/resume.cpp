@@ -10,9 +10,6 @@
 namespace mumoe::run {
 namespace {
 
-/// The setting that is no key.
-constexpr const char* kTokensHash = "data.source (hash of train.bin)";
-
 /// What `stored` has instead of `auto`, or of what followed from others; or
 /// nullptr.
 const std::string* replayed_value(const Key& key,
@@ -43,9 +40,10 @@ Settings settings_of(const Options& options) {
   return settings;
 }
 
-Settings settings_of(const Options& options, const data::PreparedData& data) {
+Settings settings_of(const Options& options, const DataFacts& data) {
   Settings settings = settings_of(options);
-  settings[kTokensHash] = data.train.hash;
+  settings[fmt::format("data.source (hash of {})", data.train.name)] =
+      data.train.hash;
   return settings;
 }
 
@@ -98,7 +96,10 @@ void check_resumable(const Settings& stored,
       }
     }
   }
-  check(kTokensHash);
+  // What is no key: the hash of the data.
+  for (const auto& [name, value] : now) {
+    if (find_key(name) == nullptr) check(name);
+  }
 }
 
 }  // namespace mumoe::run
