@@ -6,8 +6,8 @@
 #include <thread>
 
 #include "base/random.h"
+#include "data/fetch.h"
 #include "data/text/bpe.h"
-#include "data/text/fetch.h"
 #include "data/text/words.h"
 
 namespace mumoe::data {
