@@ -52,7 +52,7 @@ struct Job {
   const run::CommandLine& line;
   Session& session;
   const StartPoint& start;
-  const run::DataFacts& data;
+  const RunData& data;
   const Settled& settled;
   run::Settings settings;        ///< Of checkpoints.
   run::RunDirectory* directory;  ///< On rank 0.
@@ -101,7 +101,7 @@ std::filesystem::path report_start(const Job& job,
   session.say(describe_origin(job.line));
   session.say(start_table(
       options,
-      job.data,
+      job.data.facts,
       model,
       reasons,
       session.alone ? draw_alone(rows[0], mesh.describe()) : draw_mesh(rows)));
@@ -190,9 +190,7 @@ void set_weights(const Job& job,
 }
 
 /// Builds the model and trains it. Collective.
-ExitCode run_steps(const Job& job,
-                   const data::Samples& train_samples,
-                   const data::Samples& val_samples) {
+ExitCode run_steps(const Job& job) {
   const run::Options& options = job.settled.options;
   Session& session = job.session;
   dist::ProcessMesh& mesh = session.mesh;
@@ -218,8 +216,8 @@ ExitCode run_steps(const Job& job,
                          {mesh,
                           *model,
                           buckets,
-                          train_samples,
-                          val_samples,
+                          *job.data.train,
+                          *job.data.val,
                           [&job] { return job.signals.requested(); },
                           [&](std::int64_t step) {
                             check(step);
@@ -236,7 +234,7 @@ ExitCode run_steps(const Job& job,
   }
   const auto cost = cost_in(job, *model, buckets);
   const auto out = report_start(job,
-                                summary_of(*model, registry, train_samples),
+                                summary_of(*model, registry, *job.data.train),
                                 checkpoint_bytes(registry),
                                 trainer.state().step,
                                 memory_of(job, cost, before));
@@ -249,7 +247,7 @@ ExitCode run_steps(const Job& job,
       preempted ? stopped_line(trainer.state().step, options.trainer.steps, out)
                 : done_line(trainer.state().step,
                             trainer.val_loss(),
-                            job.data.bytes_per_token,
+                            job.data.facts.bytes_per_token,
                             out));
   return preempted ? ExitCode::preempted : ExitCode::done;
 }
@@ -278,24 +276,20 @@ ExitCode train(const run::CommandLine& line,
   if (on_cpu) require_room(start.options, batch.micro_batch, mesh.tp().size());
   memory.settled(start.options, batch.micro_batch, start.state.step);
 
-  const auto data = open_run_data(start.options, mesh);
+  const RunData data = open_run_data(start.options, mesh);
   const Settled settled = settle(start.options, session, batch, unequal_cpus);
-  const auto settings = run::settings_of(settled.options, data->facts());
+  const auto settings = run::settings_of(settled.options, data.facts);
   if (start.checkpoint) {
     run::check_resumable(start.state.settings, settings, *start.checkpoint);
   }
-  const auto train_samples = data->train(settled.options);
-  const auto val_samples = data->validation(settled.options);
   return run_steps({line,
                     session,
                     start,
-                    data->facts(),
+                    data,
                     settled,
                     settings,
                     directory ? &*directory : nullptr,
-                    *invocation.signals},
-                   *train_samples,
-                   *val_samples);
+                    *invocation.signals});
 }
 
 }  // namespace

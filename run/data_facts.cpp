@@ -27,4 +27,25 @@ DataFacts facts_of(const data::PreparedData& prepared) {
           .bytes_per_token = prepared.val.bytes_per_token()};
 }
 
+DataFacts facts_of(const data::ImageData& images) {
+  const auto train = images.train->size(), val = images.val->size();
+  return {
+      .source = images.name,
+      .description = fmt::format(
+          "{}: {} training images of {} x {}, {} channel{}, {} classes, {} "
+          "for validation",
+          images.name,
+          train,
+          images.size,
+          images.size,
+          images.channels,
+          images.channels == 1 ? "" : "s",
+          images.classes,
+          val),
+      .notes = images.notes,
+      .train = {"the training images", {{"images", train}}, images.train_hash},
+      .val = {"the validation images", {{"images", val}}, images.val_hash},
+      .target = "image"};
+}
+
 }  // namespace mumoe::run

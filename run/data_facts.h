@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "data/images/image_data.h"
 #include "data/text/prepare.h"
 
 namespace mumoe::run {
@@ -35,5 +36,6 @@ struct DataFacts {
 };
 
 DataFacts facts_of(const data::PreparedData& prepared);
+DataFacts facts_of(const data::ImageData& images);
 
 }  // namespace mumoe::run

@@ -160,8 +160,14 @@ std::vector<std::string> keys_of_others(const Options& o) {
 std::vector<std::string> note_idle(const Options& o, const Origins& origins) {
   const auto& gate = o.model.mlp.gate;
   const bool constant = o.schedule.kind == ScheduleKind::constant;
+  const bool images =
+      model::family(o.family).learns_from == model::LearnsFrom::images;
   const std::vector<Idle> all = {
       {keys_of_others(o), true, "model.family is " + o.family},
+      {{"data.tokenizer"}, images, "images have no tokens"},
+      {{"data.augment", "data.bad_images", "data.threads"},
+       !images,
+       "texts are no images"},
       {{"model.experts",
         "model.rank",
         "model.token_rank",

@@ -172,7 +172,10 @@ std::int64_t default_vocabulary(const std::string& tokenizer) {
   return tokenizer == "gpt2" ? 50304 : 256;
 }
 
-ImageShape default_images(const std::string& /*source*/) {
+ImageShape default_images(const std::string& source) {
+  if (source == "fashion-mnist" || source == "mnist") {
+    return {.size = 28, .channels = 1, .classes = 10};
+  }
   return {.size = 224, .channels = 3, .classes = 1000};
 }
 

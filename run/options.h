@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "data/images/image_data.h"
 #include "model/config.h"
 #include "mumoe/sharding.h"
 #include "run/config_file.h"
@@ -67,6 +68,11 @@ struct Options {
   std::string token_rank = "auto";
 
   std::string source = "speeches";
+  /// Of images: what training ones go through, and what to do with bad ones.
+  data::Augmentation augment = data::Augmentation::automatic;
+  data::BadImages bad_images = data::BadImages::refuse;
+  /// Threads of a rank that make batches; 0: as many as it has cores.
+  int data_threads = 0;
   std::string tokenizer = "bytes";
 
   ParallelOptions parallel;
@@ -108,7 +114,8 @@ struct ImageShape {
   std::int64_t classes;
 };
 
-/// Those of `source`: ImageNet's, as models see them.
+/// Those of `source`: of the sets that are published by name theirs, else
+/// ImageNet's as models see them.
 ImageShape default_images(const std::string& source);
 
 /// What stands for `auto` in settings that may be 0.
