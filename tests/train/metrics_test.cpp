@@ -96,7 +96,7 @@ TEST(Metrics, HaveTheMemoryOfAGpuWhereThereIsOne) {
   StepReport report;
   EXPECT_EQ(to_json(report).find("gpu"), std::string::npos);
   report.gpu = {.peak_mib = 12.5, .reserved_mib = 20};
-  report.val_loss = 0.25;
+  report.evaluation = {.loss = 0.25};
   const auto line = nlohmann::json::parse(to_json(report));
   EXPECT_EQ(line["gpu_peak_mib"], 12.5);
   EXPECT_EQ(line["gpu_reserved_mib"], 20);
@@ -112,24 +112,24 @@ TEST(Metrics, AnEvaluationIsAddedToWhatWasSaidOfItsStep) {
   {
     MetricsFile file(folder.path(), 3);
     EXPECT_EQ(file.last_step(), 3);
-    EXPECT_FALSE(file.val_loss());
+    EXPECT_FALSE(file.evaluation());
     file.write(report);
     EXPECT_EQ(file.last_step(), 4);
-    file.add_val_loss(0.25);
-    EXPECT_EQ(file.val_loss(), 0.25);
+    file.add({.loss = 0.25});
+    EXPECT_EQ(file.evaluation()->loss, 0.25);
     file.write(report);  // lines go on behind it
   }
-  report.val_loss = 0.25;
+  report.evaluation = {.loss = 0.25};
   std::string text = three_steps() + to_json(report) + "\n";
-  report.val_loss.reset();
+  report.evaluation.reset();
   EXPECT_EQ(read_file(path), text + to_json(report) + "\n");
 
   // Of a resumed run, whose file somebody may have touched.
   folder.write("metrics.jsonl", text.substr(0, text.size() - 1) + " \r\n\n");
-  EXPECT_EQ(MetricsFile(folder.path(), 4).val_loss(), 0.25);
-  EXPECT_FALSE(MetricsFile(folder.path(), 3).val_loss());
+  EXPECT_EQ(MetricsFile(folder.path(), 4).evaluation()->loss, 0.25);
+  EXPECT_FALSE(MetricsFile(folder.path(), 3).evaluation());
   folder.write("metrics.jsonl", "{\"step\":2} \r\n");
-  MetricsFile(folder.path(), 2).add_val_loss(0.5);
+  MetricsFile(folder.path(), 2).add({.loss = 0.5});
   EXPECT_EQ(read_file(path), "{\"step\":2,\"val_loss\":0.5}\n");
 }
 
