@@ -104,6 +104,28 @@ TEST(Metrics, HaveTheMemoryOfAGpuWhereThereIsOne) {
   EXPECT_EQ(device_memory(c10::DeviceType::CPU), std::nullopt);
 }
 
+TEST(Metrics, CallTargetsByTheirNameAndKeepSharesOfRightClasses) {
+  StepReport report;
+  EXPECT_TRUE(nlohmann::json::parse(to_json(report)).contains("tokens_per_s"));
+  report.step = 2;
+  report.target = "image";
+  report.targets = 512;
+  report.evaluation = {.loss = 0.25, .top1 = 0.5, .top5 = 1};
+  const auto line = nlohmann::json::parse(to_json(report));
+  EXPECT_EQ(line["images"], 512);
+  EXPECT_TRUE(line.contains("images_per_s"));
+  EXPECT_FALSE(line.contains("tokens"));
+  const ScratchFolder folder;
+  folder.write("metrics.jsonl", to_json(report) + "\n");
+  const MetricsFile file(folder.path(), 2);
+  ASSERT_TRUE(file.evaluation());
+  EXPECT_EQ(file.evaluation()->top1, 0.5);
+  EXPECT_EQ(file.evaluation()->top5, 1);
+  EXPECT_EQ(describe_shares(*file.evaluation()),
+            ", top-1 50.00 %, top-5 100.00 %");
+  EXPECT_EQ(describe_shares({.loss = 0.25}), "");
+}
+
 TEST(Metrics, AnEvaluationIsAddedToWhatWasSaidOfItsStep) {
   const ScratchFolder folder;
   const auto path = folder.write("metrics.jsonl", three_steps());
