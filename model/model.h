@@ -17,6 +17,8 @@ namespace mumoe::model {
 struct Batch {
   at::Tensor input;   ///< [samples, …]
   at::Tensor target;  ///< [samples, …]
+  /// Global numbers of the samples, int64 [samples]; undefined: nothing random.
+  at::Tensor ids = {};
 };
 
 /// What evaluation adds up over batches.
