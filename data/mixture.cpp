@@ -13,7 +13,7 @@
 namespace mumoe::data {
 namespace {
 
-constexpr auto kMixturePurpose = static_cast<Purpose>(20);
+constexpr auto kMixturePurpose = static_cast<Purpose>(30);
 constexpr std::uint64_t kBlock = 1000;
 constexpr std::size_t kMostSources = 256;
 
