@@ -236,11 +236,13 @@ train::BatchPlan require_layout(const run::Options& options,
                                       mesh.dp().size());
   // Of the plans that `auto` may find, bottleneck asks for the least.
   run::name_keys({"parallel", "model", "trainer"}, [&] {
-    model::family(options.family)
-        .validate_sharding(
-            options.model,
-            {options.parallel.plan.value_or(Plan::bottleneck), &mesh.tp()},
-            batch.micro_batch);
+    for (const auto samples : {batch.micro_batch, batch.least_micro_batch()}) {
+      model::family(options.family)
+          .validate_sharding(
+              options.model,
+              {options.parallel.plan.value_or(Plan::bottleneck), &mesh.tp()},
+              samples);
+    }
   });
   if (mesh.tp().size() > 1) {
     require_plan(options, mesh, batch.micro_batch, unequal_cpus);

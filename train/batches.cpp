@@ -140,6 +140,11 @@ SampleRun BatchPlan::of_micro_batch(int dp_rank, std::int64_t micro) const {
   return {rank.begin + part.begin, part.count};
 }
 
+std::int64_t BatchPlan::least_micro_batch() const {
+  const auto last = of_micro_batch(static_cast<int>(ranks) - 1, micro_steps - 1);
+  return std::max<std::int64_t>(last.count, 1);
+}
+
 Deal deal_training(const BatchPlan& plan, int dp_rank, std::int64_t first) {
   return [plan, dp_rank, first](std::uint64_t index) {
     const auto micro = static_cast<std::int64_t>(index);

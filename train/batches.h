@@ -40,7 +40,9 @@ struct BatchPlan {
   /// Where a rank has fewer samples than there are micro-batches, its last one
   /// counts none.
   SampleRun of_micro_batch(int dp_rank, std::int64_t micro) const;
-  /// Whether that happens on any rank.
+  /// Samples that a rank holds at once, at least.
+  std::int64_t least_micro_batch() const;
+  /// Whether a micro-batch of any rank counts none.
   bool has_empty_micro_batches() const { return batch / ranks < micro_steps; }
 };
 
