@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <vector>
 
 #include "base/cpu.h"
@@ -245,7 +246,10 @@ train::BatchPlan require_layout(const run::Options& options,
     }
   });
   if (mesh.tp().size() > 1) {
-    require_plan(options, mesh, batch.micro_batch, unequal_cpus);
+    require_plan(options,
+                 mesh,
+                 std::gcd(batch.micro_batch, batch.least_micro_batch()),
+                 unequal_cpus);
   }
   return batch;
 }
@@ -276,12 +280,15 @@ ChosenPlan choose_plan(const run::Options& options,
   const int ranks = mesh.tp().size();
   // With one tp rank there is nothing to choose, and another layout may.
   if (ranks == 1) return {};
-  ChosenPlan chosen =
-      fastest(options,
-              mesh,
-              compute,
-              batch,
-              possible_plans(options, mesh, batch.micro_batch, unequal_cpus));
+  ChosenPlan chosen = fastest(
+      options,
+      mesh,
+      compute,
+      batch,
+      possible_plans(options,
+                     mesh,
+                     std::gcd(batch.micro_batch, batch.least_micro_batch()),
+                     unequal_cpus));
   const at::Tensor sent =
       at::full({1}, static_cast<int>(chosen.plan), at::kLong);
   mesh.control().broadcast(sent, 0);

@@ -224,6 +224,7 @@ ExitCode run_steps(const Job& job) {
                             costs.step_ended();
                           },
                           [&](const auto& line) { session.log->keep(line); },
+                          job.data.facts.target,
                           job.data.sequence.get()});
   trainer.set_settings(job.settings);
   trainer.set_sparse_share(job.settled.sparse_share);
@@ -247,8 +248,8 @@ ExitCode run_steps(const Job& job) {
   session.say(
       preempted ? stopped_line(trainer.state().step, options.trainer.steps, out)
                 : done_line(trainer.state().step,
-                            trainer.val_loss(),
-                            job.data.facts.bytes_per_token,
+                            trainer.evaluation(),
+                            job.data.facts,
                             out));
   return preempted ? ExitCode::preempted : ExitCode::done;
 }

@@ -141,7 +141,8 @@ SampleRun BatchPlan::of_micro_batch(int dp_rank, std::int64_t micro) const {
 }
 
 std::int64_t BatchPlan::least_micro_batch() const {
-  const auto last = of_micro_batch(static_cast<int>(ranks) - 1, micro_steps - 1);
+  const auto last =
+      of_micro_batch(static_cast<int>(ranks) - 1, micro_steps - 1);
   return std::max<std::int64_t>(last.count, 1);
 }
 

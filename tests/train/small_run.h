@@ -248,7 +248,7 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
     result.last_gradients = on_cpu(buckets, &dist::Bucket::grad);
   } else {
     trainer.run();
-    result.val_loss = trainer.val_loss().value_or(0);
+    result.val_loss = trainer.evaluation().value_or(train::Evaluation{}).loss;
   }
   buckets.await();
   result.largest_padding = largest_padding(registry);
