@@ -15,14 +15,13 @@
 namespace mumoe::train {
 
 /// Numbers whose sums over all ranks `agreed_digest` takes: the digest of what
-/// a rank took, in halves that doubles hold exactly.
-using DigestParts = std::array<double, 4>;
+/// a rank took, in halves that doubles hold exactly. Of a tp group, which works
+/// on the same samples, the first rank speaks.
+using DigestParts = std::array<double, 2>;
 DigestParts digest_parts(std::uint64_t digest, int tp_rank);
 
-/// The digest of the step, from the sums over dp × `tp_size` ranks; at most
-/// 2^21 of them. Throws `Error` where ranks of a tp group, which work on the
-/// same samples, have not had the same.
-std::uint64_t agreed_digest(std::span<const double> sums, int tp_size);
+/// The digest of the step, from the sums over all ranks; at most 2^21 of them.
+std::uint64_t agreed_digest(std::span<const double> sums);
 
 /// Throws `InputError`, a line that names `checkpoint`, unless step `step` took
 /// the samples that it promised.

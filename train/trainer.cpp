@@ -282,7 +282,7 @@ Trainer::Agreement Trainer::agree(const Sums& of_rank) {
   // Of all ranks, in whole micro-batches.
   const double micro_batches = static_cast<double>(plan_.batch * tp) /
                                static_cast<double>(plan_.micro_batch);
-  return {sums[0], sums[2] / micro_batches, agreed_digest(sums.subspan(4), tp)};
+  return {sums[0], sums[2] / micro_batches, agreed_digest(sums.subspan(4))};
 }
 
 Outcome Trainer::run() {
