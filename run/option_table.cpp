@@ -134,6 +134,9 @@ std::vector<Key> make_table() {
        choice(MUMOE_FIELD(bad_images),
               {{data::BadImages::refuse, "refuse", "fatal error stop"},
                {data::BadImages::skip, "skip", "ignore"}})},
+      {"data.mixup", must_match,
+       "images: blended by pairs, with weights from Beta(X, X) (0: not)",
+       plain(MUMOE_FIELD(mixup)), "mixup_alpha mix_up"},
       {"data.threads", free,
        "images: threads of a rank that make batches (auto: one a core)",
        automatic(MUMOE_FIELD(data_threads)),
@@ -238,10 +241,15 @@ std::vector<Key> make_table() {
        "step at which min_lr is reached (auto: train.steps)",
        automatic(MUMOE_FIELD(schedule.steps)),
        "lr_decay_iters lr_decay_steps decay_steps t_max total_steps"},
-      {"train.steps", free, "optimizer steps of the whole run",
-       plain(MUMOE_FIELD(trainer.steps)),
+      {"train.steps", free,
+       "optimizer steps of the whole run (auto: as many as train.epochs asks)",
+       automatic(MUMOE_FIELD(trainer.steps), kStepsByEpochs),
        "max_iters max_steps iters iterations num_steps n_steps train_iters"
        " training_steps num_iterations max_train_steps num_training_steps"},
+      {"train.epochs", free,
+       "times that the training samples are seen, instead of train.steps (0: "
+       "that says it)",
+       plain(MUMOE_FIELD(epochs))},
       {"train.batch", must_match, "samples a step, all ranks",
        plain(MUMOE_FIELD(trainer.batch)),
        "batch_size global_batch_size total_batch_size train_batch_size bs"

@@ -36,7 +36,7 @@ unwritten "unknown key, two ranks" "model.depth" "$mpirun" -n 2 "${train[@]}" --
 unwritten "wrong type" "train.steps = many: expected a whole number" "${train[@]}" --train.steps many
 unwritten "no such configuration" "none.cfg" "$mumoe" train --config none.cfg --train.out out
 unwritten "no such subcommand" "trian" "$mumoe" trian
-unwritten "ranks do not divide the batch" "train.batch = 5: 2 data-parallel ranks" "$mpirun" -n 2 "${train[@]}" --train.batch 5
+unwritten "fewer samples than ranks" "train.batch = 1: expected at least 2" "$mpirun" -n 2 "${train[@]}" --train.batch 1
 unwritten "needs two ranks" "parallel.dp = 2" "${train[@]}" --parallel.dp 2
 unwritten "no such corpus" "nowhere" "${train[@]}" --data.source nowhere
 unwritten "empty corpus" "empty" "${train[@]}" --data.source empty
