@@ -138,7 +138,10 @@ std::string MemoryUse::place() const {
       micro_batch_ == 1
           ? "a shorter model.context, or a smaller model"
           : fmt::format("train.micro_batch below {}", micro_batch_),
-      m.mlp.recompute ? "" : ", or train.recompute = yes");
+      m.recompute == model::Recompute::none ? ", or train.recompute = yes"
+      : m.recompute == model::Recompute::mixture
+          ? ", or train.recompute = everything"
+          : "");
 }
 
 void MemoryUse::explain(const std::exception& error) const {

@@ -60,6 +60,9 @@ void Gpt2Config::validate_but_ranks() const {
           heads,
           width,
           largest_divisor(width, heads));
+  require(dropout >= 0 && dropout < 1,
+          "dropout = {}: expected 0 to below 1",
+          dropout);
   if (dense) return;
   // Its running statistics would have to be part of checkpoints.
   require(mlp.gate.norm != GateNorm::batch,
@@ -114,6 +117,7 @@ BlockConfig Gpt2Config::block() const {
   BlockConfig block = mlp;
   block.input_dim = block.output_dim = width;
   block.gemm = gemm;
+  block.recompute = mlp.recompute || recompute == Recompute::mixture;
   block.gradients_in_place = true;
   return block;
 }

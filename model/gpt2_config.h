@@ -9,6 +9,13 @@
 
 namespace mumoe::model {
 
+/// What backward computes again instead of keeping it from forward.
+enum class Recompute {
+  none,
+  mixture,     ///< GELU's input in each mixture.
+  everything,  ///< Each block, of which only the input is kept.
+};
+
 /// The shape of a GPT-2. All counts are positive; `width` is a multiple of
 /// `heads`.
 struct Gpt2Config {
@@ -26,6 +33,13 @@ struct Gpt2Config {
   /// Its input and output dims are `width`, its sharding and library the
   /// model's.
   BlockConfig mlp = {.hidden_dim = 3072, .experts = {256}, .ranks = {556}};
+  /// Probability with which an element is dropped in training: of the
+  /// embedding, of attention's probabilities, and of what attention and MLPs
+  /// give (`Dropout`); and the seed of the masks.
+  double dropout = 0;
+  std::uint64_t dropout_seed = 0;
+  /// Does not change what is computed.
+  Recompute recompute = Recompute::none;
   /// Who multiplies; does not change what is computed.
   GemmLibrary gemm = preferred_gemm_library();
 

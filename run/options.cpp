@@ -92,6 +92,7 @@ void resolve(Options& o) {
         4 * static_cast<std::uint64_t>(o.model.width));
   }
   if (o.model.vocab == 0) o.model.vocab = default_vocabulary(o.tokenizer);
+  o.model.dropout_seed = o.trainer.seed;
   resolve_schedule(o);
   name_keys({"model"}, [&] { o.model.validate_but_ranks(); });
   resolve_ranks(o);
