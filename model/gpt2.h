@@ -11,9 +11,9 @@
 
 #include "dist/params/parameter_registry.h"
 #include "model/attention.h"
+#include "model/config.h"
 #include "model/dense_mlp.h"
 #include "model/embedding.h"
-#include "model/gpt2_config.h"
 #include "model/language_model.h"
 #include "mumoe/block.h"
 
@@ -28,7 +28,7 @@ class Gpt2 final : public LanguageModel {
   /// Registers all parameters, front to back, cut as `sharding` says. Throws
   /// `InputError` when heads, or the tokens of a window under the plan
   /// `sequence`, do not divide by the tp group. `registry` must outlive it.
-  Gpt2(const Gpt2Config& config,
+  Gpt2(const ModelConfig& config,
        dist::ParameterRegistry& registry,
        const Sharding& sharding = {});
 
@@ -55,7 +55,7 @@ class Gpt2 final : public LanguageModel {
   std::int64_t context() const override { return config_.context; }
   at::Device device() const override { return token_embedding_.device(); }
 
-  const Gpt2Config& config() const { return config_; }
+  const ModelConfig& config() const { return config_; }
 
  private:
   struct Layer {
@@ -92,7 +92,7 @@ class Gpt2 final : public LanguageModel {
   /// [B, C] on every rank → [B, V]
   at::Tensor logits(const at::Tensor& hidden) const;
 
-  Gpt2Config config_;
+  ModelConfig config_;
   const dist::ParameterRegistry& registry_;
   dist::TensorParallel tp_;
   Vocabulary vocabulary_;

@@ -20,8 +20,8 @@
 namespace mumoe {
 namespace {
 
-model::Gpt2Config shape_of(const std::string& name) {
-  model::Gpt2Config config;  // of 124M
+model::ModelConfig shape_of(const std::string& name) {
+  model::ModelConfig config;  // of 124M
   if (name == "124m") return config;
   config.vocab = 256;
   config.context = 256;

@@ -41,8 +41,8 @@ std::vector<Ids> texts_of(const model::LanguageModel& model,
 
 class CachedGeneration : public ::testing::TestWithParam<ShardedCase> {
  protected:
-  model::Gpt2Config config() const {
-    model::Gpt2Config config = GetParam().config;
+  model::ModelConfig config() const {
+    model::ModelConfig config = GetParam().config;
     config.context = 12;
     config.vocab = 21;
     return config;

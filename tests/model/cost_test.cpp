@@ -18,7 +18,10 @@ const at::Device kDevice = testing::test_device();
 
 /// One rank of a tp group whose others are not there.
 struct Alone {
-  Alone(const model::Gpt2Config& config, Plan plan, int ranks, at::ScalarType t)
+  Alone(const model::ModelConfig& config,
+        Plan plan,
+        int ranks,
+        at::ScalarType t)
       : world(dist::make_null_communicator({1, ranks, ranks - 1})),
         gpu(dist::make_self_communicator(kDevice)),
         mesh(*world, 1, ranks, kDevice.is_cuda() ? gpu.get() : nullptr),
@@ -100,7 +103,7 @@ void at_some_layouts_again(const Check& check) {
   }
 }
 
-void expect_exchanges(const model::Gpt2Config& config,
+void expect_exchanges(const model::ModelConfig& config,
                       const Layout& layout,
                       at::ScalarType dtype) {
   Alone rank(config, layout.plan, layout.ranks, dtype);
@@ -132,7 +135,7 @@ TEST(Cost, BytesAndCallsAreWhatARankMovesThatComputesAgain) {
   at_some_layouts_again(expect_exchanges);
 }
 
-void expect_kept(model::Gpt2Config config,
+void expect_kept(model::ModelConfig config,
                  const Layout& layout,
                  at::ScalarType dtype) {
   // On a GPU attention in fp64, which is for tests, keeps all its weights.
@@ -195,7 +198,7 @@ TEST(Cost, OfOneRankIsTheModels) {
 }
 
 TEST(Cost, TheHeadGathersOnceAChunk) {
-  model::Gpt2Config config;
+  model::ModelConfig config;
   config.depth = 1;
   const auto world = dist::make_null_communicator({1, 2, 0});
   dist::ProcessMesh mesh(*world, 1, 2);
@@ -212,7 +215,7 @@ TEST(Cost, TheHeadGathersOnceAChunk) {
 
 TEST(Cost, OfAModelThatFitsNoMachine) {
   // 1.5 T of parameters, cut over 64 x 8 ranks: on the meta device.
-  model::Gpt2Config config;
+  model::ModelConfig config;
   config.depth = 96;
   config.heads = 128;
   config.width = 16384;

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <vector>
 
+#include "model/gpt2_config.h"
 #include "tests/support/errors.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/thread_communicator.h"
@@ -115,12 +116,12 @@ TEST(Dropout, DropsNothingWithoutNumbersOrProbability) {
       whole(0, numbers({1, 2}), 4).of_rows(x, DropPlace::mlp).is_same(x));
 }
 
-model::Gpt2Config dropping(const char* name) {
+model::ModelConfig dropping(const char* name) {
   for (const ShardedCase& each : sharded_cases()) {
     if (each.name != name) continue;
-    model::Gpt2Config config = each.config;
+    model::ModelConfig config = each.config;
     config.dropout = 0.1;
-    config.dropout_seed = 5;
+    config.seed = 5;
     return config;
   }
   ADD_FAILURE() << name;
@@ -215,7 +216,8 @@ TEST(DroppingModel, AProbabilityThatIsNoneIsRefused) {
   auto config = dropping("dense");
   for (const double p : {-0.1, 1.0, std::nan("")}) {
     config.dropout = p;
-    expect_input_error([&] { config.validate(); }, {"dropout = ", "below 1"});
+    expect_input_error([&] { model::validate_gpt2(config); },
+                       {"dropout = ", "below 1"});
   }
 }
 

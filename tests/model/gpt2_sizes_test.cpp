@@ -7,6 +7,7 @@
 #include "dist/params/parameter_registry.h"
 #include "dist/self_communicator.h"
 #include "model/gpt2.h"
+#include "model/gpt2_config.h"
 
 namespace mumoe::model {
 namespace {
@@ -27,15 +28,15 @@ constexpr Size kSizes[] = {
     {48, 25, 1600, 1'557'611'200, 1'556'840'000, 1215},
 };
 
-std::int64_t count(const Gpt2Config& config) {
+std::int64_t count(const ModelConfig& config) {
   const auto self = dist::make_self_communicator(at::kCPU);
   dist::ParameterRegistry registry(*self, at::kBFloat16, at::kMeta);
   const Gpt2 gpt2(config, registry);
   return registry.global_numel();
 }
 
-Gpt2Config config_of(const Size& size) {
-  Gpt2Config config;
+ModelConfig config_of(const Size& size) {
+  ModelConfig config;
   config.depth = size.depth;
   config.heads = size.heads;
   config.width = size.width;
@@ -45,7 +46,7 @@ Gpt2Config config_of(const Size& size) {
 
 TEST(Gpt2Sizes, DenseModelsHaveThePublishedCounts) {
   for (const Size& size : kSizes) {
-    Gpt2Config config = config_of(size);
+    ModelConfig config = config_of(size);
     config.set_mlp("dense");
     EXPECT_EQ(count(config), size.bare) << size.width;
     config.bias = true;
@@ -58,7 +59,7 @@ TEST(Gpt2Sizes, DenseModelsHaveThePublishedCounts) {
 // rank more in every block would be too much.
 TEST(Gpt2Sizes, MixturesOf256ExpertsHaveAsManyParameters) {
   for (const Size& size : kSizes) {
-    Gpt2Config config = config_of(size);
+    ModelConfig config = config_of(size);
     config.mlp.ranks = {};
     config.mlp = with_parameters(config.block(),
                                  8 * size.width * size.width + size.width);
@@ -72,9 +73,9 @@ TEST(Gpt2Sizes, MixturesOf256ExpertsHaveAsManyParameters) {
 
 TEST(Gpt2Sizes, EverySizeIsCutOverItsHeads) {
   for (const Size& size : kSizes) {
-    Gpt2Config config = config_of(size);
+    ModelConfig config = config_of(size);
     EXPECT_EQ(config.width / config.heads, 64);
-    EXPECT_NO_THROW(config.validate());
+    EXPECT_NO_THROW(validate_gpt2(config));
   }
 }
 

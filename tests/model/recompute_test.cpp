@@ -11,13 +11,13 @@ namespace {
 
 using model::Recompute;
 
-model::Gpt2Config recomputing(model::Gpt2Config config, Recompute recompute) {
+model::ModelConfig recomputing(model::ModelConfig config, Recompute recompute) {
   config.recompute = recompute;
   config.mlp.recompute = false;
   return config;
 }
 
-void expect_same_bits(const model::Gpt2Config& base,
+void expect_same_bits(const model::ModelConfig& base,
                       Plan plan,
                       dist::Communicator& tp,
                       at::ScalarType dtype) {
