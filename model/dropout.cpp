@@ -135,7 +135,7 @@ Dropout::Dropout(double p,
 
 at::Tensor Dropout::keys(DropPlace place, std::size_t layer) const {
   const CounterRandom random(seed_,
-                             static_cast<Purpose>(40),
+                             Purpose::dropout,
                              static_cast<std::uint64_t>(layer) << 8 |
                                  static_cast<std::uint32_t>(place));
   const auto bits = random.bits(0);

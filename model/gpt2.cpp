@@ -194,9 +194,9 @@ Score Gpt2::score(const Batch& batch) const {
   return {loss({batch.input, batch.target}, 1).item<double>()};
 }
 
-PassCost Gpt2::cost_of(const Layer& layer,
-                       std::int64_t samples,
-                       at::Device device) const {
+PassCost Gpt2::layer_cost(const Layer& layer,
+                          std::int64_t samples,
+                          at::Device device) const {
   const std::int64_t tokens = samples * config_.context;
   const auto rows = static_cast<double>(tp_.rows(tokens).count);
   const auto width = static_cast<double>(config_.width);
@@ -257,7 +257,7 @@ PassCost Gpt2::cost(std::int64_t samples, at::Device device) const {
                                    token_embedding_,
                                    vocabulary_,
                                    device);
-  for (const Layer& layer : layers_) sum += cost_of(layer, samples, device);
+  for (const Layer& layer : layers_) sum += layer_cost(layer, samples, device);
   return sum;
 }
 

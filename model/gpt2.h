@@ -86,9 +86,9 @@ class Gpt2 final : public LanguageModel {
                                   const Dropout& drop,
                                   bool again) const;
   /// What one layer keeps and exchanges.
-  PassCost cost_of(const Layer& layer,
-                   std::int64_t samples,
-                   at::Device device) const;
+  PassCost layer_cost(const Layer& layer,
+                      std::int64_t samples,
+                      at::Device device) const;
   /// [B, C] on every rank → [B, V]
   at::Tensor logits(const at::Tensor& hidden) const;
 

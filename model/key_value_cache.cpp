@@ -32,7 +32,10 @@ KeyValueCache::Places KeyValueCache::next(std::int64_t tokens) const {
               tokens,
               most,
               capacity());
-  Places places{.first = least, .together = least == most, .tokens = tokens};
+  Places places;
+  places.first = least;
+  places.together = least == most;
+  places.tokens = tokens;
   const at::Device device = layers_.front().keys.device();
   const at::Tensor begins_B1 =
       at::tensor(lengths_, at::kLong).unsqueeze(1).to(device);

@@ -111,7 +111,7 @@ std::vector<Key> make_table() {
        plain(MUMOE_FIELD(model.bias)),
        "use_bias add_bias linear_bias add_bias_linear"},
       {"model.dropout", must_match,
-       "probability with which an element is dropped in training: of the "
+       "GPT-2: probability that an element is dropped in training: of the "
        "embedding, attention's probabilities, and what attention and MLPs give",
        plain(MUMOE_FIELD(model.dropout)),
        "dropout_rate resid_pdrop embd_pdrop attn_pdrop hidden_dropout"
