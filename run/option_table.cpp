@@ -152,7 +152,9 @@ std::vector<Key> make_table() {
                {"gpt2", "gpt2", "bpe gpt_2 tiktoken gpt2_bpe r50k_base"}}),
        "tokenizer_name tokenizer_type tokenizer_model tokenizer_path"
        " encoding"},
-      {"parallel.dp", free, "data-parallel ranks (auto: all that tp leaves)",
+      {"parallel.dp", free,
+       "data-parallel ranks, any number up to train.batch (auto: all that tp "
+       "leaves)",
        automatic(MUMOE_FIELD(parallel.dp)),
        "data_parallel data_parallel_size dp_size ddp replicas"
        " data_parallel_replicate_degree"},
@@ -261,7 +263,8 @@ std::vector<Key> make_table() {
        "batch_size global_batch_size total_batch_size train_batch_size bs"
        " total_batch"},
       {"train.micro_batch", free,
-       "samples a rank holds at once (auto: all of a step)",
+       "samples a rank holds at once, where ranks have unequal numbers at most "
+       "(auto: all of a step)",
        automatic(MUMOE_FIELD(trainer.micro_batch)),
        "micro_batch_size mbs per_device_train_batch_size device_batch_size"
        " local_batch_size gradient_accumulation_steps grad_accum"
