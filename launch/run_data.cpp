@@ -38,8 +38,8 @@ data::PreparedData prepare(const run::Options& options,
 
 RunData::RunData(const run::Options& options, dist::ProcessMesh& mesh)
     : prepared(prepare(options, mesh)),
-      train_(prepared.train.path),
-      val_(prepared.val.path) {
+      train_(prepared.train.open()),
+      val_(prepared.val.open()) {
   require_same_run(mesh.control(),
                    {{"hash of train.bin", prepared.train.hash},
                     {"hash of val.bin", prepared.val.hash}});
@@ -47,14 +47,15 @@ RunData::RunData(const run::Options& options, dist::ProcessMesh& mesh)
 
 std::unique_ptr<data::Samples> RunData::train(
     const run::Options& options) const {
-  return std::make_unique<data::TokenWindows>(train_,
+  return std::make_unique<data::TokenWindows>(data::TokenView(train_),
                                               options.model.context,
                                               options.trainer.seed);
 }
 
 std::unique_ptr<data::Samples> RunData::validation(
     const run::Options& options) const {
-  return std::make_unique<data::TokenWindows>(val_, options.model.context);
+  return std::make_unique<data::TokenWindows>(data::TokenView(val_),
+                                              options.model.context);
 }
 
 }  // namespace mumoe::launch

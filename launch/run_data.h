@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "data/samples.h"
 #include "data/text/prepare.h"
@@ -26,8 +27,8 @@ struct RunData {
   data::PreparedData prepared;
 
  private:
-  data::TokenFile train_;
-  data::TokenFile val_;
+  std::vector<data::TokenFile> train_;
+  std::vector<data::TokenFile> val_;
 };
 
 }  // namespace mumoe::launch
