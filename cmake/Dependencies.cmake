@@ -16,6 +16,8 @@ if(NOT MUMOE_LAYER_ONLY)
   pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
   pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
   pkg_check_modules(ZLIB REQUIRED IMPORTED_TARGET zlib)
+  pkg_check_modules(JPEG REQUIRED IMPORTED_TARGET libjpeg)
+  pkg_check_modules(PNG REQUIRED IMPORTED_TARGET libpng)
 endif()
 
 set(MUMOE_HAS_CUDA OFF)

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "base/error.h"
@@ -63,6 +64,15 @@ std::optional<PreparedData> reusable(const PreparedData& wanted,
     // Damaged: made anew.
   }
   return std::nullopt;
+}
+
+/// The name of a source that is a path or a name.
+std::string folder_name(const std::string& source) {
+  std::error_code error;
+  const fs::path whole = fs::absolute(source, error).lexically_normal();
+  return (whole.has_filename() ? whole : whole.parent_path())
+      .filename()
+      .string();
 }
 
 fs::path default_folder(const std::string& source,
@@ -260,6 +270,28 @@ PreparedData prepare(const std::string& source,
   }
   note_small_splits(data);
   return data;
+}
+
+std::vector<PreparedSource> prepare_sources(const std::string& sources,
+                                            const Tokenizer& tokenizer,
+                                            const PrepareOptions& options) {
+  const auto parts = parse_sources(sources);
+  std::vector<PreparedSource> prepared;
+  std::set<std::string> folders;
+  for (const WeightedSource& part : parts) {
+    PrepareOptions own = options;
+    if (parts.size() > 1 && !options.out_folder.empty()) {
+      const std::string name = folder_name(part.source);
+      require(folders.insert(name).second,
+              "{}: two sources are called {}; expected names of their own, or "
+              "no folder to write to",
+              printable(options.out_folder.string()),
+              printable(name));
+      own.out_folder = options.out_folder / name;
+    }
+    prepared.push_back({part.weight, prepare(part.source, tokenizer, own)});
+  }
+  return prepared;
 }
 
 PreparedData open_prepared(const fs::path& folder) {

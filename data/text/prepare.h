@@ -52,7 +52,7 @@ struct PreparedData {
 struct PrepareOptions {
   /// Receives train.bin, val.bin (llm.c form) and, last, dataset.json; empty: a
   /// folder of its own below `cache_folder()`.
-  std::filesystem::path out_folder;
+  std::filesystem::path out_folder = {};
   /// The string of a line of JSON that is its text.
   std::string field = "text";
   /// More tokens than these are several files (`ShardWriter`).
@@ -90,6 +90,20 @@ PreparedData prepare(const std::string& source,
 PreparedData prepare(const std::string& source,
                      const Tokenizer& tokenizer,
                      const std::filesystem::path& out_folder = {});
+
+/// A source of a mixture, prepared.
+struct PreparedSource {
+  double weight = 1;  ///< Of all weights 1.
+  PreparedData data;
+};
+
+/// Prepares every source that `sources` names (`parse_sources`), each into a
+/// folder of its own: below `options.out_folder`, if that is given and they are
+/// several, one called as the source or its folder. In their order. Throws
+/// `InputError` as both.
+std::vector<PreparedSource> prepare_sources(const std::string& sources,
+                                            const Tokenizer& tokenizer,
+                                            const PrepareOptions& options = {});
 
 /// Opens what `prepare` made: reads dataset.json and checks that the token
 /// files it speaks of are there and as long as it says. Throws `InputError`

@@ -28,7 +28,8 @@ struct Source : NamedSource {
 };
 
 constexpr std::string_view kPlain[] = {".txt"};
-constexpr std::string_view kMarkdown[] = {".md", ".md.gz"};
+// Those that are not packed are lists of contents.
+constexpr std::string_view kMarkdown[] = {".md.gz"};
 constexpr std::string_view kPages[] = {".rst", ".rst.gz"};
 
 constexpr std::array<Source, 6> kSources = {{

@@ -1,9 +1,11 @@
 #include "data/text/sources.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <numeric>
 
+#include "data/text/prepare.h"
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
 
@@ -65,6 +67,38 @@ TEST(Sources, WhatIsWrongIsOneLine) {
   refuse("speeches=1,xyz=2", {"xyz is no source; expected speeches, novels"});
   const std::string path = folder.path().string();
   refuse(path + "=1," + path + "/=2", {"is there twice"});
+}
+
+TEST(Sources, EachIsPreparedIntoAFolderOfItsOwn) {
+  const ScratchFolder folder;
+  for (int i = 10; i < 30; ++i) {
+    folder.write(fmt::format("a/{}.txt", i), fmt::format("first {}\n", i));
+    folder.write(fmt::format("b/{}.txt", i), fmt::format("second, {}\n", i));
+    folder.write(fmt::format("c/a/{}.txt", i), "third\n");
+  }
+  const std::string a = (folder.path() / "a").string();
+  const std::string b = (folder.path() / "b").string();
+  const ByteTokenizer tokenizer;
+  PrepareOptions options;
+  options.out_folder = folder.path() / "out";
+  const auto both = prepare_sources(a + "=1," + b + "/=3", tokenizer, options);
+  ASSERT_EQ(both.size(), 2u);
+  EXPECT_DOUBLE_EQ(both[0].weight, 0.25);
+  EXPECT_DOUBLE_EQ(both[1].weight, 0.75);
+  EXPECT_EQ(both[0].data.folder, folder.path() / "out/a");
+  EXPECT_EQ(both[1].data.folder, folder.path() / "out/b");
+  EXPECT_EQ(both[1].data.train.documents, 18u);
+  expect_input_error(
+      [&] {
+        prepare_sources(a + "=1," + folder.path().string() + "/c/a=1",
+                        tokenizer,
+                        options);
+      },
+      {"out: two sources are called a"});
+  // One goes to the folder itself.
+  options.out_folder = folder.path() / "one";
+  EXPECT_EQ(prepare_sources(a, tokenizer, options)[0].data.folder,
+            folder.path() / "one");
 }
 
 TEST(Sources, NamesAreSuggestedWhereTheyAreNear) {
