@@ -77,6 +77,8 @@ struct Options {
   /// Threads of a rank that make batches; 0: as many as it has cores.
   int data_threads = 0;
   std::string tokenizer = "bytes";
+  /// Of lines of JSON, the string that is the text.
+  std::string field = "text";
 
   ParallelOptions parallel;
 

@@ -1,8 +1,8 @@
 #include "data/text/tokenizer.h"
 
 #include "base/error.h"
-#include "data/text/bpe.h"
 #include "data/fetch.h"
+#include "data/text/bpe.h"
 
 namespace mumoe::data {
 

@@ -12,7 +12,10 @@ namespace mumoe::data {
 
 /// Text to token ids and back. Ids lie in [0, vocabulary()) and fit in 16 bits,
 /// the width of token files. `decode(encode(text)) == text` for every text that
-/// `encode` accepts. Safe to use from many threads.
+/// `encode` accepts. Where a text has a space or a line feed between two
+/// printable characters of ASCII, the ids of the part before it and of the part
+/// that begins with it, joined, are those of the text. Safe to use from many
+/// threads.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
