@@ -31,7 +31,11 @@ model::GenerateConfig read_generation(const run::CommandLine& line) {
 
 std::vector<run::OwnOption> sample_options() {
   return {
-      {"run", "FOLDER", "a run directory", "out model ckpt checkpoint out_dir"},
+      {"run", "FOLDER", "a run directory", "out model ckpt out_dir"},
+      {"checkpoint",
+       "WHICH",
+       "best, or the number of a step [the newest]",
+       "step which"},
       {"prompt",
        "TEXT",
        "what the text begins with [the start of a document]",
@@ -54,7 +58,7 @@ ExitCode sample_command(const Invocation& invocation) {
   const std::filesystem::path folder = line.text("run", "");
   require(!folder.empty(), "mumoe sample: --run FOLDER is missing");
   model::GenerateConfig config = read_generation(line);
-  run::RunOnDisk opened = run::open_run(folder);
+  run::RunOnDisk opened = run::open_run(folder, line.text("checkpoint", ""));
   for (const auto& note : opened.notes) {
     std::fprintf(stderr, "mumoe sample: %s\n", note.c_str());
   }
