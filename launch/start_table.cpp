@@ -11,6 +11,7 @@
 #include "base/cpu.h"
 #include "dist/gather_text.h"
 #include "launch/pinning.h"
+#include "model/families.h"
 
 namespace mumoe::launch {
 namespace {
@@ -128,14 +129,20 @@ std::string below(const std::vector<std::string>& lines) {
 
 /// What a rank that was not given as a number rests on.
 std::string describe_matching(const run::Options& options) {
-  const auto& m = options.model;
-  if (m.dense || !run::is_rank_rule(options.rank)) return {};
-  return fmt::format(
-      "         rank {}: {}, {} parameters a block, {} in a dense MLP\n",
-      options.rank,
-      fmt::join(m.mlp.ranks, ", "),
-      MuMoEBlock::parameter_count(m.block()),
-      dense_mlp_parameters(m.width, m.mlp.hidden_dim, m.width, m.bias, true));
+  if (options.model.dense) return {};
+  std::string text;
+  for (const auto& kind : model::family(options.family).mlps(options.model)) {
+    const std::string rule = run::rank_text(options, kind);
+    if (!run::is_rank_rule(rule)) continue;
+    text += fmt::format(
+        "         {}rank {}: {}, {} parameters a block, {} in a dense MLP\n",
+        kind.name,
+        rule,
+        fmt::join(kind.block.ranks, ", "),
+        MuMoEBlock::parameter_count(kind.block),
+        model::dense_parameters(options.model, kind));
+  }
+  return text;
 }
 
 }  // namespace

@@ -162,13 +162,15 @@ std::vector<std::string> memory_of(const Job& job,
                                    const Room& before) {
   const Session& session = job.session;
   const Settled& settled = job.settled;
-  const auto estimate = estimate_memory(cost,
-                                        settled.options.model,
-                                        settled.batch.micro_batch,
-                                        session.mesh.tp().size(),
-                                        settled.compute.dtype,
-                                        settled.compute.device.is_cpu(),
-                                        before.program);
+  const run::Options& options = settled.options;
+  const auto estimate =
+      estimate_memory(cost,
+                      model::family(options.family).workspace(options.model),
+                      settled.batch.micro_batch,
+                      session.mesh.tp().size(),
+                      settled.compute.dtype,
+                      settled.compute.device.is_cpu(),
+                      before.program);
   return memory_lines(estimate,
                       before.available,
                       settled.compute.device,
@@ -209,7 +211,8 @@ ExitCode run_steps(const Job& job,
                                    row_multiple(device));
   const Sharding sharding{job.settled.plan.plan, &mesh.tp()};
   const auto model =
-      model::family(options.family).make(options.model, registry, sharding);
+      model::family(options.family)
+          .make(options.model, registry, sharding, batch_group(mesh, sharding));
   dist::FlatBuckets buckets(registry,
                             mesh,
                             bucket_options(options.parallel, sharding, device));

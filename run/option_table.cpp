@@ -63,7 +63,8 @@ std::vector<Key> make_table() {
       {"model.hidden", must_match, "hidden width of an MLP (auto: 4 x width)",
        automatic(MUMOE_FIELD(model.mlp.hidden_dim)),
        "d_ff d_inner n_inner ffn_hidden_size ffn_dim intermediate_size"
-       " mlp_hidden mlp_dim dim_feedforward mlp_ratio"},
+       " mlp_hidden mlp_dim dim_feedforward mlp_ratio channels_mlp_dim"
+       " channel_dim channel_hidden"},
       {"model.context", must_match, "tokens a sample",
        plain(MUMOE_FIELD(model.context)),
        "block_size seq_len seq_length sequence_length context_length"
@@ -74,6 +75,38 @@ std::vector<Key> make_table() {
        automatic(MUMOE_FIELD(model.vocab)),
        "vocab_size n_vocab vocabulary vocabulary_size num_tokens"
        " padded_vocab_size"},
+      {"model.patch", must_match, "Mixer: side of a patch in pixels",
+       plain(MUMOE_FIELD(model.patch)),
+       "patch_size"},
+      {"model.image_size", must_match,
+       "Mixer: side of an image in pixels (auto: the data's)",
+       automatic(MUMOE_FIELD(model.image_size)),
+       "img_size input_size resolution crop_size"},
+      {"model.channels", must_match, "Mixer: of an image (auto: the data's)",
+       automatic(MUMOE_FIELD(model.channels)),
+       "in_chans in_channels num_channels n_channels image_channels"},
+      {"model.classes", must_match, "Mixer: of images (auto: the data's)",
+       automatic(MUMOE_FIELD(model.classes)),
+       "num_classes n_classes num_labels nb_classes n_labels"},
+      {"model.token_hidden", must_match,
+       "Mixer: hidden width of the MLP that mixes tokens (auto: width / 2)",
+       automatic(MUMOE_FIELD(model.token_hidden)),
+       "tokens_mlp_dim token_dim tokens_hidden token_mlp_dim"},
+      {"model.token_rank", must_match,
+       "Mixer: model.rank of what mixes tokens (auto: by its rule; given ranks "
+       "have none: as the dense MLP)",
+       token_rank_form(),
+       "tokens_rank token_ranks"},
+      {"model.stochastic_depth", must_match,
+       "Mixer: share of samples that skip a sublayer of the last block in "
+       "training; 0 in the first, in between in proportion",
+       plain(MUMOE_FIELD(model.stochastic_depth)),
+       "drop_path drop_path_rate stochastic_depth_rate stochastic_depth_prob"
+       " survival_prob layerdrop"},
+      {"model.label_smoothing", must_match,
+       "Mixer: part of a target that all classes share, in training",
+       plain(MUMOE_FIELD(model.label_smoothing)),
+       "smoothing label_smoothing_factor"},
       {"model.bias", must_match, "biases of linear layers and norms",
        plain(MUMOE_FIELD(model.bias)),
        "use_bias add_bias linear_bias add_bias_linear"},

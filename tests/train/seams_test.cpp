@@ -132,7 +132,7 @@ TEST(Seams, AModelAndSamplesOfOnesOwnAreTrainedAtEveryLayout) {
 }
 
 TEST(Families, MakeModelsByTheirNames) {
-  model::Gpt2Config config;
+  model::ModelConfig config;
   config.depth = 1;
   config.heads = 2;
   config.width = 8;

@@ -105,9 +105,9 @@ class SpoiltModel final : public model::Model {
   std::function<at::Tensor(const at::Tensor&)> spoil_;
 };
 
-inline model::Gpt2Config small_model(const std::string& mlp,
-                                     std::vector<std::int64_t> ranks = {}) {
-  model::Gpt2Config config;
+inline model::ModelConfig small_model(const std::string& mlp,
+                                      std::vector<std::int64_t> ranks = {}) {
+  model::ModelConfig config;
   config.depth = 2;
   config.heads = 4;
   config.width = 16;
