@@ -9,6 +9,11 @@ import sys
 from pathlib import Path
 
 
+def stop(reason):
+    print(f"pt_to_safetensors.py: {reason}", file=sys.stderr)
+    sys.exit(2)
+
+
 def state_dict_of(loaded):
     """The tensors by name, and what holds them."""
     for key in ("model", "state_dict", "model_state_dict", "module"):
@@ -20,23 +25,23 @@ def state_dict_of(loaded):
 
 def main(arguments):
     if not 1 <= len(arguments) <= 2 or arguments[0].startswith("-"):
-        sys.exit(__doc__)
+        stop("expected FILE.pt [OUT.safetensors]")
     source = Path(arguments[0])
     target = Path(arguments[1]) if len(arguments) == 2 else source.with_suffix(".safetensors")
     if not source.is_file():
-        sys.exit(f"{source}: is not there")
+        stop(f"{source}: is not there")
     import torch
     from safetensors.torch import save_file
 
     try:
         loaded = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # torch has many
-        sys.exit(f"{source}: cannot be read without running what is in it: {str(error).splitlines()[0]}")
+        stop(f"{source}: is no file of torch.save, or one that would run code ({type(error).__name__}); expected tensors")
     if not isinstance(loaded, dict):
-        sys.exit(f"{source}: holds a {type(loaded).__name__}; expected a dict of tensors")
+        stop(f"{source}: holds a {type(loaded).__name__}; expected a dict of tensors")
     tensors = {name: value for name, value in state_dict_of(loaded).items() if isinstance(value, torch.Tensor)}
     if not tensors:
-        sys.exit(f"{source}: holds no tensors by name: {', '.join(map(str, list(loaded)[:8]))}")
+        stop(f"{source}: holds no tensors by name: {', '.join(map(str, list(loaded)[:8]))}")
     metadata = {"format": "pt"}
     heads = (loaded.get("model_args") or {}).get("n_head")
     if heads is not None:

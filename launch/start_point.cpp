@@ -71,6 +71,11 @@ StartPoint find_start(const run::Options& asked, dist::Communicator& world) {
           folder.string());
   auto state = run::read_run_state(*checkpoint);
   require_same_run(world, facts_of(state));
+  require(state.step > 0,
+          "--train.resume: {} holds weights alone, of mumoe convert; expected "
+          "--train.from {}, to begin a run with them in another folder",
+          checkpoint->string(),
+          asked.trainer.out.string());
   auto [options, reasons] = run::replay(asked, state.settings);
   options.resume = run::Resume::yes;
   // Before anything is fetched or measured.

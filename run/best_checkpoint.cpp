@@ -17,17 +17,6 @@ namespace fs = std::filesystem;
 /// The loss cannot be in the state file, which is saved before the evaluation.
 constexpr const char* kLossFile = "val_loss.json";
 
-/// A folder of our own, whose content is not that of another name.
-void make_folder(const fs::path& best) {
-  std::error_code error;
-  fs::create_directory(best, error);
-  const auto type = fs::symlink_status(best, error).type();
-  require(type == fs::file_type::directory,
-          "{}: is in the place of the best checkpoint and no folder; expected "
-          "it to be moved away",
-          best.string());
-}
-
 void link_or_copy(const fs::path& from, const fs::path& to) {
   std::error_code error;
   fs::remove(to, error);
@@ -61,16 +50,30 @@ std::optional<BestCheckpoint> read_best(const fs::path& folder) {
   return of_state ? std::optional(found) : std::nullopt;
 }
 
+void require_place_for_best(const fs::path& folder) {
+  const fs::path best = folder / kBestName;
+  std::error_code error;
+  const auto type = fs::symlink_status(best, error).type();
+  require(type == fs::file_type::directory || type == fs::file_type::not_found,
+          "{}: is in the place of the best checkpoint and no folder; expected "
+          "it to "
+          "be moved away",
+          best.string());
+}
+
 void keep_best(const fs::path& folder, const BestCheckpoint& best) {
   const fs::path target = folder / kBestName;
-  make_folder(target);
+  require_place_for_best(folder);
+  std::error_code error;
+  fs::create_directory(target, error);
+  require(!error, "{}: cannot create: {}", target.string(), error.message());
   // `remove_if_ours` knows names that begin as the state file's does.
   fs::path fresh = target / kStateFile;
   fresh += ".new";
   link_or_copy(checkpoint_path(folder, best.step) / kStateFile, fresh);
-  std::error_code error;
   fs::rename(fresh, target / kStateFile, error);
   require(!error, "{}: cannot rename: {}", fresh.string(), error.message());
+  fs::remove(fresh, error);  // two names of one file are left as they are
   sync_to_disk(target);
   sync_to_disk(folder);
   const nlohmann::json loss = {{"step", best.step},

@@ -21,6 +21,9 @@ struct BestCheckpoint {
 /// that cannot be read.
 std::optional<BestCheckpoint> read_best(const std::filesystem::path& folder);
 
+/// Throws `InputError` where a link or a file has the name of `folder`/best.
+void require_place_for_best(const std::filesystem::path& folder);
+
 /// Makes the checkpoint of `best.step`, which is there, the best: its state
 /// file gets a second name (a copy, where the file system has no hard links) in
 /// `folder`/best, at once and durably, so that nothing that is removed later

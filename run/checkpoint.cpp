@@ -156,13 +156,9 @@ const at::Tensor& tensor_for(const Parameter& parameter,
                              const fs::path& file) {
   const auto found = named.tensors.find(name);
   require(found != named.tensors.end(),
-          "{}: no tensor is named {}{}",
+          "{}: no tensor is named {}",
           file.string(),
-          name,
-          name.starts_with(kMaster)
-              ? ""
-              : ": weights alone, of a conversion; a run begins with them by "
-                "--train.from");
+          name);
   const at::IntArrayRef shape = parameter.global_shape;
   require(found->second.sizes() == shape,
           "{}: tensor {} has shape {}, expected {}",

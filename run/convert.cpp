@@ -29,8 +29,8 @@ struct Skeleton {
   explicit Skeleton(const Options& options)
       : self(dist::make_self_communicator(at::kCPU)),
         registry(*self, at::kFloat, at::kMeta),
-        model(model::family(options.family).make(options.model, registry, {})) {
-  }
+        model(model::family(options.family)
+                  .make(options.model, registry, {}, nullptr)) {}
 
   std::unique_ptr<dist::Communicator> self;
   dist::ParameterRegistry registry;

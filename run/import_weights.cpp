@@ -189,9 +189,12 @@ std::string OpenedWeights::digest() const {
 
 Options options_of(const OpenedWeights& weights, const Settings& given) {
   Settings settings = weights.settings;
+  const auto is = [&](const char* key, const char* value) {
+    const auto found = settings.find(key);
+    return found != settings.end() && found->second == value;
+  };
   for (const auto& [key, value] : given) {
-    require(key != "model.mlp" || value == "dense" ||
-                settings["model.mlp"] != "dense",
+    require(key != "model.mlp" || value == "dense" || !is("model.mlp", "dense"),
             "{}: model.mlp = {}, but these are weights of dense MLPs: no "
             "factors of a mixture compute what a trained dense MLP does, so "
             "that a start from them would be none; expected dense, or a run "
@@ -226,8 +229,13 @@ void require_same_model(const OpenedWeights& weights,
           "dense, or weights of a mixture",
           what,
           ours.at("model.mlp"));
-  for (const auto& [key, theirs] : weights.settings) {
-    if (!shapes_weights(key, ours.at("model.mlp") == "dense")) continue;
+  const auto check = [&](const std::string& key) {
+    const auto found = weights.settings.find(key);
+    if (found == weights.settings.end() ||
+        !shapes_weights(key, ours.at("model.mlp") == "dense")) {
+      return;
+    }
+    const std::string& theirs = found->second;
     require(ours.at(key) == theirs,
             "{}: {} is {} there, but {} = {} here; expected the same",
             what,
@@ -235,6 +243,12 @@ void require_same_model(const OpenedWeights& weights,
             theirs,
             key,
             ours.at(key));
+  };
+  // What may be `auto` follows from others, which are the ones to name.
+  for (const bool follows : {false, true}) {
+    for (const Key& key : option_table()) {
+      if (key.text.has_auto == follows) check(key.name);
+    }
   }
 }
 

@@ -274,6 +274,9 @@ void RunDirectory::require_free(const Start& start, bool resumes) const {
           out_.string());
   require_files(out_);
   require_free_names(checkpoints, start.step, start.options.trainer.steps);
+  if (start.options.trainer.checkpoint_best) {
+    require_place_for_best(checkpoints);
+  }
 }
 
 std::vector<std::string> RunDirectory::prepare(const Start& start) {

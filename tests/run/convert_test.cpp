@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "dist/params/flat_buckets.h"
 #include "dist/self_communicator.h"
+#include "model/classifier.h"
 #include "model/families.h"
 #include "model/language_model.h"
 #include "mumoe/safetensors.h"
@@ -39,25 +40,26 @@ fs::path small_model() {
   return fs::path(testing::source_folder()) / "tests/run/hf/small/weights";
 }
 
-/// A language model with the weights at a path, in fp32.
+/// A model of a kind with the weights at a path.
+template <class Kind>
 struct Loaded {
-  explicit Loaded(const fs::path& path) {
+  Loaded(const fs::path& path, at::ScalarType dtype)
+      : registry(*self, dtype, at::kCPU) {
     const OpenedWeights weights = open_weights(path);
     const Options options = options_of(weights, {});
-    made = model::family(options.family).make(options.model, registry, {});
-    dist::FlatBuckets buckets(registry, std::int64_t{1} << 20);
-    import_weights(weights, buckets);
-    buckets_ = std::make_unique<dist::FlatBuckets>(registry, 1 << 20);
-    import_weights(weights, *buckets_);
-    language = dynamic_cast<const model::LanguageModel*>(made.get());
+    made = model::family(options.family)
+               .make(options.model, registry, {}, nullptr);
+    buckets = std::make_unique<dist::FlatBuckets>(registry, 1 << 20);
+    import_weights(weights, *buckets);
+    model = dynamic_cast<const Kind*>(made.get());
   }
 
   std::unique_ptr<dist::Communicator> self =
       dist::make_self_communicator(at::kCPU);
-  dist::ParameterRegistry registry{*self, at::kFloat, at::kCPU};
+  dist::ParameterRegistry registry;
   std::unique_ptr<model::Model> made;
-  std::unique_ptr<dist::FlatBuckets> buckets_;
-  const model::LanguageModel* language = nullptr;
+  std::unique_ptr<dist::FlatBuckets> buckets;
+  const Kind* model = nullptr;
 };
 
 /// The same bytes of every tensor under every name.
@@ -75,24 +77,32 @@ std::vector<std::string> converted(const fs::path& from,
   return convert({.from = from, .to = to, .as = as, .given = {}});
 }
 
+void in_fp64(const fs::path& from,
+             const fs::path& to,
+             std::optional<WeightFormat> as = {}) {
+  convert(
+      {.from = from, .to = to, .as = as, .dtype = at::kDouble, .given = {}});
+}
+
 TEST(Convert, TransformersModelsGiveTheirLogitsAndTokens) {
   int cases = 0;
   for (const auto& entry : fs::directory_iterator(cases_folder())) {
     SCOPED_TRACE(entry.path().string());
     const auto expected =
         read_safetensors(entry.path() / "expected.safetensors");
-    const Loaded model(entry.path() / "weights");
+    const Loaded<model::LanguageModel> loaded(entry.path() / "weights",
+                                              at::kFloat);
     const at::Tensor& tokens = expected.at("tokens");
     const at::Tensor& logits = expected.at("logits");
     for (std::int64_t t = 0; t < tokens.size(1); ++t) {
-      const auto ours = model.language->next_logits(tokens.narrow(1, 0, t + 1));
+      const auto ours = loaded.model->next_logits(tokens.narrow(1, 0, t + 1));
       const auto off = (ours - logits.select(1, t)).abs().max();
       EXPECT_LT(off.item<double>(), 1e-4) << "position " << t;
     }
     at::Tensor text = tokens.narrow(1, 0, tokens.size(1) / 2);
     const at::Tensor& greedy = expected.at("greedy");
     for (std::int64_t n = 0; n < greedy.size(1); ++n) {
-      const auto next = model.language->next_logits(text).argmax(-1, true);
+      const auto next = loaded.model->next_logits(text).argmax(-1, true);
       text = at::cat({text, next}, 1);
     }
     EXPECT_TRUE(
@@ -198,7 +208,7 @@ TEST(Convert, LlmcFilesThatAreNoneAreNamed) {
     expect_input_error([&] { open_weights(path); }, {"w.bin", reason});
   };
   refused(500, "truncated: no header of 1024 bytes");
-  refused(2000, "2000 bytes; expected 4720 for 2 layers of width 4");
+  refused(2000, "2000 bytes; expected 5184 for 2 layers of width 4");
   header[1] = 4;
   refused(2000, "version 4 of llm.c's weights; expected 3 (fp32) or 5 (bf16)");
   header[1] = 3;
@@ -208,15 +218,20 @@ TEST(Convert, LlmcFilesThatAreNoneAreNamed) {
   refused(2000, "width = -1 in its header; expected 1 to 1048576");
 }
 
-/// A golden file's first weights, as its authors name them.
-fs::path golden_weights(const std::string& name, const ScratchFolder& folder) {
+/// A golden file's weights, as its authors name them.
+fs::path golden_weights(const std::string& name,
+                        const ScratchFolder& folder,
+                        const std::string& which = "init.") {
   const auto file =
       read_safetensors(testing::golden_folder() / (name + ".safetensors"));
   NamedTensors init;
   for (const auto& [tensor, value] : file.tensors) {
-    if (tensor.starts_with("init.")) init.tensors[tensor.substr(5)] = value;
+    if (!tensor.starts_with(which)) continue;
+    init.tensors[tensor.substr(which.size())] = value;
   }
-  init.metadata["n_head"] = file.metadata.at("n_head");
+  if (file.metadata.contains("n_head")) {
+    init.metadata["n_head"] = file.metadata.at("n_head");
+  }
   const auto path = folder.path() / (name + ".safetensors");
   write_safetensors(path, init);
   return path;
@@ -239,6 +254,59 @@ TEST(Convert, TheAuthorsMixturesComeBackTheSameInEveryForm) {
         read_safetensors(run / "checkpoints/step_00000000" / kStateFile);
     EXPECT_TRUE(state.tensors.contains("master.h.0.mlp.layer1.input_bias"));
   }
+}
+
+TEST(Convert, TheAuthorsMixersComeBackTheSameAndGiveTheirLogits) {
+  const ScratchFolder folder;
+  for (const std::string name : {"mixer_cp", "mixer_tr", "mixer_dense"}) {
+    SCOPED_TRACE(name);
+    const auto path = golden_weights(name, folder, "final.");
+    const auto run = folder.path() / (name + "_run");
+    in_fp64(path, run);
+    const auto back = folder.path() / (name + "_back.safetensors");
+    in_fp64(run, back, WeightFormat::mumoe);
+    expect_same(path, back);
+    const auto file =
+        read_safetensors(testing::golden_folder() / (name + ".safetensors"));
+    const Loaded<model::Classifier> mixer(run, at::kDouble);
+    const at::Tensor logits =
+        mixer.model->logits(file.at("images")[0].flatten(1));
+    const auto off = (logits - file.at("eval_logits")).abs().max();
+    EXPECT_LT(off.item<double>(), 1e-9);
+  }
+}
+
+TEST(Convert, TimmHasTheStemAsAConvolution) {
+  const ScratchFolder folder;
+  const auto path = golden_weights("mixer_dense", folder);
+  const auto timm = folder.path() / "timm";
+  in_fp64(path, folder.path() / "run");
+  in_fp64(folder.path() / "run", timm);
+  const auto theirs = read_safetensors(timm / "model.safetensors");
+  const auto ours = read_safetensors(path);
+  const at::Tensor image = at::rand({2, 3, 16, 16}, at::kDouble);
+  const at::Tensor by_timm = at::conv2d(image,
+                                        theirs.at("stem.proj.weight"),
+                                        theirs.at("stem.proj.bias"),
+                                        /*stride=*/4)
+                                 .flatten(2)
+                                 .transpose(1, 2);
+  // b c (h p1) (w p2) -> b (h w) (p1 p2 c)
+  const at::Tensor patches = image.view({2, 3, 4, 4, 4, 4})
+                                 .permute({0, 2, 4, 3, 5, 1})
+                                 .reshape({2, 16, 48});
+  const at::Tensor expected =
+      at::matmul(patches, ours.at("stem.weight").t()) + ours.at("stem.bias");
+  EXPECT_TRUE(at::allclose(by_timm, expected, 1e-12, 1e-12));
+  EXPECT_TRUE(at::equal(theirs.at("blocks.1.mlp_tokens.fc2.weight"),
+                        ours.at("token.1.fn.fn.2.weight")));
+  in_fp64(timm, folder.path() / "again");
+  in_fp64(folder.path() / "again",
+          folder.path() / "back.safetensors",
+          WeightFormat::mumoe);
+  expect_same(path, folder.path() / "back.safetensors");
+  expect_input_error([&] { converted(timm, folder.path() / "w.bin"); },
+                     {"--as llmc: has no names for model.family = mixer"});
 }
 
 TEST(Convert, RefusesWhatAFormatCannotHold) {
