@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "launch/commands.h"
 #include "run/command_line.h"
+#include "run/option_table.h"
 
 namespace mumoe::launch {
 namespace {
@@ -58,8 +59,13 @@ std::vector<run::OwnOption> convert_options() {
 }
 
 ExitCode convert_command(const Invocation& invocation) {
+  // As text: what they must be depends on what is in the files.
+  std::vector<run::OwnOption> options = convert_options();
+  for (const run::Word& key : run::key_words("model")) {
+    options.push_back({.name = key.name, .value = "VALUE"});
+  }
   const run::CommandLine line =
-      run::read_command_line(invocation.arguments, "model", convert_options());
+      run::read_command_line(invocation.arguments, "", options);
   run::ConvertRequest request{required(line, "from"), required(line, "to")};
   if (const std::string as = line.text("as", ""); !as.empty()) {
     try {
@@ -69,9 +75,8 @@ ExitCode convert_command(const Invocation& invocation) {
     }
   }
   request.dtype = read_dtype(line.text("dtype", "fp32"));
-  const auto values = run::to_map(line.options);
-  for (const auto& [key, origin] : line.origins) {
-    if (key.starts_with("model.")) request.given[key] = values.at(key);
+  for (const auto& [name, value] : line.own) {
+    if (name.starts_with("model.")) request.given[name] = value;
   }
   if (const auto name = line.text("tokenizer", ""); !name.empty()) {
     request.given["data.tokenizer"] = name;
