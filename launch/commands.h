@@ -36,12 +36,14 @@ constexpr const char* kStoppedEarly =
 ExitCode train_command(const Invocation& invocation);
 ExitCode sample_command(const Invocation& invocation);
 ExitCode data_command(const Invocation& invocation);
+ExitCode convert_command(const Invocation& invocation);
 ExitCode bench_command(const Invocation& invocation);
 ExitCode help_command(const Invocation& invocation);
 
 /// What they take besides keys of a run, for them and for their help.
 std::vector<run::OwnOption> sample_options();
 std::vector<run::OwnOption> data_options();
+std::vector<run::OwnOption> convert_options();
 std::vector<run::OwnOption> bench_layer_options();
 std::vector<run::OwnOption> bench_kernels_options();
 std::vector<run::OwnOption> bench_comm_options();

@@ -29,6 +29,10 @@ void overview(HelpText& help) {
           "mumoe data [--config FILE] [--data.source S] [--data.tokenizer T] "
           "[--out FOLDER]")
       .command(
+          "mumoe convert --from PATH --to PATH [--as "
+          "hf|nanogpt|mumoe|llmc|timm|"
+          "run] [--dtype T]")
+      .command(
           "mumoe bench layer [--case NAME] [--device cpu|cuda] "
           "[--precision fp32|bf16] [--rounds N]")
       .command(
@@ -36,7 +40,7 @@ void overview(HelpText& help) {
       .command(
           "launch/mpirun -n RANKS mumoe bench comm [--ops A,B] [--axes A,B] "
           "[--sizes R] ...")
-      .command("mumoe help [train | sample | data | bench]")
+      .command("mumoe help [train | sample | data | convert | bench]")
       .command("mumoe --version")
       .heading("Exit codes")
       .option("0", "done")
@@ -88,6 +92,19 @@ void data(HelpText& help) {
       .keys("data");
 }
 
+void convert(HelpText& help) {
+  help.paragraph(
+          "mumoe convert: weights from one program's files to another's. Whose "
+          "they are is seen by the names in them.")
+      .options(convert_options())
+      .options({kHelpItself})
+      .paragraph(
+          "What files do not tell of a model is given, such as --model.heads "
+          "of "
+          "nanoGPT:")
+      .keys("model");
+}
+
 void bench(HelpText& help) {
   help.paragraph(
           "mumoe bench layer: times μMoE blocks and the dense MLPs they "
@@ -116,6 +133,7 @@ const std::map<std::string, void (*)(HelpText&)>& pages() {
       {"train", train},
       {"sample", sample},
       {"data", data},
+      {"convert", convert},
       {"bench", bench},
   };
   return table;

@@ -42,6 +42,7 @@ const std::map<std::string, Command>& commands() {
       {"train", train_command},
       {"sample", sample_command},
       {"data", data_command},
+      {"convert", convert_command},
       {"bench", bench_command},
       {"help", help_command},
       {"--version", help_command},
@@ -67,10 +68,11 @@ bool left_to_rank_0(Command command, const Invocation& invocation) {
   fail<InputError>(
       "mumoe {}: {} ranks were started, each of which would do the whole work; "
       "expected one process, without mpirun",
-      command == sample_command ? "sample"
-      : command == data_command ? "data"
-      : words.empty()           ? "bench"
-                                : "bench " + words.front(),
+      command == sample_command    ? "sample"
+      : command == data_command    ? "data"
+      : command == convert_command ? "convert"
+      : words.empty()              ? "bench"
+                                   : "bench " + words.front(),
       ranks);
 }
 

@@ -330,6 +330,12 @@ std::vector<Key> make_table() {
        resume_form(),
        "resume_from_checkpoint load init_from restart auto_resume"
        " resume_from continue resume_training"},
+      {"train.from", free,
+       "weights to begin with: a run, a checkpoint, or files that mumoe convert "
+       "reads (empty: none); a run that resumes goes on with its own",
+       plain(MUMOE_FIELD(from)),
+       "finetune_from pretrained pretrained_model pretrained_path"
+       " load_weights init_weights initial_weights warm_start"},
       {"train.eval_every", free,
        "steps between evaluations (0: only at the end)",
        plain(MUMOE_FIELD(trainer.eval_every)),
@@ -353,6 +359,11 @@ std::vector<Key> make_table() {
        plain(MUMOE_FIELD(trainer.checkpoint_keep)),
        "save_total_limit keep_last keep_last_n max_to_keep save_top_k"
        " keep_latest_k"},
+      {"checkpoint.best", free,
+       "keep the checkpoint of the lowest validation loss as checkpoints/best",
+       plain(MUMOE_FIELD(trainer.checkpoint_best)),
+       "save_best load_best_model_at_end save_best_only keep_best"
+       " always_save_checkpoint"},
       {"log.every", free, "steps between lines of progress",
        plain(MUMOE_FIELD(trainer.log_every)),
        "log_interval logging_steps log_every_n_steps print_every log_freq"

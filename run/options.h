@@ -97,6 +97,8 @@ struct Options {
   /// or one of the others.
   Keep keep = Keep::numbered;
   Resume resume = Resume::no;
+  /// Weights that a run begins with; empty: it draws its own.
+  std::filesystem::path from;
   /// File of a Chrome trace of the run's first steps; empty: none.
   std::filesystem::path trace;
 
