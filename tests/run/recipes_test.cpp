@@ -2,6 +2,9 @@
 // do not fit together.
 #include <gtest/gtest.h>
 
+#include <utility>
+
+#include "base/file.h"
 #include "mumoe/rank_matching.h"
 #include "run/command_line.h"
 #include "run/notes.h"
@@ -17,7 +20,12 @@ using Arguments = std::vector<std::string>;
 
 const Arguments kRecipes = {"gpt2_cp_small.cfg",
                             "gpt2_dense_small.cfg",
-                            "gpt2_124m_cp.cfg"};
+                            "gpt2_124m_dense.cfg",
+                            "gpt2_124m_cp.cfg",
+                            "gpt2_124m_tr.cfg",
+                            "gpt2_bpe_dense.cfg",
+                            "gpt2_bpe_cp.cfg",
+                            "gpt2_bpe_tr.cfg"};
 
 CommandLine recipe(const std::string& name, Arguments changes = {}) {
   changes.push_back("--config=" + std::string(testing::source_folder()) +
@@ -54,6 +62,63 @@ double share_of_dense(const Options& o) {
                                                   true));
 }
 
+/// Of a GPT-2 without biases but those of its experts.
+std::int64_t parameters_of(const model::Gpt2Config& m) {
+  const std::int64_t width = m.width;
+  const std::int64_t mlp =
+      m.dense
+          ? dense_mlp_parameters(width, m.mlp.hidden_dim, width, false, true)
+          : MuMoEBlock::parameter_count(m.block());
+  return (m.vocab + m.context + 1) * width +
+         m.depth * (4 * width * width + width + mlp);
+}
+
+std::string with_commas(std::int64_t number) {
+  std::string text = std::to_string(number);
+  for (auto place = static_cast<int>(text.size()) - 3; place > 0; place -= 3) {
+    text.insert(static_cast<std::size_t>(place), ",");
+  }
+  return text;
+}
+
+// By hand, and as the head of each says.
+TEST(Recipes, HaveTheParametersThatTheirHeadsCount) {
+  const std::vector<std::pair<std::string, std::int64_t>> counts = {
+      {"gpt2_cp_small.cfg", 3'389'752},
+      {"gpt2_dense_small.cfg", 3'393'792},
+      {"gpt2_124m_dense.cfg", 124'373'760},
+      {"gpt2_124m_cp.cfg", 124'789'536},
+      {"gpt2_124m_tr.cfg", 125'159'136},
+      {"gpt2_bpe_dense.cfg", 11'478'720},
+      {"gpt2_bpe_cp.cfg", 11'472'392},
+      {"gpt2_bpe_tr.cfg", 11'464'256}};
+  EXPECT_EQ(counts.size(), kRecipes.size());
+  for (const auto& [name, count] : counts) {
+    EXPECT_EQ(parameters_of(recipe(name).options.model), count) << name;
+    const auto text =
+        read_file(std::string(testing::source_folder()) + "/configs/" + name);
+    const auto line = text.find("in all    ");
+    ASSERT_NE(line, text.npos) << name;
+    EXPECT_NE(text.substr(line, 70).find(with_commas(count)), text.npos)
+        << name;
+  }
+}
+
+// The same run but for the MLPs.
+TEST(Recipes, OfOneStudyDifferInTheirMlpsAlone) {
+  for (const std::string study : {"gpt2_124m_", "gpt2_bpe_"}) {
+    auto settings = to_map(recipe(study + "dense.cfg").options);
+    for (const std::string mlp : {"cp", "tr"}) {
+      for (const auto& [key, value] :
+           to_map(recipe(study + mlp + ".cfg").options)) {
+        const bool of_mlp =
+            key == "model.mlp" || key == "model.experts" || key == "model.rank";
+        if (!of_mlp) EXPECT_EQ(value, settings[key]) << study << mlp << key;
+      }
+    }
+  }
+}
+
 TEST(Recipes, AreWhatTheyWere) {
   const Options small = recipe("gpt2_cp_small.cfg").options;
   EXPECT_EQ(small.model.mlp.ranks, (std::vector<std::int64_t>{199}));
@@ -65,6 +130,8 @@ TEST(Recipes, AreWhatTheyWere) {
   EXPECT_EQ(large.schedule.steps, 100'000);
   EXPECT_EQ(large.schedule.warmup, 2000);
   EXPECT_EQ(large.schedule.min_lr, 6e-5);
+  EXPECT_EQ(recipe("gpt2_124m_tr.cfg").options.model.mlp.ranks,
+            (std::vector<std::int64_t>{4, 4, 149}));
   const Options dense = recipe("gpt2_dense_small.cfg").options;
   EXPECT_EQ(dense.schedule.warmup, 50);
   EXPECT_EQ(dense.schedule.min_lr, 1e-4);
