@@ -17,6 +17,7 @@ enum class Purpose : std::uint32_t {
   window_offset = 3,
   generation = 4,
   measurement = 5,
+  augmentation = 20,
   test = 100,
 };
 

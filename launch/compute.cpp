@@ -75,7 +75,7 @@ std::vector<Product> products_of(const run::Options& options,
                                    /*decay_all=*/false,
                                    row_multiple(device));
   const auto model =
-      model::family(options.family).make(options.model, registry, {});
+      model::family(options.family).make(options.model, registry, {}, nullptr);
   return with_fewer_rows(model->products(micro_batch),
                          device.is_cuda() ? kGpuFlops : kCpuFlops);
 }

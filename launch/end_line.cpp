@@ -7,18 +7,21 @@
 namespace mumoe::launch {
 
 std::string done_line(std::int64_t step,
-                      std::optional<double> val_loss,
-                      double bytes_per_token,
+                      const std::optional<train::Evaluation>& evaluation,
+                      const run::DataFacts& data,
                       const std::filesystem::path& out) {
   std::string line = fmt::format("done: {} steps", step);
-  if (val_loss) {
-    const double nats = *val_loss / bytes_per_token;
-    line += fmt::format(
-        ", validation loss {:.4f} nats/token, {:.4f} "
-        "nats/byte, {:.4f} bits/byte",
-        *val_loss,
-        nats,
-        nats / std::numbers::ln2);
+  if (evaluation) {
+    line += fmt::format(", validation loss {:.4f} nats/{}",
+                        evaluation->loss,
+                        data.target);
+    line += train::describe_shares(*evaluation);
+  }
+  if (evaluation && data.bytes_per_token > 0) {
+    const double nats = evaluation->loss / data.bytes_per_token;
+    line += fmt::format(", {:.4f} nats/byte, {:.4f} bits/byte",
+                        nats,
+                        nats / std::numbers::ln2);
   }
   if (!out.empty()) line += "; run directory " + out.string();
   return line;

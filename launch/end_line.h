@@ -5,13 +5,16 @@
 #include <optional>
 #include <string>
 
+#include "run/data_facts.h"
+#include "train/evaluation.h"
+
 namespace mumoe::launch {
 
-/// The last line of a run that has made all its steps. `val_loss` in nats a
-/// token; an empty `out`: nothing was kept.
+/// The last line of a run that has made all its steps. An empty `out`: nothing
+/// was kept.
 std::string done_line(std::int64_t step,
-                      std::optional<double> val_loss,
-                      double bytes_per_token,
+                      const std::optional<train::Evaluation>& evaluation,
+                      const run::DataFacts& data,
                       const std::filesystem::path& out);
 
 /// The same of a run that was stopped after `step` of `steps` by a signal: what

@@ -9,12 +9,29 @@
 #include <stdexcept>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "base/error.h"
 #include "base/number.h"
+#include "model/families.h"
 
 namespace mumoe::launch {
 namespace {
+
+bool learns_from_images(const run::Options& options) {
+  return model::family(options.family).learns_from == model::LearnsFrom::images;
+}
+
+/// The keys of what a sample is.
+std::pair<const char*, const char*> sample_keys(const run::Options& options) {
+  if (learns_from_images(options)) return {"model.patch", "model.image_size"};
+  return {"model.vocab", "model.context"};
+}
+
+/// Of one sample.
+std::int64_t tokens_of(const run::Options& options) {
+  return model::family(options.family).mlps(options.model).back().tokens;
+}
 
 constexpr const char* kNoNumber = "more was asked for than there is";
 
@@ -108,16 +125,19 @@ std::string MemoryUse::place() const {
   if (!options_) return "at the start";
   const auto& m = options_->model;
   const auto values = run::to_map(*options_);
+  const auto [first, second] = sample_keys(*options_);
   if (phase_ == "start") {
     return fmt::format(
         "at the start, for weights, gradients and optimizer state (model.depth "
-        "= {}, model.width = {}, model.vocab = {}, model.context = {}, "
+        "= {}, model.width = {}, {} = {}, {} = {}, "
         "model.experts = {}, model.rank = {}); expected a smaller model, or "
         "more ranks to cut it over (parallel.tp)",
         m.depth,
         m.width,
-        m.vocab,
-        m.context,
+        first,
+        values.at(first),
+        second,
+        values.at(second),
         values.at("model.experts"),
         values.at("model.rank"));
   }
@@ -134,9 +154,9 @@ std::string MemoryUse::place() const {
       where,
       micro_batch_,
       micro_batch_ == 1 ? "" : "s",
-      m.context,
+      tokens_of(*options_),
       micro_batch_ == 1
-          ? "a shorter model.context, or a smaller model"
+          ? fmt::format("a smaller {}, or a smaller model", second)
           : fmt::format("train.micro_batch below {}", micro_batch_),
       m.mlp.recompute ? "" : ", or train.recompute = yes");
 }
@@ -155,7 +175,7 @@ void require_room(const run::Options& options,
   const double room =
       (static_cast<double>(machine.totalram) + machine.totalswap) *
       machine.mem_unit;
-  const auto context = static_cast<double>(options.model.context);
+  const auto context = static_cast<double>(tokens_of(options));
   const double tokens = static_cast<double>(micro_batch) * (context + 1);
   const double bytes =
       tokens * sizeof(std::int64_t) +
@@ -163,10 +183,11 @@ void require_room(const run::Options& options,
   require(bytes < room,
           "train.micro_batch = {}: its tokens and their residual stream alone "
           "take {}, and this machine has {}; expected less, or a smaller "
-          "model.context or model.width",
+          "{} or model.width",
           micro_batch,
           size_text(bytes),
-          size_text(room));
+          size_text(room),
+          sample_keys(options).second);
 }
 
 }  // namespace mumoe::launch

@@ -93,17 +93,13 @@ double left_in_groups(const fs::path& root) {
 }  // namespace
 
 MemoryEstimate estimate_memory(const model::Cost& cost,
-                               const model::Gpt2Config& model,
+                               const model::Workspace& samples,
                                std::int64_t micro_batch,
                                int tp,
                                at::ScalarType dtype,
                                bool on_cpu,
                                double program) {
-  const auto width = static_cast<double>(model.width);
-  const auto vocab = static_cast<double>(model.vocab);
-  const auto tokens = static_cast<double>(micro_batch * model.context);
-  const double wide =
-      tokens * std::max(static_cast<double>(model.mlp.hidden_dim), 3 * width);
+  const auto count = static_cast<double>(micro_batch);
   // On a GPU wide gradients are in the model's dtype, logits become their
   // gradient where they lie, and products add the embedding's to its sum.
   const double element = !on_cpu ? static_cast<double>(c10::elementSize(dtype))
@@ -111,9 +107,10 @@ MemoryEstimate estimate_memory(const model::Cost& cost,
                                                 : 4;
   const double chunk = on_cpu ? kLogitsChunk : kGpuLogitsChunk;
   const double logits =
-      std::min(tokens * vocab, chunk * tp) * (on_cpu ? kLogits : 1);
-  const double embeddings = on_cpu ? kEmbeddings * vocab * width : 0;
-  const double bytes = (kWideTensors * wide + embeddings + logits) * element;
+      std::min(count * samples.logits, chunk * tp) * (on_cpu ? kLogits : 1);
+  const double embeddings = on_cpu ? kEmbeddings * samples.embeddings : 0;
+  const double bytes =
+      (kWideTensors * count * samples.widest + embeddings + logits) * element;
   return {.program = program,
           .parameters = cost.bytes,
           .kept = cost.pass.kept_bytes,

@@ -9,7 +9,7 @@
 #include "dist/host_map.h"
 #include "dist/process_mesh.h"
 #include "model/cost.h"
-#include "model/gpt2_config.h"
+#include "model/families.h"
 
 namespace mumoe::launch {
 
@@ -36,7 +36,7 @@ struct MemoryEstimate {
 /// over `tp` ranks, the process of which holds `program` bytes before it makes
 /// the model.
 MemoryEstimate estimate_memory(const model::Cost& cost,
-                               const model::Gpt2Config& model,
+                               const model::Workspace& samples,
                                std::int64_t micro_batch,
                                int tp,
                                at::ScalarType dtype,

@@ -9,6 +9,7 @@
 #include "dist/params/placement.h"
 #include "launch/memory.h"
 #include "launch/plan_choice.h"
+#include "model/families.h"
 #include "mumoe/mixing_rate.h"
 #include "run/option_table.h"
 
@@ -18,7 +19,7 @@ double choose_sparse_share(const run::Options& options,
                            Compute& compute,
                            dist::Communicator& world,
                            std::int64_t micro_batch) {
-  const model::Gpt2Config& model = options.model;
+  const model::ModelConfig& model = options.model;
   if (!compute.device.is_cuda() || model.dense ||
       model.mlp.mixing != Mixing::automatic) {
     return 0;
@@ -36,11 +37,12 @@ double choose_sparse_share(const run::Options& options,
   }
   const double share = figures.get("sparse share in " + precision, 1, [&] {
     // As they are stored.
-    auto ranks = model.mlp.ranks;
+    const auto mlp = model::family(options.family).mlps(model).back();
+    auto ranks = mlp.block.ranks;
     ranks.back() = dist::rounded_up(ranks.back(), row_multiple(compute.device));
     const auto times = with_room_on_gpu(micro_batch, [&] {
-      return measure_mixing(model.block().shape().layers(ranks),
-                            micro_batch * model.context,
+      return measure_mixing(mlp.block.shape().layers(ranks),
+                            micro_batch * mlp.tokens,
                             compute.dtype,
                             compute.device);
     });

@@ -39,15 +39,28 @@ bool repeats_work(Plan plan) {
   return plan != Plan::sequence;
 }
 
+bool can_cut(const run::Options& options,
+             const Sharding& sharding,
+             std::int64_t micro_batch) {
+  try {
+    model::family(options.family)
+        .validate_sharding(options.model, sharding, micro_batch);
+    return true;
+  } catch (const InputError&) {
+    return false;
+  }
+}
+
 /// Plans that can cut the model of `options`, once `require_layout` has let it
 /// pass.
 std::vector<Plan> possible_plans(const run::Options& options,
-                                 int ranks,
+                                 const dist::ProcessMesh& mesh,
+                                 std::int64_t micro_batch,
                                  const std::string& unequal_cpus) {
   const bool dense = options.model.dense;
   std::vector<Plan> plans;
   for (const Plan plan : kPlans) {
-    if (plan == Plan::sequence && options.model.context % ranks != 0) continue;
+    if (!can_cut(options, {plan, &mesh.tp()}, micro_batch)) continue;
     if (plan == Plan::rank && dense) continue;
     if (repeats_work(plan) && !unequal_cpus.empty()) continue;
     plans.push_back(plan);
@@ -69,7 +82,8 @@ model::Cost cost_of_plan(const run::Options& options,
                                    row_multiple(compute.device));
   const Sharding sharding{plan, &mesh.tp()};
   const auto model =
-      model::family(options.family).make(options.model, registry, sharding);
+      model::family(options.family)
+          .make(options.model, registry, sharding, batch_group(mesh, sharding));
   const auto layout =
       dist::lay_out(registry.parameters(),
                     compute.dtype,
@@ -141,7 +155,8 @@ ChosenPlan fastest(const run::Options& options,
 
 /// What speaks against the plan that is asked for, of several tp ranks.
 void require_plan(const run::Options& options,
-                  int ranks,
+                  const dist::ProcessMesh& mesh,
+                  std::int64_t micro_batch,
                   const std::string& unequal_cpus) {
   const auto& plan = options.parallel.plan;
   require(plan || options.parallel.backend != run::BackendChoice::null,
@@ -150,7 +165,8 @@ void require_plan(const run::Options& options,
   require(plan != Plan::rank || !options.model.dense,
           "parallel.plan = rank: a dense MLP has no rank; expected sequence or "
           "bottleneck");
-  const auto possible = possible_plans(options, ranks, unequal_cpus);
+  const auto possible =
+      possible_plans(options, mesh, micro_batch, unequal_cpus);
   const bool found =
       plan ? std::ranges::count(possible, *plan) > 0 : !possible.empty();
   require(found,
@@ -163,6 +179,11 @@ void require_plan(const run::Options& options,
 }
 
 }  // namespace
+
+dist::Communicator* batch_group(const dist::ProcessMesh& mesh,
+                                const Sharding& sharding) {
+  return sharding.region().tokens_cut() ? &mesh.dp_tp() : &mesh.dp();
+}
 
 dist::BucketOptions bucket_options(const run::ParallelOptions& parallel,
                                    const Sharding& sharding,
@@ -214,12 +235,15 @@ train::BatchPlan require_layout(const run::Options& options,
                                       options.trainer.micro_batch,
                                       mesh.dp().size());
   // Of the plans that `auto` may find, bottleneck asks for the least.
-  run::name_keys({"parallel", "model"}, [&] {
-    options.model.validate_sharding(
-        {options.parallel.plan.value_or(Plan::bottleneck), &mesh.tp()});
+  run::name_keys({"parallel", "model", "trainer"}, [&] {
+    model::family(options.family)
+        .validate_sharding(
+            options.model,
+            {options.parallel.plan.value_or(Plan::bottleneck), &mesh.tp()},
+            batch.micro_batch);
   });
   if (mesh.tp().size() > 1) {
-    require_plan(options, mesh.tp().size(), unequal_cpus);
+    require_plan(options, mesh, batch.micro_batch, unequal_cpus);
   }
   return batch;
 }
@@ -250,11 +274,12 @@ ChosenPlan choose_plan(const run::Options& options,
   const int ranks = mesh.tp().size();
   // With one tp rank there is nothing to choose, and another layout may.
   if (ranks == 1) return {};
-  ChosenPlan chosen = fastest(options,
-                              mesh,
-                              compute,
-                              batch,
-                              possible_plans(options, ranks, unequal_cpus));
+  ChosenPlan chosen =
+      fastest(options,
+              mesh,
+              compute,
+              batch,
+              possible_plans(options, mesh, batch.micro_batch, unequal_cpus));
   const at::Tensor sent =
       at::full({1}, static_cast<int>(chosen.plan), at::kLong);
   mesh.control().broadcast(sent, 0);

@@ -31,6 +31,10 @@ train::BatchPlan require_layout(const run::Options& options,
                                 const dist::ProcessMesh& mesh,
                                 const std::string& unequal_cpus);
 
+/// The ranks whose samples a batch norm takes its statistics over.
+dist::Communicator* batch_group(const dist::ProcessMesh& mesh,
+                                const Sharding& sharding);
+
 /// How a run on `device` lays its parameters out: on a GPU so that products are
 /// fast and its operations few.
 dist::BucketOptions bucket_options(const run::ParallelOptions& parallel,

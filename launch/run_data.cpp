@@ -1,10 +1,17 @@
 #include "launch/run_data.h"
 
 #include <chrono>
+#include <optional>
+#include <thread>
+#include <utility>
 
 #include "base/error.h"
+#include "data/images/image_data.h"
+#include "data/text/prepare.h"
+#include "data/text/token_windows.h"
 #include "data/text/tokenizer.h"
 #include "launch/same_run.h"
+#include "model/families.h"
 
 namespace mumoe::launch {
 namespace {
@@ -13,48 +20,100 @@ namespace {
 // is prepared beforehand (mumoe data).
 constexpr std::chrono::hours kDataDeadline{1};
 
-data::PreparedData prepare(const run::Options& options,
-                           dist::ProcessMesh& mesh) {
-  dist::Communicator& world = mesh.control();
-  const auto deadline = world.deadline();
-  mesh.set_phase("data");
-  world.set_deadline(kDataDeadline);
-  if (world.rank() != 0) world.barrier();
+/// A token file, and windows of it.
+struct Windows {
+  Windows(const std::filesystem::path& path,
+          std::int64_t context,
+          std::optional<std::uint64_t> seed)
+      : file(path), samples(file, context, seed) {}
+
+  data::TokenFile file;
+  data::TokenWindows samples;
+};
+
+std::shared_ptr<const data::Samples> windows_of(
+    const std::filesystem::path& path,
+    std::int64_t context,
+    std::optional<std::uint64_t> seed = {}) {
+  const auto windows = std::make_shared<const Windows>(path, context, seed);
+  return {windows, &windows->samples};
+}
+
+RunData open_text(const run::Options& options) {
   const auto tokenizer = data::make_tokenizer(options.tokenizer);
-  data::PreparedData prepared = data::prepare(options.source, *tokenizer);
-  world.set_deadline(deadline);
-  // Rank 0 waits for ranks that wait for it: no longer without limit.
-  if (world.rank() == 0) world.barrier();
-  mesh.set_phase("start");
+  const auto prepared = data::prepare(options.source, *tokenizer);
   require(prepared.vocabulary <= options.model.vocab,
           "model.vocab = {}: tokenizer {} has {} tokens",
           options.model.vocab,
           prepared.tokenizer,
           prepared.vocabulary);
-  return prepared;
+  const std::int64_t context = options.model.context;
+  return {run::facts_of(prepared),
+          windows_of(prepared.train.path, context, options.trainer.seed),
+          windows_of(prepared.val.path, context)};
+}
+
+void require_shape(const char* key,
+                   std::int64_t value,
+                   const char* what,
+                   const data::ImageData& images,
+                   std::int64_t found) {
+  require(value == found,
+          "{} = {}: the images of {} have {} {}",
+          key,
+          value,
+          images.name,
+          found,
+          what);
+}
+
+RunData open_images(const run::Options& options) {
+  const model::ModelConfig& m = options.model;
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  data::ImageData images = data::open_images(
+      {.source = options.source,
+       .size = m.image_size,
+       .augment = options.augment,
+       .bad = options.bad_images,
+       .seed = options.trainer.seed,
+       .threads = options.data_threads > 0 ? options.data_threads
+                                           : std::max(cores, 1)});
+  require_shape("model.image_size",
+                m.image_size,
+                "pixels a side",
+                images,
+                images.size);
+  require_shape("model.channels",
+                m.channels,
+                "channels",
+                images,
+                images.channels);
+  require_shape("model.classes", m.classes, "classes", images, images.classes);
+  run::DataFacts facts = run::facts_of(images);
+  return {std::move(facts), std::move(images.train), std::move(images.val)};
 }
 
 }  // namespace
 
-RunData::RunData(const run::Options& options, dist::ProcessMesh& mesh)
-    : prepared(prepare(options, mesh)),
-      train_(prepared.train.path),
-      val_(prepared.val.path) {
-  require_same_run(mesh.control(),
-                   {{"hash of train.bin", prepared.train.hash},
-                    {"hash of val.bin", prepared.val.hash}});
-}
-
-std::unique_ptr<data::Samples> RunData::train(
-    const run::Options& options) const {
-  return std::make_unique<data::TokenWindows>(train_,
-                                              options.model.context,
-                                              options.trainer.seed);
-}
-
-std::unique_ptr<data::Samples> RunData::validation(
-    const run::Options& options) const {
-  return std::make_unique<data::TokenWindows>(val_, options.model.context);
+RunData open_run_data(const run::Options& options, dist::ProcessMesh& mesh) {
+  dist::Communicator& world = mesh.control();
+  const auto deadline = world.deadline();
+  mesh.set_phase("data");
+  world.set_deadline(kDataDeadline);
+  if (world.rank() != 0) world.barrier();
+  const bool images =
+      model::family(options.family).learns_from == model::LearnsFrom::images;
+  RunData data = images ? open_images(options) : open_text(options);
+  world.set_deadline(deadline);
+  // Rank 0 waits for ranks that wait for it: no longer without limit.
+  if (world.rank() == 0) world.barrier();
+  mesh.set_phase("start");
+  Facts hashes;
+  for (const auto* split : {&data.facts.train, &data.facts.val}) {
+    hashes["hash of " + split->name] = split->hash;
+  }
+  require_same_run(world, hashes);
+  return data;
 }
 
 }  // namespace mumoe::launch

@@ -3,31 +3,24 @@
 #include <memory>
 
 #include "data/samples.h"
-#include "data/text/prepare.h"
-#include "data/text/token_windows.h"
 #include "dist/process_mesh.h"
+#include "run/data_facts.h"
 #include "run/options.h"
 
 namespace mumoe::launch {
 
-/// What a run trains on and is evaluated on: the one place that knows in which
-/// form the samples of a family lie on disk.
+/// What a run trains on and is evaluated on, as its model takes it.
 struct RunData {
-  /// The run's token files: fetched and made on rank 0, then opened by all. The
-  /// others wait for that up to an hour; if it fails, rank 0 ends them. Throws
-  /// `InputError` also where ranks find different files. Collective.
-  RunData(const run::Options& options, dist::ProcessMesh& mesh);
-
-  /// Samples of so many tokens as the model of `options` takes; the data must
-  /// outlive them.
-  std::unique_ptr<data::Samples> train(const run::Options& options) const;
-  std::unique_ptr<data::Samples> validation(const run::Options& options) const;
-
-  data::PreparedData prepared;
-
- private:
-  data::TokenFile train_;
-  data::TokenFile val_;
+  run::DataFacts facts;
+  std::shared_ptr<const data::Samples> train;
+  std::shared_ptr<const data::Samples> val;
 };
+
+/// The data of a run: fetched and made on rank 0, then opened by all. The
+/// others wait for that up to an hour; if it fails, rank 0 ends them. The one
+/// place that knows in which form the samples of a family lie on disk. Throws
+/// `InputError` also where the model of `options` does not fit, and where ranks
+/// find different data. Collective.
+RunData open_run_data(const run::Options& options, dist::ProcessMesh& mesh);
 
 }  // namespace mumoe::launch

@@ -71,7 +71,7 @@ ExitCode sample_command(const Invocation& invocation) {
                                    /*decay_all=*/false,
                                    row_multiple(compute.device));
   const auto made = model::family(settled.options.family)
-                        .make(settled.options.model, registry, {});
+                        .make(settled.options.model, registry, {}, nullptr);
   const auto* model = dynamic_cast<const model::LanguageModel*>(made.get());
   require(model != nullptr,
           "{}: model.family = {} writes no text; expected one that does",

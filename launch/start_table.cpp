@@ -11,6 +11,7 @@
 #include "base/cpu.h"
 #include "dist/gather_text.h"
 #include "launch/pinning.h"
+#include "model/families.h"
 
 namespace mumoe::launch {
 namespace {
@@ -126,16 +127,30 @@ std::string below(const std::vector<std::string>& lines) {
   return text;
 }
 
+/// "a token", "an image".
+std::string one(const std::string& noun) {
+  return (std::string_view("aeiou").find(noun.front()) == std::string_view::npos
+              ? "a "
+              : "an ") +
+         noun;
+}
+
 /// What a rank that was not given as a number rests on.
 std::string describe_matching(const run::Options& options) {
-  const auto& m = options.model;
-  if (m.dense || !run::is_rank_rule(options.rank)) return {};
-  return fmt::format(
-      "         rank {}: {}, {} parameters a block, {} in a dense MLP\n",
-      options.rank,
-      fmt::join(m.mlp.ranks, ", "),
-      MuMoEBlock::parameter_count(m.block()),
-      dense_mlp_parameters(m.width, m.mlp.hidden_dim, m.width, m.bias, true));
+  if (options.model.dense) return {};
+  std::string text;
+  for (const auto& kind : model::family(options.family).mlps(options.model)) {
+    const std::string rule = run::rank_text(options, kind);
+    if (!run::is_rank_rule(rule)) continue;
+    text += fmt::format(
+        "         {}rank {}: {}, {} parameters a block, {} in a dense MLP\n",
+        kind.name,
+        rule,
+        fmt::join(kind.block.ranks, ", "),
+        MuMoEBlock::parameter_count(kind.block),
+        model::dense_parameters(options.model, kind));
+  }
+  return text;
 }
 
 }  // namespace
@@ -200,26 +215,24 @@ std::string describe_origin(const run::CommandLine& line) {
 }
 
 std::string start_table(const run::Options& options,
-                        const data::PreparedData& prepared,
+                        const run::DataFacts& data,
                         const ModelSummary& model,
                         const std::vector<std::string>& reasons,
                         const std::string& drawn) {
   const auto values = run::to_map(options);
   return fmt::format(
       "model    {}\n"
-      "         {} parameters, {:.1f} MFLOP a token, forward and backward\n{}"
-      "data     {} as {}: {} training tokens, {} for validation\n{}"
+      "         {} parameters, {:.1f} MFLOP {}, forward and backward\n{}"
+      "data     {}\n{}"
       "compute  {} on {}, {}, fp32 by {}\n"
       "{}{}",
       model.description,
       model.parameters,
       model.flops / 1e6,
+      one(data.target),
       describe_matching(options),
-      prepared.source,
-      prepared.tokenizer,
-      prepared.train.tokens,
-      prepared.val.tokens,
-      below(prepared.notes),
+      data.description,
+      below(data.notes),
       values.at("train.precision"),
       values.at("train.device"),
       to_string(best_isa()),

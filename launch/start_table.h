@@ -4,10 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "data/text/prepare.h"
 #include "dist/host_map.h"
 #include "dist/process_mesh.h"
 #include "run/command_line.h"
+#include "run/data_facts.h"
 #include "run/options.h"
 
 namespace mumoe::launch {
@@ -49,7 +49,7 @@ std::string describe_origin(const run::CommandLine& line);
 /// What a run is about to do: model, data, arithmetic and the `reasons` for it,
 /// and the `drawn` mesh.
 std::string start_table(const run::Options& options,
-                        const data::PreparedData& prepared,
+                        const run::DataFacts& data,
                         const ModelSummary& model,
                         const std::vector<std::string>& reasons,
                         const std::string& drawn);

@@ -52,7 +52,7 @@ struct Job {
   const run::CommandLine& line;
   Session& session;
   const StartPoint& start;
-  const data::PreparedData& prepared;
+  const RunData& data;
   const Settled& settled;
   run::Settings settings;        ///< Of checkpoints.
   run::RunDirectory* directory;  ///< On rank 0.
@@ -87,12 +87,8 @@ std::filesystem::path report_start(const Job& job,
   std::vector<std::string> lines;
   if (job.directory != nullptr) {
     if (job.start.checkpoint) train::require_metrics(options.trainer.out);
-    lines = job.directory->prepare({options,
-                                    job.prepared,
-                                    mesh,
-                                    session.hosts,
-                                    step,
-                                    bytes_of_checkpoint});
+    lines = job.directory->prepare(
+        {options, job.data, mesh, session.hosts, step, bytes_of_checkpoint});
     const auto& path = job.directory->path();
     if (!path.empty()) session.log->open(path);
   }
@@ -105,7 +101,7 @@ std::filesystem::path report_start(const Job& job,
   session.say(describe_origin(job.line));
   session.say(start_table(
       options,
-      job.prepared,
+      job.data.facts,
       model,
       reasons,
       session.alone ? draw_alone(rows[0], mesh.describe()) : draw_mesh(rows)));
@@ -162,13 +158,15 @@ std::vector<std::string> memory_of(const Job& job,
                                    const Room& before) {
   const Session& session = job.session;
   const Settled& settled = job.settled;
-  const auto estimate = estimate_memory(cost,
-                                        settled.options.model,
-                                        settled.batch.micro_batch,
-                                        session.mesh.tp().size(),
-                                        settled.compute.dtype,
-                                        settled.compute.device.is_cpu(),
-                                        before.program);
+  const run::Options& options = settled.options;
+  const auto estimate =
+      estimate_memory(cost,
+                      model::family(options.family).workspace(options.model),
+                      settled.batch.micro_batch,
+                      session.mesh.tp().size(),
+                      settled.compute.dtype,
+                      settled.compute.device.is_cpu(),
+                      before.program);
   return memory_lines(estimate,
                       before.available,
                       settled.compute.device,
@@ -192,9 +190,7 @@ void set_weights(const Job& job,
 }
 
 /// Builds the model and trains it. Collective.
-ExitCode run_steps(const Job& job,
-                   const data::Samples& train_samples,
-                   const data::Samples& val_samples) {
+ExitCode run_steps(const Job& job) {
   const run::Options& options = job.settled.options;
   Session& session = job.session;
   dist::ProcessMesh& mesh = session.mesh;
@@ -207,7 +203,8 @@ ExitCode run_steps(const Job& job,
                                    row_multiple(device));
   const Sharding sharding{job.settled.plan.plan, &mesh.tp()};
   const auto model =
-      model::family(options.family).make(options.model, registry, sharding);
+      model::family(options.family)
+          .make(options.model, registry, sharding, batch_group(mesh, sharding));
   dist::FlatBuckets buckets(registry,
                             mesh,
                             bucket_options(options.parallel, sharding, device));
@@ -219,14 +216,15 @@ ExitCode run_steps(const Job& job,
                          {mesh,
                           *model,
                           buckets,
-                          train_samples,
-                          val_samples,
+                          *job.data.train,
+                          *job.data.val,
                           [&job] { return job.signals.requested(); },
                           [&](std::int64_t step) {
                             check(step);
                             costs.step_ended();
                           },
-                          [&](const auto& line) { session.log->keep(line); }});
+                          [&](const auto& line) { session.log->keep(line); },
+                          job.data.facts.target});
   trainer.set_settings(job.settings);
   trainer.set_sparse_share(job.settled.sparse_share);
   set_weights(job, trainer, buckets);
@@ -237,7 +235,7 @@ ExitCode run_steps(const Job& job,
   }
   const auto cost = cost_in(job, *model, buckets);
   const auto out = report_start(job,
-                                summary_of(*model, registry, train_samples),
+                                summary_of(*model, registry, *job.data.train),
                                 checkpoint_bytes(registry),
                                 trainer.state().step,
                                 memory_of(job, cost, before));
@@ -249,8 +247,8 @@ ExitCode run_steps(const Job& job,
   session.say(
       preempted ? stopped_line(trainer.state().step, options.trainer.steps, out)
                 : done_line(trainer.state().step,
-                            trainer.val_loss(),
-                            job.prepared.val.bytes_per_token(),
+                            trainer.evaluation(),
+                            job.data.facts,
                             out));
   return preempted ? ExitCode::preempted : ExitCode::done;
 }
@@ -279,24 +277,20 @@ ExitCode train(const run::CommandLine& line,
   if (on_cpu) require_room(start.options, batch.micro_batch, mesh.tp().size());
   memory.settled(start.options, batch.micro_batch, start.state.step);
 
-  const RunData data(start.options, mesh);
+  const RunData data = open_run_data(start.options, mesh);
   const Settled settled = settle(start.options, session, batch, unequal_cpus);
-  const auto settings = run::settings_of(settled.options, data.prepared);
+  const auto settings = run::settings_of(settled.options, data.facts);
   if (start.checkpoint) {
     run::check_resumable(start.state.settings, settings, *start.checkpoint);
   }
-  const auto train_samples = data.train(settled.options);
-  const auto val_samples = data.validation(settled.options);
   return run_steps({line,
                     session,
                     start,
-                    data.prepared,
+                    data,
                     settled,
                     settings,
                     directory ? &*directory : nullptr,
-                    *invocation.signals},
-                   *train_samples,
-                   *val_samples);
+                    *invocation.signals});
 }
 
 }  // namespace

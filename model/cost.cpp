@@ -52,4 +52,23 @@ PassCost block_cost(const MuMoEBlock& block,
       .kept_bytes = n * a_token.kept * element + rows * kept_input};
 }
 
+void add_products(std::vector<Product>& products,
+                  const BlockConfig& block,
+                  std::int64_t tokens) {
+  for (const std::int64_t experts : block.experts) {
+    products.push_back({tokens, block.input_dim, experts});
+  }
+  for (const LayerShape& layer : block.shape().layers(block.ranks)) {
+    for (const FactorSpec& f : factor_specs(layer)) {
+      const std::int64_t columns = f.columns(layer);
+      const std::int64_t summed = f.dims[0].in(layer);
+      if (f.role == Role::expert || f.role == Role::input) {
+        products.push_back({tokens, summed, columns});
+      } else if (f.role == Role::output) {
+        products.push_back({tokens, columns, summed});
+      }
+    }
+  }
+}
+
 }  // namespace mumoe::model

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "dist/params/bucket_layout.h"
 #include "model/model.h"
@@ -35,5 +36,11 @@ PassCost block_cost(const MuMoEBlock& block,
                     std::int64_t tokens,
                     at::ScalarType input,
                     at::Device device);
+
+/// The products of a block's forward pass that take most of the time: of its
+/// gates, experts', input and output factors, whole, for `tokens` tokens.
+void add_products(std::vector<Product>& products,
+                  const BlockConfig& block,
+                  std::int64_t tokens);
 
 }  // namespace mumoe::model

@@ -12,9 +12,26 @@ namespace mumoe::model {
 
 using dist::Initializer;
 
+DenseMlpStart DenseMlpStart::gpt2(std::int64_t depth) {
+  const double layers = 2 * static_cast<double>(depth);
+  return {.first = Initializer::normal(0, 0.02),
+          .last = Initializer::normal(0, 0.02 / std::sqrt(layers))};
+}
+
+DenseMlpStart DenseMlpStart::uniform(std::int64_t width, std::int64_t hidden) {
+  const auto of = [](std::int64_t inputs) {
+    return Initializer::uniform(1 / std::sqrt(static_cast<double>(inputs)));
+  };
+  return {.first = of(width),
+          .last = of(hidden),
+          .first_bias = of(width),
+          .last_bias = of(hidden),
+          .norm = false};
+}
+
 DenseMlp::DenseMlp(std::int64_t width,
                    std::int64_t hidden,
-                   std::int64_t depth,
+                   const DenseMlpStart& start,
                    bool bias,
                    const std::string& prefix,
                    dist::ParameterRegistry& registry,
@@ -34,17 +51,16 @@ DenseMlp::DenseMlp(std::int64_t width,
                          .init = init,
                          .full_precision = name.starts_with("ln.")});
   };
-  const auto zero = Initializer::constant(0);
-  norm_weight_ = add("ln.weight", {width}, Initializer::constant(1));
-  if (bias) norm_bias_ = add("ln.bias", {width}, zero);
-  const Initializer first = Initializer::normal(0, 0.02);
-  const Initializer last =
-      Initializer::normal(0,
-                          0.02 / std::sqrt(2.0 * static_cast<double>(depth)));
-  fc_ = add("fc", {hidden, width}, first, Placement::cut(0));
-  if (bias) fc_bias_ = add("fc_bias", {hidden}, zero, Placement::cut(0));
-  proj_ = add("proj", {width, hidden}, last, Placement::cut(1));
-  if (bias) proj_bias_ = add("proj_bias", {width}, zero);
+  if (start.norm) {
+    norm_weight_ = add("ln.weight", {width}, Initializer::constant(1));
+    if (bias) norm_bias_ = add("ln.bias", {width}, Initializer::constant(0));
+  }
+  fc_ = add("fc", {hidden, width}, start.first, Placement::cut(0));
+  if (bias) {
+    fc_bias_ = add("fc_bias", {hidden}, start.first_bias, Placement::cut(0));
+  }
+  proj_ = add("proj", {width, hidden}, start.last, Placement::cut(1));
+  if (bias) proj_bias_ = add("proj_bias", {width}, start.last_bias);
 }
 
 at::Tensor DenseMlp::forward(const at::Tensor& x) const {
@@ -66,13 +82,14 @@ PassCost DenseMlp::cost(std::int64_t tokens, double input) const {
   const auto here = static_cast<double>(fc_.size(0));
   const auto element = static_cast<double>(fc_.element_size());
   const auto rows = static_cast<double>(tp_.rows(tokens).count);
-  return {.flops = 12 * n * width * static_cast<double>(hidden_),
-          .rank_flops = 12 * n * width * here,
-          .tp_bytes = tp_.exchanged(n * width * element),
-          .tp_operations = tp_.exchanges(),
-          // x and its statistics; z; GELU's input and output
-          .kept_bytes =
-              rows * (width + 2) * input + n * (width + 2 * here) * element};
+  return {
+      .flops = 12 * n * width * static_cast<double>(hidden_),
+      .rank_flops = 12 * n * width * here,
+      .tp_bytes = tp_.exchanged(n * width * element),
+      .tp_operations = tp_.exchanges(),
+      // x and the statistics of its norm; z; GELU's input and output
+      .kept_bytes = (norm_weight_.defined() ? rows * (width + 2) : 0) * input +
+                    n * (width + 2 * here) * element};
 }
 
 }  // namespace mumoe::model

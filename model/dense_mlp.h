@@ -12,15 +12,30 @@
 
 namespace mumoe::model {
 
+/// How a dense MLP begins, and whether it has a norm of its own.
+struct DenseMlpStart {
+  dist::Initializer first;
+  dist::Initializer last;
+  dist::Initializer first_bias = dist::Initializer::constant(0);
+  dist::Initializer last_bias = dist::Initializer::constant(0);
+  bool norm = true;
+
+  /// GPT-2's, of so many blocks: N(0, 0.02²), the last one's by √(2 depth)
+  /// less.
+  static DenseMlpStart gpt2(std::int64_t depth);
+  /// PyTorch's for linear layers, U(±1/√inputs), and no norm: the Mixer's.
+  static DenseMlpStart uniform(std::int64_t width, std::int64_t hidden);
+};
+
 /// The MLP that a μMoE block replaces: LN → linear → GELU (exact) → linear.
 class DenseMlp {
  public:
-  /// Registers under `prefix`: ln.weight, fc [hidden, C], proj [C, hidden] and,
-  /// with `bias`, ln.bias, fc_bias, proj_bias. `depth`: as in `Attention`.
-  /// Over a tp group the hidden dim is cut (Megatron, arXiv 1909.08053).
+  /// Registers under `prefix`: ln.weight if it has a norm, fc [hidden, C], proj
+  /// [C, hidden] and, with `bias`, ln.bias, fc_bias, proj_bias. Over a tp group
+  /// the hidden dim is cut (Megatron, arXiv 1909.08053).
   DenseMlp(std::int64_t width,
            std::int64_t hidden,
-           std::int64_t depth,
+           const DenseMlpStart& start,
            bool bias,
            const std::string& prefix,
            dist::ParameterRegistry& registry,
@@ -33,7 +48,7 @@ class DenseMlp {
   /// The same from z = LN(x) in the compute dtype.
   at::Tensor forward_normed(const at::Tensor& z) const;
   const at::Tensor& norm_weight() const { return norm_weight_; }
-  /// Undefined: it has none.
+  /// Undefined: it has none; so is the weight without a norm.
   const at::Tensor& norm_bias() const { return norm_bias_; }
 
   /// For `tokens` tokens of the tp group, whose input has `input` bytes an

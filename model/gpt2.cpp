@@ -11,6 +11,7 @@
 #include "model/cost.h"
 #include "model/cross_entropy.h"
 #include "model/embedding.h"
+#include "model/gpt2_config.h"
 #include "model/residual.h"
 
 namespace mumoe::model {
@@ -21,7 +22,7 @@ using dist::ParameterRegistry;
 namespace {
 
 /// What a layer has as its MLP.
-std::variant<DenseMlp, MuMoEBlock> make_mlp(const Gpt2Config& config,
+std::variant<DenseMlp, MuMoEBlock> make_mlp(const ModelConfig& config,
                                             const BlockConfig& block,
                                             const std::string& prefix,
                                             ParameterRegistry& registry,
@@ -29,7 +30,7 @@ std::variant<DenseMlp, MuMoEBlock> make_mlp(const Gpt2Config& config,
   if (!config.dense) return MuMoEBlock(block, prefix, registry);
   return DenseMlp(config.width,
                   config.mlp.hidden_dim,
-                  config.depth,
+                  DenseMlpStart::gpt2(config.depth),
                   config.bias,
                   prefix,
                   registry,
@@ -39,15 +40,15 @@ std::variant<DenseMlp, MuMoEBlock> make_mlp(const Gpt2Config& config,
 
 }  // namespace
 
-Gpt2::Gpt2(const Gpt2Config& config,
+Gpt2::Gpt2(const ModelConfig& config,
            ParameterRegistry& registry,
            const Sharding& sharding)
     : config_(config),
       registry_(registry),
       tp_(sharding.region()),
       vocabulary_{config.vocab, tp_} {
-  config_.validate();
-  config_.validate_sharding(sharding);
+  validate_gpt2(config_);
+  validate_gpt2_sharding(config_, sharding, 0);
   const auto norm =
       [&](const std::string& name, at::Tensor& weight, at::Tensor& bias) {
         const auto add = [&](const char* part, double value) {
@@ -181,7 +182,7 @@ PassCost Gpt2::cost(std::int64_t samples, at::Device device) const {
 }
 
 std::string Gpt2::describe() const {
-  const Gpt2Config& c = config_;
+  const ModelConfig& c = config_;
   return fmt::format("GPT-2, {} blocks of width {}, {} heads, context {}, {}",
                      c.depth,
                      c.width,
@@ -222,25 +223,10 @@ namespace {
 /// Columns of the head beyond which a product is as fast as one of all.
 constexpr std::int64_t kMostColumns = 4096;
 
-/// The products of one layer with its experts', input and output factors.
-void add_layer(std::vector<Product>& products,
-               const LayerShape& layer,
-               std::int64_t tokens) {
-  for (const FactorSpec& f : factor_specs(layer)) {
-    const std::int64_t columns = f.columns(layer);
-    const std::int64_t summed = f.dims[0].in(layer);
-    if (f.role == Role::expert || f.role == Role::input) {
-      products.push_back({tokens, summed, columns});
-    } else if (f.role == Role::output) {
-      products.push_back({tokens, columns, summed});
-    }
-  }
-}
-
 }  // namespace
 
 std::vector<Product> Gpt2::products(std::int64_t samples) const {
-  const Gpt2Config& c = config_;
+  const ModelConfig& c = config_;
   const std::int64_t tokens = samples * c.context;
   std::vector<Product> products = {{tokens, c.width, 3 * c.width},
                                    {tokens, c.width, c.width}};
@@ -248,13 +234,7 @@ std::vector<Product> Gpt2::products(std::int64_t samples) const {
     products.push_back({tokens, c.width, c.mlp.hidden_dim});
     products.push_back({tokens, c.mlp.hidden_dim, c.width});
   } else {
-    const BlockShape block = c.block().shape();
-    for (const std::int64_t experts : block.experts) {
-      products.push_back({tokens, block.input_dim, experts});
-    }
-    for (const LayerShape& layer : block.layers(c.mlp.ranks)) {
-      add_layer(products, layer, tokens);
-    }
+    add_products(products, c.block(), tokens);
   }
   products.push_back({tokens, c.width, std::min(c.vocab, kMostColumns)});
   return products;

@@ -10,9 +10,9 @@
 
 #include "dist/params/parameter_registry.h"
 #include "model/attention.h"
+#include "model/config.h"
 #include "model/dense_mlp.h"
 #include "model/embedding.h"
-#include "model/gpt2_config.h"
 #include "model/language_model.h"
 #include "mumoe/block.h"
 
@@ -27,7 +27,7 @@ class Gpt2 final : public LanguageModel {
   /// Registers all parameters, front to back, cut as `sharding` says. Throws
   /// `InputError` when heads, or the tokens of a window under the plan
   /// `sequence`, do not divide by the tp group. `registry` must outlive it.
-  Gpt2(const Gpt2Config& config,
+  Gpt2(const ModelConfig& config,
        dist::ParameterRegistry& registry,
        const Sharding& sharding = {});
 
@@ -51,7 +51,7 @@ class Gpt2 final : public LanguageModel {
   std::int64_t context() const override { return config_.context; }
   at::Device device() const override { return token_embedding_.device(); }
 
-  const Gpt2Config& config() const { return config_; }
+  const ModelConfig& config() const { return config_; }
 
  private:
   struct Layer {
@@ -67,7 +67,7 @@ class Gpt2 final : public LanguageModel {
   /// The final normalised hidden states of this rank's tokens [rows, C].
   at::Tensor hidden(const at::Tensor& tokens) const;
 
-  Gpt2Config config_;
+  ModelConfig config_;
   const dist::ParameterRegistry& registry_;
   dist::TensorParallel tp_;
   Vocabulary vocabulary_;

@@ -1,46 +1,24 @@
 #pragma once
 
-#include <cstdint>
-#include <string_view>
-
-#include "mumoe/block.h"
-#include "mumoe/gemm.h"
+#include "model/config.h"
+#include "model/families.h"
 #include "mumoe/sharding.h"
+
+// What GPT-2 asks of its configuration; model/families.h says what each is for.
 
 namespace mumoe::model {
 
-/// The shape of a GPT-2. All counts are positive; `width` is a multiple of
-/// `heads`.
-struct Gpt2Config {
-  std::int64_t depth = 12;
-  std::int64_t heads = 12;
-  std::int64_t width = 768;
-  std::int64_t context = 1024;
-  /// Rows of the embedding: the tokenizer's vocabulary or more.
-  std::int64_t vocab = 50304;
-  /// Biases of attention, dense MLPs and layer norms.
-  bool bias = false;
-  /// What a block has as its MLP: a dense one of `mlp.hidden_dim`, or the
-  /// mixture `mlp`.
-  bool dense = false;
-  /// Its input and output dims are `width`, its sharding and library the
-  /// model's.
-  BlockConfig mlp = {.hidden_dim = 3072, .experts = {256}, .ranks = {556}};
-  /// Who multiplies; does not change what is computed.
-  GemmLibrary gemm = preferred_gemm_library();
+/// Of a GPT-2 complete but for its ranks.
+void validate_gpt2_shape(const ModelConfig& config);
+/// The same, and its ranks.
+void validate_gpt2(const ModelConfig& config);
+/// Whether `sharding` can cut it.
+void validate_gpt2_sharding(const ModelConfig& config,
+                            const Sharding& sharding,
+                            std::int64_t micro_batch);
+/// Its one kind of MLP.
+std::vector<MlpKind> gpt2_mlps(const ModelConfig& config);
 
-  /// The MLP as configs name it: dense, or the mixture's form.
-  std::string_view mlp_name() const;
-  /// Throws `InputError`: the names that there are.
-  void set_mlp(std::string_view name);
-  /// Throws `InputError` naming the member (`width`) and what it must be.
-  void validate() const;
-  /// The same, but for the ranks, which may still have to be chosen.
-  void validate_but_ranks() const;
-  /// The mixture, complete but for its sharding.
-  BlockConfig block() const;
-  /// Throws `InputError` unless `sharding` can cut such a model.
-  void validate_sharding(const Sharding& sharding) const;
-};
+Workspace gpt2_workspace(const ModelConfig& config);
 
 }  // namespace mumoe::model

@@ -17,11 +17,18 @@ namespace mumoe::model {
 struct Batch {
   at::Tensor input;   ///< [samples, …]
   at::Tensor target;  ///< [samples, …]
+  /// Global numbers of the samples, int64 [samples], by which training draws
+  /// what is random; undefined: nothing random.
+  at::Tensor ids = {};
 };
 
 /// What evaluation adds up over batches.
 struct Score {
   double loss = 0;  ///< Σ over all targets, nats.
+  /// Targets that were the likeliest, and one of the five likeliest; of models
+  /// that tell classes apart.
+  std::int64_t top1 = 0;
+  std::int64_t top5 = 0;
 };
 
 /// What one micro-batch costs, forward and backward.

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "mumoe/rank_matching.h"
+#include "model/families.h"
 #include "run/option_table.h"
 
 namespace mumoe::run {
@@ -30,23 +30,29 @@ const char* where(const Options& o) {
 
 /// Ranks that were chosen for another MLP.
 std::string note_ranks(const Options& o, const Origins&) {
-  const model::Gpt2Config& m = o.model;
-  if (m.dense || o.rank == "auto") return {};
-  const auto dense = dense_mlp_parameters(m.width,
-                                          m.mlp.hidden_dim,
-                                          m.width,
-                                          m.bias,
-                                          /*layer_norm=*/true);
-  const auto block = MuMoEBlock::parameter_count(m.block());
-  if (fits(block, dense)) return {};
-  return fmt::format(
-      "model.rank = {}: {} parameters a block, {:.2f} times the {} of a dense "
-      "MLP; {}--model.rank auto has as many",
-      fmt::join(m.mlp.ranks, ","),
-      block,
-      static_cast<double>(block) / static_cast<double>(dense),
-      dense,
-      where(o));
+  if (o.model.dense) return {};
+  for (const model::MlpKind& kind : model::family(o.family).mlps(o.model)) {
+    const std::string key =
+        find_key_of_member(std::string("model.") + kind.ranks_member)->name;
+    const std::string said = rank_text(o, kind);
+    // The authors' ranks for tokens make more than a dense MLP of it.
+    const bool meant = key == "model.token_rank" && is_rank_rule(said);
+    if (meant || said == "auto") continue;
+    const auto dense = model::dense_parameters(o.model, kind);
+    const auto block = MuMoEBlock::parameter_count(kind.block);
+    if (fits(block, dense)) continue;
+    return fmt::format(
+        "{} = {}: {} parameters a block, {:.2f} times the {} of a dense "
+        "MLP; {}--{} auto has as many",
+        key,
+        fmt::join(kind.block.ranks, ","),
+        block,
+        static_cast<double>(block) / static_cast<double>(dense),
+        dense,
+        where(o),
+        key);
+  }
+  return {};
 }
 
 std::string note_hidden(const Options& o, const Origins& origins) {
@@ -65,7 +71,10 @@ std::string note_hidden(const Options& o, const Origins& origins) {
 }
 
 std::string note_vocabulary(const Options& o, const Origins&) {
+  const bool has_tokens =
+      model::family(o.family).learns_from == model::LearnsFrom::tokens;
   const auto needed = default_vocabulary(o.tokenizer);
+  if (!has_tokens) return {};
   if (o.model.vocab <= 2 * needed) return {};
   return fmt::format(
       "model.vocab = {}: the tokenizer {} has fewer tokens; {}--model.vocab "
@@ -130,18 +139,38 @@ std::string note_intervals(const Options& o, const Origins&) {
 
 /// Keys that do nothing unless ...
 struct Idle {
-  std::vector<const char*> keys;
+  std::vector<std::string> keys;
   bool idle;
-  const char* since;
+  std::string since;
 };
+
+/// What other families than the run's look at.
+std::vector<std::string> keys_of_others(const Options& o) {
+  std::vector<std::string> keys;
+  for (const model::Family& family : model::families()) {
+    if (family.name == o.family) continue;
+    for (const std::string member : family.members) {
+      keys.push_back(find_key_of_member("model." + member)->name);
+    }
+  }
+  return keys;
+}
 
 /// Keys given with the command that do nothing.
 std::vector<std::string> note_idle(const Options& o, const Origins& origins) {
   const auto& gate = o.model.mlp.gate;
   const bool constant = o.schedule.kind == ScheduleKind::constant;
+  const bool images =
+      model::family(o.family).learns_from == model::LearnsFrom::images;
   const std::vector<Idle> all = {
+      {keys_of_others(o), true, "model.family is " + o.family},
+      {{"data.tokenizer"}, images, "images have no tokens"},
+      {{"data.augment", "data.bad_images", "data.threads"},
+       !images,
+       "texts are no images"},
       {{"model.experts",
         "model.rank",
+        "model.token_rank",
         "model.gate",
         "model.gate_top_k",
         "model.gate_norm",
@@ -164,7 +193,7 @@ std::vector<std::string> note_idle(const Options& o, const Origins& origins) {
   std::vector<std::string> notes;
   for (const Idle& each : all) {
     std::vector<std::string> given;
-    for (const std::string key : each.keys) {
+    for (const std::string& key : each.keys) {
       if (each.idle && is_given(key, origins)) given.push_back(key);
     }
     if (given.empty()) continue;

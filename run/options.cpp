@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/number.h"
+#include "model/families.h"
 #include "mumoe/rank_matching.h"
 #include "run/option_table.h"
 
@@ -34,41 +35,51 @@ void require_clear(const ConfigEntry& entry, const std::string& where) {
 }
 
 /// The ranks by `rule`, of a block that replaces a dense MLP.
-std::vector<std::int64_t> ranks_by(RankRule rule, const model::Gpt2Config& m) {
-  return match_ranks(m.block().shape(),
+std::vector<std::int64_t> ranks_by(RankRule rule,
+                                   const Options& o,
+                                   const model::MlpKind& kind) {
+  return match_ranks(kind.block.shape(),
                      {.rule = rule,
-                      .budget = dense_mlp_parameters(m.width,
-                                                     m.mlp.hidden_dim,
-                                                     m.width,
-                                                     m.bias,
-                                                     /*layer_norm=*/true),
-                      .family = PaperFamily::gpt2});
+                      .budget = model::dense_parameters(o.model, kind),
+                      .family = model::family(o.family).paper});
 }
 
-/// Turns model.rank into ranks.
-void resolve_ranks(Options& o) {
-  model::Gpt2Config& m = o.model;
-  if (m.dense || !m.mlp.ranks.empty()) return;
-  if (!is_rank_rule(o.rank)) {
-    const auto given = parse_list(o.rank);
-    m.mlp.ranks = given.size() == 1
-                      ? ranks_from_free(m.block().shape(), given[0])
-                      : given;
-    return;
+/// What a key of ranks says of the MLPs `kind`.
+std::vector<std::int64_t> ranks_of(const Options& o,
+                                   const std::string& said,
+                                   const model::MlpKind& kind) {
+  const BlockShape shape = kind.block.shape();
+  if (!is_rank_rule(said)) {
+    const auto given = parse_list(said);
+    return given.size() == 1 ? ranks_from_free(shape, given[0]) : given;
   }
   // They chose multiples of the width, for hidden layers of four times that.
-  if (o.rank == kPaperOrAuto && m.mlp.hidden_dim == 4 * m.width) {
+  if (said == kPaperOrAuto && o.model.mlp.hidden_dim == 4 * o.model.width) {
     try {
-      m.mlp.ranks = ranks_by(RankRule::paper, m);
-      return;
+      return ranks_by(RankRule::paper, o, kind);
     } catch (const InputError&) {  // the authors chose none
     }
   }
-  try {
-    m.mlp.ranks =
-        ranks_by(o.rank == kPaper ? RankRule::paper : RankRule::automatic, m);
-  } catch (const InputError& error) {
-    fail<InputError>("model.rank = {}: {}", o.rank, error.what());
+  return ranks_by(said == kPaper ? RankRule::paper : RankRule::automatic,
+                  o,
+                  kind);
+}
+
+/// Turns model.rank and model.token_rank into ranks.
+void resolve_ranks(Options& o) {
+  if (o.model.dense) return;
+  for (const model::MlpKind& kind : model::family(o.family).mlps(o.model)) {
+    const Key& key =
+        *find_key_of_member(std::string("model.") + kind.ranks_member);
+    std::vector<std::int64_t>& ranks = kind.ranks(o.model);
+    if (!ranks.empty()) continue;
+    const std::string said = rank_text(o, kind);
+    try {
+      ranks = ranks_of(o, said, kind);
+    } catch (const InputError& error) {
+      if (!is_rank_rule(said)) throw;
+      fail<InputError>("{} = {}: {}", key.name, said, error.what());
+    }
   }
 }
 
@@ -84,6 +95,24 @@ void resolve_schedule(Options& o) {
   }
 }
 
+/// Sizes that follow from what a family learns from; those of others stay
+/// open.
+void resolve_family(Options& o, model::LearnsFrom samples) {
+  model::ModelConfig& m = o.model;
+  const auto follow = [](std::int64_t& value, std::int64_t by_itself) {
+    if (value == 0) value = by_itself;
+  };
+  if (samples == model::LearnsFrom::tokens) {
+    follow(m.vocab, default_vocabulary(o.tokenizer));
+    return;
+  }
+  const ImageShape images = default_images(o.source);
+  follow(m.image_size, images.size);
+  follow(m.channels, images.channels);
+  follow(m.classes, images.classes);
+  follow(m.token_hidden, std::max<std::int64_t>(1, m.width / 2));
+}
+
 /// Settles what depends on other settings.
 void resolve(Options& o) {
   if (o.model.mlp.hidden_dim == 0) {
@@ -91,11 +120,13 @@ void resolve(Options& o) {
     o.model.mlp.hidden_dim = static_cast<std::int64_t>(
         4 * static_cast<std::uint64_t>(o.model.width));
   }
-  if (o.model.vocab == 0) o.model.vocab = default_vocabulary(o.tokenizer);
+  const model::Family& family = model::family(o.family);
+  resolve_family(o, family.learns_from);
+  o.model.seed = o.trainer.seed;
   resolve_schedule(o);
-  name_keys({"model"}, [&] { o.model.validate_but_ranks(); });
+  name_keys({"model"}, [&] { family.validate_shape(o.model); });
   resolve_ranks(o);
-  name_keys({"model"}, [&] { o.model.validate(); });
+  name_keys({"model"}, [&] { family.validate(o.model); });
   name_keys({"trainer"}, [&] { o.trainer.validate(); });
   name_keys({"schedule"}, [&] { o.schedule.validate(); });
   name_keys({"optimizer"}, [&] { o.optimizer.validate(); });
@@ -131,14 +162,29 @@ bool is_rank_rule(const std::string& rank) {
   return rank == kAuto || rank == kPaper || rank == kPaperOrAuto;
 }
 
+std::string rank_text(const Options& o, const model::MlpKind& kind) {
+  if (kind.ranks_member == std::string_view("mlp.ranks")) return o.rank;
+  const bool follows = o.token_rank == kAuto && is_rank_rule(o.rank);
+  return follows ? o.rank : o.token_rank;
+}
+
 std::int64_t default_vocabulary(const std::string& tokenizer) {
   return tokenizer == "gpt2" ? 50304 : 256;
 }
 
+ImageShape default_images(const std::string& source) {
+  if (source == "fashion-mnist" || source == "mnist") {
+    return {.size = 28, .channels = 1, .classes = 10};
+  }
+  return {.size = 224, .channels = 3, .classes = 1000};
+}
+
 Draft::Draft() {
-  options_.model.mlp.hidden_dim = 0;
-  options_.model.vocab = 0;
-  options_.model.mlp.ranks.clear();
+  model::ModelConfig& m = options_.model;
+  m.mlp.hidden_dim = m.token_hidden = m.vocab = 0;
+  m.image_size = m.channels = m.classes = 0;
+  m.mlp.ranks.clear();
+  m.token_ranks.clear();
   options_.schedule.steps = 0;
 }
 

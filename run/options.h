@@ -11,10 +11,15 @@
 #include <vector>
 
 #include "base/error.h"
-#include "model/gpt2_config.h"
+#include "data/images/image_data.h"
+#include "model/config.h"
 #include "mumoe/sharding.h"
 #include "run/config_file.h"
 #include "run/train_config.h"
+
+namespace mumoe::model {
+struct MlpKind;
+}
 
 namespace mumoe::run {
 
@@ -53,13 +58,21 @@ struct ParallelOptions {
 /// its text form and its meaning.
 struct Options {
   /// `choose_compute` settles its library; reading options measures nothing.
-  model::Gpt2Config model = {.gemm = GemmLibrary::mkl};
+  model::ModelConfig model = {.gemm = GemmLibrary::mkl};
   std::string family = "gpt2";
   /// A rule (`is_rank_rule`), the free rank or all ranks; resolved into
   /// `model.mlp.ranks`.
   std::string rank = "auto";
+  /// The same for `model.token_ranks`; auto: by the rule in `rank`, if there is
+  /// one.
+  std::string token_rank = "auto";
 
   std::string source = "speeches";
+  /// Of images: what training ones go through, and what to do with bad ones.
+  data::Augmentation augment = data::Augmentation::automatic;
+  data::BadImages bad_images = data::BadImages::refuse;
+  /// Threads of a rank that make batches; 0: as many as it has cores.
+  int data_threads = 0;
   std::string tokenizer = "bytes";
 
   ParallelOptions parallel;
@@ -88,8 +101,22 @@ struct Options {
 /// many parameters as the dense MLP has.
 bool is_rank_rule(const std::string& rank);
 
+/// What the keys say of the ranks of `kind`: a rule, or numbers.
+std::string rank_text(const Options& options, const model::MlpKind& kind);
+
 /// Rows of the embedding for a tokenizer.
 std::int64_t default_vocabulary(const std::string& tokenizer);
+
+/// Images that a source holds.
+struct ImageShape {
+  std::int64_t size;
+  std::int64_t channels;
+  std::int64_t classes;
+};
+
+/// Those of `source`: of the sets that are published by name theirs, else
+/// ImageNet's as models see them.
+ImageShape default_images(const std::string& source);
 
 /// What stands for `auto` in settings that may be 0.
 inline constexpr std::int64_t kOpenSteps = -1;

@@ -10,9 +10,6 @@
 namespace mumoe::run {
 namespace {
 
-/// The setting that is no key.
-constexpr const char* kTokensHash = "data.source (hash of train.bin)";
-
 /// What `stored` has instead of `auto`, or of what followed from others; or
 /// nullptr.
 const std::string* replayed_value(const Key& key,
@@ -43,9 +40,10 @@ Settings settings_of(const Options& options) {
   return settings;
 }
 
-Settings settings_of(const Options& options, const data::PreparedData& data) {
+Settings settings_of(const Options& options, const DataFacts& data) {
   Settings settings = settings_of(options);
-  settings[kTokensHash] = data.train.hash;
+  settings[fmt::format("data.source (hash of {})", data.train.name)] =
+      data.train.hash;
   return settings;
 }
 
@@ -74,17 +72,21 @@ Replayed replay(Options options, const Settings& stored) {
 void check_resumable(const Settings& stored,
                      const Settings& now,
                      const std::filesystem::path& checkpoint) {
-  const auto check = [&](const std::string& name, const char* same = "") {
+  const auto check = [&](const std::string& name,
+                         const std::string& by_default,
+                         const char* same = "") {
     const auto value = now.find(name);
     if (value == now.end()) return;
     const auto found = stored.find(name);
-    require(found != stored.end() && found->second == value->second,
+    // What a run knew nothing of was as it is by default.
+    const std::string has = found != stored.end() ? found->second : by_default;
+    require(has == value->second,
             "--train.resume: {} is {}, but the run in {} has {}; give the same "
             "value{}, or start a new run",
             name,
             value->second,
             checkpoint.string(),
-            found == stored.end() ? "none" : found->second,
+            has,
             same);
   };
   // What may be `auto` follows from others, which are the ones to name.
@@ -94,11 +96,14 @@ void check_resumable(const Settings& stored,
       if (must_match(key) && (key.text.get(open) == "auto") == follows) {
         const bool taken_over =
             key.on_resume == OnResume::replayed && key.text.has_auto;
-        check(key.name, taken_over ? " or auto" : "");
+        check(key.name, key.text.get(open), taken_over ? " or auto" : "");
       }
     }
   }
-  check(kTokensHash);
+  // What is no key: the hash of the data.
+  for (const auto& [name, value] : now) {
+    if (find_key(name) == nullptr) check(name, "none");
+  }
 }
 
 }  // namespace mumoe::run

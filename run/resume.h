@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "data/text/prepare.h"
+#include "run/data_facts.h"
 #include "run/options.h"
 
 namespace mumoe::run {
@@ -15,8 +15,8 @@ using Settings = std::map<std::string, std::string>;
 
 /// Every key whose row does not leave it free on resume.
 Settings settings_of(const Options& options);
-/// Those of a run: the same, and the hash of the training tokens.
-Settings settings_of(const Options& options, const data::PreparedData& data);
+/// Those of a run: the same, and the hash of the training data.
+Settings settings_of(const Options& options, const DataFacts& data);
 
 /// Options that go on from a checkpoint.
 struct Replayed {

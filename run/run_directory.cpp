@@ -25,14 +25,22 @@ namespace {
 
 namespace fs = std::filesystem;
 
-nlohmann::json describe_split(const data::Split& split) {
-  return {{"tokens", split.tokens},
-          {"bytes", split.bytes},
-          {"xxh64", split.hash}};
+nlohmann::json describe_split(const SplitFacts& split) {
+  nlohmann::json json = {{"xxh64", split.hash}};
+  for (const auto& [what, count] : split.counts) json[what] = count;
+  return json;
+}
+
+nlohmann::json describe_data(const DataFacts& data) {
+  nlohmann::json json = {{"source", data.source},
+                         {"train", describe_split(data.train)},
+                         {"val", describe_split(data.val)}};
+  if (!data.tokenizer.empty()) json["tokenizer"] = data.tokenizer;
+  return json;
 }
 
 nlohmann::json provenance(const Options& options,
-                          const data::PreparedData& data,
+                          const DataFacts& data,
                           const dist::ProcessMesh& mesh,
                           const dist::HostMap& hosts) {
   nlohmann::json ranks_of_hosts;
@@ -54,11 +62,7 @@ nlohmann::json provenance(const Options& options,
         {"tp", mesh.tp().size()},
         {"world", mesh.control().size()}}},
       {"precision", to_map(options).at("train.precision")},
-      {"data",
-       {{"source", data.source},
-        {"tokenizer", data.tokenizer},
-        {"train", describe_split(data.train)},
-        {"val", describe_split(data.val)}}},
+      {"data", describe_data(data)},
   };
 }
 

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "base/file_lock.h"
-#include "data/text/prepare.h"
 #include "dist/host_map.h"
 #include "dist/process_mesh.h"
+#include "run/data_facts.h"
 #include "run/options.h"
 
 namespace mumoe::run {
@@ -29,7 +29,7 @@ class RunDirectory {
   /// What a run that starts or goes on at `step` finds and needs.
   struct Start {
     const Options& options;
-    const data::PreparedData& data;
+    const DataFacts& data;
     const dist::ProcessMesh& mesh;
     const dist::HostMap& hosts;
     std::int64_t step;

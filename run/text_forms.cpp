@@ -13,11 +13,32 @@ std::string other_names(std::string_view name) {
   return name == "tucker" ? "hosvd tucker2" : "";
 }
 
+template <class Ranks, class Said>
+TextForm ranks(Field<Ranks> ranks, Field<Said> said) {
+  TextForm form{.member = ranks.name, .value = "RANKS"};
+  form.has_auto = true;
+  form.set = [=](Options& o, const std::string& text) {
+    if (!is_rank_rule(text)) {
+      parse_list(
+          text,
+          "paper,auto, auto, paper, or whole numbers with commas between");
+    }
+    said.of(o) = text;
+    ranks.of(o).clear();
+  };
+  form.get = [=](const Options& o) {
+    return ranks.read(o).empty()
+               ? said.read(o)
+               : fmt::format("{}", fmt::join(ranks.read(o), ","));
+  };
+  return form;
+}
+
 }  // namespace
 
 TextForm mlp_form() {
   TextForm form{.member = "model.mlp", .value = "WORD"};
-  const std::string dense(model::Gpt2Config{.dense = true}.mlp_name());
+  const std::string dense(model::ModelConfig{.dense = true}.mlp_name());
   form.words = {{dense, "mlp ffn feedforward feed_forward none"}};
   for (const Form each : forms()) {
     const std::string name(to_string(each));
@@ -29,23 +50,11 @@ TextForm mlp_form() {
 }
 
 TextForm rank_form() {
-  TextForm form{.member = "model.mlp.ranks", .value = "RANKS"};
-  form.has_auto = true;
-  form.set = [](Options& o, const std::string& text) {
-    if (!is_rank_rule(text)) {
-      parse_list(
-          text,
-          "paper,auto, auto, paper, or whole numbers with commas between");
-    }
-    o.rank = text;
-    o.model.mlp.ranks.clear();
-  };
-  form.get = [](const Options& o) {
-    return o.model.mlp.ranks.empty()
-               ? o.rank
-               : fmt::format("{}", fmt::join(o.model.mlp.ranks, ","));
-  };
-  return form;
+  return ranks(MUMOE_FIELD(model.mlp.ranks), MUMOE_FIELD(rank));
+}
+
+TextForm token_rank_form() {
+  return ranks(MUMOE_FIELD(model.token_ranks), MUMOE_FIELD(token_rank));
 }
 
 TextForm out_form() {

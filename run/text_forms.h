@@ -149,8 +149,10 @@ TextForm choice(Field<Access> field,
 /// dense, or the form of the mixtures.
 TextForm mlp_form();
 
-/// The ranks of μMoE layers: as given until they are resolved.
+/// The ranks of μMoE layers: as given until they are resolved. Of all MLPs but
+/// those that mix tokens, and of these.
 TextForm rank_form();
+TextForm token_rank_form();
 
 /// The run directory: one to be made, a folder, or none.
 TextForm out_form();

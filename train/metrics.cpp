@@ -24,9 +24,12 @@ std::string number(double value) {
   return std::isfinite(value) ? fmt::format("{:.17g}", value) : "null";
 }
 
-/// The member that an evaluation adds to a line, which it ends.
-std::string evaluation(double val_loss) {
-  return R"(,"val_loss":)" + number(val_loss);
+/// The members that an evaluation adds to a line, which they end.
+std::string members(const Evaluation& evaluation) {
+  std::string text = R"(,"val_loss":)" + number(evaluation.loss);
+  if (evaluation.top1) text += R"(,"val_top1":)" + number(*evaluation.top1);
+  if (evaluation.top5) text += R"(,"val_top5":)" + number(*evaluation.top5);
+  return text;
 }
 
 std::filesystem::path file_in(const std::filesystem::path& folder) {
@@ -38,7 +41,7 @@ struct Line {
   std::int64_t step = 0;
   std::optional<double> elapsed_s = {};  ///< None in lines of older versions.
   double step_s = 0;
-  std::optional<double> val_loss = {};
+  std::optional<Evaluation> evaluation = {};
 };
 
 /// Throws `InputError` that begins with `where`.
@@ -52,9 +55,13 @@ Line read_line(std::string_view line, const std::string& where) {
           where,
           line);
   Line read{.step = *step};
-  if (const auto loss = entry.find("val_loss");
-      loss != entry.end() && loss->is_number()) {
-    read.val_loss = *loss;
+  const auto share = [&](const char* name) -> std::optional<double> {
+    const auto value = entry.find(name);
+    if (value == entry.end() || !value->is_number()) return std::nullopt;
+    return value->get<double>();
+  };
+  if (const auto loss = share("val_loss")) {
+    read.evaluation = {*loss, share("val_top1"), share("val_top5")};
   }
   if (const auto ms = entry.find("step_ms");
       ms != entry.end() && ms->is_number()) {
@@ -108,17 +115,19 @@ Kept lines_up_to(const std::filesystem::path& path, std::int64_t last) {
 
 std::string to_json(const StepReport& r) {
   std::string line =
-      fmt::format(R"({{"step":{},"tokens":{},"loss":{},"grad_norm":{},"lr":{},)"
-                  R"("step_ms":{},"tokens_per_s":{},"mfu":{},"dp_bytes":{},)"
+      fmt::format(R"({{"step":{},"{}s":{},"loss":{},"grad_norm":{},"lr":{},)"
+                  R"("step_ms":{},"{}s_per_s":{},"mfu":{},"dp_bytes":{},)"
                   R"("tp_bytes":{},"all_bytes":{},"rss_mib":{},)"
                   R"("elapsed_s":{},"time":"{}")",
                   r.step,
-                  r.tokens,
+                  r.target,
+                  r.targets,
                   number(r.loss),
                   number(r.grad_norm),
                   number(r.lr),
                   number(r.step_ms),
-                  number(r.tokens_per_s),
+                  r.target,
+                  number(r.targets_per_s),
                   number(r.mfu),
                   r.dp_bytes,
                   r.tp_bytes,
@@ -132,7 +141,7 @@ std::string to_json(const StepReport& r) {
                         number(r.gpu->reserved_mib));
   }
   if (r.active_share) line += R"(,"active_share":)" + number(*r.active_share);
-  if (r.val_loss) line += evaluation(*r.val_loss);
+  if (r.evaluation) line += members(*r.evaluation);
   return line + "}";
 }
 
@@ -157,7 +166,7 @@ MetricsFile::MetricsFile(const std::filesystem::path& folder,
   const Kept kept = lines_up_to(path_, resumed_step);
   elapsed_s_ = kept.elapsed_s;
   last_step_ = kept.last.step;
-  val_loss_ = kept.last.val_loss;
+  evaluation_ = kept.last.evaluation;
   write_file_atomically(path_, kept.text);
   out_.open(path_, std::ios::in | std::ios::out | std::ios::ate);
   require(out_.good(), "{}: cannot open for writing", path_.string());
@@ -167,15 +176,15 @@ void MetricsFile::write(const StepReport& report) {
   out_ << to_json(report) << std::endl;
   require(out_.good(), "{}: cannot write (disk full?)", path_.string());
   last_step_ = report.step;
-  val_loss_ = report.val_loss;
+  evaluation_ = report.evaluation;
 }
 
-void MetricsFile::add_val_loss(double loss) {
+void MetricsFile::add(const Evaluation& evaluation) {
   // The end of the line in one piece: it is whole at any moment.
   out_.seekp(-static_cast<int>(kLineEnd.size()), std::ios::end);
-  out_ << evaluation(loss).append(kLineEnd) << std::flush;
+  out_ << members(evaluation).append(kLineEnd) << std::flush;
   require(out_.good(), "{}: cannot write (disk full?)", path_.string());
-  val_loss_ = loss;
+  evaluation_ = evaluation;
 }
 
 double resident_mib() {

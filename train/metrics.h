@@ -7,18 +7,21 @@
 #include <string>
 
 #include "train/device_memory.h"
+#include "train/evaluation.h"
 
 namespace mumoe::train {
 
 /// What one step was like. Bytes are this rank's communication payload.
 struct StepReport {
-  std::int64_t step = 0;    ///< Steps done, this one included.
-  std::int64_t tokens = 0;  ///< Target tokens so far, all ranks.
-  double loss = 0;          ///< Mean over the step's target tokens, nats.
-  double grad_norm = 0;     ///< Before clipping.
+  std::int64_t step = 0;  ///< Steps done, this one included.
+  /// What a target is called, "token", in the names of the next and the rate.
+  std::string target = "token";
+  std::int64_t targets = 0;  ///< So far, all ranks.
+  double loss = 0;           ///< Mean over the step's targets, nats.
+  double grad_norm = 0;      ///< Before clipping.
   double lr = 0;
   double step_ms = 0;
-  double tokens_per_s = 0;
+  double targets_per_s = 0;
   /// Share of the measured matrix-multiplication rate of all ranks.
   double mfu = 0;
   std::int64_t dp_bytes = 0;
@@ -37,9 +40,8 @@ struct StepReport {
   /// Mean share of active experts, over the blocks, tokens and ranks of the
   /// step; none in a dense model.
   std::optional<double> active_share = {};
-  /// Mean over the evaluation windows, nats a token; after this step, if at
-  /// all.
-  std::optional<double> val_loss = {};
+  /// After this step, if at all.
+  std::optional<Evaluation> evaluation = {};
 };
 
 /// One line of JSON, numbers with 17 digits.
@@ -61,11 +63,11 @@ class MetricsFile {
   MetricsFile(const std::filesystem::path& folder, std::int64_t resumed_step);
   void write(const StepReport& report);
   /// Adds the evaluation after the last step to what the file says of it.
-  void add_val_loss(double loss);
+  void add(const Evaluation& evaluation);
   /// What the file says of the last step that it has: its number (0: of none),
   /// and its evaluation.
   std::int64_t last_step() const { return last_step_; }
-  std::optional<double> val_loss() const { return val_loss_; }
+  const std::optional<Evaluation>& evaluation() const { return evaluation_; }
   /// The time of the run that its lines, as found, tell of. Where they are of a
   /// version that did not write it, what their steps took.
   double elapsed_s() const { return elapsed_s_; }
@@ -74,7 +76,7 @@ class MetricsFile {
   std::filesystem::path path_;
   std::fstream out_;
   std::int64_t last_step_ = 0;
-  std::optional<double> val_loss_;
+  std::optional<Evaluation> evaluation_;
   double elapsed_s_ = 0;
 };
 

@@ -148,12 +148,13 @@ std::optional<StepReport> Trainer::step() {
   mesh.set_phase("report");
   StepReport report{
       .step = state_.step,
-      .tokens = state_.samples * parts_.train.targets_per_sample(),
+      .target = parts_.target,
+      .targets = state_.samples * parts_.train.targets_per_sample(),
       .loss = agreed.loss,
       .grad_norm = norm,
       .lr = lr};
   meter.read(report);
-  report.tokens_per_s = 1000.0 * static_cast<double>(targets) / report.step_ms;
+  report.targets_per_s = 1000.0 * static_cast<double>(targets) / report.step_ms;
   report.mfu = mfu(1000.0 * static_cast<double>(plan_.batch) / report.step_ms);
   if (mixing_) report.active_share = agreed.active;
   parts_.after_step(state_.step);
@@ -239,12 +240,12 @@ Outcome Trainer::run() {
   saved_step_ = state_.step;
   const auto began = saved_;
   const double before = metrics ? metrics->elapsed_s() : 0;
-  if (evaluation_due()) val_loss_ = evaluated(metrics);
-  if (evaluation_due() && !val_loss_) evaluate_now(metrics, progress);
+  if (evaluation_due()) evaluation_ = evaluated(metrics);
+  if (evaluation_due() && !evaluation_) evaluate_now(metrics, progress);
   while (state_.step < config_.steps && !stop_) {
     auto report = step();
     if (report) {
-      val_loss_.reset();
+      evaluation_.reset();
       report->time = utc_now();
       report->elapsed_s =
           before + std::chrono::duration<double>(Clock::now() - began).count();
@@ -259,7 +260,7 @@ Outcome Trainer::run() {
     if (report && !stop_ && evaluation_due()) evaluate_now(metrics, progress);
     if (stop_) save();
   }
-  const bool whole = state_.step == config_.steps && (val_loss_ || !stop_);
+  const bool whole = state_.step == config_.steps && (evaluation_ || !stop_);
   return whole ? Outcome::done : Outcome::preempted;
 }
 
@@ -282,36 +283,46 @@ bool Trainer::evaluation_due() const {
          (state_.step == config_.steps || due(config_.eval_every));
 }
 
-std::optional<double> Trainer::evaluated(
+std::optional<Evaluation> Trainer::evaluated(
     const std::optional<MetricsFile>& metrics) {
-  const bool known = metrics && metrics->last_step() == state_.step &&
-                     metrics->val_loss().has_value();
-  const at::Tensor said =
-      at::tensor({known ? 1.0 : 0.0, known ? *metrics->val_loss() : 0.0},
-                 at::kDouble);
+  std::optional<Evaluation> known;
+  if (metrics && metrics->last_step() == state_.step) {
+    known = metrics->evaluation();
+  }
+  // Negative: none.
+  const auto e = known.value_or(Evaluation{});
+  const at::Tensor said = at::tensor(
+      {known ? 1.0 : -1.0, e.loss, e.top1.value_or(-1), e.top5.value_or(-1)},
+      at::kDouble);
   parts_.mesh.control().broadcast(said, 0);
-  if (said[0].item<double>() == 0) return std::nullopt;
-  return said[1].item<double>();
+  const auto share = [&](int place) -> std::optional<double> {
+    const double value = said[place].item<double>();
+    return value < 0 ? std::nullopt : std::optional(value);
+  };
+  if (!share(0)) return std::nullopt;
+  return Evaluation{said[1].item<double>(), share(2), share(3)};
 }
 
 void Trainer::evaluate_now(std::optional<MetricsFile>& metrics,
                            Progress& progress) {
   parts_.mesh.set_phase("evaluation");
   await_weights();
-  val_loss_ = evaluate(parts_.model,
-                       parts_.val,
-                       config_.eval_windows,
-                       plan_.micro_batch,
-                       parts_.mesh,
-                       parts_.buckets.registry().device(),
-                       parts_.stop_requested);
-  stop_ = !val_loss_;
+  evaluation_ = evaluate(parts_.model,
+                         parts_.val,
+                         config_.eval_windows,
+                         plan_.micro_batch,
+                         parts_.mesh,
+                         parts_.buckets.registry().device(),
+                         parts_.stop_requested);
+  stop_ = !evaluation_;
   if (stop_) return;
   if (metrics && metrics->last_step() == state_.step) {
-    metrics->add_val_loss(*val_loss_);
+    metrics->add(*evaluation_);
   }
-  progress.note(
-      fmt::format("step {}: validation loss {:.4f}", state_.step, *val_loss_));
+  progress.note(fmt::format("step {}: validation loss {:.4f}{}",
+                            state_.step,
+                            evaluation_->loss,
+                            describe_shares(*evaluation_)));
 }
 
 void Trainer::save() {

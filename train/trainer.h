@@ -38,6 +38,8 @@ struct TrainerParts {
   std::function<void(std::int64_t step)> after_step = [](std::int64_t) {};
   /// Called on rank 0 with each line that a person is shown to stay.
   std::function<void(const std::string& line)> said = [](const std::string&) {};
+  /// What one target is called.
+  std::string target = "token";
 };
 
 enum class Outcome { done, preempted };
@@ -77,8 +79,8 @@ class Trainer {
   std::optional<StepReport> step();
 
   const run::RunState& state() const { return state_; }
-  /// The last evaluation, nats a target.
-  std::optional<double> val_loss() const { return val_loss_; }
+  /// The last evaluation.
+  const std::optional<Evaluation>& evaluation() const { return evaluation_; }
 
  private:
   /// Of this rank's micro-batches of a step.
@@ -107,7 +109,8 @@ class Trainer {
   /// Whether an evaluation belongs to the last step.
   bool evaluation_due() const;
   /// What metrics.jsonl says of it, if this run goes on behind that step.
-  std::optional<double> evaluated(const std::optional<MetricsFile>& metrics);
+  std::optional<Evaluation> evaluated(
+      const std::optional<MetricsFile>& metrics);
   void evaluate_now(std::optional<MetricsFile>& metrics, Progress& progress);
   /// Whether rank 0's clock asks for a checkpoint, of which it alone decides.
   bool time_to_save() const;
@@ -134,7 +137,7 @@ class Trainer {
   std::chrono::steady_clock::time_point saved_;
   /// Of the last micro-batch of this rank.
   std::optional<MixingSummary> mixing_;
-  std::optional<double> val_loss_;
+  std::optional<Evaluation> evaluation_;
 };
 
 }  // namespace mumoe::train

@@ -1,19 +1,18 @@
 #include "data/text/bpe.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
-#include <queue>
 #include <sstream>
-#include <tuple>
+#include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "data/text/word_cache.h"
 
 namespace mumoe::data {
 namespace {
 
 constexpr std::string_view kEndOfDocument = "<|endoftext|>";
-constexpr std::size_t kCachedWords = 1 << 17;
-constexpr std::size_t kCachedLength = 64;
 
 /// The files spell each byte as a printable character: bytes that are printable
 /// in Latin-1 as themselves, the other 68 as U+0100, U+0101, ... in order.
@@ -34,38 +33,23 @@ std::array<std::string, 256> spell_bytes() {
   return spelling;
 }
 
-std::uint64_t pair_key(std::int32_t left, std::int32_t right) {
-  return std::uint64_t{static_cast<std::uint32_t>(left)} << 32 |
-         static_cast<std::uint32_t>(right);
-}
-
-/// A pair of neighbours that may be merged. It is out of date once either of
-/// them has changed. Ordered so that a priority queue yields the lowest rank,
-/// and of equal ranks the leftmost.
-struct Candidate {
-  std::int32_t rank;
-  std::int32_t at;
-  std::int32_t left, right, merged;
-  bool operator<(const Candidate& other) const {
-    return std::tie(rank, at) > std::tie(other.rank, other.at);
-  }
-};
-
-/// A token of a word in the making; `id` is kGone once merged into its left.
-struct Part {
-  std::int32_t id;
-  std::int32_t previous, next;
-};
-constexpr std::int32_t kGone = -1;
-
 }  // namespace
+
+/// What one call of `encode` at a time works with.
+struct BpeTokenizer::Workspace {
+  explicit Workspace(const MergeTable& merges) : merger(merges) {}
+  WordCache cache;
+  Merger merger;
+};
+
+BpeTokenizer::~BpeTokenizer() = default;
 
 BpeTokenizer::BpeTokenizer(const std::filesystem::path& folder) {
   const auto ids = read_ids(folder / "encoder.json");
   read_merges(folder / "vocab.bpe", ids);
 }
 
-BpeTokenizer::TextMap<std::int32_t> BpeTokenizer::read_ids(
+BpeTokenizer::TextMap<std::uint16_t> BpeTokenizer::read_ids(
     const std::filesystem::path& path) {
   const auto json = nlohmann::json::parse(read_file(path), nullptr, false);
   require(json.is_object() && json.size() <= 65536,
@@ -75,7 +59,7 @@ BpeTokenizer::TextMap<std::int32_t> BpeTokenizer::read_ids(
   TextMap<std::uint8_t> byte_of_spelling;
   for (std::size_t b = 0; b < 256; ++b) byte_of_spelling[spelling[b]] = b;
 
-  TextMap<std::int32_t> ids;
+  TextMap<std::uint16_t> ids;
   bytes_of_id_.resize(json.size());
   std::vector<bool> seen(json.size());
   for (const auto& [token, value] : json.items()) {
@@ -88,7 +72,7 @@ BpeTokenizer::TextMap<std::int32_t> BpeTokenizer::read_ids(
             token,
             value.dump(),
             json.size() - 1);
-    const auto id = value.get<std::int32_t>();
+    const auto id = value.get<std::uint16_t>();
     seen[id] = true;
     ids.emplace(token, id);
     std::string& bytes = bytes_of_id_[id];
@@ -115,81 +99,75 @@ BpeTokenizer::TextMap<std::int32_t> BpeTokenizer::read_ids(
 }
 
 void BpeTokenizer::read_merges(const std::filesystem::path& path,
-                               const TextMap<std::int32_t>& ids) {
-  std::istringstream lines(read_file(path));
+                               const TextMap<std::uint16_t>& ids) {
+  const std::string text = read_file(path);
+  const auto most =
+      static_cast<std::size_t>(std::ranges::count(text, '\n')) + 1;
+  require(most <= MergeTable::kMostMerges,
+          "{}: {} lines; expected at most {} merges, one a line",
+          path.string(),
+          most,
+          MergeTable::kMostMerges);
+  merges_.emplace(most);
+  std::istringstream lines(text);
   std::string line;
-  std::int32_t rank = 0;
+  std::uint16_t rank = 0;
   for (int number = 1; std::getline(lines, line); ++number) {
     if (line.empty() || (number == 1 && line.starts_with("#version"))) continue;
     const auto space = line.find(' ');
-    const auto id = [&](const std::string& token) {
-      const auto found = ids.find(token);
-      return found == ids.end() ? kGone : found->second;
-    };
-    Merge merge{rank++, kGone};
-    std::uint64_t key = 0;
-    if (space != std::string::npos) {
-      const std::string left = line.substr(0, space);
-      const std::string right = line.substr(space + 1);
-      if (id(left) >= 0 && id(right) >= 0) merge.id = id(left + right);
-      key = pair_key(id(left), id(right));
-    }
-    require(merge.id >= 0,
+    const bool two = space != std::string::npos;
+    const auto left = ids.find(line.substr(0, space));
+    const auto right = ids.find(two ? line.substr(space + 1) : "");
+    const auto both = two ? ids.find(left == ids.end() || right == ids.end()
+                                         ? ""
+                                         : left->first + right->first)
+                          : ids.end();
+    require(both != ids.end(),
             "{} line {}: expected two tokens of encoder.json whose join is a "
             "token, not {}",
             path.string(),
             number,
             line);
-    merges_.emplace(key, merge);
+    merges_->add(left->second, right->second, {rank++, both->second});
   }
   require(rank > 0,
           "{}: expected merges, one a line; found none",
           path.string());
 }
 
-const BpeTokenizer::Merge* BpeTokenizer::find_merge(std::int32_t left,
-                                                    std::int32_t right) const {
-  const auto found = merges_.find(pair_key(left, right));
-  return found == merges_.end() ? nullptr : &found->second;
+std::unique_ptr<BpeTokenizer::Workspace> BpeTokenizer::take_workspace() const {
+  {
+    const std::lock_guard lock(idle_mutex_);
+    if (!idle_.empty()) {
+      auto workspace = std::move(idle_.back());
+      idle_.pop_back();
+      return workspace;
+    }
+  }
+  return std::make_unique<Workspace>(*merges_);
 }
 
-std::vector<std::int32_t> BpeTokenizer::merge_word(
-    std::string_view word) const {
-  const auto count = static_cast<std::int32_t>(word.size());
-  std::vector<Part> parts(word.size());
-  for (std::int32_t i = 0; i < count; ++i) {
-    const auto byte = static_cast<unsigned char>(word[i]);
-    parts[i] = {id_of_byte_[byte], i - 1, i + 1 < count ? i + 1 : kGone};
-  }
-  std::priority_queue<Candidate> queue;
-  const auto consider = [&](std::int32_t at) {
-    if (at < 0 || parts[at].next < 0) return;
-    const std::int32_t left = parts[at].id;
-    const std::int32_t right = parts[parts[at].next].id;
-    if (const Merge* merge = find_merge(left, right)) {
-      queue.push({merge->rank, at, left, right, merge->id});
+void BpeTokenizer::encode_word(std::string_view word,
+                               Workspace& workspace,
+                               std::vector<std::int32_t>& ids) const {
+  std::optional<WordCache::Key> key;
+  if (word.size() <= WordCache::kLongestWord) {
+    const auto known = workspace.cache.find(key.emplace(word));
+    if (!known.empty()) {
+      ids.insert(ids.end(), known.begin(), known.end());
+      return;
     }
-  };
-  for (std::int32_t i = 0; i < count; ++i) consider(i);
-  while (!queue.empty()) {
-    const Candidate best = queue.top();
-    queue.pop();
-    Part& part = parts[best.at];
-    if (part.id != best.left || part.next < 0) continue;
-    Part& next = parts[part.next];
-    if (next.id != best.right) continue;
-    part.id = best.merged;
-    part.next = next.next;
-    next.id = kGone;
-    if (part.next >= 0) parts[part.next].previous = best.at;
-    consider(part.previous);
-    consider(best.at);
   }
-  std::vector<std::int32_t> ids;
-  for (std::int32_t i = 0; i >= 0 && i < count; i = parts[i].next) {
-    ids.push_back(parts[i].id);
+  auto& tokens = workspace.merger.tokens();
+  tokens.resize(word.size());
+  std::ranges::transform(word, tokens.begin(), [&](char c) {
+    return id_of_byte_[static_cast<unsigned char>(c)];
+  });
+  workspace.merger.merge();
+  ids.insert(ids.end(), tokens.begin(), tokens.end());
+  if (key && tokens.size() <= WordCache::kMostTokens) {
+    workspace.cache.put(*key, tokens);
   }
-  return ids;
 }
 
 std::vector<std::int32_t> BpeTokenizer::encode(std::string_view text) const {
@@ -197,23 +175,15 @@ std::vector<std::int32_t> BpeTokenizer::encode(std::string_view text) const {
       text.size() < (std::size_t{1} << 31),
       "text of {} bytes: the tokenizer gpt2 expects less than 2 GiB a document",
       text.size());
-  const auto words = splitter_.split(text);
+  std::unique_ptr<Workspace> workspace = take_workspace();
   std::vector<std::int32_t> ids;
-  ids.reserve(words.size() + words.size() / 4);
-  const std::lock_guard lock(cache_mutex_);
-  for (const std::string_view word : words) {
-    if (word.size() > kCachedLength) {
-      const auto merged = merge_word(word);
-      ids.insert(ids.end(), merged.begin(), merged.end());
-      continue;
-    }
-    auto found = cache_.find(word);
-    if (found == cache_.end()) {
-      if (cache_.size() >= kCachedWords) cache_.clear();
-      found = cache_.emplace(word, merge_word(word)).first;
-    }
-    ids.insert(ids.end(), found->second.begin(), found->second.end());
+  ids.reserve(text.size() / 3);
+  WordCursor words(splitter_, text);
+  for (auto word = words.next(); !word.empty(); word = words.next()) {
+    encode_word(word, *workspace, ids);
   }
+  const std::lock_guard lock(idle_mutex_);
+  idle_.push_back(std::move(workspace));
   return ids;
 }
 

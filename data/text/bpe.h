@@ -4,12 +4,15 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "data/text/merges.h"
 #include "data/text/tokenizer.h"
 #include "data/text/words.h"
 
@@ -22,13 +25,15 @@ namespace mumoe::data {
 /// Every sequence of bytes can be encoded, valid UTF-8 or not, and decodes to
 /// itself. Text that looks like a special token ("<|endoftext|>") is ordinary
 /// text. Time is O(n log n) in the length of a word, and words seen before come
-/// from a bounded cache. Calls from several threads take turns.
+/// from a cache of 2 MB. Threads do not take turns: each call has a cache and
+/// work space to itself, of as many as there were ever calls at once.
 class BpeTokenizer final : public Tokenizer {
  public:
   /// Reads `folder`/vocab.bpe (merges, in the order learnt) and
   /// `folder`/encoder.json (id of each token). Throws `InputError` naming the
   /// file and, for merges, the line.
   explicit BpeTokenizer(const std::filesystem::path& folder);
+  ~BpeTokenizer() override;
 
   std::vector<std::int32_t> encode(std::string_view text) const override;
   std::string decode(std::span<const std::int32_t> ids) const override;
@@ -39,10 +44,6 @@ class BpeTokenizer final : public Tokenizer {
   std::string_view name() const override { return "gpt2"; }
 
  private:
-  struct Merge {
-    std::int32_t rank;
-    std::int32_t id;
-  };
   struct HashText {
     using is_transparent = void;
     std::size_t operator()(std::string_view text) const {
@@ -52,21 +53,24 @@ class BpeTokenizer final : public Tokenizer {
   template <class Value>
   using TextMap =
       std::unordered_map<std::string, Value, HashText, std::equal_to<>>;
+  struct Workspace;
 
-  TextMap<std::int32_t> read_ids(const std::filesystem::path& path);
+  TextMap<std::uint16_t> read_ids(const std::filesystem::path& path);
   void read_merges(const std::filesystem::path& path,
-                   const TextMap<std::int32_t>& ids);
-  const Merge* find_merge(std::int32_t left, std::int32_t right) const;
-  std::vector<std::int32_t> merge_word(std::string_view word) const;
+                   const TextMap<std::uint16_t>& ids);
+  std::unique_ptr<Workspace> take_workspace() const;
+  void encode_word(std::string_view word,
+                   Workspace& workspace,
+                   std::vector<std::int32_t>& ids) const;
 
   WordSplitter splitter_;
-  std::array<std::int32_t, 256> id_of_byte_;
+  std::array<std::uint16_t, 256> id_of_byte_;
   std::vector<std::string> bytes_of_id_;
-  std::unordered_map<std::uint64_t, Merge> merges_;
+  std::optional<MergeTable> merges_;
   std::int32_t end_of_document_ = 0;
 
-  mutable std::mutex cache_mutex_;
-  mutable TextMap<std::vector<std::int32_t>> cache_;
+  mutable std::mutex idle_mutex_;
+  mutable std::vector<std::unique_ptr<Workspace>> idle_;
 };
 
 }  // namespace mumoe::data

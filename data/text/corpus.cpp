@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "data/text/fetch.h"
+#include "data/fetch.h"
 #include "data/text/folder_walk.h"
 #include "data/text/forms.h"
 #include "data/text/token_file.h"

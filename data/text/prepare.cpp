@@ -12,7 +12,7 @@
 #include "data/text/split.h"
 #include "data/text/token_file.h"
 #include "data/text/token_folder.h"
-#include "data/text/waiting.h"
+#include "data/waiting.h"
 
 namespace mumoe::data {
 namespace {

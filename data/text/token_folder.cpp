@@ -9,7 +9,7 @@
 #include "data/text/folder_walk.h"
 #include "data/text/forms.h"
 #include "data/text/token_file.h"
-#include "data/text/waiting.h"
+#include "data/waiting.h"
 
 namespace mumoe::data {
 namespace {

@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "data/text/bpe.h"
-#include "data/text/fetch.h"
+#include "data/fetch.h"
 
 namespace mumoe::data {
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 struct pcre2_real_code_8;
+struct pcre2_real_match_data_8;
 
 namespace mumoe::data {
 
@@ -24,15 +25,45 @@ class WordSplitter {
   std::vector<std::string_view> split(std::string_view text) const;
 
  private:
+  friend class WordCursor;
   struct FreeCode {
     void operator()(pcre2_real_code_8* code) const;
   };
   std::unique_ptr<pcre2_real_code_8, FreeCode> code_;
 };
 
+/// Walks over the words of a text. Those that only ASCII decides are cut by
+/// hand, the others by the pattern of `WordSplitter`.
+class WordCursor {
+ public:
+  /// Of `text`; splitter and text must outlive this.
+  WordCursor(const WordSplitter& splitter, std::string_view text);
+
+  /// The next word; empty after the last.
+  std::string_view next();
+
+ private:
+  struct FreeMatch {
+    void operator()(pcre2_real_match_data_8* match) const;
+  };
+  void begin_segment();
+  std::size_t end_of_ascii_word() const;
+  std::size_t end_of_word();
+
+  const pcre2_real_code_8* code_;
+  std::unique_ptr<pcre2_real_match_data_8, FreeMatch> match_;
+  std::string_view rest_;  ///< Behind `segment_`.
+  /// Well-formed, of which the words from `at_` on are still to come.
+  std::string_view segment_;
+  std::size_t at_ = 0;
+};
+
 /// Bytes of the well-formed UTF-8 character at the front of `text` (1 to 4); 0
 /// if there is none: overlong forms, surrogates, values above U+10FFFF, stray
 /// or missing continuation bytes.
 int utf8_length(std::string_view text);
+
+/// How many bytes at the front of `text` are well-formed UTF-8.
+std::size_t well_formed_prefix(std::string_view text);
 
 }  // namespace mumoe::data

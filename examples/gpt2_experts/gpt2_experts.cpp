@@ -17,7 +17,7 @@
 namespace {
 
 /// What the recipe says.
-mumoe::model::Gpt2Config recipe() {
+mumoe::model::ModelConfig recipe() {
   return {.depth = 4,
           .heads = 4,
           .width = 256,

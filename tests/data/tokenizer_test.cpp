@@ -4,7 +4,7 @@
 
 #include "base/random.h"
 #include "data/text/bpe.h"
-#include "data/text/fetch.h"
+#include "data/fetch.h"
 #include "data/text/words.h"
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"

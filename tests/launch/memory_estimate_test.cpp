@@ -93,13 +93,13 @@ TEST(MemoryWarning, AddsUpTheRanksOfAHost) {
 }
 
 TEST(MemoryEstimate, GrowsWithTheMicroBatchAndFallsWithTp) {
-  const model::Gpt2Config model;
+  const auto samples = model::family("gpt2").workspace({});
   const auto total = [&](std::int64_t micro_batch, int tp) {
     model::Cost cost;
     cost.bytes = {.weights = 1000, .gradients = 2000, .optimizer = 4000};
     cost.pass.kept_bytes = 500;
     const auto estimate =
-        estimate_memory(cost, model, micro_batch, tp, at::kFloat, true, 77);
+        estimate_memory(cost, samples, micro_batch, tp, at::kFloat, true, 77);
     EXPECT_EQ(estimate.model(), 7500 + estimate.workspace);
     EXPECT_TRUE(contains(describe_memory(estimate, true), "program 77 bytes"));
     EXPECT_FALSE(contains(describe_memory(estimate, false), "program"));
@@ -110,9 +110,10 @@ TEST(MemoryEstimate, GrowsWithTheMicroBatchAndFallsWithTp) {
 }
 
 TEST(MemoryEstimate, OfTheWorkspaceIsThatOfTheDevice) {
-  const model::Gpt2Config model;
+  const model::ModelConfig model;
+  const auto samples = model::family("gpt2").workspace(model);
   const auto workspace = [&](bool on_cpu) {
-    return estimate_memory({}, model, 16, 1, at::kBFloat16, on_cpu, 0)
+    return estimate_memory({}, samples, 16, 1, at::kBFloat16, on_cpu, 0)
         .workspace;
   };
   const auto width = static_cast<double>(model.width);

@@ -18,7 +18,10 @@ const at::Device kDevice = testing::test_device();
 
 /// One rank of a tp group whose others are not there.
 struct Alone {
-  Alone(const model::Gpt2Config& config, Plan plan, int ranks, at::ScalarType t)
+  Alone(const model::ModelConfig& config,
+        Plan plan,
+        int ranks,
+        at::ScalarType t)
       : world(dist::make_null_communicator({1, ranks, ranks - 1})),
         gpu(dist::make_self_communicator(kDevice)),
         mesh(*world, 1, ranks, kDevice.is_cuda() ? gpu.get() : nullptr),
@@ -75,7 +78,7 @@ void at_all_layouts(const Check& check) {
 }
 
 TEST(Cost, BytesAndCallsAreWhatARankMoves) {
-  at_all_layouts([](const model::Gpt2Config& config,
+  at_all_layouts([](const model::ModelConfig& config,
                     const Layout& layout,
                     at::ScalarType dtype) {
     Alone rank(config, layout.plan, layout.ranks, dtype);
@@ -101,24 +104,25 @@ TEST(Cost, BytesAndCallsAreWhatARankMoves) {
 }
 
 TEST(Cost, KeptIsWhatTensorsHoldBetweenForwardAndBackward) {
-  at_all_layouts(
-      [](model::Gpt2Config config, const Layout& layout, at::ScalarType dtype) {
-        // On a GPU attention in fp64, which is for tests, keeps all its
-        // weights.
-        if (kDevice.is_cuda() && dtype == at::kDouble) return;
-        config.context = 32;
-        config.width = 32;
-        Alone rank(config, layout.plan, layout.ranks, dtype);
-        const at::Tensor tokens =
-            testing::random_tokens(kSamples, config.context + 1, config.vocab)
-                .to(kDevice);
-        const model::Batch batch = testing::next_token_batch(tokens);
-        rank.gpt2.loss(batch, 1).backward();  // what is made once
-        const double expected = rank.gpt2.cost(kSamples, kDevice).kept_bytes;
-        const LiveBytes live;
-        const at::Tensor loss = rank.gpt2.loss(batch, 1);
-        EXPECT_NEAR(static_cast<double>(live.read()) / expected, 1, 0.01);
-      });
+  at_all_layouts([](model::ModelConfig config,
+                    const Layout& layout,
+                    at::ScalarType dtype) {
+    // On a GPU attention in fp64, which is for tests, keeps all its
+    // weights.
+    if (kDevice.is_cuda() && dtype == at::kDouble) return;
+    config.context = 32;
+    config.width = 32;
+    Alone rank(config, layout.plan, layout.ranks, dtype);
+    const at::Tensor tokens =
+        testing::random_tokens(kSamples, config.context + 1, config.vocab)
+            .to(kDevice);
+    const model::Batch batch = testing::next_token_batch(tokens);
+    rank.gpt2.loss(batch, 1).backward();  // what is made once
+    const double expected = rank.gpt2.cost(kSamples, kDevice).kept_bytes;
+    const LiveBytes live;
+    const at::Tensor loss = rank.gpt2.loss(batch, 1);
+    EXPECT_NEAR(static_cast<double>(live.read()) / expected, 1, 0.01);
+  });
 }
 
 TEST(Cost, OfOneRankIsTheModels) {
@@ -154,7 +158,7 @@ TEST(Cost, OfOneRankIsTheModels) {
 }
 
 TEST(Cost, TheHeadGathersOnceAChunk) {
-  model::Gpt2Config config;
+  model::ModelConfig config;
   config.depth = 1;
   const auto world = dist::make_null_communicator({1, 2, 0});
   dist::ProcessMesh mesh(*world, 1, 2);
@@ -171,7 +175,7 @@ TEST(Cost, TheHeadGathersOnceAChunk) {
 
 TEST(Cost, OfAModelThatFitsNoMachine) {
   // 1.5 T of parameters, cut over 64 x 8 ranks: on the meta device.
-  model::Gpt2Config config;
+  model::ModelConfig config;
   config.depth = 96;
   config.heads = 128;
   config.width = 16384;

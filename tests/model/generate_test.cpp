@@ -23,8 +23,8 @@ class Generate : public ::testing::Test {
     buckets_.initialise(4);
   }
 
-  static Gpt2Config config() {
-    Gpt2Config c;
+  static ModelConfig config() {
+    ModelConfig c;
     c.depth = 1;
     c.heads = 2;
     c.width = 8;

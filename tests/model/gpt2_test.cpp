@@ -19,15 +19,15 @@ namespace {
 using run::from_nanogpt;
 using run::to_nanogpt;
 
-std::int64_t count(const Gpt2Config& config) {
+std::int64_t count(const ModelConfig& config) {
   const auto self = dist::make_self_communicator(at::kCPU);
   dist::ParameterRegistry registry(*self, at::kFloat, at::kCPU);
   const Gpt2 gpt2(config, registry);
   return registry.global_numel();
 }
 
-Gpt2Config small() {
-  Gpt2Config config;
+ModelConfig small() {
+  ModelConfig config;
   config.depth = 2;
   config.heads = 2;
   config.width = 8;
@@ -42,7 +42,7 @@ Gpt2Config small() {
 // The published configurations, position embeddings included; nanoGPT's print
 // leaves those out.
 TEST(Gpt2, CountsOfThe124MModels) {
-  Gpt2Config config;
+  ModelConfig config;
   const std::int64_t positions = 1024 * 768;
   EXPECT_EQ(count(config), 124'789'536);
   EXPECT_EQ(count(config) - positions, 124'003'104);
@@ -55,7 +55,7 @@ TEST(Gpt2, CountsOfThe124MModels) {
 }
 
 TEST(Gpt2, EveryTensorOfThe124MModelIsCounted) {
-  const Gpt2Config config;
+  const ModelConfig config;
   const auto self = dist::make_self_communicator(at::kCPU);
   dist::ParameterRegistry registry(*self, at::kFloat, at::kCPU);
   const Gpt2 gpt2(config, registry);
@@ -80,7 +80,7 @@ TEST(Gpt2, EveryTensorOfThe124MModelIsCounted) {
 }
 
 TEST(Gpt2, InitialStatistics) {
-  Gpt2Config config = small();
+  ModelConfig config = small();
   config.width = 64;
   config.mlp.hidden_dim = 256;
   config.mlp.experts = {32, 4};
@@ -121,7 +121,7 @@ TEST(Gpt2, InitialStatistics) {
 
 /// A model with weights of its own, and all of them under nanoGPT's names.
 struct Exported {
-  explicit Exported(const Gpt2Config& config)
+  explicit Exported(const ModelConfig& config)
       : self(dist::make_self_communicator(at::kCPU)),
         registry(*self, at::kFloat, at::kCPU),
         gpt2(config, registry),
@@ -147,7 +147,7 @@ TEST(NanogptWeights, SurviveTheirNamesAndLayouts) {
   for (const auto& [mlp, r] : ranks) {
     for (const bool bias : {false, true}) {
       SCOPED_TRACE(fmt::format("mlp {}, bias {}", mlp, bias));
-      Gpt2Config config = small();
+      ModelConfig config = small();
       config.set_mlp(mlp);
       config.bias = bias;
       config.mlp.expert_bias = bias;
@@ -182,7 +182,7 @@ TEST(NanogptWeights, SurviveTheirNamesAndLayouts) {
 // The published chain of cores: [r_1, N, r_2], [r_2, I + 1, r_3], [r_3, O,
 // r_1].
 TEST(NanogptWeights, ARingsFactorsAreAChain) {
-  Gpt2Config config = small();
+  ModelConfig config = small();
   config.set_mlp("tr");
   config.mlp.ranks = {2, 3, 4};
   const Exported model(config);
@@ -203,7 +203,7 @@ TEST(NanogptWeights, ARingsFactorsAreAChain) {
 }
 
 TEST(NanogptWeights, TuckerHasNoNamesThere) {
-  Gpt2Config config = small();
+  ModelConfig config = small();
   config.set_mlp("tucker");
   config.mlp.ranks = {2, 3, 4};
   EXPECT_THROW(Exported{config}, InputError);
@@ -211,7 +211,7 @@ TEST(NanogptWeights, TuckerHasNoNamesThere) {
 
 TEST(Gpt2, BadShapesAreRefusedByMember) {
   const auto expect_refused = [](auto change, const std::string& key) {
-    Gpt2Config config = small();
+    ModelConfig config = small();
     change(config);
     try {
       config.validate();

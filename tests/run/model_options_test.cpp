@@ -5,6 +5,7 @@
 #include <map>
 
 #include "run/command_line.h"
+#include "run/notes.h"
 #include "run/option_table.h"
 #include "run/options.h"
 #include "tests/support/errors.h"
@@ -91,6 +92,98 @@ TEST(Ranks, OfThePaperAndGivenOnes) {
                  {"model.rank = 999999999999999999", "2^56"});
   expect_refused({"--model.experts=999999999"},
                  {"model.rank = auto", "999999999 experts", "with rank 1"});
+}
+
+/// S/16 by 64 experts.
+Options mixer(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(),
+                   {"--model.family=mixer",
+                    "--model.depth=8",
+                    "--model.width=512",
+                    "--model.experts=64",
+                    "--model.bias",
+                    "--model.gate_norm=batch"});
+  return read_command_line(arguments).options;
+}
+
+TEST(Mixer, SizesFollowFromTheWidthAndTheImages) {
+  const Options o = mixer({});
+  EXPECT_EQ(o.model.token_hidden, 256);
+  EXPECT_EQ(o.model.mlp.hidden_dim, 2048);
+  EXPECT_EQ(o.model.image_size, 224);
+  EXPECT_EQ(o.model.channels, 3);
+  EXPECT_EQ(o.model.classes, 1000);
+  EXPECT_EQ(o.model.patches(), 196);
+  EXPECT_EQ(mixer({"--train.seed=5"}).model.seed, 5u);
+  // What it has no use for stays open, as what GPT-2 has none for.
+  EXPECT_EQ(to_map(o).at("model.vocab"), "auto");
+  const auto gpt2 = to_map(read_command_line({}).options);
+  for (const char* key : {"model.image_size",
+                          "model.classes",
+                          "model.token_hidden",
+                          "model.token_rank"}) {
+    EXPECT_EQ(gpt2.at(key), "auto") << key;
+  }
+  // What is printed reads back as the same.
+  EXPECT_EQ(to_map(options_from(to_map(o), "test")), to_map(o));
+}
+
+TEST(Mixer, HasRanksForTokensAndForChannels) {
+  using Ranks = std::vector<std::int64_t>;
+  const auto expect = [](const std::vector<std::string>& arguments,
+                         const Ranks& token,
+                         const Ranks& channel) {
+    SCOPED_TRACE(arguments.empty() ? "" : arguments[0]);
+    const auto m = mixer(arguments).model;
+    EXPECT_EQ(m.token_ranks, token);
+    EXPECT_EQ(m.mlp.ranks, channel);
+  };
+  expect({"--model.rank=paper"}, {147}, {384});
+  expect({"--model.rank=paper,auto"}, {147}, {384});
+  expect({"--model.rank=paper", "--model.mlp=tr"}, {4, 4, 37}, {4, 4, 97});
+  // 64 · 196 + R (2 · 64 + 196 + 256 + 256 + 196 + 2) ≤ 2 · 196 · 256 + 452
+  expect({}, {85}, {393});
+  expect({"--model.rank=384"}, {85}, {384});
+  expect({"--model.rank=384", "--model.token_rank=147"}, {147}, {384});
+  expect({"--model.token_rank=paper"}, {147}, {393});
+  expect({"--model.mlp=tr", "--model.rank=4,4,9", "--model.token_rank=7"},
+         {4, 4, 7},
+         {4, 4, 9});
+  const auto refused = [](const char* argument,
+                          std::initializer_list<std::string> parts) {
+    testing::expect_input_error([&] { mixer({argument}); }, parts);
+  };
+  refused("--model.token_rank=2,3", {"model.token_rank = 2,3"});
+  refused("--model.token_rank=some", {"model.token_rank = some"});
+  testing::expect_input_error(
+      [] {
+        mixer({"--model.experts=100", "--model.token_rank=paper"});
+      },
+      {"model.token_rank = paper", "100 experts"});
+  refused("--model.patch=15",
+          {"model.patch = 15", "model.image_size = 224", "but by 14"});
+  refused("--model.stochastic_depth=2", {"model.stochastic_depth = 2"});
+  refused("--model.label_smoothing=1", {"model.label_smoothing = 1"});
+  refused("--model.classes=0x", {"model.classes = 0x"});
+}
+
+TEST(Mixer, KeysOfOtherFamiliesAreNoted) {
+  const auto notes_of = [](std::vector<std::string> arguments) {
+    const auto line = read_command_line(arguments);
+    std::string all;
+    for (const auto& note : notes_on(line.options, line.origins)) {
+      all += note + "\n";
+    }
+    return all;
+  };
+  EXPECT_NE(notes_of({"--model.family=mixer", "--model.heads=4"})
+                .find("model.heads: without effect, since model.family is "
+                      "mixer"),
+            std::string::npos);
+  EXPECT_NE(notes_of({"--model.patch=8", "--model.token_rank=3"})
+                .find("model.patch, model.token_rank: without effect, since "
+                      "model.family is gpt2"),
+            std::string::npos);
 }
 
 TEST(Gates, RangesNameTheKey) {

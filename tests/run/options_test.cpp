@@ -233,7 +233,7 @@ TEST(Settings, APlanIsReplayedForAsManyRanks) {
 
 TEST(Settings, WhatMattersToAResumedRunIsCompared) {
   Options options = read_command_line({}).options;
-  data::PreparedData data;
+  DataFacts data;
   data.train.hash = "a";
   const auto stored = settings_of(options, data);
   EXPECT_NO_THROW(check_resumable(stored, stored, "run"));

@@ -30,7 +30,7 @@ struct OneRun {
   }
 
   Options options;
-  data::PreparedData data;
+  DataFacts data;
   std::unique_ptr<dist::Communicator> self =
       dist::make_self_communicator(at::kCPU);
   dist::ProcessMesh mesh{*self, 1, 1};

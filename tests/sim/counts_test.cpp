@@ -21,7 +21,7 @@ fakes::GpuCounts counts_of_step(std::int64_t micro_steps) {
   const testing::ScratchFolder scratch;
   const data::TokenFile tokens =
       testing::make_tokens(scratch.path() / "train.bin", 1);
-  model::Gpt2Config shape;
+  model::ModelConfig shape;
   shape.depth = 12;
   shape.heads = 12;
   shape.width = 768;

@@ -24,13 +24,13 @@ namespace mumoe::testing {
 /// A model to cut, by name.
 struct ShardedCase {
   std::string name;
-  model::Gpt2Config config;
+  model::ModelConfig config;
 };
 
 /// What small models to cut have in common.
-inline model::Gpt2Config small_config(std::int64_t depth,
-                                      std::int64_t context) {
-  model::Gpt2Config config;
+inline model::ModelConfig small_config(std::int64_t depth,
+                                       std::int64_t context) {
+  model::ModelConfig config;
   config.depth = depth;
   config.heads = 4;
   config.width = 16;
@@ -45,11 +45,11 @@ inline model::Gpt2Config small_config(std::int64_t depth,
 /// Small models of every kind whose cut dims divide by 2 or 4 as a rule not:
 /// vocabulary 21, ranks 7 and 23, hidden 30.
 inline std::vector<ShardedCase> sharded_cases() {
-  const model::Gpt2Config base = small_config(/*depth=*/2, /*context=*/8);
+  const model::ModelConfig base = small_config(/*depth=*/2, /*context=*/8);
   const auto with = [&](const std::string& mlp,
                         std::vector<std::int64_t> ranks,
                         std::vector<std::int64_t> experts = {6}) {
-    model::Gpt2Config config = base;
+    model::ModelConfig config = base;
     config.set_mlp(mlp);
     config.mlp.ranks = std::move(ranks);
     config.mlp.experts = std::move(experts);
@@ -84,7 +84,7 @@ inline std::vector<ShardedCase> sharded_cases() {
 
 /// One model on one tp group, its weights drawn and its gates away from zero.
 struct ShardedModel {
-  ShardedModel(const model::Gpt2Config& config,
+  ShardedModel(const model::ModelConfig& config,
                Plan plan,
                dist::Communicator& tp,
                at::ScalarType dtype,
@@ -161,7 +161,7 @@ inline at::Tensor random_tokens(std::int64_t samples,
 /// `tolerance` either (a gate's, a difference of much larger numbers) may be as
 /// far off as one rank's is from fp64, but by no more than ten times
 /// `tolerance`.
-inline void expect_same_model(const model::Gpt2Config& config,
+inline void expect_same_model(const model::ModelConfig& config,
                               Plan plan,
                               dist::Communicator& tp,
                               at::ScalarType dtype,

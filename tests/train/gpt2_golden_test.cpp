@@ -58,11 +58,11 @@ std::vector<std::int64_t> ranks_of(const NamedTensors& file,
   return ranks;
 }
 
-model::Gpt2Config config_of(const NamedTensors& file) {
+model::ModelConfig config_of(const NamedTensors& file) {
   const auto number = [&](const char* key) {
     return std::stoll(file.metadata.at(key));
   };
-  model::Gpt2Config config;
+  model::ModelConfig config;
   config.depth = number("n_layer");
   config.heads = number("n_head");
   config.width = number("n_embd");

@@ -96,12 +96,34 @@ TEST(Metrics, HaveTheMemoryOfAGpuWhereThereIsOne) {
   StepReport report;
   EXPECT_EQ(to_json(report).find("gpu"), std::string::npos);
   report.gpu = {.peak_mib = 12.5, .reserved_mib = 20};
-  report.val_loss = 0.25;
+  report.evaluation = {.loss = 0.25};
   const auto line = nlohmann::json::parse(to_json(report));
   EXPECT_EQ(line["gpu_peak_mib"], 12.5);
   EXPECT_EQ(line["gpu_reserved_mib"], 20);
   EXPECT_EQ(line["val_loss"], 0.25);
   EXPECT_EQ(device_memory(c10::DeviceType::CPU), std::nullopt);
+}
+
+TEST(Metrics, CallTargetsByTheirNameAndKeepSharesOfRightClasses) {
+  StepReport report;
+  EXPECT_TRUE(nlohmann::json::parse(to_json(report)).contains("tokens_per_s"));
+  report.step = 2;
+  report.target = "image";
+  report.targets = 512;
+  report.evaluation = {.loss = 0.25, .top1 = 0.5, .top5 = 1};
+  const auto line = nlohmann::json::parse(to_json(report));
+  EXPECT_EQ(line["images"], 512);
+  EXPECT_TRUE(line.contains("images_per_s"));
+  EXPECT_FALSE(line.contains("tokens"));
+  const ScratchFolder folder;
+  folder.write("metrics.jsonl", to_json(report) + "\n");
+  const MetricsFile file(folder.path(), 2);
+  ASSERT_TRUE(file.evaluation());
+  EXPECT_EQ(file.evaluation()->top1, 0.5);
+  EXPECT_EQ(file.evaluation()->top5, 1);
+  EXPECT_EQ(describe_shares(*file.evaluation()),
+            ", top-1 50.00 %, top-5 100.00 %");
+  EXPECT_EQ(describe_shares({.loss = 0.25}), "");
 }
 
 TEST(Metrics, AnEvaluationIsAddedToWhatWasSaidOfItsStep) {
@@ -112,24 +134,24 @@ TEST(Metrics, AnEvaluationIsAddedToWhatWasSaidOfItsStep) {
   {
     MetricsFile file(folder.path(), 3);
     EXPECT_EQ(file.last_step(), 3);
-    EXPECT_FALSE(file.val_loss());
+    EXPECT_FALSE(file.evaluation());
     file.write(report);
     EXPECT_EQ(file.last_step(), 4);
-    file.add_val_loss(0.25);
-    EXPECT_EQ(file.val_loss(), 0.25);
+    file.add({.loss = 0.25});
+    EXPECT_EQ(file.evaluation()->loss, 0.25);
     file.write(report);  // lines go on behind it
   }
-  report.val_loss = 0.25;
+  report.evaluation = {.loss = 0.25};
   std::string text = three_steps() + to_json(report) + "\n";
-  report.val_loss.reset();
+  report.evaluation.reset();
   EXPECT_EQ(read_file(path), text + to_json(report) + "\n");
 
   // Of a resumed run, whose file somebody may have touched.
   folder.write("metrics.jsonl", text.substr(0, text.size() - 1) + " \r\n\n");
-  EXPECT_EQ(MetricsFile(folder.path(), 4).val_loss(), 0.25);
-  EXPECT_FALSE(MetricsFile(folder.path(), 3).val_loss());
+  EXPECT_EQ(MetricsFile(folder.path(), 4).evaluation()->loss, 0.25);
+  EXPECT_FALSE(MetricsFile(folder.path(), 3).evaluation());
   folder.write("metrics.jsonl", "{\"step\":2} \r\n");
-  MetricsFile(folder.path(), 2).add_val_loss(0.5);
+  MetricsFile(folder.path(), 2).add({.loss = 0.5});
   EXPECT_EQ(read_file(path), "{\"step\":2,\"val_loss\":0.5}\n");
 }
 

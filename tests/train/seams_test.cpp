@@ -94,7 +94,7 @@ Trained train_line(dist::Communicator& world, int zero) {
   Trained result;
   for (int step = 0; step < 200; ++step) {
     const train::StepReport report = trainer.step().value();
-    EXPECT_EQ(report.tokens, 8 * (step + 1));
+    EXPECT_EQ(report.targets, 8 * (step + 1));
     EXPECT_FALSE(report.active_share);
     result.losses.push_back(report.loss);
   }
@@ -109,7 +109,7 @@ Trained train_line(dist::Communicator& world, int zero) {
                            [stop] { return stop; });
   };
   EXPECT_FALSE(evaluate(/*stop=*/world.rank() == 0)) << "one rank stops all";
-  result.evaluation = evaluate(/*stop=*/false).value();
+  result.evaluation = evaluate(/*stop=*/false).value().loss;
   return result;
 }
 
@@ -132,7 +132,7 @@ TEST(Seams, AModelAndSamplesOfOnesOwnAreTrainedAtEveryLayout) {
 }
 
 TEST(Families, MakeModelsByTheirNames) {
-  model::Gpt2Config config;
+  model::ModelConfig config;
   config.depth = 1;
   config.heads = 2;
   config.width = 8;

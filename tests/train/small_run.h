@@ -105,9 +105,9 @@ class SpoiltModel final : public model::Model {
   std::function<at::Tensor(const at::Tensor&)> spoil_;
 };
 
-inline model::Gpt2Config small_model(const std::string& mlp,
-                                     std::vector<std::int64_t> ranks = {}) {
-  model::Gpt2Config config;
+inline model::ModelConfig small_model(const std::string& mlp,
+                                      std::vector<std::int64_t> ranks = {}) {
+  model::ModelConfig config;
   config.depth = 2;
   config.heads = 4;
   config.width = 16;
@@ -240,7 +240,7 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
     result.last_gradients = on_cpu(buckets, &dist::Bucket::grad);
   } else {
     trainer.run();
-    result.val_loss = trainer.val_loss().value_or(0);
+    result.val_loss = trainer.evaluation().value_or(train::Evaluation{}).loss;
   }
   buckets.await();
   result.largest_padding = largest_padding(registry);

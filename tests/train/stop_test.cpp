@@ -49,7 +49,7 @@ std::int64_t three_steps(const std::filesystem::path& folder,
   if (checkpoint) trainer.resume(*checkpoint);
   EXPECT_EQ(trainer.run(), expected);
   if (expected == train::Outcome::done) {
-    EXPECT_TRUE(trainer.val_loss());
+    EXPECT_TRUE(trainer.evaluation());
   }
   return trainer.state().step;
 }

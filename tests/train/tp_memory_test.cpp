@@ -14,9 +14,9 @@
 namespace mumoe {
 namespace {
 
-model::Gpt2Config model_of(const std::string& mlp,
-                           std::vector<std::int64_t> ranks) {
-  model::Gpt2Config config;
+model::ModelConfig model_of(const std::string& mlp,
+                            std::vector<std::int64_t> ranks) {
+  model::ModelConfig config;
   config.depth = 2;
   config.heads = 16;
   config.vocab = 256;
@@ -30,7 +30,7 @@ struct Held {
   double grown_mib = 0;      ///< The process, by a bf16 run's buckets.
 };
 
-Held hold(const model::Gpt2Config& config, Plan plan, int tp) {
+Held hold(const model::ModelConfig& config, Plan plan, int tp) {
   malloc_trim(0);
   const double before = testing::private_mib();
   const auto world = dist::make_null_communicator({.dp = 1, .tp = tp});

@@ -17,8 +17,8 @@ namespace {
 
 constexpr std::int64_t kSamples = 2;
 
-model::Gpt2Config model_of(const std::string& mlp, std::int64_t depth) {
-  model::Gpt2Config config = testing::small_config(depth, /*context=*/12);
+model::ModelConfig model_of(const std::string& mlp, std::int64_t depth) {
+  model::ModelConfig config = testing::small_config(depth, /*context=*/12);
   config.set_mlp(mlp);
   config.mlp.ranks = mlp == "cp" ? std::vector<std::int64_t>{23}
                                  : std::vector<std::int64_t>{2, 3, 5};
@@ -40,7 +40,7 @@ double moved(const dist::Communicator& group) {
              2;
 }
 
-Moved step(const model::Gpt2Config& config, Plan plan, int ranks) {
+Moved step(const model::ModelConfig& config, Plan plan, int ranks) {
   Moved result;
   dist::ThreadWorld::run(ranks, [&](dist::Communicator& world) {
     dist::ProcessMesh mesh(world, 1, ranks);

@@ -1,4 +1,4 @@
-#include "data/text/process.h"
+#include "data/process.h"
 
 #include <fcntl.h>
 #include <spawn.h>

@@ -1,4 +1,4 @@
-#include "data/text/waiting.h"
+#include "data/waiting.h"
 
 #include <cstdio>
 

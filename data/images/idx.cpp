@@ -1,0 +1,184 @@
+#include "data/images/idx.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <xxhash.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <array>
+#include <span>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace mumoe::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kMostBytes = std::size_t{1} << 36;
+
+/// The bytes that `packed`, one gzip stream after the other, stands for.
+std::vector<std::uint8_t> inflate_all(const fs::path& path,
+                                      const std::string& packed) {
+  z_stream stream{};
+  MUMOE_CHECK(inflateInit2(&stream, 15 + 16) == Z_OK);
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
+  std::vector<std::uint8_t> bytes;
+  std::size_t read = 0;
+  int status = Z_OK;
+  while (status == Z_OK) {
+    constexpr std::size_t kPiece = std::size_t{1} << 22;
+    const std::size_t filled = bytes.size();
+    bytes.resize(filled + kPiece);
+    stream.next_out = bytes.data() + filled;
+    stream.avail_out = kPiece;
+    stream.avail_in = static_cast<uInt>(std::min(packed.size() - read, kPiece));
+    const uInt given = stream.avail_in;
+    status = inflate(&stream, Z_NO_FLUSH);
+    read += given - stream.avail_in;
+    bytes.resize(bytes.size() - stream.avail_out);
+    if (status == Z_STREAM_END && read < packed.size()) {
+      status = inflateReset(&stream);
+    } else if (status == Z_BUF_ERROR || bytes.size() > kMostBytes ||
+               (status == Z_OK && read == packed.size() &&
+                stream.avail_out > 0)) {
+      break;
+    }
+  }
+  const std::string reason = stream.msg != nullptr ? stream.msg : "cut short";
+  inflateEnd(&stream);
+  require(status == Z_STREAM_END,
+          "{}: not a whole gzip file: {} after {} bytes; expected idx, gzipped",
+          path.string(),
+          reason,
+          read);
+  return bytes;
+}
+
+std::vector<std::uint8_t> read_unpacked(const fs::path& path) {
+  const std::string bytes = read_file(path);
+  if (bytes.starts_with("\x1f\x8b")) return inflate_all(path, bytes);
+  return {bytes.begin(), bytes.end()};
+}
+
+std::int64_t big_endian(const std::uint8_t* four) {
+  return std::int64_t{four[0]} << 24 | std::int64_t{four[1]} << 16 |
+         std::int64_t{four[2]} << 8 | std::int64_t{four[3]};
+}
+
+std::string listed(const std::vector<std::int64_t>& dims) {
+  return fmt::format("{}", fmt::join(dims, " x "));
+}
+
+std::string first_bytes(const std::vector<std::uint8_t>& bytes) {
+  if (bytes.empty()) return "nothing";
+  const std::span first(bytes.data(), std::min<std::size_t>(4, bytes.size()));
+  return fmt::format("{:02x}", fmt::join(first, " "));
+}
+
+}  // namespace
+
+IdxArray read_idx(const fs::path& path) {
+  IdxArray array{{}, read_unpacked(path)};
+  auto& bytes = array.bytes;
+  require(bytes.size() >= 4 && bytes[0] == 0 && bytes[1] == 0 &&
+              bytes[2] == 0x08 && bytes[3] >= 1 && bytes[3] <= 8,
+          "{}: begins with {}; expected an idx file of unsigned bytes: 00 00 "
+          "08, then the number of its dims",
+          path.string(),
+          first_bytes(bytes));
+  const std::size_t header = 4 + std::size_t{4} * bytes[3];
+  require(bytes.size() >= header,
+          "{}: {} bytes; expected a header of {}",
+          path.string(),
+          bytes.size(),
+          header);
+  std::size_t size = 1;
+  for (std::size_t at = 4; at < header; at += 4) {
+    array.dims.push_back(big_endian(&bytes[at]));
+    size *= static_cast<std::size_t>(array.dims.back());
+    require(size <= kMostBytes,
+            "{}: says it holds {} bytes and more; expected at most {}",
+            path.string(),
+            size,
+            kMostBytes);
+  }
+  require(bytes.size() - header == size,
+          "{}: {} bytes after the header; expected {} = {}",
+          path.string(),
+          bytes.size() - header,
+          listed(array.dims),
+          size);
+  bytes.erase(bytes.begin(),
+              bytes.begin() + static_cast<std::ptrdiff_t>(header));
+  return array;
+}
+
+IdxImages read_idx_images(const fs::path& images,
+                          const fs::path& labels,
+                          std::int64_t classes) {
+  IdxArray pixels = read_idx(images);
+  require(pixels.dims.size() == 3 && pixels.dims[0] > 0 && pixels.dims[1] > 0 &&
+              pixels.dims[2] > 0,
+          "{}: {} bytes; expected images x height x width",
+          images.string(),
+          listed(pixels.dims));
+  IdxArray of = read_idx(labels);
+  require(of.dims.size() == 1 && of.dims[0] == pixels.dims[0],
+          "{}: {} labels; expected {}, one for each image of {}",
+          labels.string(),
+          listed(of.dims),
+          pixels.dims[0],
+          images.filename().string());
+  if (classes > 0) {
+    const auto odd = std::ranges::find_if(of.bytes, [&](std::uint8_t label) {
+      return label >= classes;
+    });
+    require(odd == of.bytes.end(),
+            "{}: label {} of image {}; expected one below {}",
+            labels.string(),
+            odd == of.bytes.end() ? 0 : *odd,
+            odd - of.bytes.begin(),
+            classes);
+  }
+  IdxImages result{pixels.dims[0],
+                   pixels.dims[1],
+                   pixels.dims[2],
+                   std::move(pixels.bytes),
+                   std::move(of.bytes),
+                   ""};
+  const std::array<std::int64_t, 3> dims{result.count,
+                                         result.height,
+                                         result.width};
+  XXH64_hash_t hash = XXH3_64bits(dims.data(), sizeof dims);
+  hash = XXH3_64bits_withSeed(result.pixels.data(), result.pixels.size(), hash);
+  hash = XXH3_64bits_withSeed(result.labels.data(), result.labels.size(), hash);
+  result.hash = fmt::format("{:016x}", hash);
+  return result;
+}
+
+IdxPair find_idx_pair(const fs::path& folder,
+                      const std::vector<std::string>& parts) {
+  std::error_code error;
+  for (const std::string& part : parts) {
+    for (const char* hyphen : {"-", "."}) {
+      for (const char* ending : {"", ".gz"}) {
+        const auto name = [&](const char* what) {
+          return folder / fmt::format("{}-{}{}idx{}-ubyte{}",
+                                      part,
+                                      what,
+                                      hyphen,
+                                      what[0] == 'i' ? 3 : 1,
+                                      ending);
+        };
+        IdxPair pair{name("images"), name("labels")};
+        if (fs::exists(pair.images, error)) return pair;
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace mumoe::data

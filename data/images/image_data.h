@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/samples.h"
+
+namespace mumoe::data {
+
+/// What a training image goes through before the model sees it.
+enum class Augmentation {
+  automatic,  ///< crop_flip for idx files, imagenet for folders of files
+  none,       ///< as an evaluation sees it
+  crop_flip,  ///< padding by an eighth, a crop of the old size, mirrored or not
+  imagenet,   ///< RandomResizedCrop, mirrored or not, RandAugment(2, 15)
+};
+
+/// What to do with files that cannot be decoded.
+enum class BadImages {
+  refuse,  ///< One that a batch needs is an error there.
+  skip,  ///< All are decoded once when the data is opened; those are left out.
+};
+
+struct ImageOptions {
+  /// "fashion-mnist", "mnist", a folder with idx files, or one with the folders
+  /// train and val, which hold a folder of files (.JPEG, .jpg, .jpeg, .png, in
+  /// any case) a class.
+  std::string source;
+  /// Side in pixels of what the model sees; 0: as they are (idx files), 224.
+  std::int64_t size = 0;
+  Augmentation augment = Augmentation::automatic;
+  BadImages bad = BadImages::refuse;
+  std::uint64_t seed = 0;  ///< Of the augmentation.
+  int threads = 1;         ///< That make a batch, and look through folders.
+};
+
+/// Images to learn from. A batch's input is [n, channels, size, size] floats,
+/// (value / 255 - mean) / deviation of each channel, its target n labels. The
+/// look of training image i is a function of (seed, i), whatever the threads.
+struct ImageData {
+  std::unique_ptr<Samples> train;
+  std::unique_ptr<Samples> val;
+  std::int64_t classes = 0;
+  std::int64_t channels = 0;
+  std::int64_t size = 0;
+  std::vector<std::string> class_names;  ///< One a class.
+  std::string name;                      ///< Of the source, for people.
+  std::string train_hash;  ///< Of what the images are read from, hexadecimal.
+  std::string val_hash;
+  std::vector<std::string> notes;  ///< What is odd but used, one line each.
+};
+
+/// Opens the images of `options.source`, fetching a published set at first use.
+/// Says on stderr how far it is with a folder of many files. Throws
+/// `InputError`, one line, naming the file.
+ImageData open_images(const ImageOptions& options);
+
+/// "automatic", "none", "crop_flip" or "imagenet" ("refuse" or "skip"). Throws
+/// `InputError` that names `key`.
+Augmentation augmentation_of(const std::string& text, const std::string& key);
+BadImages bad_images_of(const std::string& text, const std::string& key);
+
+}  // namespace mumoe::data

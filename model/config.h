@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "mumoe/block.h"
+#include "mumoe/gemm.h"
+
+namespace mumoe::model {
+
+/// The shape of a model: what all families share, and what one of them alone
+/// has. A family says what its own shape must be (model/families.h); what
+/// others have, it does not look at. All counts are positive.
+struct ModelConfig {
+  std::int64_t depth = 12;
+  /// GPT-2: attention heads, of which `width` is a multiple.
+  std::int64_t heads = 12;
+  std::int64_t width = 768;
+  /// GPT-2: tokens of a window.
+  std::int64_t context = 1024;
+  /// GPT-2: rows of the embedding, the tokenizer's vocabulary or more.
+  std::int64_t vocab = 50304;
+  /// Biases of attention, other linear layers, dense MLPs and layer norms.
+  bool bias = false;
+  /// What a block has as its MLPs: dense ones, or mixtures.
+  bool dense = false;
+  /// Its MLP: a dense one of `mlp.hidden_dim`, or the mixture `mlp`, whose
+  /// input and output dims are `width`, its sharding and library the model's.
+  /// Mixer: the one that mixes channels; that of tokens differs in its dims and
+  /// ranks.
+  BlockConfig mlp = {.hidden_dim = 3072, .experts = {256}, .ranks = {556}};
+  /// Who multiplies; does not change what is computed.
+  GemmLibrary gemm = preferred_gemm_library();
+  /// Of what is drawn in training.
+  std::uint64_t seed = 0;
+
+  /// Mixer: images of `channels` x `image_size`^2, a multiple of `patch`.
+  std::int64_t patch = 16;
+  std::int64_t image_size = 224;
+  std::int64_t channels = 3;
+  std::int64_t classes = 1000;
+  /// Mixer: hidden width of what mixes tokens, and the ranks of its mixture.
+  std::int64_t token_hidden = 256;
+  std::vector<std::int64_t> token_ranks = {147};
+  /// Mixer: the share of samples that skip the sublayers of the last block in
+  /// training; it grows from 0 in the first.
+  double stochastic_depth = 0;
+  /// Mixer: the part of a target that all classes share.
+  double label_smoothing = 0;
+
+  /// The MLP as configs name it: dense, or the mixture's form.
+  std::string_view mlp_name() const;
+  /// Throws `InputError`: the names that there are.
+  void set_mlp(std::string_view name);
+  /// The mixture `mlp`, complete but for its sharding.
+  BlockConfig block() const;
+  /// Tokens that the Mixer makes of an image.
+  std::int64_t patches() const {
+    return (image_size / patch) * (image_size / patch);
+  }
+};
+
+// What families check with. All throw `InputError` naming the member.
+
+/// 1 to 2^24.
+void require_extent(const char* member, std::int64_t value);
+/// What all families ask of the mixtures `blocks`, but for their ranks.
+void require_mixtures(const ModelConfig& config,
+                      const std::vector<BlockConfig>& blocks);
+/// Of a mixture with ranks, which stand in `member`.
+void require_ranks(const char* member, const BlockConfig& block);
+/// Of `number`, not above `most`.
+std::int64_t largest_divisor(std::int64_t number, std::int64_t most);
+
+}  // namespace mumoe::model

@@ -1,0 +1,170 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/random.h"
+#include "dist/params/flat_buckets.h"
+#include "dist/params/gradient_reducer.h"
+#include "dist/process_mesh.h"
+#include "model/mixer.h"
+#include "tests/support/parameters.h"
+
+// MLP-Mixers small enough to be run at every layout, on images made up here.
+
+namespace mumoe::testing {
+
+/// 9 patches of 2 x 2, 2 channels, 7 classes.
+inline model::ModelConfig small_mixer(const std::string& mlp) {
+  model::ModelConfig c;
+  c.depth = 3;
+  c.width = 12;
+  c.patch = 2;
+  c.image_size = 6;
+  c.channels = 2;
+  c.classes = 7;
+  c.token_hidden = 5;
+  c.mlp.hidden_dim = 15;
+  c.bias = true;
+  c.seed = 11;
+  c.set_mlp(mlp);
+  c.mlp.experts = {6};
+  c.mlp.gate.norm = GateNorm::batch;
+  c.token_ranks = {4};
+  c.mlp.ranks = {7};
+  return c;
+}
+
+struct MixerCase {
+  std::string name;
+  model::ModelConfig config;
+};
+
+/// Of every form, and dense.
+inline std::vector<MixerCase> mixer_cases() {
+  const auto with = [](const std::string& mlp,
+                       std::vector<std::int64_t> experts,
+                       std::vector<std::int64_t> token,
+                       std::vector<std::int64_t> channel) {
+    auto c = small_mixer(mlp);
+    c.mlp.experts = std::move(experts);
+    c.token_ranks = std::move(token);
+    c.mlp.ranks = std::move(channel);
+    c.mlp.level_noise = 0.5;
+    return c;
+  };
+  std::vector<MixerCase> cases = {
+      {"dense", small_mixer("dense")},
+      {"cp", small_mixer("cp")},
+      {"cp of two levels", with("cp", {4, 3}, {4}, {7})},
+      {"tr", with("tr", {6}, {2, 3, 4}, {2, 3, 5})},
+      {"tt", with("tt", {6}, {1, 2, 3}, {1, 3, 5})},
+      {"tucker", with("tucker", {6}, {3, 4, 3}, {3, 5, 4})}};
+  cases.push_back({"cp by layer norms", small_mixer("cp")});
+  cases.back().config.mlp.gate.norm = GateNorm::layer;
+  cases.push_back({"tr without biases, recomputed", cases[3].config});
+  cases.back().config.bias = cases.back().config.mlp.expert_bias = false;
+  cases.back().config.mlp.recompute = true;
+  return cases;
+}
+
+inline at::Tensor made_up(std::vector<std::int64_t> shape,
+                          std::uint64_t stream) {
+  const CounterRandom random(5, Purpose::test, stream);
+  const at::Tensor all = at::empty(shape, at::kDouble);
+  for (std::int64_t i = 0; i < all.numel(); ++i) {
+    all.data_ptr<double>()[i] = random.normal(i);
+  }
+  return all;
+}
+
+inline at::Tensor made_up_images(const model::ModelConfig& c,
+                                 std::int64_t samples) {
+  return made_up({samples, c.channels * c.image_size * c.image_size}, 1);
+}
+
+/// Classes, sample numbers that do not begin at 0, and images.
+inline model::Batch made_up_batch(const model::ModelConfig& c,
+                                  std::int64_t samples) {
+  return {.input = made_up_images(c, samples),
+          .target = (at::arange(samples, at::kLong) * 3 + 1)
+                        .remainder(c.classes)
+                        .unsqueeze(1),
+          .ids = at::arange(samples, at::kLong) + 40};
+}
+
+inline model::Batch rows_of(const model::Batch& batch,
+                            std::int64_t begin,
+                            std::int64_t count) {
+  const auto part = [&](const at::Tensor& all) {
+    return all.defined() ? all.narrow(0, begin, count) : all;
+  };
+  return {part(batch.input), part(batch.target), part(batch.ids)};
+}
+
+/// A Mixer on the ranks of a mesh, its weights drawn and its gates away from
+/// zero.
+struct MixerOnMesh {
+  MixerOnMesh(const model::ModelConfig& config,
+              dist::Communicator& world,
+              int tp = 1,
+              Plan plan = Plan::bottleneck,
+              at::ScalarType dtype = at::kDouble)
+      : mesh(world, 0, tp),
+        registry(mesh.tp(), dtype, at::kCPU),
+        sharding{plan, &mesh.tp()},
+        mixer(config,
+              registry,
+              sharding,
+              sharding.region().tokens_cut() ? &mesh.dp_tp() : &mesh.dp()),
+        buckets(registry,
+                mesh,
+                {.bytes = 1 << 12,
+                 .whole_is_partial = sharding.region().tokens_cut()}),
+        reducer(buckets) {
+    buckets.initialise(3);
+    const at::NoGradGuard no_grad;
+    NamedTensors weights = whole_tensors(buckets, &dist::Bucket::master);
+    for (const auto& p : registry.parameters()) {
+      if (p.name.find("gate.") == std::string::npos) continue;
+      weights.tensors[p.name] =
+          0.5 * made_up(p.global_shape, hash_name(p.name));
+    }
+    set_weights(buckets, weights);
+  }
+
+  /// The mean loss of `batch`, dealt to the dp ranks one sample after the
+  /// other; its gradients are then in the buckets.
+  double loss(const model::Batch& batch) {
+    const std::int64_t all = batch.input.size(0);
+    const int ranks = mesh.dp().size(), rank = mesh.dp().rank();
+    // 7 on 3 ranks: 3, 2, 2
+    const std::int64_t begin =
+        rank * (all / ranks) + std::min<std::int64_t>(rank, all % ranks);
+    const std::int64_t count = all / ranks + (rank < all % ranks);
+    const at::Tensor loss =
+        mixer.loss(rows_of(batch, begin, count), 1 / static_cast<double>(all));
+    reducer.begin(true);
+    loss.backward();
+    reducer.finish();
+    const at::Tensor sum = loss.detach().to(at::kDouble).clone();
+    mesh.dp().all_reduce(sum);
+    return sum.item<double>();
+  }
+  NamedTensors tensors(at::Tensor dist::Bucket::*flat) const {
+    return whole_tensors(buckets, flat);
+  }
+
+  dist::ProcessMesh mesh;
+  dist::ParameterRegistry registry;
+  Sharding sharding;
+  model::Mixer mixer;
+  dist::FlatBuckets buckets;
+  dist::GradientReducer reducer;
+};
+
+}  // namespace mumoe::testing
