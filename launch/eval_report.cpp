@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numbers>
+#include <vector>
 
 #include "base/json.h"
 
@@ -64,10 +66,70 @@ std::string table_of(const ChoicesScore& choices) {
   return table;
 }
 
+/// Classes of which a table has a line; of more, those that are known worst.
+constexpr std::size_t kClassLines = 10;
+
+std::string table_of(const ImagesScore& images) {
+  const train::ImageScore& score = images.score;
+  std::string table =
+      fmt::format("images      {}, {}: {} of {}\n",
+                  images.source,
+                  images.part,
+                  score.images,
+                  images.images_of_all) +
+      fmt::format("loss        {:.6f} nats/image\n", score.loss) +
+      fmt::format("top-1       {:.2f} %, {} of {}\n",
+                  100 * share(score.top1, score.images),
+                  score.top1,
+                  score.images) +
+      fmt::format("top-5       {:.2f} %, {} of {}\n",
+                  100 * share(score.top5, score.images),
+                  score.top5,
+                  score.images);
+  std::vector<std::size_t> order;
+  for (std::size_t k = 0; k < score.classes.size(); ++k) {
+    if (score.classes[k].images > 0) order.push_back(k);
+  }
+  if (order.size() > kClassLines) {
+    std::ranges::stable_sort(order, {}, [&](std::size_t k) {
+      return share(score.classes[k].right, score.classes[k].images);
+    });
+    order.resize(kClassLines);
+  }
+  for (const auto k : order) {
+    const auto& found = score.classes[k];
+    table += fmt::format("class {:<5} {:.2f} %, {} of {}\n",
+                         k,
+                         100 * share(found.right, found.images),
+                         found.right,
+                         found.images);
+  }
+  return table;
+}
+
+nlohmann::json json_of(const ImagesScore& images) {
+  const train::ImageScore& score = images.score;
+  auto classes = nlohmann::json::array();
+  for (const auto& found : score.classes) {
+    classes.push_back({{"images", found.images}, {"right", found.right}});
+  }
+  return {{"source", images.source},
+          {"part", images.part},
+          {"hash", images.hash},
+          {"images", score.images},
+          {"images_of_all", images.images_of_all},
+          {"loss", score.loss},
+          {"top1", share(score.top1, score.images)},
+          {"top5", share(score.top5, score.images)},
+          {"right", score.top1},
+          {"right_of_five", score.top5},
+          {"classes", classes}};
+}
+
 nlohmann::json json_of(const TextScore& text) {
   nlohmann::json json = {{"source", text.source},
                          {"part", text.part},
-                         {"xxh64", text.hash},
+                         {"hash", text.hash},
                          {"tokenizer", text.tokenizer},
                          {"context", text.context},
                          {"windows", text.windows},
@@ -114,6 +176,7 @@ std::string EvalReport::table() const {
       model);
   if (text) lines += table_of(*text);
   if (choices) lines += table_of(*choices);
+  if (images) lines += table_of(*images);
   lines.pop_back();  // the last end of a line
   return lines;
 }
@@ -125,6 +188,7 @@ std::string EvalReport::json() const {
                          {"model", model}};
   if (text) json["text"] = json_of(*text);
   if (choices) json["choices"] = json_of(*choices);
+  if (images) json["images"] = json_of(*images);
   return to_text(json, 2) + "\n";
 }
 

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "train/image_scores.h"
 #include "train/scores.h"
 
 namespace mumoe::launch {
@@ -33,6 +34,15 @@ struct ChoicesScore {
   std::int64_t cut = 0;  ///< Questions longer than its context.
 };
 
+/// What it says of images.
+struct ImagesScore {
+  std::string source;
+  std::string part;
+  std::string hash;
+  std::int64_t images_of_all = 0;
+  train::ImageScore score;
+};
+
 /// All of an evaluation.
 struct EvalReport {
   std::filesystem::path run;
@@ -41,6 +51,7 @@ struct EvalReport {
   std::string model;
   std::optional<TextScore> text = {};
   std::optional<ChoicesScore> choices = {};
+  std::optional<ImagesScore> images = {};
 
   /// For people: a line a fact.
   std::string table() const;

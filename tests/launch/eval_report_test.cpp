@@ -57,6 +57,30 @@ TEST(EvalReport, SaysTheSameToPeopleAndPrograms) {
   EXPECT_EQ(json["choices"]["accuracy_by_sum"], 0.25);
 }
 
+TEST(EvalReport, OfManyClassesShowsTheWorst) {
+  EvalReport report{.run = "runs/x", .model = "MLP-Mixer"};
+  ImagesScore images{.source = "mnist", .part = "validation"};
+  images.images_of_all = 240;
+  images.score.images = 120;
+  images.score.top1 = 66;
+  images.score.top5 = 90;
+  for (std::int64_t k = 0; k < 12; ++k) {
+    images.score.classes.push_back({k == 3 ? 0 : 11, k == 3 ? 0 : k});
+  }
+  report.images = images;
+  const std::string table = report.table();
+  EXPECT_NE(table.find("top-1       55.00 %, 66 of 120\n"), table.npos)
+      << table;
+  EXPECT_NE(table.find("top-5       75.00 %"), table.npos) << table;
+  EXPECT_NE(table.find("class 0     0.00 %, 0 of 11\n"), table.npos) << table;
+  EXPECT_EQ(table.find("class 3 "), table.npos) << "it has no image: " << table;
+  EXPECT_EQ(table.find("class 11"), table.npos) << "the best: " << table;
+  const auto json = nlohmann::json::parse(report.json());
+  EXPECT_EQ(json["images"]["top1"], 0.55);
+  EXPECT_EQ(json["images"]["classes"].size(), 12u);
+  EXPECT_EQ(json["images"]["classes"][11]["right"], 11);
+}
+
 TEST(EvalReport, LeavesOutWhatWasNotAskedFor) {
   EvalReport report = example();
   report.choices.reset();

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "model/families.h"
 #include "mumoe/rank_matching.h"
 #include "run/command_line.h"
 #include "run/notes.h"
@@ -62,15 +63,34 @@ double share_of_dense(const Options& o) {
                                                   true));
 }
 
+std::int64_t parameters_of(const model::ModelConfig& m,
+                           const BlockConfig& block,
+                           bool bias) {
+  return m.dense ? dense_mlp_parameters(block.input_dim,
+                                        block.hidden_dim,
+                                        block.output_dim,
+                                        bias,
+                                        block.input_layer_norm)
+                 : MuMoEBlock::parameter_count(block);
+}
+
 /// Of a GPT-2 without biases but those of its experts.
-std::int64_t parameters_of(const model::Gpt2Config& m) {
+std::int64_t parameters_of_gpt2(const model::ModelConfig& m) {
   const std::int64_t width = m.width;
-  const std::int64_t mlp =
-      m.dense
-          ? dense_mlp_parameters(width, m.mlp.hidden_dim, width, false, true)
-          : MuMoEBlock::parameter_count(m.block());
   return (m.vocab + m.context + 1) * width +
-         m.depth * (4 * width * width + width + mlp);
+         m.depth *
+             (4 * width * width + width + parameters_of(m, m.block(), false));
+}
+
+/// Of an MLP-Mixer with biases.
+std::int64_t parameters_of_mixer(const model::ModelConfig& m) {
+  const std::int64_t width = m.width;
+  std::int64_t block = 4 * width;  // two norms
+  for (const auto& kind : model::family("mixer").mlps(m)) {
+    block += parameters_of(m, kind.block, true);
+  }
+  return (m.patch * m.patch * m.channels + 1) * width + m.depth * block +
+         2 * width + (width + 1) * m.classes;
 }
 
 std::string with_commas(std::int64_t number) {
@@ -91,28 +111,38 @@ TEST(Recipes, HaveTheParametersThatTheirHeadsCount) {
       {"gpt2_124m_tr.cfg", 125'159'136},
       {"gpt2_bpe_dense.cfg", 11'478'720},
       {"gpt2_bpe_cp.cfg", 11'472'392},
-      {"gpt2_bpe_tr.cfg", 11'464'256}};
-  EXPECT_EQ(counts.size(), kRecipes.size());
+      {"gpt2_bpe_tr.cfg", 11'464'256},
+      {"mixer_s16_dense.cfg", 18'528'264},
+      {"mixer_s16_cp.cfg", 18'630'616},
+      {"mixer_s16_tr.cfg", 18'290'792}};
   for (const auto& [name, count] : counts) {
-    EXPECT_EQ(parameters_of(recipe(name).options.model), count) << name;
+    const auto line = recipe(name);
+    const bool mixer = line.options.family == "mixer";
+    EXPECT_EQ(mixer ? parameters_of_mixer(line.options.model)
+                    : parameters_of_gpt2(line.options.model),
+              count)
+        << name;
+    EXPECT_EQ(joined(notes_of(line)), "") << name;
     const auto text =
         read_file(std::string(testing::source_folder()) + "/configs/" + name);
-    const auto line = text.find("in all    ");
-    ASSERT_NE(line, text.npos) << name;
-    EXPECT_NE(text.substr(line, 70).find(with_commas(count)), text.npos)
+    const auto place = text.find("in all    ");
+    ASSERT_NE(place, text.npos) << name;
+    EXPECT_NE(text.substr(place, 70).find(with_commas(count)), text.npos)
         << name;
   }
 }
 
 // The same run but for the MLPs.
 TEST(Recipes, OfOneStudyDifferInTheirMlpsAlone) {
-  for (const std::string study : {"gpt2_124m_", "gpt2_bpe_"}) {
+  for (const std::string study :
+       {"gpt2_124m_", "gpt2_bpe_", "mixer_s16_", "mixer_fashion_"}) {
     auto settings = to_map(recipe(study + "dense.cfg").options);
     for (const std::string mlp : {"cp", "tr"}) {
       for (const auto& [key, value] :
            to_map(recipe(study + mlp + ".cfg").options)) {
-        const bool of_mlp =
-            key == "model.mlp" || key == "model.experts" || key == "model.rank";
+        const bool of_mlp = key == "model.mlp" || key == "model.experts" ||
+                            key == "model.rank" || key == "model.token_rank" ||
+                            key.starts_with("model.gate");
         if (!of_mlp) EXPECT_EQ(value, settings[key]) << study << mlp << key;
       }
     }

@@ -23,7 +23,7 @@ using testing::ShardedModel;
 
 constexpr std::int64_t kContext = 12;
 
-model::Gpt2Config config(const std::string& mlp = "cp") {
+model::ModelConfig config(const std::string& mlp = "cp") {
   auto config = testing::small_config(/*depth=*/2, kContext);
   config.set_mlp(mlp);
   if (mlp == "cp") config.mlp.ranks = {7};
