@@ -26,6 +26,9 @@ void overview(HelpText& help) {
           "mumoe sample --run FOLDER [--prompt TEXT] [--tokens N] "
           "[--temperature X] [--top-k N] [--top-p X] [--seed N]")
       .command(
+          "launch/mpirun -n RANKS mumoe eval --run FOLDER [--data SOURCE] "
+          "[--windows N|all] [--choices FILE] [--json FILE]")
+      .command(
           "mumoe data [--config FILE] [--data.source S] [--data.tokenizer T] "
           "[--out FOLDER]")
       .command(
@@ -40,7 +43,7 @@ void overview(HelpText& help) {
       .command(
           "launch/mpirun -n RANKS mumoe bench comm [--ops A,B] [--axes A,B] "
           "[--sizes R] ...")
-      .command("mumoe help [train | sample | data | convert | bench]")
+      .command("mumoe help [train | sample | eval | data | convert | bench]")
       .command("mumoe --version")
       .heading("Exit codes")
       .option("0", "done")
@@ -82,6 +85,20 @@ void sample(HelpText& help) {
           "mumoe sample: continues a text with the model of a run directory.")
       .options(sample_options())
       .options({kHelpItself});
+}
+
+void eval(HelpText& help) {
+  help.command(
+          "launch/mpirun -n RANKS mumoe eval --run FOLDER [--data SOURCE] "
+          "[--windows N|all] [--choices FILE] [--json FILE]")
+      .paragraph(
+          "mumoe eval: what the model of a run directory says of a text (loss, "
+          "perplexity, bits a byte) and of questions with several endings. "
+          "Alone or on several ranks, of any dp x tp: the result is that of "
+          "one.")
+      .options(eval_options())
+      .options({kHelpItself})
+      .keys("parallel");
 }
 
 void data(HelpText& help) {
@@ -132,6 +149,7 @@ const std::map<std::string, void (*)(HelpText&)>& pages() {
       {"help", overview},
       {"train", train},
       {"sample", sample},
+      {"eval", eval},
       {"data", data},
       {"convert", convert},
       {"bench", bench},

@@ -58,4 +58,8 @@ std::unique_ptr<Tokenizer> make_tokenizer(
     std::string_view name,
     const std::filesystem::path& bpe_folder = {});
 
+/// Bytes of text that each id of `tokenizer` stands for: none for the end of a
+/// document.
+std::vector<std::int64_t> bytes_of_ids(const Tokenizer& tokenizer);
+
 }  // namespace mumoe::data
