@@ -24,9 +24,9 @@ enum class BadImages {
 };
 
 struct ImageOptions {
-  /// "fashion-mnist", "mnist", a folder with idx files, or one with the folders
-  /// train and val, which hold a folder of files (.JPEG, .jpg, .jpeg, .png, in
-  /// any case) a class.
+  /// "fashion-mnist", a folder with idx files, as of MNIST, or one with the
+  /// folders train and val, which hold a folder of files (.JPEG, .jpg, .jpeg,
+  /// .png, in any case) a class.
   std::string source;
   /// Side in pixels of what the model sees; 0: as they are (idx files), 224.
   std::int64_t size = 0;

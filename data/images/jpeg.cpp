@@ -55,6 +55,7 @@ struct Scan {
   Decoded decoded;
   int width = 0, height = 0;  // wanted, in shrunk pixels
   bool to_the_end = false;
+  Pixels last;  // a row that is not wanted
 };
 
 class Jpeg final : public ImageFile::Decoder {
@@ -129,6 +130,7 @@ class Jpeg final : public ImageFile::Decoder {
     }
     scan.decoded.left = static_cast<int>(left);
     scan.decoded.pixels = Pixels(static_cast<int>(wide), scan.height);
+    scan.last = Pixels(static_cast<int>(wide), 1);
     const auto top = static_cast<JDIMENSION>(scan.decoded.top);
     const JDIMENSION end = top + static_cast<JDIMENSION>(scan.height);
     if (top > 0) jpeg_skip_scanlines(&info_, top);
@@ -137,8 +139,17 @@ class Jpeg final : public ImageFile::Decoder {
           static_cast<int>(info_.output_scanline - top));
       jpeg_read_scanlines(&info_, &row, 1);
     }
-    if (scan.to_the_end && end < info_.output_height) {
-      jpeg_skip_scanlines(&info_, info_.output_height - end);
+    if (scan.to_the_end) {
+      // What a skip to the very end leaves out, the library does not look at:
+      // the last row is decoded.
+      if (end + 1 < info_.output_height) {
+        jpeg_skip_scanlines(&info_, info_.output_height - end - 1);
+      }
+      JSAMPROW row = scan.last.data();
+      while (info_.output_scanline < info_.output_height) {
+        jpeg_read_scanlines(&info_, &row, 1);
+      }
+      jpeg_finish_decompress(&info_);  // looks for the end of the file, too
     }
     return true;
   }
