@@ -20,12 +20,12 @@ struct ConvertRequest {
   std::filesystem::path to;
   /// None: by what `to` is called (.bin: llmc); else of a run the format that
   /// has its model, of others a run.
-  std::optional<WeightFormat> as;
+  std::optional<WeightFormat> as = {};
   /// kFloat, kBFloat16, kHalf or kDouble.
   at::ScalarType dtype = c10::ScalarType::Float;
   /// Settings of the model that are given, by key, on top of what the files
   /// tell.
-  std::map<std::string, std::string> given;
+  std::map<std::string, std::string> given = {};
 };
 
 /// Reads weights of any format and writes them in another, tensor by tensor;
