@@ -43,7 +43,9 @@ std::shared_ptr<const data::Samples> windows_of(
 RunData open_text(const run::Options& options) {
   const auto tokenizer = data::make_tokenizer(options.tokenizer);
   const auto prepared =
-      data::prepare(options.source, *tokenizer, {.field = options.field});
+      data::prepare(options.source,
+                    *tokenizer,
+                    data::PrepareOptions{.field = options.field});
   require(prepared.vocabulary <= options.model.vocab,
           "model.vocab = {}: tokenizer {} has {} tokens",
           options.model.vocab,
