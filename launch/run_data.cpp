@@ -47,7 +47,9 @@ RunData open_text(const run::Options& options) {
           options.mixup);
   const auto tokenizer = data::make_tokenizer(options.tokenizer);
   const auto prepared =
-      data::prepare(options.source, *tokenizer, {.field = options.field});
+      data::prepare(options.source,
+                    *tokenizer,
+                    data::PrepareOptions{.field = options.field});
   require(prepared.vocabulary <= options.model.vocab,
           "model.vocab = {}: tokenizer {} has {} tokens",
           options.model.vocab,
