@@ -22,6 +22,7 @@ namespace {
 
 model::ModelConfig shape_of(const std::string& name) {
   model::ModelConfig config;  // of 124M
+  config.gemm = GemmLibrary::mkl;
   if (name == "124m") return config;
   config.vocab = 256;
   config.context = 256;
