@@ -179,9 +179,10 @@ PassCost Attention::cost(std::int64_t samples,
   double kept = n * ((width + 4 * here) * element + heads * statistic);
   if (drops) {
     // x, q scaled, k, v, y, the mask; probabilities before and after, and of
-    // which rows
+    // which rows. A head alone needs no copies of k and v: all of qkv stays.
     const auto t = static_cast<double>(length);
-    kept = n * (width + 4 * here) * element + t * t +
+    const double wide = heads == 1 ? 5 : 4;
+    kept = n * (width + wide * here) * element + t * t +
            n * heads * (t * (element + statistic) + sizeof(std::int64_t));
   }
   return {.flops = 6 * n * macs * tp_.size(),

@@ -132,16 +132,14 @@ std::vector<at::Tensor> Gpt2::through(std::size_t l,
 }
 
 at::Tensor Gpt2::hidden(const at::Tensor& tokens_N,
-                        const at::Tensor& positions_N,
+                        const at::Tensor& positions,
                         const Attend& attend,
                         const Dropout& drop) const {
   const auto wide = norm_weight_.scalar_type();
-  const dist::Slice rows = tp_.rows(tokens_N.size(0));
   registry_.await(0, layers_.front().first);
   std::vector<at::Tensor> state = {drop.of_rows(
       tp_.leave(embed(token_embedding_, tokens_N, vocabulary_)).to(wide) +
-          embed(position_embedding_,
-                positions_N.narrow(0, rows.begin, rows.count)),
+          embed(position_embedding_, positions),
       DropPlace::embedding)};
   const bool repeats =
       config_.recompute == Recompute::everything && at::GradMode::is_enabled();
@@ -164,13 +162,11 @@ at::Tensor Gpt2::hidden(const at::Tensor& tokens_BT,
               "{} tokens, the context is {}",
               length,
               config_.context);
-  const Dropout drop(config_.dropout,
-                     config_.seed,
-                     ids,
-                     length,
-                     tp_.rows(samples * length));
+  const dist::Slice rows = tp_.rows(samples * length);
+  const Dropout drop(config_.dropout, config_.seed, ids, length, rows);
   const at::Tensor positions =
-      at::arange(samples * length, tokens_BT.options()).remainder(length);
+      at::arange(rows.begin, rows.begin + rows.count, tokens_BT.options())
+          .remainder(length);
   return hidden(
       tokens_BT.flatten(),
       positions,
@@ -321,9 +317,11 @@ at::Tensor Gpt2::next_logits(const at::Tensor& tokens_BT,
     return at::constant_pad_nd(rows.flatten(),
                                {0, (ranks - total % ranks) % ranks});
   };
+  const at::Tensor tokens_N = filled(tokens_BT);
+  const dist::Slice rows = tp_.rows(tokens_N.size(0));
   const at::Tensor h_NC = tp_.enter(
-      hidden(filled(tokens_BT),
-             filled(places.positions),
+      hidden(tokens_N,
+             filled(places.positions).narrow(0, rows.begin, rows.count),
              [&](std::size_t l, const at::Tensor& normed) {
                return layers_[l].attention.forward(normed, cache, l, places);
              }));

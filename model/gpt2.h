@@ -73,7 +73,7 @@ class Gpt2 final : public LanguageModel {
   using Attend =
       std::function<at::Tensor(std::size_t layer, const at::Tensor& normed)>;
   /// The final normalised hidden states of this rank's rows [rows, C] of
-  /// `tokens` [N] at `positions` [N].
+  /// `tokens` [N], which are at `positions` [rows].
   at::Tensor hidden(const at::Tensor& tokens,
                     const at::Tensor& positions,
                     const Attend& attend,

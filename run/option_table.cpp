@@ -114,8 +114,9 @@ std::vector<Key> make_table() {
        "GPT-2: probability that an element is dropped in training: of the "
        "embedding, attention's probabilities, and what attention and MLPs give",
        plain(MUMOE_FIELD(model.dropout)),
-       "dropout_rate resid_pdrop embd_pdrop attn_pdrop hidden_dropout"
-       " attention_dropout hidden_dropout_prob p_dropout drop"},
+       "dropout_prob dropout_rate drop_rate p_dropout drop attn_dropout"
+       " resid_dropout resid_pdrop embd_pdrop attn_pdrop hidden_dropout"
+       " attention_dropout hidden_dropout_prob"},
       {"model.expert_bias", must_match, "a bias for every expert",
        plain(MUMOE_FIELD(model.mlp.expert_bias)),
        "moe_bias expert_biases"},

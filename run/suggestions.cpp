@@ -29,9 +29,6 @@ constexpr Missing kMissing[] = {
      "logger log_to",
      "the numbers of every step are in metrics.jsonl of the run directory, "
      "train.out; nothing is sent anywhere"},
-    {"dropout drop_rate attn_dropout attention_dropout hidden_dropout "
-     "resid_dropout embd_pdrop attn_pdrop resid_pdrop",
-     "there is no dropout; optimizer.weight_decay is what regularises"},
     {"num_workers workers dataloader_num_workers prefetch prefetch_factor "
      "pin_memory",
      "batches are read ahead by a thread of every rank; there is nothing to "

@@ -103,9 +103,7 @@ TextForm recompute_form() {
                "everything",
                "full all block blocks layer layers"}});
   form.is_switch = true;
-  form.value = "none|mixture|everything";
-  form.words.push_back({"yes"});
-  form.words.push_back({"no"});
+  form.value = "WORD";
   form.set = [](Options& o, const std::string& text) {
     const bool yes = text == "yes" || text == "true" || text == "1";
     const bool no = text == "no" || text == "false" || text == "0";

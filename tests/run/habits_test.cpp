@@ -83,7 +83,7 @@ std::vector<Habit> more_habits() {
       {{"--data.tokenizer", "bpe"}, mean("gpt2")},
       {{"--model.gate_norm", "layernorm"}, mean("layer")},
       {{"--parallel.backend", "gloo"}, mean("mpi")},
-      {{"--dropout", "0.1"}, "optimizer.weight_decay"},
+      {{"--dropout", "0.1"}, mean("model.dropout")},
       {{"--num_workers", "4"}, "read ahead"},
       {{"--nproc_per_node", "2"}, "launch/mpirun -n"},
   };
@@ -142,7 +142,7 @@ TEST(Habits, HoweverTheyAreWritten) {
       {{"-lr", "1e-3"}, mean("optimizer.lr")},
       {{"--TRAIN.STEPS", "4"}, mean("train.steps")},
       {{"--tensorboard_dir", "x"}, "metrics.jsonl"},
-      {{"--model.dropout_prob", "0.1"}, "there is no dropout"},
+      {{"--model.dropout_prob", "0.1"}, mean("model.dropout")},
       {{"--model.bias", "False"}, mean("no")},
       {{"--train.resume", "True"}, mean("yes")},
       {{"--trian.setps", "4"}, mean("train.steps")},
