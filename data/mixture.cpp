@@ -8,12 +8,11 @@
 #include <variant>
 
 #include "base/error.h"
-#include "base/random.h"
+#include "base/purposes.h"
 
 namespace mumoe::data {
 namespace {
 
-constexpr auto kMixturePurpose = static_cast<Purpose>(30);
 constexpr std::uint64_t kBlock = 1000;
 constexpr std::size_t kMostSources = 256;
 

@@ -7,11 +7,10 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/random.h"
+#include "base/purposes.h"
 
 namespace mumoe::data {
 namespace {
-constexpr auto kMixUpPurpose = static_cast<Purpose>(31);
 
 /// ln of a number from Gamma(shape), drawn from numbers 3k, 3k + 1, 3k + 2 of
 /// `random`: k = 0 raises the shape by one (so that small ones do not vanish),

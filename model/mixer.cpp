@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/purposes.h"
 #include "model/mixer_config.h"
 #include "model/residual.h"
 #include "model/sample_uniforms.h"
@@ -17,12 +18,6 @@ namespace mumoe::model {
 
 using at::Tensor;
 using dist::Initializer;
-
-namespace {
-
-constexpr auto kStochasticDepth = static_cast<Purpose>(9);
-
-}  // namespace
 
 class Mixer::Depth {
  public:
@@ -177,9 +172,11 @@ Mixer::Layer Mixer::add_layer(std::int64_t index, const Sharding& sharding) {
     if (!config_.dense) {
       return MuMoEBlock(block, prefix + name, registry_, batch_group_);
     }
+    auto dense = DenseMlpKind::uniform(block.input_dim, block.hidden_dim);
+    dense.whole = cut.tp == nullptr;
     return DenseMlp(block.input_dim,
                     block.hidden_dim,
-                    DenseMlpStart::uniform(block.input_dim, block.hidden_dim),
+                    dense,
                     config_.bias,
                     prefix + name,
                     registry_,

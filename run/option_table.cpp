@@ -110,6 +110,12 @@ std::vector<Key> make_table() {
       {"model.bias", must_match, "biases of linear layers and norms",
        plain(MUMOE_FIELD(model.bias)),
        "use_bias add_bias linear_bias add_bias_linear"},
+      {"model.dropout", must_match,
+       "GPT-2: probability that an element is dropped in training: of the "
+       "embedding, attention's probabilities, and what attention and MLPs give",
+       plain(MUMOE_FIELD(model.dropout)),
+       "dropout_rate resid_pdrop embd_pdrop attn_pdrop hidden_dropout"
+       " attention_dropout hidden_dropout_prob p_dropout drop"},
       {"model.expert_bias", must_match, "a bias for every expert",
        plain(MUMOE_FIELD(model.mlp.expert_bias)),
        "moe_bias expert_biases"},
@@ -299,8 +305,10 @@ std::vector<Key> make_table() {
                {Mixing::sparse, "sparse"}}),
        "sparse_experts expert_mixing dispatch"},
       {"train.recompute", free,
-       "form hidden layers again in backward instead of keeping them (no "
-       "effect under the plan rank)", plain(MUMOE_FIELD(model.mlp.recompute)),
+       "what is formed again in backward instead of kept: mixture (or yes), the "
+       "hidden layers of experts (no effect under the plan rank); everything, "
+       "each block, of which only the input is kept; none (or no)",
+       recompute_form(),
        "activation_checkpointing gradient_checkpointing"
        " checkpoint_activations recompute_activations recompute_granularity"
        " activation_recomputation remat"},

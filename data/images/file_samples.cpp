@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/random.h"
+#include "base/purposes.h"
 #include "data/images/decode.h"
 #include "data/images/looks.h"
 #include "data/images/rand_augment.h"
@@ -53,7 +53,7 @@ void FileSamples::draw(std::uint64_t index, float* to) const {
   const auto path = tree_.root / tree_.files[index % size()].path;
   const std::string bytes = read_file(path);
   ImageFile file(path, bytes);
-  const CounterRandom random(seed_, Purpose::augmentation, index);
+  const CounterRandom random(seed_, kAugmentation, index);
   const Resampling look = look_of(augment_, random, file, side_);
   const Decoded decoded =
       file.decode(look.source(file.width(), file.height()), side_);
