@@ -23,7 +23,7 @@ struct Invocation {
   std::vector<dist::Observer*> observers;
   /// What `train` says.
   std::shared_ptr<RunLog> log = std::make_shared<RunLog>();
-  /// Of `train`.
+  /// Of `train`; `eval` ends by a signal as `train` does before it saves.
   train::StopSignals* signals = nullptr;
 };
 
@@ -31,17 +31,25 @@ struct Invocation {
 constexpr const char* kStoppedEarly =
     "stopped by a signal before the first step: nothing was written";
 
+/// The same of `eval`, at any time.
+constexpr const char* kEvaluationStopped =
+    "stopped by a signal: nothing was written";
+
 // One a file. Each returns what the process tells its launcher, and throws
 // `Error` for everything else.
 ExitCode train_command(const Invocation& invocation);
 ExitCode sample_command(const Invocation& invocation);
+ExitCode eval_command(const Invocation& invocation);
 ExitCode data_command(const Invocation& invocation);
+ExitCode convert_command(const Invocation& invocation);
 ExitCode bench_command(const Invocation& invocation);
 ExitCode help_command(const Invocation& invocation);
 
 /// What they take besides keys of a run, for them and for their help.
 std::vector<run::OwnOption> sample_options();
+std::vector<run::OwnOption> eval_options();
 std::vector<run::OwnOption> data_options();
+std::vector<run::OwnOption> convert_options();
 std::vector<run::OwnOption> bench_layer_options();
 std::vector<run::OwnOption> bench_kernels_options();
 std::vector<run::OwnOption> bench_comm_options();

@@ -26,8 +26,15 @@ void overview(HelpText& help) {
           "mumoe sample --run FOLDER [--prompt TEXT] [--tokens N] "
           "[--temperature X] [--top-k N] [--top-p X] [--seed N]")
       .command(
+          "launch/mpirun -n RANKS mumoe eval --run FOLDER [--data SOURCE] "
+          "[--windows N|all] [--choices FILE] [--json FILE]")
+      .command(
           "mumoe data [--config FILE] [--data.source S] [--data.tokenizer T] "
           "[--out FOLDER]")
+      .command(
+          "mumoe convert --from PATH --to PATH [--as "
+          "hf|nanogpt|mumoe|llmc|timm|"
+          "run] [--dtype T]")
       .command(
           "mumoe bench layer [--case NAME] [--device cpu|cuda] "
           "[--precision fp32|bf16] [--rounds N]")
@@ -36,7 +43,7 @@ void overview(HelpText& help) {
       .command(
           "launch/mpirun -n RANKS mumoe bench comm [--ops A,B] [--axes A,B] "
           "[--sizes R] ...")
-      .command("mumoe help [train | sample | data | bench]")
+      .command("mumoe help [train | sample | eval | data | convert | bench]")
       .command("mumoe --version")
       .heading("Exit codes")
       .option("0", "done")
@@ -80,12 +87,39 @@ void sample(HelpText& help) {
       .options({kHelpItself});
 }
 
+void eval(HelpText& help) {
+  help.command(
+          "launch/mpirun -n RANKS mumoe eval --run FOLDER [--data SOURCE] "
+          "[--windows N|all] [--choices FILE] [--json FILE]")
+      .paragraph(
+          "mumoe eval: what the model of a run directory says of a text (loss, "
+          "perplexity, bits a byte) and of questions with several endings. "
+          "Alone or on several ranks, of any dp x tp: the result is that of "
+          "one.")
+      .options(eval_options())
+      .options({kHelpItself})
+      .keys("parallel");
+}
+
 void data(HelpText& help) {
   help.paragraph(
           "mumoe data: fetches and prepares a corpus, and says where it lies.")
       .options(data_options())
       .options({kHelpItself})
       .keys("data");
+}
+
+void convert(HelpText& help) {
+  help.paragraph(
+          "mumoe convert: weights from one program's files to another's. Whose "
+          "they are is seen by the names in them.")
+      .options(convert_options())
+      .options({kHelpItself})
+      .paragraph(
+          "What files do not tell of a model is given, such as --model.heads "
+          "of "
+          "nanoGPT:")
+      .keys("model");
 }
 
 void bench(HelpText& help) {
@@ -115,7 +149,9 @@ const std::map<std::string, void (*)(HelpText&)>& pages() {
       {"help", overview},
       {"train", train},
       {"sample", sample},
+      {"eval", eval},
       {"data", data},
+      {"convert", convert},
       {"bench", bench},
   };
   return table;

@@ -41,7 +41,9 @@ const std::map<std::string, Command>& commands() {
   static const std::map<std::string, Command> table = {
       {"train", train_command},
       {"sample", sample_command},
+      {"eval", eval_command},
       {"data", data_command},
+      {"convert", convert_command},
       {"bench", bench_command},
       {"help", help_command},
       {"--version", help_command},
@@ -59,7 +61,7 @@ bool is_help(const std::string& word) {
 bool left_to_rank_0(Command command, const Invocation& invocation) {
   const auto& words = invocation.arguments;
   const bool for_all =
-      command == train_command ||
+      command == train_command || command == eval_command ||
       (command == bench_command && !words.empty() && words.front() == "comm");
   const int ranks = invocation.mpi ? invocation.mpi->world().size() : 1;
   if (for_all || ranks == 1) return false;
@@ -67,10 +69,11 @@ bool left_to_rank_0(Command command, const Invocation& invocation) {
   fail<InputError>(
       "mumoe {}: {} ranks were started, each of which would do the whole work; "
       "expected one process, without mpirun",
-      command == sample_command ? "sample"
-      : command == data_command ? "data"
-      : words.empty()           ? "bench"
-                                : "bench " + words.front(),
+      command == sample_command    ? "sample"
+      : command == data_command    ? "data"
+      : command == convert_command ? "convert"
+      : words.empty()              ? "bench"
+                                   : "bench " + words.front(),
       ranks);
 }
 
@@ -151,7 +154,8 @@ bool alone_or_first() {
 /// that of the program, by an error, and that which sees a signal.
 class EarlyEnd {
  public:
-  explicit EarlyEnd(RunLog& log) : log_(log) {}
+  EarlyEnd(RunLog& log, const char* by_signal)
+      : log_(log), by_signal_(by_signal) {}
 
   /// From now on there are other ranks to end.
   void started(const dist::MpiRuntime& mpi) { mpi_ = &mpi; }
@@ -172,8 +176,8 @@ class EarlyEnd {
   /// Ends all ranks since a signal asks for it; returns where an error does.
   void by_signal() {
     if (begun_.test_and_set()) return;
-    const auto say = [] {
-      std::printf("%s\n", kStoppedEarly);
+    const auto say = [this] {
+      std::printf("%s\n", by_signal_);
       std::fflush(stdout);
     };
     if (const auto* mpi = mpi_.load()) end_job(*mpi, ExitCode::preempted, say);
@@ -183,6 +187,7 @@ class EarlyEnd {
 
  private:
   RunLog& log_;
+  const char* by_signal_;  ///< What is said then.
   std::atomic<const dist::MpiRuntime*> mpi_ = nullptr;
   std::atomic_flag begun_;
 };
@@ -205,10 +210,11 @@ void require_whole_job(int ranks) {
 int run_program(int argc, char** argv, std::vector<dist::Observer*> observers) {
   std::optional<dist::MpiRuntime> mpi;
   const auto log = std::make_shared<RunLog>();
-  EarlyEnd end(*log);
+  const std::string_view word = argc > 1 ? argv[1] : "";
+  EarlyEnd end(*log, word == "eval" ? kEvaluationStopped : kStoppedEarly);
   std::optional<train::StopSignals> signals;
   // What others lose by a signal they make again.
-  if (argc > 1 && argv[1] == std::string_view("train")) {
+  if (word == "train" || word == "eval") {
     signals.emplace([&end] { end.by_signal(); });
   }
   ExitCode code = ExitCode::internal;

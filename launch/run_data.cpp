@@ -4,6 +4,7 @@
 #include <optional>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "data/images/image_data.h"
@@ -21,22 +22,22 @@ namespace {
 // is prepared beforehand (mumoe data).
 constexpr std::chrono::hours kDataDeadline{1};
 
-/// A token file, and windows of it.
+/// The token files of a split, and windows of them.
 struct Windows {
-  Windows(const std::filesystem::path& path,
+  Windows(const data::Split& split,
           std::int64_t context,
           std::optional<std::uint64_t> seed)
-      : file(path), samples(file, context, seed) {}
+      : files(split.open()), samples(data::TokenView(files), context, seed) {}
 
-  data::TokenFile file;
+  std::vector<data::TokenFile> files;
   data::TokenWindows samples;
 };
 
 std::shared_ptr<const data::Samples> windows_of(
-    const std::filesystem::path& path,
+    const data::Split& split,
     std::int64_t context,
     std::optional<std::uint64_t> seed = {}) {
-  const auto windows = std::make_shared<const Windows>(path, context, seed);
+  const auto windows = std::make_shared<const Windows>(split, context, seed);
   return {windows, &windows->samples};
 }
 
@@ -45,7 +46,8 @@ RunData open_text(const run::Options& options) {
           "data.mixup = {}: blends images; expected 0 for text",
           options.mixup);
   const auto tokenizer = data::make_tokenizer(options.tokenizer);
-  const auto prepared = data::prepare(options.source, *tokenizer);
+  const auto prepared =
+      data::prepare(options.source, *tokenizer, {.field = options.field});
   require(prepared.vocabulary <= options.model.vocab,
           "model.vocab = {}: tokenizer {} has {} tokens",
           options.model.vocab,
@@ -53,8 +55,8 @@ RunData open_text(const run::Options& options) {
           prepared.vocabulary);
   const std::int64_t context = options.model.context;
   return {run::facts_of(prepared),
-          windows_of(prepared.train.path, context, options.trainer.seed),
-          windows_of(prepared.val.path, context)};
+          windows_of(prepared.train, context, options.trainer.seed),
+          windows_of(prepared.val, context)};
 }
 
 /// A run's samples, blended.

@@ -163,7 +163,11 @@ ExitCode print_texts(const model::LanguageModel& model,
 
 std::vector<run::OwnOption> sample_options() {
   return {
-      {"run", "FOLDER", "a run directory", "out model ckpt checkpoint out_dir"},
+      {"run", "FOLDER", "a run directory", "out model ckpt out_dir"},
+      {"checkpoint",
+       "WHICH",
+       "best, or the number of a step [the newest]",
+       "step which"},
       {"prompt",
        "TEXT",
        "what the text begins with [the start of a document]; several: texts "
@@ -195,7 +199,7 @@ ExitCode sample_command(const Invocation& invocation) {
   require(!folder.empty(), "mumoe sample: --run FOLDER is missing");
   model::GenerateConfig config = read_generation(line);
   const std::vector<std::string> prompts = read_prompts(line);
-  run::RunOnDisk opened = run::open_run(folder);
+  run::RunOnDisk opened = run::open_run(folder, line.text("checkpoint", ""));
   for (const auto& note : opened.notes) {
     std::fprintf(stderr, "mumoe sample: %s\n", note.c_str());
   }

@@ -1,5 +1,6 @@
 #include "launch/settle.h"
 
+#include "base/error.h"
 #include "dist/self_communicator.h"
 #include "launch/gpu_arithmetic.h"
 #include "launch/mixing_choice.h"
@@ -44,6 +45,16 @@ Settled settle(const run::Options& asked,
   settled.plan =
       choose_plan(options, mesh, settled.compute, batch, unequal_cpus);
   if (mesh.tp().size() > 1) options.parallel.plan = settled.plan.plan;
+  return settled;
+}
+
+Settled settle_evaluation(const run::Options& asked,
+                          const Session& session,
+                          const train::BatchPlan& batch) {
+  MUMOE_CHECK(asked.parallel.plan, "no plan to evaluate under");
+  Settled settled =
+      settle_compute(asked, session.chosen, batch, session.mesh.control());
+  settled.plan = {*asked.parallel.plan};
   return settled;
 }
 

@@ -32,6 +32,12 @@ Settled settle(const run::Options& asked,
                const train::BatchPlan& batch,
                const std::string& unequal_cpus);
 
+/// The same of what only asks a model what it says, under the plan that `asked`
+/// names: rates of steps are not measured. Collective.
+Settled settle_evaluation(const run::Options& asked,
+                          const Session& session,
+                          const train::BatchPlan& batch);
+
 /// The same of what runs in this process alone, whose device is free.
 Settled settle_alone(run::Options asked);
 

@@ -1,5 +1,7 @@
 #include "launch/start_point.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "base/error.h"
@@ -19,6 +21,28 @@ Facts facts_of(const run::RunState& state) {
   return facts;
 }
 
+/// A run that begins at step 0.
+StartPoint begin(const run::Options& asked, dist::Communicator& world) {
+  StartPoint start{asked};
+  start.options.resume = run::Resume::no;
+  if (asked.from.empty()) return start;
+  const std::string what = "train.from = " + asked.from.string();
+  auto weights =
+      std::make_shared<run::OpenedWeights>(run::open_weights(asked.from));
+  run::require_same_model(*weights, start.options, what);
+  require_same_run(world, {{"--train.from: what it holds", weights->digest()}});
+  start.reasons.push_back(
+      fmt::format("weights from {}: {}, {}; the optimizer begins anew",
+                  asked.from.string(),
+                  to_string(weights->format),
+                  weights->origin.string()));
+  for (const auto& note : weights->notes) {
+    start.reasons.push_back("train.from: " + note);
+  }
+  start.from = std::move(weights);
+  return start;
+}
+
 }  // namespace
 
 std::filesystem::path numbered_out(const run::CommandLine& line) {
@@ -30,7 +54,7 @@ std::filesystem::path numbered_out(const run::CommandLine& line) {
 }
 
 StartPoint find_start(const run::Options& asked, dist::Communicator& world) {
-  if (asked.resume == run::Resume::no) return {asked};
+  if (asked.resume == run::Resume::no) return begin(asked, world);
   require(!asked.trainer.out.empty(),
           "--train.resume: train.out = {}; expected the folder of the run",
           run::to_map(asked).at("train.out"));
@@ -40,15 +64,18 @@ StartPoint find_start(const run::Options& asked, dist::Communicator& world) {
                    {{"--train.resume: the newest checkpoint",
                      checkpoint ? checkpoint->string() : "none"}});
   if (!checkpoint && asked.resume == run::Resume::automatic) {
-    StartPoint start{asked};
-    start.options.resume = run::Resume::no;
-    return start;
+    return begin(asked, world);
   }
   require(checkpoint.has_value(),
           "--train.resume: {} holds no checkpoint",
           folder.string());
   auto state = run::read_run_state(*checkpoint);
   require_same_run(world, facts_of(state));
+  require(state.step > 0,
+          "--train.resume: {} holds weights alone, of mumoe convert; expected "
+          "--train.from {}, to begin a run with them in another folder",
+          checkpoint->string(),
+          asked.trainer.out.string());
   auto [options, reasons] = run::replay(asked, state.settings);
   options.resume = run::Resume::yes;
   // Before anything is fetched or measured.

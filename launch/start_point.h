@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "dist/communicator.h"
 #include "run/checkpoint.h"
 #include "run/command_line.h"
+#include "run/import_weights.h"
 #include "run/options.h"
 
 namespace mumoe::launch {
@@ -22,6 +24,8 @@ struct StartPoint {
   /// What it goes on from, if it resumes, and what that says of itself.
   std::optional<std::filesystem::path> checkpoint = {};
   run::RunState state = {};
+  /// The weights that it begins with, if it neither resumes nor draws its own.
+  std::shared_ptr<const run::OpenedWeights> from = {};
 };
 
 /// Where a run makes a folder of its own, but for its number: `runs/NAME`.
@@ -29,7 +33,8 @@ struct StartPoint {
 std::filesystem::path numbered_out(const run::CommandLine& line);
 
 /// Throws `InputError` when there is nothing to resume though it must, another
-/// thing on some rank, or a run of other settings. Collective.
+/// thing on some rank, or a run of other settings; when the weights to begin
+/// with are not there or of another model. Collective.
 StartPoint find_start(const run::Options& asked, dist::Communicator& world);
 
 }  // namespace mumoe::launch

@@ -182,6 +182,8 @@ void set_weights(const Job& job,
   const std::uint64_t seed = job.settled.options.trainer.seed;
   if (job.start.checkpoint) {
     trainer.resume(*job.start.checkpoint);
+  } else if (job.start.from) {
+    run::import_weights(*job.start.from, buckets);
   } else if (job.session.alone) {
     buckets.initialise_alone(seed);
   } else {

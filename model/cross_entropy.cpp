@@ -94,6 +94,14 @@ at::Tensor scaled(const at::Tensor& x,
   return product;
 }
 
+/// Of this rank's rows; a rank whose slice is all padding has none.
+at::Tensor logits_of(const at::Tensor& h_SC,
+                     const at::Tensor& weight_VC,
+                     GemmLibrary library) {
+  return weight_VC.size(0) == 0 ? at::empty({h_SC.size(0), 0}, h_SC.options())
+                                : mm(h_SC, weight_VC.t(), library);
+}
+
 /// `fused_cross_entropy` of LibTorch's operations, on a CPU.
 HeadPass composed_cross_entropy(const at::Tensor& hidden,
                                 const at::Tensor& padded_weight,
@@ -117,10 +125,8 @@ HeadPass composed_cross_entropy(const at::Tensor& hidden,
     const std::int64_t count = std::min(chunk, tokens - first);
     const at::Tensor h_SC = hidden.narrow(0, first, count);
     const Targets target = find(targets.narrow(0, first, count), slice, wide);
-    const at::Tensor logits_SV = slice.count == 0
-                                     ? at::empty({count, 0}, h_SC.options())
-                                     : mm(h_SC, weight.t(), library);
-    LogSoftmax log_p = log_softmax(logits_SV, target, wide, tp);
+    LogSoftmax log_p =
+        log_softmax(logits_of(h_SC, weight, library), target, wide, tp);
     loss.sub_(log_p.target_S1.sum());
     if (!wants_gradient || slice.count == 0) continue;
     // scale · (p − onehot)
@@ -180,14 +186,9 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
   }
 };
 
-}  // namespace
-
-at::Tensor linear_cross_entropy(const at::Tensor& hidden,
-                                const at::Tensor& weight,
-                                const at::Tensor& targets,
-                                double scale,
-                                GemmLibrary gemm,
-                                const Vocabulary& vocabulary) {
+void check_shapes(const at::Tensor& hidden,
+                  const at::Tensor& weight,
+                  const at::Tensor& targets) {
   MUMOE_CHECK(hidden.dim() == 2 && weight.dim() == 2 &&
                   hidden.size(1) == weight.size(1),
               "hidden {}, weight {}",
@@ -197,6 +198,17 @@ at::Tensor linear_cross_entropy(const at::Tensor& hidden,
               "{} targets for {} tokens",
               targets.numel(),
               hidden.size(0));
+}
+
+}  // namespace
+
+at::Tensor linear_cross_entropy(const at::Tensor& hidden,
+                                const at::Tensor& weight,
+                                const at::Tensor& targets,
+                                double scale,
+                                GemmLibrary gemm,
+                                const Vocabulary& vocabulary) {
+  check_shapes(hidden, weight, targets);
   const bool wants_gradient =
       at::GradMode::is_enabled() &&
       (hidden.requires_grad() || weight.requires_grad());
@@ -207,6 +219,33 @@ at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                    wants_gradient,
                                    gemm,
                                    vocabulary);
+}
+
+at::Tensor token_cross_entropy(const at::Tensor& hidden,
+                               const at::Tensor& weight,
+                               const at::Tensor& targets,
+                               GemmLibrary gemm,
+                               const Vocabulary& vocabulary) {
+  check_shapes(hidden, weight, targets);
+  const at::NoGradGuard no_grad;
+  const auto wide = dist::master_dtype(hidden.scalar_type());
+  const dist::Slice slice = vocabulary.slice(weight.size(0));
+  const at::Tensor rows = weight.narrow(0, 0, slice.count);
+  const at::Tensor targets_T = targets.reshape({-1});
+  const std::int64_t tokens = hidden.size(0);
+  const std::int64_t chunk = chunk_of(weight.size(0));
+  const at::Tensor losses_T =
+      at::empty({tokens}, hidden.options().dtype(at::kDouble));
+  for (std::int64_t first = 0; first < tokens; first += chunk) {
+    const std::int64_t count = std::min(chunk, tokens - first);
+    const at::Tensor logits_SV =
+        logits_of(hidden.narrow(0, first, count), rows, gemm);
+    const Targets target = find(targets_T.narrow(0, first, count), slice, wide);
+    const LogSoftmax log_p =
+        log_softmax(logits_SV, target, wide, vocabulary.tp);
+    losses_T.narrow(0, first, count).copy_(log_p.target_S1.squeeze(1).neg());
+  }
+  return losses_T;
 }
 
 PassCost linear_cross_entropy_cost(std::int64_t tokens,

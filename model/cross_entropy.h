@@ -32,6 +32,16 @@ at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                 GemmLibrary gemm = preferred_gemm_library(),
                                 const Vocabulary& vocabulary = {});
 
+/// Each token's own term, −log softmax(h_t Wᵀ)[target_t], without gradients:
+/// [T] fp64, the same on all ranks of a tp group. A token's is a function of
+/// its row and of the number of rows alone, as far as the product's is.
+/// Collective as `linear_cross_entropy`.
+at::Tensor token_cross_entropy(const at::Tensor& hidden,
+                               const at::Tensor& weight,
+                               const at::Tensor& targets,
+                               GemmLibrary gemm = preferred_gemm_library(),
+                               const Vocabulary& vocabulary = {});
+
 /// Of one call with `tokens` tokens on `device`, forward and backward.
 PassCost linear_cross_entropy_cost(std::int64_t tokens,
                                    const at::Tensor& weight,

@@ -283,6 +283,16 @@ at::Tensor Gpt2::logits(const at::Tensor& hidden_BC) const {
                                                                 config_.vocab);
 }
 
+at::Tensor Gpt2::token_losses(const Batch& batch) const {
+  const at::NoGradGuard no_grad;
+  return token_cross_entropy(tp_.enter(hidden(batch.input)),
+                             token_embedding_,
+                             batch.target,
+                             config_.gemm,
+                             vocabulary_)
+      .view(batch.target.sizes());
+}
+
 at::Tensor Gpt2::next_logits(const at::Tensor& tokens) const {
   const at::NoGradGuard no_grad;
   const at::Tensor h_BTC =

@@ -52,6 +52,7 @@ class Gpt2 final : public LanguageModel {
   at::Tensor next_logits(const at::Tensor& tokens,
                          std::span<const std::int64_t> counts,
                          KeyValueCache& cache) const override;
+  at::Tensor token_losses(const Batch& batch) const override;
   std::int64_t context() const override { return config_.context; }
   at::Device device() const override { return token_embedding_.device(); }
 

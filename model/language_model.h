@@ -27,6 +27,10 @@ class LanguageModel : public Model {
   virtual at::Tensor next_logits(const at::Tensor& tokens,
                                  std::span<const std::int64_t> counts,
                                  KeyValueCache& cache) const = 0;
+  /// The loss of each target by itself, nats: [B, T] fp64 on `device()`,
+  /// without gradients. What stands behind a token does not change its loss, so
+  /// rows may be padded at their end. Collective over the tp group.
+  virtual at::Tensor token_losses(const Batch& batch) const = 0;
   /// Tokens that it sees at most.
   virtual std::int64_t context() const = 0;
   virtual at::Device device() const = 0;

@@ -231,18 +231,64 @@ const at::Tensor& NamedTensors::at(const std::string& name) const {
   return found->second;
 }
 
-NamedTensors read_safetensors(const std::filesystem::path& path) {
+struct SafetensorsFile::Opened {
   std::ifstream in;
-  Header header = open_file(path, in);
-  NamedTensors named{.tensors = {}, .metadata = std::move(header.metadata)};
-  for (const auto& [name, entry] : header.entries) {
-    const at::Tensor tensor = at::empty(entry.shape, entry.type);
-    in.seekg(static_cast<std::streamoff>(header.data_begin + entry.begin));
-    in.read(static_cast<char*>(tensor.data_ptr()),
-            static_cast<std::streamsize>(tensor.nbytes()));
-    require(in.good(), "{}: tensor {}: cannot be read", path.string(), name);
-    named.tensors[name] = tensor;
+  Header header;
+
+  const Entry& entry(const std::string& name) const {
+    const auto found = header.entries.find(name);
+    MUMOE_CHECK(found != header.entries.end(), "no tensor {}", name);
+    return found->second;
   }
+};
+
+SafetensorsFile::SafetensorsFile(std::filesystem::path path)
+    : path_(std::move(path)), opened_(std::make_unique<Opened>()) {
+  opened_->header = open_file(path_, opened_->in);
+}
+
+SafetensorsFile::~SafetensorsFile() = default;
+SafetensorsFile::SafetensorsFile(SafetensorsFile&&) noexcept = default;
+
+const std::map<std::string, std::string>& SafetensorsFile::metadata() const {
+  return opened_->header.metadata;
+}
+
+std::vector<std::string> SafetensorsFile::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, entry] : opened_->header.entries) {
+    names.push_back(name);
+  }
+  return names;
+}
+
+const std::vector<std::int64_t>& SafetensorsFile::shape(
+    const std::string& name) const {
+  return opened_->entry(name).shape;
+}
+
+at::ScalarType SafetensorsFile::dtype(const std::string& name) const {
+  return opened_->entry(name).type;
+}
+
+at::Tensor SafetensorsFile::read(const std::string& name) {
+  const Entry& entry = opened_->entry(name);
+  const at::Tensor tensor = at::empty(entry.shape, entry.type);
+  const auto begin = opened_->header.data_begin + entry.begin;
+  opened_->in.seekg(static_cast<std::streamoff>(begin));
+  opened_->in.read(static_cast<char*>(tensor.data_ptr()),
+                   static_cast<std::streamsize>(tensor.nbytes()));
+  require(opened_->in.good(),
+          "{}: tensor {}: cannot be read",
+          path_.string(),
+          name);
+  return tensor;
+}
+
+NamedTensors read_safetensors(const std::filesystem::path& path) {
+  SafetensorsFile file(path);
+  NamedTensors named{.tensors = {}, .metadata = file.metadata()};
+  for (const auto& name : file.names()) named.tensors[name] = file.read(name);
   return named;
 }
 
@@ -252,31 +298,58 @@ std::map<std::string, std::string> read_safetensors_metadata(
   return open_file(path, in).metadata;
 }
 
-void write_safetensors(const std::filesystem::path& path,
-                       const NamedTensors& named) {
+SafetensorsWriter::SafetensorsWriter(
+    const std::filesystem::path& path,
+    std::vector<TensorHeader> tensors,
+    const std::map<std::string, std::string>& metadata)
+    : tensors_(std::move(tensors)) {
   json header = json::object();
-  if (!named.metadata.empty()) header[kMetadata] = named.metadata;
-  std::uint64_t offset = 0;
-  for (const auto& [name, tensor] : named.tensors) {
-    const std::uint64_t end = offset + tensor.nbytes();
-    header[name] = {{"dtype", name_of(tensor.scalar_type())},
-                    {"shape", tensor.sizes().vec()},
-                    {"data_offsets", {offset, end}}};
-    offset = end;
+  if (!metadata.empty()) header[kMetadata] = metadata;
+  std::int64_t offset = 0;
+  for (const auto& [name, dtype, shape] : tensors_) {
+    const auto bytes = bytes_of({dtype, shape});
+    MUMOE_CHECK(bytes.has_value() && !header.contains(name), "{}", name);
+    header[name] = {{"dtype", name_of(dtype)},
+                    {"shape", shape},
+                    {"data_offsets", {offset, offset + *bytes}}};
+    offset += *bytes;
   }
   std::string text = to_text(header);
   // The format wants the data aligned to eight bytes.
   text.resize((text.size() + 7) / 8 * 8, ' ');
   const std::uint64_t header_size = text.size();
-
-  AtomicFile file(path);
-  file.write(
+  file_ = std::make_unique<AtomicFile>(path);
+  file_->write(
       {reinterpret_cast<const char*>(&header_size), sizeof(header_size)});
-  file.write(text);
+  file_->write(text);
+}
+
+SafetensorsWriter::~SafetensorsWriter() = default;
+
+void SafetensorsWriter::write(const at::Tensor& tensor) {
+  MUMOE_CHECK(written_ < tensors_.size(), "more tensors than announced");
+  const TensorHeader& announced = tensors_[written_++];
+  MUMOE_CHECK(tensor.scalar_type() == announced.dtype &&
+                  tensor.sizes() == at::IntArrayRef(announced.shape),
+              "{} is not as announced",
+              announced.name);
+  const at::Tensor plain = tensor.detach().cpu().contiguous();
+  file_->write({static_cast<const char*>(plain.data_ptr()), plain.nbytes()});
+}
+
+void SafetensorsWriter::commit() {
+  MUMOE_CHECK(written_ == tensors_.size(), "fewer tensors than announced");
+  file_->commit();
+}
+
+void write_safetensors(const std::filesystem::path& path,
+                       const NamedTensors& named) {
+  std::vector<TensorHeader> headers;
   for (const auto& [name, tensor] : named.tensors) {
-    const at::Tensor plain = tensor.detach().cpu().contiguous();
-    file.write({static_cast<const char*>(plain.data_ptr()), plain.nbytes()});
+    headers.push_back({name, tensor.scalar_type(), tensor.sizes().vec()});
   }
+  SafetensorsWriter file(path, std::move(headers), named.metadata);
+  for (const auto& [name, tensor] : named.tensors) file.write(tensor);
   file.commit();
 }
 

@@ -4,9 +4,13 @@
 
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
+#include <vector>
 
 namespace mumoe {
+
+class AtomicFile;
 
 /// Named tensors with text metadata, as in a .safetensors file.
 struct NamedTensors {
@@ -25,6 +29,57 @@ NamedTensors read_safetensors(const std::filesystem::path& path);
 /// The metadata alone. Throws `InputError` as `read_safetensors` does.
 std::map<std::string, std::string> read_safetensors_metadata(
     const std::filesystem::path& path);
+
+/// A file's tensors, read one at a time. Its header is read and checked when it
+/// is opened: throws as `read_safetensors` does. Not thread-safe.
+class SafetensorsFile {
+ public:
+  explicit SafetensorsFile(std::filesystem::path path);
+  ~SafetensorsFile();
+  SafetensorsFile(SafetensorsFile&&) noexcept;
+
+  const std::filesystem::path& path() const { return path_; }
+  const std::map<std::string, std::string>& metadata() const;
+  std::vector<std::string> names() const;
+  /// Of a tensor that is there (MUMOE_CHECK).
+  const std::vector<std::int64_t>& shape(const std::string& name) const;
+  at::ScalarType dtype(const std::string& name) const;
+  /// On the CPU, as it is stored.
+  at::Tensor read(const std::string& name);
+
+ private:
+  struct Opened;
+  std::filesystem::path path_;
+  std::unique_ptr<Opened> opened_;
+};
+
+/// What a file will say of a tensor that is written later.
+struct TensorHeader {
+  std::string name;
+  at::ScalarType dtype;
+  std::vector<std::int64_t> shape;
+};
+
+/// Writes a file tensor by tensor, which is there when `commit` returns and not
+/// before, atomically and durably. Throws `InputError` naming the file.
+class SafetensorsWriter {
+ public:
+  SafetensorsWriter(const std::filesystem::path& path,
+                    std::vector<TensorHeader> tensors,
+                    const std::map<std::string, std::string>& metadata);
+  ~SafetensorsWriter();
+
+  /// The next one, in the order that was announced: any device and strides, of
+  /// the announced dtype and shape (MUMOE_CHECK).
+  void write(const at::Tensor& tensor);
+  /// After the last one (MUMOE_CHECK).
+  void commit();
+
+ private:
+  std::vector<TensorHeader> tensors_;
+  std::size_t written_ = 0;
+  std::unique_ptr<AtomicFile> file_;
+};
 
 /// Writes the tensors (any device, any strides) atomically and durably. Throws
 /// `InputError` naming the file.

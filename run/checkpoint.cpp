@@ -52,19 +52,7 @@ NamedTensors collect(const RunState& state,
                      const OptimizerState& optimizer,
                      bool writes) {
   NamedTensors named;
-  named.metadata = {{"format", kFormat},
-                    {"step", std::to_string(state.step)},
-                    {"samples", std::to_string(state.samples)},
-                    {"settings", to_text(state.settings)}};
-  if (state.mixing) {
-    named.metadata[kMixing] = fmt::format("{:.17g} {:.17g}",
-                                          state.mixing->sparse_share,
-                                          state.mixing->active);
-  }
-  if (state.taken) {
-    named.metadata[kTaken] =
-        fmt::format("{:016x} {:016x}", state.taken->chain, state.taken->next);
-  }
+  named.metadata = checkpoint_metadata(state);
   buckets.await();
   for (std::size_t b = 0; b < buckets.buckets().size(); ++b) {
     const Bucket& bucket = buckets.buckets()[b];
@@ -80,9 +68,30 @@ NamedTensors collect(const RunState& state,
   return named;
 }
 
-void write_folder(const fs::path& folder,
-                  std::int64_t step,
-                  const NamedTensors& named) {
+}  // namespace
+
+std::map<std::string, std::string> checkpoint_metadata(const RunState& state) {
+  std::map<std::string, std::string> metadata = {
+      {"format", kFormat},
+      {"step", std::to_string(state.step)},
+      {"samples", std::to_string(state.samples)},
+      {"settings", to_text(state.settings)}};
+  if (state.mixing) {
+    metadata[kMixing] = fmt::format("{:.17g} {:.17g}",
+                                    state.mixing->sparse_share,
+                                    state.mixing->active);
+  }
+  if (state.taken) {
+    metadata[kTaken] =
+        fmt::format("{:016x} {:016x}", state.taken->chain, state.taken->next);
+  }
+  return metadata;
+}
+
+void write_checkpoint_folder(
+    const fs::path& folder,
+    std::int64_t step,
+    const std::function<void(const fs::path& file)>& write) {
   std::error_code error;
   fs::create_directories(folder, error);
   require(!error, "{}: cannot create: {}", folder.string(), error.message());
@@ -90,12 +99,14 @@ void write_folder(const fs::path& folder,
   remove_if_ours(temporary);  // of a save that was cut short
   fs::create_directory(temporary, error);
   require(!error, "{}: cannot create: {}", temporary.string(), error.message());
-  write_safetensors(temporary / kStateFile, named);
+  write(temporary / kStateFile);
   const fs::path target = checkpoint_path(folder, step);
   fs::rename(temporary, target, error);
   require(!error, "{}: cannot rename: {}", target.string(), error.message());
   sync_to_disk(folder);
 }
+
+namespace {
 
 /// Two numbers of 16 hexadecimal digits.
 TakenSamples parse_taken(const std::string& text, const fs::path& file) {
@@ -198,11 +209,21 @@ void save_checkpoint(const fs::path& folder,
   at::NoGradGuard no_grad;
   const bool writes = mesh.control().rank() == 0;
   const NamedTensors named = collect(state, buckets, optimizer, writes);
+  write_on_rank_0(mesh, checkpoint_path(folder, state.step), [&] {
+    write_checkpoint_folder(folder, state.step, [&](const fs::path& file) {
+      write_safetensors(file, named);
+    });
+    remove_old_checkpoints(folder, state.step, keep);
+  });
+}
+
+void write_on_rank_0(dist::ProcessMesh& mesh,
+                     const fs::path& path,
+                     const std::function<void()>& write) {
   std::string problem;
-  if (writes) {
+  if (mesh.control().rank() == 0) {
     try {
-      write_folder(folder, state.step, named);
-      remove_old_checkpoints(folder, state.step, keep);
+      write();
     } catch (const InputError& error) {
       problem = error.what();
     }
@@ -213,8 +234,7 @@ void save_checkpoint(const fs::path& folder,
   require(failed.item<std::int64_t>() == 0,
           "{}",
           problem.empty()
-              ? fmt::format("{}: rank 0 could not write",
-                            checkpoint_path(folder, state.step).string())
+              ? fmt::format("{}: rank 0 could not write", path.string())
               : problem);
 }
 

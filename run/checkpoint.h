@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -54,6 +55,17 @@ struct Moment {
 /// All of them, as a value: whoever holds it shares their storage.
 using OptimizerState = std::vector<Moment>;
 
+/// What the state file of a checkpoint says beside its tensors.
+std::map<std::string, std::string> checkpoint_metadata(const RunState& state);
+
+/// Makes `folder`/step_XXXXXXXX with the state file that `write` writes to the
+/// path it is given. The folder appears whole or not at all. Throws
+/// `InputError`.
+void write_checkpoint_folder(
+    const std::filesystem::path& folder,
+    std::int64_t step,
+    const std::function<void(const std::filesystem::path& file)>& write);
+
 /// Writes `folder`/step_XXXXXXXX/state.safetensors: masters and
 /// moments under their global names and in their global shapes, and `state`.
 /// The folder appears whole or not at all (temporary name, fsync, rename).
@@ -66,6 +78,12 @@ void save_checkpoint(const std::filesystem::path& folder,
                      const OptimizerState& optimizer,
                      dist::ProcessMesh& mesh,
                      int keep);
+
+/// Calls `write` on rank 0; its `InputError` is thrown on all ranks. `path`:
+/// what it writes, for the others' message. Collective over the world.
+void write_on_rank_0(dist::ProcessMesh& mesh,
+                     const std::filesystem::path& path,
+                     const std::function<void()>& write);
 
 /// What `checkpoint` says of the run, without reading its tensors.
 RunState read_run_state(const std::filesystem::path& checkpoint);

@@ -202,7 +202,9 @@ CommandLine read(const std::vector<std::string>& arguments,
       continue;
     }
     const auto text = value.as<std::string>();
-    if (find_key(name) != nullptr) {
+    const bool of_subcommand =
+        std::ranges::find(own, name, &OwnOption::name) != own.end();
+    if (find_key(name) != nullptr && !of_subcommand) {
       draft.set(name, text, kCommandLine, kCommandLine);
     } else {
       line.own[name] = text;

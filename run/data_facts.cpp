@@ -31,6 +31,7 @@ DataFacts facts_of(const data::ImageData& images) {
   const auto train = images.train->size(), val = images.val->size();
   return {
       .source = images.name,
+      .tokenizer = {},
       .description = fmt::format(
           "{}: {} training images of {} x {}, {} channel{}, {} classes, {} "
           "for validation",

@@ -120,7 +120,8 @@ std::vector<Key> make_table() {
        plain(MUMOE_FIELD(model.mlp.expert_bias)),
        "moe_bias expert_biases"},
       {"data.source", free,
-       "of text: speeches, a folder of .txt files, or one with train.bin and "
+       "of text: speeches, novels, essays, kernel-docs, scripture, dictionary, "
+       "a folder of .txt or .jsonl files (also .gz), or one with train.bin and "
        "val.bin; of images: fashion-mnist, mnist, a folder with idx files, or "
        "one with the folders train and val, a folder a class in each",
        plain(MUMOE_FIELD(source)),
@@ -144,7 +145,8 @@ std::vector<Key> make_table() {
        "images: blended by pairs, with weights from Beta(X, X) (0: not)",
        plain(MUMOE_FIELD(mixup)), "mixup_alpha mix_up"},
       {"data.threads", free,
-       "images: threads of a rank that make batches (auto: one a core)",
+       "threads of a rank that make batches of images, or of mumoe data (auto: "
+       "one a core)",
        automatic(MUMOE_FIELD(data_threads)),
        "workers num_workers dataloader_num_workers n_workers loader_workers"},
       {"data.tokenizer", must_match, "how text becomes tokens",
@@ -152,6 +154,9 @@ std::vector<Key> make_table() {
                {"gpt2", "gpt2", "bpe gpt_2 tiktoken gpt2_bpe r50k_base"}}),
        "tokenizer_name tokenizer_type tokenizer_model tokenizer_path"
        " encoding"},
+      {"data.field", free, "lines of JSON: the string that is a line's text",
+       plain(MUMOE_FIELD(field)),
+       "text_field text_key text_column json_key json_keys content_key"},
       {"parallel.dp", free,
        "data-parallel ranks, any number up to train.batch (auto: all that tp "
        "leaves)",
@@ -325,6 +330,12 @@ std::vector<Key> make_table() {
        resume_form(),
        "resume_from_checkpoint load init_from restart auto_resume"
        " resume_from continue resume_training"},
+      {"train.from", free,
+       "weights to begin with: a run, a checkpoint, or files that mumoe convert "
+       "reads (empty: none); a run that resumes goes on with its own",
+       plain(MUMOE_FIELD(from)),
+       "finetune_from pretrained pretrained_model pretrained_path"
+       " load_weights init_weights initial_weights warm_start"},
       {"train.eval_every", free,
        "steps between evaluations (0: only at the end)",
        plain(MUMOE_FIELD(trainer.eval_every)),
@@ -348,6 +359,11 @@ std::vector<Key> make_table() {
        plain(MUMOE_FIELD(trainer.checkpoint_keep)),
        "save_total_limit keep_last keep_last_n max_to_keep save_top_k"
        " keep_latest_k"},
+      {"checkpoint.best", free,
+       "keep the checkpoint of the lowest validation loss as checkpoints/best",
+       plain(MUMOE_FIELD(trainer.checkpoint_best)),
+       "save_best load_best_model_at_end save_best_only keep_best"
+       " always_save_checkpoint"},
       {"log.every", free, "steps between lines of progress",
        plain(MUMOE_FIELD(trainer.log_every)),
        "log_interval logging_steps log_every_n_steps print_every log_freq"

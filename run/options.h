@@ -77,6 +77,8 @@ struct Options {
   /// Threads of a rank that make batches; 0: as many as it has cores.
   int data_threads = 0;
   std::string tokenizer = "bytes";
+  /// Of lines of JSON, the string that is the text.
+  std::string field = "text";
 
   ParallelOptions parallel;
 
@@ -95,6 +97,8 @@ struct Options {
   /// or one of the others.
   Keep keep = Keep::numbered;
   Resume resume = Resume::no;
+  /// Weights that a run begins with; empty: it draws its own.
+  std::filesystem::path from;
   /// File of a Chrome trace of the run's first steps; empty: none.
   std::filesystem::path trace;
 

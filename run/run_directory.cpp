@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/number.h"
 #include "dist/nccl/nccl_communicator.h"
+#include "run/best_checkpoint.h"
 #include "run/checkpoint.h"
 #include "run/option_table.h"
 #include "run/version.h"
@@ -61,6 +62,7 @@ nlohmann::json provenance(const Options& options,
        {{"dp", mesh.dp().size()},
         {"tp", mesh.tp().size()},
         {"world", mesh.control().size()}}},
+      {"weights_from", options.from.empty() ? "none" : options.from.string()},
       {"precision", to_map(options).at("train.precision")},
       {"data", describe_data(data)},
   };
@@ -183,6 +185,29 @@ std::string set_aside(const fs::path& out, const std::string& config) {
       number);
 }
 
+/// The checkpoint that `which` says, as `open_run` takes it.
+std::optional<fs::path> find_checkpoint(const fs::path& folder,
+                                        const std::string& which) {
+  if (which.empty()) return latest_checkpoint(folder);
+  std::error_code error;
+  if (which == kBestName) {
+    const fs::path best = folder / kBestName;
+    if (fs::exists(best / kStateFile, error)) return best;
+    return std::nullopt;
+  }
+  std::int64_t step = 0;
+  try {
+    step = parse_number<std::int64_t>(which, 0);
+  } catch (const InputError&) {
+    fail<InputError>("--checkpoint {}: expected best or the number of a step",
+                     which);
+  }
+  for (const CheckpointFile& file : list_checkpoints(folder)) {
+    if (file.step == step) return file.path;
+  }
+  return std::nullopt;
+}
+
 /// How much of the run will be there if it ends unasked.
 std::string describe_checkpoints(const TrainerConfig& config) {
   std::string when;
@@ -193,10 +218,11 @@ std::string describe_checkpoints(const TrainerConfig& config) {
     when += fmt::format("every {:g} minutes, ", config.checkpoint_minutes);
   }
   return fmt::format(
-      "out      {}: checkpoints {}at the end, the newest {} kept",
+      "out      {}: checkpoints {}at the end, the newest {} kept{}",
       config.out.string(),
       when.empty() ? "only " : when,
-      config.checkpoint_keep);
+      config.checkpoint_keep,
+      config.checkpoint_best ? ", and the best by validation" : "");
 }
 
 }  // namespace
@@ -252,6 +278,9 @@ void RunDirectory::require_free(const Start& start, bool resumes) const {
           out_.string());
   require_files(out_);
   require_free_names(checkpoints, start.step, start.options.trainer.steps);
+  if (start.options.trainer.checkpoint_best) {
+    require_place_for_best(checkpoints);
+  }
 }
 
 std::vector<std::string> RunDirectory::prepare(const Start& start) {
@@ -262,9 +291,10 @@ std::vector<std::string> RunDirectory::prepare(const Start& start) {
   const TrainerConfig& config = options.trainer;
   const bool resumes = options.resume != Resume::no;
   if (!out_.empty()) require_free(start, resumes);
-  const auto space = check_space(out_.empty() ? numbered_ : out_,
-                                 start.checkpoint_bytes,
-                                 config.checkpoint_keep);
+  const auto space =
+      check_space(out_.empty() ? numbered_ : out_,
+                  start.checkpoint_bytes,
+                  config.checkpoint_keep + (config.checkpoint_best ? 1 : 0));
   make();
   options.trainer.out = out_;
   if (!lock_) claim();
@@ -287,9 +317,12 @@ std::vector<std::string> RunDirectory::prepare(const Start& start) {
   return lines;
 }
 
-RunOnDisk open_run(const fs::path& folder) {
-  const auto checkpoint = latest_checkpoint(folder / "checkpoints");
-  require(checkpoint.has_value(), "{}: holds no checkpoint", folder.string());
+RunOnDisk open_run(const fs::path& folder, const std::string& which) {
+  const auto checkpoint = find_checkpoint(folder / "checkpoints", which);
+  require(checkpoint.has_value(),
+          "{}: holds no checkpoint{}",
+          folder.string(),
+          which.empty() ? "" : " " + which);
   const fs::path config = folder / "config.cfg";
   RunOnDisk run{*checkpoint, {}, {}};
   std::map<std::string, std::string> values;

@@ -58,13 +58,15 @@ class RunDirectory {
 
 /// A run on disk, for what looks at it.
 struct RunOnDisk {
-  std::filesystem::path checkpoint;  ///< The newest.
+  std::filesystem::path checkpoint;  ///< The newest, or the one asked for.
   Options options;
   /// Where config.cfg says otherwise than the checkpoint, which wins: lines.
   std::vector<std::string> notes;
 };
 /// Throws `InputError` when `folder` holds no checkpoint. A config.cfg that
 /// is gone is a note: the checkpoint has what its weights depend on.
-RunOnDisk open_run(const std::filesystem::path& folder);
+/// `which`: empty for the newest, best, or the number of a step.
+RunOnDisk open_run(const std::filesystem::path& folder,
+                   const std::string& which = "");
 
 }  // namespace mumoe::run

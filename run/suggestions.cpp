@@ -22,7 +22,8 @@ struct Missing {
 
 constexpr Missing kMissing[] = {
     {"epochs epoch num_epochs n_epochs max_epochs num_train_epochs",
-     "a run is as long as train.steps or train.epochs says; an epoch is as many "
+     "a run is as long as train.steps or train.epochs says; an epoch is as "
+     "many "
      "steps as there are training samples / train.batch"},
     {"wandb wandb_log wandb_project use_wandb tensorboard mlflow report_to "
      "logger log_to",

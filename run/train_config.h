@@ -19,6 +19,7 @@ struct TrainerConfig {
   std::int64_t checkpoint_every = 0;  ///< Steps; 0: not by steps.
   double checkpoint_minutes = 15;     ///< By rank 0's clock; 0: not by time.
   int checkpoint_keep = 2;
+  bool checkpoint_best = false;  ///< That of the lowest validation loss too.
   std::int64_t log_every = 10;
   std::uint64_t seed = 0;
   dist::Wire wire = dist::Wire::fp32;  ///< Of gradients on their way.

@@ -6,12 +6,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <span>
 #include <vector>
 
 #include "base/error.h"
 #include "data/sample_chain.h"
 #include "dist/params/gradient_norm.h"
+#include "run/best_checkpoint.h"
 #include "train/any_rank.h"
 #include "train/evaluate.h"
 #include "train/sample_proof.h"
@@ -303,8 +305,10 @@ Outcome Trainer::run() {
   saved_step_ = state_.step;
   const auto began = saved_;
   const double before = metrics ? metrics->elapsed_s() : 0;
+  read_best_loss();
   if (evaluation_due()) evaluation_ = evaluated(metrics);
   if (evaluation_due() && !evaluation_) evaluate_now(metrics, progress);
+  keep_best();
   while (state_.step < config_.steps && !stop_) {
     auto report = step();
     if (report) {
@@ -320,7 +324,10 @@ Outcome Trainer::run() {
         due(config_.checkpoint_every)) {
       save();
     }
-    if (report && !stop_ && evaluation_due()) evaluate_now(metrics, progress);
+    if (report && !stop_ && evaluation_due()) {
+      evaluate_now(metrics, progress);
+      keep_best();
+    }
     if (stop_) save();
   }
   const bool whole = state_.step == config_.steps && (evaluation_ || !stop_);
@@ -404,6 +411,36 @@ void Trainer::save() {
                        config_.checkpoint_keep);
   saved_ = Clock::now();
   saved_step_ = state_.step;
+}
+
+void Trainer::read_best_loss() {
+  if (!config_.checkpoint_best || config_.out.empty()) return;
+  constexpr double kNone = std::numeric_limits<double>::infinity();
+  const at::Tensor loss = at::full({}, kNone, at::kDouble);
+  const auto folder = config_.out / "checkpoints";
+  // What another run has left is none of this one's.
+  if (state_.step > 0) {
+    run::write_on_rank_0(parts_.mesh, folder / run::kBestName, [&] {
+      const auto best = run::read_best(folder);
+      if (best) loss.fill_(best->val_loss);
+    });
+  }
+  parts_.mesh.control().broadcast(loss, 0);
+  if (loss.item<double>() < kNone) best_loss_ = loss.item<double>();
+}
+
+void Trainer::keep_best() {
+  if (!config_.checkpoint_best || config_.out.empty() || !evaluation_) return;
+  const bool lower = std::isfinite(evaluation_->loss) &&
+                     (!best_loss_ || evaluation_->loss < *best_loss_);
+  if (!lower) return;
+  save();
+  parts_.mesh.set_phase("checkpoint");
+  const auto folder = config_.out / "checkpoints";
+  run::write_on_rank_0(parts_.mesh, folder / run::kBestName, [&] {
+    run::keep_best(folder, {state_.step, evaluation_->loss});
+  });
+  best_loss_ = evaluation_->loss;
 }
 
 bool Trainer::time_to_save() const {

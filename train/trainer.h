@@ -124,6 +124,10 @@ class Trainer {
   std::optional<Evaluation> evaluated(
       const std::optional<MetricsFile>& metrics);
   void evaluate_now(std::optional<MetricsFile>& metrics, Progress& progress);
+  /// What checkpoints/best has, of a run that goes on.
+  void read_best_loss();
+  /// Makes the last checkpoint the best one if the last evaluation is.
+  void keep_best();
   /// Whether rank 0's clock asks for a checkpoint, of which it alone decides.
   bool time_to_save() const;
   double mfu(double samples_per_s);
@@ -153,6 +157,8 @@ class Trainer {
   /// Of the last micro-batch of this rank.
   std::optional<MixingSummary> mixing_;
   std::optional<Evaluation> evaluation_;
+  /// The loss of checkpoints/best, if there is one.
+  std::optional<double> best_loss_;
 };
 
 }  // namespace mumoe::train

@@ -12,14 +12,65 @@ namespace {
 
 /// Changes when the meaning of the files changes, so that caches are remade.
 constexpr int kFormat = 1;
+/// Changes when the blocks of a corpus do, so that nothing goes on from places
+/// in others.
+constexpr int kBlocks = 1;
 
 nlohmann::ordered_json split_json(const Split& split) {
-  return {{"file", split.path.filename().string()},
-          {"tokens", split.tokens},
-          {"documents", split.documents},
-          {"bytes", split.bytes},
-          {"bytes_per_token", split.bytes_per_token()},
-          {"xxhash", split.hash}};
+  nlohmann::ordered_json json = {{"file", split.path.filename().string()},
+                                 {"tokens", split.tokens},
+                                 {"documents", split.documents},
+                                 {"bytes", split.bytes},
+                                 {"bytes_per_token", split.bytes_per_token()},
+                                 {"xxhash", split.hash}};
+  if (split.shards.size() < 2) return json;
+  for (const Shard& shard : split.shards) {
+    json["shards"].push_back({{"file", shard.file},
+                              {"tokens", shard.tokens},
+                              {"xxhash", shard.hash}});
+  }
+  return json;
+}
+
+/// The name of a file in the folder, and of no other.
+std::string plain_name(const nlohmann::json& json) {
+  const auto name = json.get<std::string>();
+  require(std::filesystem::path(name).filename() == name && !name.empty(),
+          "dataset.json: file {}; expected the name of one beside it",
+          printable(name));
+  return name;
+}
+
+nlohmann::ordered_json progress_json(const std::vector<Shard>& shards) {
+  auto json = nlohmann::ordered_json::array();
+  for (const Shard& shard : shards) {
+    json.push_back({{"file", shard.file},
+                    {"tokens", shard.tokens},
+                    {"xxhash", shard.hash},
+                    {"block", shard.end.block},
+                    {"token", shard.end.token}});
+  }
+  return json;
+}
+
+/// The shards that are intact, up to the first that is not.
+std::vector<Shard> intact_shards(const nlohmann::json& json,
+                                 const std::filesystem::path& folder) {
+  std::vector<Shard> shards;
+  for (const auto& entry : json) {
+    Shard shard{plain_name(entry.at("file")),
+                entry.at("tokens"),
+                entry.at("xxhash"),
+                {entry.at("block"), entry.at("token")}};
+    try {
+      const TokenFile file(folder / shard.file);
+      if (file.size() != shard.tokens || file.hash() != shard.hash) break;
+    } catch (const InputError&) {
+      break;
+    }
+    shards.push_back(std::move(shard));
+  }
+  return shards;
 }
 
 Split read_split(const nlohmann::json& json,
@@ -30,6 +81,17 @@ Split read_split(const nlohmann::json& json,
   json.at("documents").get_to(split.documents);
   json.at("bytes").get_to(split.bytes);
   json.at("xxhash").get_to(split.hash);
+  if (!json.contains("shards")) {
+    split.shards = {
+        {plain_name(json.at("file")), split.tokens, split.hash, {}}};
+    return split;
+  }
+  for (const auto& shard : json.at("shards")) {
+    split.shards.push_back({plain_name(shard.at("file")),
+                            shard.at("tokens"),
+                            shard.at("xxhash"),
+                            {}});
+  }
   return split;
 }
 
@@ -63,12 +125,38 @@ void write_dataset_json(const PreparedData& data) {
   write_file_atomically(data.folder / "dataset.json", dump(json));
 }
 
-void write_unfinished(const PreparedData& data) {
+void write_unfinished(const PreparedData& data, const Progress& progress) {
   const nlohmann::ordered_json json = {{"format", kFormat},
                                        {"unfinished", this_process()},
                                        {"source", data.source},
-                                       {"tokenizer", data.tokenizer}};
+                                       {"fingerprint", data.fingerprint},
+                                       {"tokenizer", data.tokenizer},
+                                       {"blocks", kBlocks},
+                                       {"limit", progress.limit},
+                                       {"train", progress_json(progress.train)},
+                                       {"val", progress_json(progress.val)}};
   write_file_atomically(data.folder / "dataset.json", dump(json));
+}
+
+Progress read_progress(const PreparedData& data, std::uint64_t limit) {
+  Progress progress{limit, {}, {}};
+  try {
+    const auto json =
+        nlohmann::json::parse(read_file(data.folder / "dataset.json"));
+    if (!json.contains("unfinished") || json.at("format") != kFormat ||
+        json.at("blocks") != kBlocks || json.at("limit") != limit ||
+        json.at("fingerprint") != data.fingerprint ||
+        json.at("tokenizer") != data.tokenizer) {
+      return progress;
+    }
+    progress.train = intact_shards(json.at("train"), data.folder);
+    progress.val = intact_shards(json.at("val"), data.folder);
+  } catch (const nlohmann::json::exception&) {
+    return {limit, {}, {}};
+  } catch (const InputError&) {
+    return {limit, {}, {}};
+  }
+  return progress;
 }
 
 bool is_foreign(const std::filesystem::path& folder) {

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "data/text/byte_stream.h"
 #include "data/text/forms.h"
 
 namespace mumoe::data {
@@ -68,7 +69,8 @@ class Skipped {
 /// to after it, so that a name without links is the one that counts.
 class Walk {
  public:
-  explicit Walk(const fs::path& root) : root_(root) {
+  Walk(const fs::path& root, std::span<const std::string_view> names)
+      : root_(root), names_(names) {
     // What holds the folder is around it, not in it.
     std::error_code error;
     fs::path above = fs::canonical(root, error);
@@ -155,11 +157,7 @@ class Walk {
   }
 
   void take_file(const fs::path& path, const struct stat& status, bool link) {
-    std::string extension = path.extension().string();
-    std::ranges::transform(extension, extension.begin(), [](char c) {
-      return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    });
-    if (extension != ".txt") return skip("not .txt", path);
+    if (!is_named(path, names_)) return skip("not .txt", path);
     if (!S_ISREG(status.st_mode)) return skip("not a file", path);
     if (status.st_size == 0) return skip("empty", path);
     // Numbers of files are looked at only where one may have two names: some
@@ -172,6 +170,7 @@ class Walk {
   }
 
   fs::path root_;
+  std::span<const std::string_view> names_;
   std::set<Identity> around_, seen_;
   std::deque<fs::path> links_;
   std::vector<fs::path> texts_;
@@ -181,8 +180,15 @@ class Walk {
 
 }  // namespace
 
-FoundTexts find_texts(const fs::path& folder) {
-  return Walk(folder).found();
+FoundTexts find_texts(const fs::path& folder,
+                      std::span<const std::string_view> names) {
+  return Walk(folder, names).found();
+}
+
+bool is_named(const fs::path& path, std::span<const std::string_view> names) {
+  return std::ranges::any_of(names, [&](std::string_view end) {
+    return ends_in(path, end);
+  });
 }
 
 }  // namespace mumoe::data

@@ -1,8 +1,12 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "data/text/corpus.h"
 
 namespace mumoe::data {
 
@@ -14,6 +18,11 @@ struct FoundTexts {
 };
 
 /// The texts of `read_corpus`, which says what is one. Opens none of them.
-FoundTexts find_texts(const std::filesystem::path& folder);
+FoundTexts find_texts(const std::filesystem::path& folder,
+                      std::span<const std::string_view> names = kTextNames);
+
+/// Whether the name of `path` ends as one of `names`.
+bool is_named(const std::filesystem::path& path,
+              std::span<const std::string_view> names = kTextNames);
 
 }  // namespace mumoe::data

@@ -190,37 +190,47 @@ std::string printable(std::string_view name) {
   return out;
 }
 
-TextFindings check_text(const std::filesystem::path& path,
-                        std::string_view bytes) {
-  const std::string name = printable(path.string());
+void check_front(const std::filesystem::path& path, std::string_view bytes) {
   const auto format = format_of(bytes);
   require(format.empty(),
           "{}: is {} by the bytes at offset 0; expected text in UTF-8",
-          name,
+          printable(path.string()),
           format);
   const auto encoding = wide_encoding(bytes);
   require(encoding.empty(),
           "{}: is text in {} by the bytes at offset 0; expected UTF-8: convert "
           "it with iconv -f {} -t UTF-8",
-          name,
+          printable(path.string()),
           encoding,
           encoding);
+}
+
+TextFindings find_oddities(const std::filesystem::path& path,
+                           std::string_view bytes,
+                           std::uint64_t offset) {
   const auto zero = bytes.find('\0');
   require(
       zero == std::string_view::npos,
       "{}: zero byte at offset {}; expected text in UTF-8, without zero bytes",
-      name,
-      zero);
-  const TextFindings found = find_invalid(bytes);
-  require(found.invalid * 100 <= bytes.size(),
+      printable(path.string()),
+      offset + zero);
+  TextFindings found = find_invalid(bytes);
+  found.first_invalid += offset;
+  found.byte_order_mark = found.byte_order_mark && offset == 0;
+  return found;
+}
+
+void check_findings(const std::filesystem::path& path,
+                    const TextFindings& found,
+                    std::uint64_t size) {
+  require(found.invalid * 100 <= size,
           "{}: {} of its {} bytes are not UTF-8, the first at offset {}; "
           "expected at most one in a hundred: convert it with iconv -t UTF-8 "
           "from its encoding, such as -f ISO-8859-1",
-          name,
+          printable(path.string()),
           found.invalid,
-          bytes.size(),
+          size,
           found.first_invalid);
-  return found;
 }
 
 void check_token_form(const std::filesystem::path& path,

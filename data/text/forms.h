@@ -20,12 +20,22 @@ struct TextFindings {
   bool byte_order_mark = false;     ///< UTF-8's, at the front.
 };
 
-/// Looks through the text `bytes` of `path`. Throws `InputError` naming form
-/// and offset when it is none in UTF-8: UTF-16 or UTF-32, an archive or another
-/// binary format, a zero byte, or more than one invalid byte in a hundred (one
-/// of the old encodings of a byte a character, as a rule).
-TextFindings check_text(const std::filesystem::path& path,
-                        std::string_view bytes);
+/// Throws `InputError` when `bytes`, the front of the text `path`, are those of
+/// UTF-16 or UTF-32, an archive or another binary format, naming the form.
+void check_front(const std::filesystem::path& path, std::string_view bytes);
+
+/// What is odd about a part of a text that begins at `offset` of it. Throws
+/// `InputError` naming the offset of a zero byte.
+TextFindings find_oddities(const std::filesystem::path& path,
+                           std::string_view bytes,
+                           std::uint64_t offset);
+
+/// Throws `InputError` when more than one byte in a hundred of a text of `size`
+/// bytes is invalid (one of the old encodings of a byte a character, as a
+/// rule).
+void check_findings(const std::filesystem::path& path,
+                    const TextFindings& found,
+                    std::uint64_t size);
 
 /// Throws `InputError` when `bytes`, of the token file `path` without llm.c's
 /// header, are not 16-bit tokens but of a form that is recognised: tokens of 32

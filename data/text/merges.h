@@ -18,26 +18,29 @@ class MergeTable {
   };
   static constexpr std::size_t kMostMerges = 65535;
 
-  /// For up to `merges` of them.
+  /// For up to `merges` of them, of the ranks below `merges`.
   explicit MergeTable(std::size_t merges);
 
   /// Adds a pair. Returns whether it is new; that of the first stays.
   bool add(std::uint16_t left, std::uint16_t right, Merge merge);
 
-  /// The merge of `left` and `right`; rank `kNone` if there is none.
-  Merge find(std::uint16_t left, std::uint16_t right) const {
+  /// The rank of `left` and `right`; `kNone` if they do not merge.
+  std::uint16_t find(std::uint16_t left, std::uint16_t right) const {
     const std::uint32_t key = key_of(left, right);
     for (std::size_t at = home(key);; at = (at + 1) & mask_) {
       const Slot& slot = slots_[at];
-      if (slot.key == key || slot.merge.rank == kNone) return slot.merge;
+      if (slot.key == key || slot.rank == kNone) return slot.rank;
     }
   }
   static constexpr std::uint16_t kNone = 65535;
 
+  /// What the pair of that rank becomes.
+  std::uint16_t merged(std::uint16_t rank) const { return ids_[rank]; }
+
  private:
   struct Slot {
     std::uint32_t key = 0;
-    Merge merge{kNone, 0};
+    std::uint16_t rank = kNone;
   };
   static std::uint32_t key_of(std::uint16_t left, std::uint16_t right) {
     return std::uint32_t{left} << 16 | right;
@@ -48,6 +51,7 @@ class MergeTable {
 
   std::vector<Slot> slots_;
   std::size_t mask_;
+  std::vector<std::uint16_t> ids_;  ///< By rank.
 };
 
 /// Merges the tokens of a word: again and again the pair of lowest rank, the
@@ -71,7 +75,7 @@ class Merger {
 
   const MergeTable& table_;
   std::vector<std::uint16_t> tokens_;
-  std::vector<MergeTable::Merge> pairs_;  ///< Of token i and its right one.
+  std::vector<std::uint16_t> ranks_;  ///< Of token i and its right neighbour.
   // For long words: the tokens that are left form a list, and a heap has the
   // pairs, rank in the upper half, position in the lower.
   std::vector<std::uint32_t> previous_, next_;

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "data/text/dataset_json.h"
+#include "data/text/encode.h"
 #include "data/text/forms.h"
+#include "data/text/sources.h"
 #include "data/text/split.h"
 #include "data/text/token_file.h"
 #include "data/text/token_folder.h"
@@ -22,58 +25,23 @@ namespace fs = std::filesystem;
 /// A mean over fewer is more chance than measure.
 constexpr std::uint64_t kFewTokens = 1000;
 
-/// A split being built in memory.
-struct Builder {
-  std::vector<std::uint16_t> tokens;
-  std::uint64_t documents = 0;
-  std::uint64_t bytes = 0;
-
-  void add(const std::string& name,
-           std::string_view text,
-           const Tokenizer& tokenizer) {
-    try {
-      const auto ids = tokenizer.encode(text);
-      tokens.insert(tokens.end(), ids.begin(), ids.end());
-    } catch (const InputError& error) {
-      fail<InputError>("{}: {}", printable(name), error.what());
-    }
-    tokens.push_back(static_cast<std::uint16_t>(tokenizer.end_of_document()));
-    ++documents;
-    bytes += text.size();
-  }
-
-  Split write(const fs::path& path) const {
-    write_token_file(path, tokens);
-    return {path, tokens.size(), documents, bytes, TokenFile(path).hash()};
-  }
-};
-
-void build(const Corpus& corpus,
-           const SplitPlan& plan,
-           const Tokenizer& tokenizer,
-           Builder& train,
-           Builder& val) {
-  for (std::size_t i = 0; i < corpus.documents.size(); ++i) {
-    const std::string name = corpus.documents[i].path.string();
-    const std::string text = read_file(corpus.documents[i].path);
-    if (plan.cut && plan.cut->document == i) {
-      const std::string_view whole(text);
-      const std::size_t cut = cut_near(text, plan.cut->at, plan.cut->tolerance);
-      train.add(name, whole.substr(0, cut), tokenizer);
-      val.add(name, whole.substr(cut), tokenizer);
-    } else {
-      (plan.validation[i] ? val : train).add(name, text, tokenizer);
-    }
+void check_length(const Split& split) {
+  for (const Shard& shard : split.shards) {
+    const TokenFile file(split.path.parent_path() / shard.file);
+    require(file.size() == shard.tokens,
+            "{}: {} tokens; expected the {} that dataset.json counts",
+            printable(file.path().string()),
+            file.size(),
+            shard.tokens);
   }
 }
 
-void check_length(const Split& split) {
-  const TokenFile file(split.path);
-  require(file.size() == split.tokens,
-          "{}: {} tokens; expected the {} that dataset.json counts",
-          split.path.string(),
-          file.size(),
-          split.tokens);
+/// Whether the files are those that were written.
+bool intact(const Split& split) {
+  return std::ranges::all_of(split.shards, [&](const Shard& shard) {
+    return TokenFile(split.path.parent_path() / shard.file).hash() ==
+           shard.hash;
+  });
 }
 
 /// `wanted` with its token files if its folder was made of this corpus in this
@@ -85,9 +53,8 @@ std::optional<PreparedData> reusable(const PreparedData& wanted,
     const PreparedData made = open_prepared(wanted.folder);
     if (made.fingerprint == wanted.fingerprint &&
         made.tokenizer == tokenizer.name() &&
-        made.vocabulary == tokenizer.vocabulary() &&
-        TokenFile(made.train.path).hash() == made.train.hash &&
-        TokenFile(made.val.path).hash() == made.val.hash) {
+        made.vocabulary == tokenizer.vocabulary() && intact(made.train) &&
+        intact(made.val)) {
       PreparedData data = wanted;
       data.train = made.train;
       data.val = made.val;
@@ -99,13 +66,22 @@ std::optional<PreparedData> reusable(const PreparedData& wanted,
   return std::nullopt;
 }
 
+/// The name of a source that is a path or a name.
+std::string folder_name(const std::string& source) {
+  std::error_code error;
+  const fs::path whole = fs::absolute(source, error).lexically_normal();
+  return (whole.has_filename() ? whole : whole.parent_path())
+      .filename()
+      .string();
+}
+
 fs::path default_folder(const std::string& source,
                         const Corpus& corpus,
                         const std::string& fingerprint,
                         const Tokenizer& tokenizer) {
   // Folders of one name may hold different texts.
   const std::string which =
-      source == "speeches" ? "" : "-" + fingerprint.substr(0, 8);
+      is_named_source(source) ? "" : "-" + fingerprint.substr(0, 8);
   return cache_folder() / "prepared" /
          fmt::format("{}{}-{}", corpus.name, which, tokenizer.name());
 }
@@ -134,13 +110,63 @@ void note_small_splits(PreparedData& data) {
   }
 }
 
+Split finish(ShardWriter& writer,
+             const SplitCounts& counts,
+             const fs::path& folder) {
+  writer.finish();
+  Split split{.path = folder / writer.shards().front().file,
+              .documents = counts.documents,
+              .bytes = counts.bytes,
+              .hash = hash_of(writer.shards()),
+              .shards = writer.shards()};
+  for (const Shard& shard : split.shards) split.tokens += shard.tokens;
+  return split;
+}
+
+/// What there is to encode, and how.
+struct Job {
+  const Corpus& corpus;
+  const Survey& survey;
+  const SplitPlan& plan;
+  const Tokenizer& tokenizer;
+  const PrepareOptions& options;
+};
+
+/// Writes the token files of `data.folder`, going on where a preparation that
+/// was interrupted left off.
+void encode_into(PreparedData& data, const Job& job) {
+  const std::uint64_t limit = job.options.shard_tokens;
+  Progress progress = read_progress(data, limit);
+  const auto keep = [&](const ShardWriter& train, const ShardWriter& val) {
+    progress.train = train.shards();
+    progress.val = val.shards();
+    write_unfinished(data, progress);
+  };
+  // Who reads a new folder meanwhile waits; an old one is good till the first
+  // file is written.
+  if (!is_there(data.folder / "dataset.json")) write_unfinished(data, progress);
+  std::optional<ShardWriter> train, val;
+  const auto on_shard = [&] { keep(*train, *val); };
+  train.emplace(data.folder, "train", limit, progress.train, on_shard);
+  val.emplace(data.folder, "val", limit, progress.val, on_shard);
+  const auto counts = encode_corpus(job.corpus,
+                                    job.survey,
+                                    job.plan,
+                                    job.tokenizer,
+                                    job.options.threads,
+                                    *train,
+                                    *val);
+  keep(*train, *val);
+  data.train = finish(*train, counts.train, data.folder);
+  data.val = finish(*val, counts.val, data.folder);
+  write_dataset_json(data);
+  remove_other_files(data);
+}
+
 /// Makes the token files of `data.folder`, alone, unless another has meanwhile.
-PreparedData make(PreparedData data,
-                  const Corpus& corpus,
-                  const SplitPlan& plan,
-                  const Tokenizer& tokenizer,
-                  bool chosen_folder) {
+PreparedData make(PreparedData data, const Job& job) {
   const fs::path& folder = data.folder;
+  const bool chosen_folder = !job.options.out_folder.empty();
   if (chosen_folder) require_own_folder(folder, data);
   std::error_code error;
   fs::create_directories(folder, error);
@@ -155,53 +181,76 @@ PreparedData make(PreparedData data,
                          ": its file system has no locks; two processes that "
                          "prepare it both do the work");
   }
-  if (auto made = reusable(data, tokenizer)) return *made;
+  if (auto made = reusable(data, job.tokenizer)) return *made;
   if (chosen_folder) require_own_folder(folder, data);
-  // Who reads a new folder meanwhile waits; an old one is good till the end.
-  if (!is_there(folder / "dataset.json")) write_unfinished(data);
-  Builder train, val;
-  build(corpus, plan, tokenizer, train, val);
-  write_unfinished(data);
-  data.train = train.write(folder / "train.bin");
-  data.val = val.write(folder / "val.bin");
-  write_dataset_json(data);
+  encode_into(data, job);
   return data;
 }
 
 PreparedData prepare_corpus(const std::string& source,
                             const Corpus& corpus,
                             const Tokenizer& tokenizer,
-                            const fs::path& out_folder) {
-  const Survey survey = corpus.survey();
-  const SplitPlan plan = plan_split(corpus, survey.sizes);
+                            const PrepareOptions& options) {
+  const Survey survey = corpus.survey(options.threads);
+  const SplitPlan plan = plan_split(corpus, survey.sizes, survey.counts);
   PreparedData data;
   data.source = source;
   data.fingerprint = fingerprint_of(survey, plan);
   data.tokenizer = tokenizer.name();
   data.vocabulary = tokenizer.vocabulary();
   data.folder =
-      out_folder.empty()
+      options.out_folder.empty()
           ? default_folder(source, corpus, data.fingerprint, tokenizer)
-          : out_folder;
+          : options.out_folder;
   for (const std::string& note : {corpus.skipped, plan.note}) {
     if (!note.empty()) data.notes.push_back(note);
   }
   data.notes.insert(data.notes.end(), survey.notes.begin(), survey.notes.end());
   if (auto made = reusable(data, tokenizer)) return *made;
-  return make(data, corpus, plan, tokenizer, !out_folder.empty());
+  return make(data, {corpus, survey, plan, tokenizer, options});
 }
 
 }  // namespace
 
+std::vector<fs::path> Split::files() const {
+  std::vector<fs::path> paths;
+  for (const Shard& shard : shards) {
+    paths.push_back(path.parent_path() / shard.file);
+  }
+  if (paths.empty()) paths.push_back(path);
+  return paths;
+}
+
+std::vector<TokenFile> Split::open() const {
+  std::vector<TokenFile> opened;
+  for (const fs::path& file : files()) opened.emplace_back(file);
+  return opened;
+}
+
 PreparedData prepare(const std::string& source,
                      const Tokenizer& tokenizer,
                      const fs::path& out_folder) {
-  const bool named = source == "speeches";
+  PrepareOptions options;
+  options.out_folder = out_folder;
+  return prepare(source, tokenizer, options);
+}
+
+PreparedData prepare(const std::string& source,
+                     const Tokenizer& tokenizer,
+                     const PrepareOptions& options) {
+  require(options.shard_tokens > 0 &&
+              options.shard_tokens < (std::uint64_t{1} << 31),
+          "shards of {} tokens; expected 1 to 2^31 - 1",
+          options.shard_tokens);
+  const fs::path& out_folder = options.out_folder;
+  const bool named = is_named_source(source);
   std::error_code error;
   require(named || fs::is_directory(source, error),
-          "data source {}: expected speeches, a folder of .txt files, or a "
-          "folder with train.bin and val.bin",
-          printable(source));
+          "data source {}: expected {}, a folder of .txt or .jsonl files, or a "
+          "folder with train.bin and val.bin{}",
+          printable(source),
+          source_names(),
+          nearest_source(source));
   PreparedData data;
   if (!named && holds_token_files(source)) {
     require(out_folder.empty() || same_folder(source, out_folder),
@@ -215,11 +264,34 @@ PreparedData prepare(const std::string& source,
     require(named || out_folder.empty() || !same_folder(source, out_folder),
             "{}: holds the texts; expected another folder to write to",
             printable(out_folder.string()));
-    const Corpus corpus = named ? speeches() : read_corpus(source);
-    data = prepare_corpus(source, corpus, tokenizer, out_folder);
+    Corpus corpus = named ? named_corpus(source) : read_corpus(source);
+    if (!named) corpus.field = options.field;
+    data = prepare_corpus(source, corpus, tokenizer, options);
   }
   note_small_splits(data);
   return data;
+}
+
+std::vector<PreparedSource> prepare_sources(const std::string& sources,
+                                            const Tokenizer& tokenizer,
+                                            const PrepareOptions& options) {
+  const auto parts = parse_sources(sources);
+  std::vector<PreparedSource> prepared;
+  std::set<std::string> folders;
+  for (const WeightedSource& part : parts) {
+    PrepareOptions own = options;
+    if (parts.size() > 1 && !options.out_folder.empty()) {
+      const std::string name = folder_name(part.source);
+      require(folders.insert(name).second,
+              "{}: two sources are called {}; expected names of their own, or "
+              "no folder to write to",
+              printable(options.out_folder.string()),
+              printable(name));
+      own.out_folder = options.out_folder / name;
+    }
+    prepared.push_back({part.weight, prepare(part.source, tokenizer, own)});
+  }
+  return prepared;
 }
 
 PreparedData open_prepared(const fs::path& folder) {

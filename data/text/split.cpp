@@ -57,7 +57,20 @@ std::string percent(std::uint64_t part, std::uint64_t total) {
   return text;
 }
 
-std::string describe(const Corpus& corpus,
+/// The name of document `index`, with its number in a file of several.
+std::string name_of(const Corpus& corpus,
+                    std::span<const std::uint64_t> counts,
+                    std::size_t index) {
+  if (counts.empty()) return corpus.documents[index].name;
+  std::size_t file = 0;
+  while (index >= counts[file]) index -= counts[file++];
+  const std::string& name = corpus.documents[file].name;
+  if (counts[file] == 1) return name;
+  return fmt::format("{} document {}", name, index + 1);
+}
+
+/// `name` is that of the document that is cut.
+std::string describe(const std::string& name,
                      const SplitPlan& plan,
                      std::uint64_t every_tenth,
                      std::uint64_t missing,
@@ -67,7 +80,6 @@ std::string describe(const Corpus& corpus,
   if (whole > 0)
     parts = fmt::format("{}{}", whole, whole > 1 ? " texts" : " text");
   if (plan.cut) {
-    const std::string& name = corpus.documents[plan.cut->document].name;
     parts += fmt::format("{}the last {} bytes or so of {}",
                          parts.empty() ? "" : " and ",
                          missing,
@@ -82,7 +94,11 @@ std::string describe(const Corpus& corpus,
 }  // namespace
 
 SplitPlan plan_split(const Corpus& corpus,
-                     std::span<const std::uint64_t> sizes) {
+                     std::span<const std::uint64_t> sizes,
+                     std::span<const std::uint64_t> counts) {
+  require(!sizes.empty(),
+          "{}: no document in its files; expected some",
+          printable(corpus.documents.front().path.string()));
   const auto total =
       std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0});
   std::uint64_t every_tenth = 0;
@@ -114,7 +130,9 @@ SplitPlan plan_split(const Corpus& corpus,
     plan.cut = {largest, sizes[largest] - filling.missing(), total / 100};
   }
   if (sizes.size() > 1) {
-    plan.note = describe(corpus, plan, every_tenth, filling.missing(), total);
+    const std::string name =
+        plan.cut ? name_of(corpus, counts, plan.cut->document) : "";
+    plan.note = describe(name, plan, every_tenth, filling.missing(), total);
   }
   return plan;
 }

@@ -35,8 +35,10 @@ struct SplitPlan {
 ///    are less than 5 %, from the end of the largest other document; where that
 ///    would take more than half of it, from further whole documents first.
 /// Throws `InputError` when the only document has fewer than 10 bytes.
+/// `counts` says how many documents each file has; empty: one.
 SplitPlan plan_split(const Corpus& corpus,
-                     std::span<const std::uint64_t> sizes);
+                     std::span<const std::uint64_t> sizes,
+                     std::span<const std::uint64_t> counts = {});
 
 /// Where to cut `text` in two, neither empty: near `at`, after the line that
 /// ends there, else before the space, if either is at most `tolerance` bytes

@@ -171,15 +171,19 @@ void write_token_file(const std::filesystem::path& path,
   header[0] = kMagic;
   header[1] = kVersion;
   header[2] = static_cast<std::int32_t>(tokens.size());
-  std::string bytes(sizeof header + tokens.size_bytes(), '\0');
-  std::memcpy(bytes.data(), header.data(), sizeof header);
-  std::memcpy(bytes.data() + sizeof header, tokens.data(), tokens.size_bytes());
-  write_file_atomically(path, bytes);
+  AtomicFile file(path);
+  file.write({reinterpret_cast<const char*>(header.data()), sizeof header});
+  file.write(
+      {reinterpret_cast<const char*>(tokens.data()), tokens.size_bytes()});
+  file.commit();
 }
 
 std::string hash_hex(std::string_view bytes) {
+  return hash_hex(std::uint64_t{XXH64(bytes.data(), bytes.size(), 0)});
+}
+
+std::string hash_hex(std::uint64_t hash) {
   constexpr std::string_view kDigits = "0123456789abcdef";
-  XXH64_hash_t hash = XXH64(bytes.data(), bytes.size(), 0);
   std::string hex(16, '0');
   for (auto digit = hex.rbegin(); digit != hex.rend(); ++digit, hash >>= 4) {
     *digit = kDigits[hash & 15];

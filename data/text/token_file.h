@@ -60,5 +60,7 @@ void write_token_file(const std::filesystem::path& path,
 
 /// XXH64 of `bytes`, 16 hexadecimal digits.
 std::string hash_hex(std::string_view bytes);
+/// An XXH64 that is there already, as 16 hexadecimal digits.
+std::string hash_hex(std::uint64_t hash);
 
 }  // namespace mumoe::data

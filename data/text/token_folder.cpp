@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 #include <algorithm>
+#include <functional>
+#include <map>
+#include <set>
 #include <vector>
 
 #include "base/error.h"
@@ -18,6 +21,33 @@ namespace fs = std::filesystem;
 
 /// Fewer tokens are no evidence of a vocabulary.
 constexpr std::uint64_t kEvidence = 1000;
+
+/// The token files of `split` in a folder without dataset.json, by their names:
+/// train.bin, else shards that are called so by mumoe or llm.c, with one name
+/// in front of all (fineweb_train_000001.bin), in order.
+std::vector<std::string> files_of(const fs::path& folder,
+                                  const std::string& split) {
+  if (is_there(folder / (split + ".bin"))) return {split + ".bin"};
+  std::map<std::string, std::vector<std::string>> by_front;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    const auto at = name.rfind(split + '_');
+    if (at == std::string::npos || (at > 0 && name[at - 1] != '_')) continue;
+    if (!is_shard_name(name.substr(at), split)) continue;
+    by_front[name.substr(0, at)].push_back(name);
+  }
+  if (by_front.empty()) return {};
+  require(by_front.size() == 1,
+          "{}: holds shards of several sets ({}, {}); expected those of one",
+          printable(folder.string()),
+          printable(by_front.begin()->second.front()),
+          printable(by_front.rbegin()->second.front()));
+  auto& names = by_front.begin()->second;
+  std::ranges::sort(names);
+  return names;
+}
 
 /// Refuses ids that are in the vocabulary, but cannot be of this tokenizer.
 /// `counts` says how often each token is there.
@@ -50,14 +80,28 @@ void check_vocabulary_used(const TokenFile& file,
 }
 
 /// A split of token files that come without dataset.json.
-Split inspect(const fs::path& path, const Tokenizer& tokenizer) {
-  const TokenFile file(path);
-  file.check_vocabulary(tokenizer.vocabulary());
+Split inspect(const fs::path& folder,
+              const std::string& name,
+              const Tokenizer& tokenizer) {
+  std::vector<std::string> names = files_of(folder, name);
+  // Said to be missing when it is opened.
+  if (names.empty()) names = {name + ".bin"};
+  Split split;
+  split.path = folder / names.front();
   std::vector<std::uint64_t> counts(tokenizer.vocabulary());
-  for (const std::uint16_t token : file.tokens()) ++counts[token];
-  check_vocabulary_used(file, counts, tokenizer);
+  for (const std::string& shard : names) {
+    const TokenFile file(folder / shard);
+    file.check_vocabulary(tokenizer.vocabulary());
+    std::vector<std::uint64_t> here(tokenizer.vocabulary());
+    for (const std::uint16_t token : file.tokens()) ++here[token];
+    check_vocabulary_used(file, here, tokenizer);
+    std::ranges::transform(counts, here, counts.begin(), std::plus{});
+    split.shards.push_back({shard, file.size(), file.hash(), {}});
+    split.tokens += file.size();
+  }
+  split.hash = hash_of(split.shards);
   const std::int32_t end = tokenizer.end_of_document();
-  Split split{path, file.size(), counts[end], 0, file.hash()};
+  split.documents = counts[end];
   for (std::int32_t id = 0; id < tokenizer.vocabulary(); ++id) {
     if (id == end || counts[id] == 0) continue;
     split.bytes += counts[id] * tokenizer.decode({&id, 1}).size();
@@ -78,8 +122,8 @@ PreparedData inspect_folder(const fs::path& folder,
   data.source = folder.string();
   data.tokenizer = tokenizer.name();
   data.vocabulary = tokenizer.vocabulary();
-  data.train = inspect(folder / "train.bin", tokenizer);
-  data.val = inspect(folder / "val.bin", tokenizer);
+  data.train = inspect(folder, "train", tokenizer);
+  data.val = inspect(folder, "val", tokenizer);
   return data;
 }
 
@@ -97,7 +141,7 @@ void require_nothing_else(const fs::path& folder) {
   std::error_code error;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
        entry.increment(error)) {
-    require(entry->path().extension() != ".txt",
+    require(!is_named(entry->path()),
             "{}: holds texts ({}), beside which token files are not used; "
             "expected another folder to write to",
             name,
@@ -130,14 +174,16 @@ PreparedData open_described(const fs::path& folder,
           data.tokenizer,
           tokenizer.name());
   for (const Split* split : {&data.train, &data.val}) {
-    const TokenFile file(split->path);
-    file.check_vocabulary(data.vocabulary);
-    require(file.hash() == split->hash,
-            "{}: is not the file that dataset.json beside it describes (hash "
-            "{}, expected {})",
-            printable(split->path.string()),
-            file.hash(),
-            split->hash);
+    for (const Shard& shard : split->shards) {
+      const TokenFile file(folder / shard.file);
+      file.check_vocabulary(data.vocabulary);
+      require(file.hash() == shard.hash,
+              "{}: is not the file that dataset.json beside it describes (hash "
+              "{}, expected {})",
+              printable(file.path().string()),
+              file.hash(),
+              shard.hash);
+    }
   }
   return data;
 }
@@ -180,6 +226,7 @@ bool holds_token_files(const fs::path& folder) {
   if (is_there(folder / "train.bin") || is_there(folder / "val.bin")) {
     return true;
   }
+  if (!files_of(folder, "train").empty()) return true;
   if (!is_there(folder / "dataset.json")) return false;
   try {
     read_dataset_json(folder);
@@ -199,6 +246,24 @@ PreparedData use_token_folder(const fs::path& folder,
                           : inspect_folder(folder, tokenizer);
   if (!below.empty()) data.notes.push_back(below);
   return data;
+}
+
+void remove_other_files(const PreparedData& data) {
+  std::set<std::string> ours;
+  for (const Split* split : {&data.train, &data.val}) {
+    for (const Shard& shard : split->shards) ours.insert(shard.file);
+  }
+  std::error_code error;
+  std::vector<fs::path> others;
+  for (fs::directory_iterator entry(data.folder, error), end;
+       !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    const bool token_file =
+        is_shard_name(name, "train") || is_shard_name(name, "val");
+    if (token_file && !ours.contains(name)) others.push_back(entry->path());
+  }
+  for (const fs::path& path : others) fs::remove(path, error);
 }
 
 void require_own_folder(const fs::path& folder, const PreparedData& wanted) {

@@ -11,7 +11,8 @@ namespace mumoe::data {
 /// is not.
 bool is_there(const std::filesystem::path& path);
 
-/// Whether `folder` has train.bin or val.bin, or is being given them.
+/// Whether `folder` has train.bin, val.bin or shards of them, or is being given
+/// them.
 bool holds_token_files(const std::filesystem::path& folder);
 
 /// The token files of `folder`, used where they are; waits for a process that
@@ -24,6 +25,10 @@ PreparedData use_token_folder(const std::filesystem::path& folder,
 /// tokenizer, or what an interrupted or damaged preparation left.
 void require_own_folder(const std::filesystem::path& folder,
                         const PreparedData& wanted);
+
+/// Removes the token files of `data.folder` that are not of `data`: those of
+/// preparations that came to nothing.
+void remove_other_files(const PreparedData& data);
 
 /// Held by who writes the token files of a folder.
 inline constexpr char kLockFile[] = "prepare.lock";

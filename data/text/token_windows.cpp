@@ -12,13 +12,13 @@
 namespace mumoe::data {
 namespace {
 
-std::uint64_t whole_windows(const TokenFile& file, std::int64_t context) {
-  const std::string subject = printable(file.path().string());
+std::uint64_t whole_windows(const TokenView& tokens_in, std::int64_t context) {
+  const std::string subject = printable(tokens_in.path().string());
   require(context > 0,
           "{}: context {}: expected model.context to be at least 1",
           subject,
           context);
-  const std::uint64_t tokens = file.size();
+  const std::uint64_t tokens = tokens_in.size();
   const auto length = static_cast<std::uint64_t>(context);
   require(tokens > length,
           "{}: {} tokens with context {}: expected at least {} tokens, one "
@@ -35,12 +35,12 @@ std::uint64_t whole_windows(const TokenFile& file, std::int64_t context) {
 
 }  // namespace
 
-TokenWindows::TokenWindows(const TokenFile& file,
+TokenWindows::TokenWindows(TokenView tokens,
                            std::int64_t context,
                            std::optional<std::uint64_t> seed)
-    : file_(file),
+    : tokens_(std::move(tokens)),
       context_(static_cast<std::uint64_t>(context)),
-      size_(whole_windows(file, context)) {
+      size_(whole_windows(tokens_, context)) {
   if (!seed || size_ == 1) return;
   seed_ = seed;
   --size_;
@@ -60,8 +60,8 @@ HostBatch TokenWindows::make(std::span<const std::uint64_t> indices) const {
   for (std::size_t row = 0; row < indices.size(); ++row) {
     const std::uint64_t first = first_token(indices[row]);
     const std::size_t begin = row * context_;
-    file_.copy(first, std::span(input).subspan(begin, context_));
-    file_.copy(first + 1, std::span(target).subspan(begin, context_));
+    tokens_.copy(first, std::span(input).subspan(begin, context_));
+    tokens_.copy(first + 1, std::span(target).subspan(begin, context_));
   }
   return {static_cast<std::int64_t>(indices.size()),
           std::move(input),

@@ -4,21 +4,22 @@
 #include <optional>
 
 #include "data/samples.h"
-#include "data/text/token_file.h"
+#include "data/text/token_view.h"
 
 namespace mumoe::data {
 
-/// Samples that are windows of `context` tokens of a file; the targets are the
+/// Samples that are windows of `context` tokens; the targets are the
 /// same one token later. Windows start `context` apart, so that each token is a
 /// target at most once an epoch. With a seed every epoch shifts them by its own
 /// random offset in [0, context), so that texts are cut at other places. One
-/// window is given up for the shift, which makes epochs equally long; a file of
-/// a single window is not shifted.
+/// window is given up for the shift, which makes epochs equally long; a single
+/// window is not shifted.
 class TokenWindows final : public Samples {
  public:
-  /// Of `file`, which must outlive this. Throws `InputError`, a line that names
-  /// the file, both numbers, and what to do, unless one window fits.
-  TokenWindows(const TokenFile& file,
+  /// Of `tokens`, whose files must outlive this. Throws `InputError`, a line
+  /// that names the first file, both numbers, and what to do, unless one window
+  /// fits.
+  TokenWindows(TokenView tokens,
                std::int64_t context,
                std::optional<std::uint64_t> seed = {});
 
@@ -32,7 +33,7 @@ class TokenWindows final : public Samples {
   std::uint64_t first_token(std::uint64_t index) const;
 
  private:
-  const TokenFile& file_;
+  TokenView tokens_;
   std::uint64_t context_;
   std::uint64_t size_;
   /// Of the shifts, if there are any.

@@ -1,8 +1,8 @@
 #include "data/text/tokenizer.h"
 
 #include "base/error.h"
-#include "data/text/bpe.h"
 #include "data/fetch.h"
+#include "data/text/bpe.h"
 
 namespace mumoe::data {
 
@@ -40,6 +40,16 @@ std::unique_ptr<Tokenizer> make_tokenizer(
         bpe_folder.empty() ? fetch_bpe_folder() : bpe_folder);
   }
   fail<InputError>("tokenizer {}: expected bytes or gpt2", name);
+}
+
+std::vector<std::int64_t> bytes_of_ids(const Tokenizer& tokenizer) {
+  std::vector<std::int64_t> bytes;
+  for (std::int32_t id = 0; id < tokenizer.vocabulary(); ++id) {
+    const bool ends = id == tokenizer.end_of_document();
+    const auto text = ends ? std::string() : tokenizer.decode({&id, 1});
+    bytes.push_back(static_cast<std::int64_t>(text.size()));
+  }
+  return bytes;
 }
 
 }  // namespace mumoe::data

@@ -12,7 +12,10 @@ namespace mumoe::data {
 
 /// Text to token ids and back. Ids lie in [0, vocabulary()) and fit in 16 bits,
 /// the width of token files. `decode(encode(text)) == text` for every text that
-/// `encode` accepts. Safe to use from many threads.
+/// `encode` accepts. Where a text has a space or a line feed between two
+/// printable characters of ASCII, the ids of the part before it and of the part
+/// that begins with it, joined, are those of the text. Safe to use from many
+/// threads.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
@@ -54,5 +57,9 @@ class ByteTokenizer final : public Tokenizer {
 std::unique_ptr<Tokenizer> make_tokenizer(
     std::string_view name,
     const std::filesystem::path& bpe_folder = {});
+
+/// Bytes of text that each id of `tokenizer` stands for: none for the end of a
+/// document.
+std::vector<std::int64_t> bytes_of_ids(const Tokenizer& tokenizer);
 
 }  // namespace mumoe::data

@@ -157,8 +157,8 @@ TEST(Prepare, PreparedFoldersAreChecked) {
 
 TEST(Prepare, UnusableSourcesAreNamed) {
   const ScratchFolder folder;
-  expect_input_error([] { prepare("novels", ByteTokenizer()); },
-                     {"novels", "speeches", "train.bin"});
+  expect_input_error([] { prepare("novel", ByteTokenizer()); },
+                     {"novel", "speeches", "train.bin", "mean novels?"});
   expect_input_error([&] { prepare(folder.path().string(), ByteTokenizer()); },
                      {folder.path().string(), "no text"});
   folder.write("empty.txt", "");

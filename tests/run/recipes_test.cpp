@@ -2,6 +2,10 @@
 // do not fit together.
 #include <gtest/gtest.h>
 
+#include <utility>
+
+#include "base/file.h"
+#include "model/families.h"
 #include "mumoe/rank_matching.h"
 #include "run/command_line.h"
 #include "run/notes.h"
@@ -17,7 +21,12 @@ using Arguments = std::vector<std::string>;
 
 const Arguments kRecipes = {"gpt2_cp_small.cfg",
                             "gpt2_dense_small.cfg",
-                            "gpt2_124m_cp.cfg"};
+                            "gpt2_124m_dense.cfg",
+                            "gpt2_124m_cp.cfg",
+                            "gpt2_124m_tr.cfg",
+                            "gpt2_bpe_dense.cfg",
+                            "gpt2_bpe_cp.cfg",
+                            "gpt2_bpe_tr.cfg"};
 
 CommandLine recipe(const std::string& name, Arguments changes = {}) {
   changes.push_back("--config=" + std::string(testing::source_folder()) +
@@ -54,6 +63,93 @@ double share_of_dense(const Options& o) {
                                                   true));
 }
 
+std::int64_t parameters_of(const model::ModelConfig& m,
+                           const BlockConfig& block,
+                           bool bias) {
+  return m.dense ? dense_mlp_parameters(block.input_dim,
+                                        block.hidden_dim,
+                                        block.output_dim,
+                                        bias,
+                                        block.input_layer_norm)
+                 : MuMoEBlock::parameter_count(block);
+}
+
+/// Of a GPT-2 without biases but those of its experts.
+std::int64_t parameters_of_gpt2(const model::ModelConfig& m) {
+  const std::int64_t width = m.width;
+  return (m.vocab + m.context + 1) * width +
+         m.depth *
+             (4 * width * width + width + parameters_of(m, m.block(), false));
+}
+
+/// Of an MLP-Mixer with biases.
+std::int64_t parameters_of_mixer(const model::ModelConfig& m) {
+  const std::int64_t width = m.width;
+  std::int64_t block = 4 * width;  // two norms
+  for (const auto& kind : model::family("mixer").mlps(m)) {
+    block += parameters_of(m, kind.block, true);
+  }
+  return (m.patch * m.patch * m.channels + 1) * width + m.depth * block +
+         2 * width + (width + 1) * m.classes;
+}
+
+std::string with_commas(std::int64_t number) {
+  std::string text = std::to_string(number);
+  for (auto place = static_cast<int>(text.size()) - 3; place > 0; place -= 3) {
+    text.insert(static_cast<std::size_t>(place), ",");
+  }
+  return text;
+}
+
+// By hand, and as the head of each says.
+TEST(Recipes, HaveTheParametersThatTheirHeadsCount) {
+  const std::vector<std::pair<std::string, std::int64_t>> counts = {
+      {"gpt2_cp_small.cfg", 3'389'752},
+      {"gpt2_dense_small.cfg", 3'393'792},
+      {"gpt2_124m_dense.cfg", 124'373'760},
+      {"gpt2_124m_cp.cfg", 124'789'536},
+      {"gpt2_124m_tr.cfg", 125'159'136},
+      {"gpt2_bpe_dense.cfg", 11'478'720},
+      {"gpt2_bpe_cp.cfg", 11'472'392},
+      {"gpt2_bpe_tr.cfg", 11'464'256},
+      {"mixer_s16_dense.cfg", 18'528'264},
+      {"mixer_s16_cp.cfg", 18'630'616},
+      {"mixer_s16_tr.cfg", 18'290'792}};
+  for (const auto& [name, count] : counts) {
+    const auto line = recipe(name);
+    const bool mixer = line.options.family == "mixer";
+    EXPECT_EQ(mixer ? parameters_of_mixer(line.options.model)
+                    : parameters_of_gpt2(line.options.model),
+              count)
+        << name;
+    EXPECT_EQ(joined(notes_of(line)), "") << name;
+    const auto text =
+        read_file(std::string(testing::source_folder()) + "/configs/" + name);
+    const auto place = text.find("in all    ");
+    ASSERT_NE(place, text.npos) << name;
+    EXPECT_NE(text.substr(place, 70).find(with_commas(count)), text.npos)
+        << name;
+  }
+}
+
+// The same run but for the MLPs.
+TEST(Recipes, OfOneStudyDifferInTheirMlpsAlone) {
+  for (const std::string study :
+       {"gpt2_124m_", "gpt2_bpe_", "mixer_s16_", "mixer_fashion_"}) {
+    auto settings = to_map(recipe(study + "dense.cfg").options);
+    for (const std::string mlp : {"cp", "tr"}) {
+      for (const auto& [key, value] :
+           to_map(recipe(study + mlp + ".cfg").options)) {
+        const bool of_mlp = key == "model.mlp" ||
+                            key.starts_with("model.expert") ||
+                            key == "model.rank" || key == "model.token_rank" ||
+                            key.starts_with("model.gate");
+        if (!of_mlp) EXPECT_EQ(value, settings[key]) << study << mlp << key;
+      }
+    }
+  }
+}
+
 TEST(Recipes, AreWhatTheyWere) {
   const Options small = recipe("gpt2_cp_small.cfg").options;
   EXPECT_EQ(small.model.mlp.ranks, (std::vector<std::int64_t>{199}));
@@ -65,6 +161,8 @@ TEST(Recipes, AreWhatTheyWere) {
   EXPECT_EQ(large.schedule.steps, 100'000);
   EXPECT_EQ(large.schedule.warmup, 2000);
   EXPECT_EQ(large.schedule.min_lr, 6e-5);
+  EXPECT_EQ(recipe("gpt2_124m_tr.cfg").options.model.mlp.ranks,
+            (std::vector<std::int64_t>{4, 4, 149}));
   const Options dense = recipe("gpt2_dense_small.cfg").options;
   EXPECT_EQ(dense.schedule.warmup, 50);
   EXPECT_EQ(dense.schedule.min_lr, 1e-4);

@@ -11,10 +11,12 @@
 #include "dist/params/gradient_reducer.h"
 #include "dist/self_communicator.h"
 #include "model/gpt2.h"
+#include "run/import_weights.h"
 #include "run/nanogpt_weights.h"
 #include "tests/support/golden_files.h"
 #include "tests/support/gpu.h"
 #include "tests/support/parameters.h"
+#include "tests/support/scratch.h"
 #include "tests/support/thread_communicator.h"
 #include "tests/support/tokens.h"
 #include "train/optimizer.h"
@@ -249,6 +251,30 @@ TEST(Gpt2Golden, DenseCpAndRingModelsFollowTheReference) {
 }
 
 #ifndef MUMOE_TEST_ON_GPU
+
+TEST(Gpt2Golden, FilesWithTheAuthorsNamesGiveTheirTenLosses) {
+  const auto self = dist::make_self_communicator(at::kCPU);
+  const testing::ScratchFolder folder;
+  for (const auto& path : testing::golden_files("gpt2_")) {
+    SCOPED_TRACE(path.filename().string());
+    const NamedTensors file = read_safetensors(path);
+    NamedTensors init = part(file, "init.");
+    init.metadata["n_head"] = file.metadata.at("n_head");
+    const auto weights = folder.path() / path.filename();
+    write_safetensors(weights, init);
+    Training training(file, at::kDouble, {*self});
+    training.buckets.initialise(1);  // all others than theirs
+    run::import_weights(run::open_weights(weights), training.buckets);
+    const at::Tensor& tokens = file.at("tokens");
+    for (std::int64_t step = 0; step < tokens.size(0); ++step) {
+      const double loss = training.loss(tokens[step]);
+      EXPECT_NEAR(loss / of_step(file, "loss", step), 1, 1e-9) << step;
+      training.optimizer.step(
+          of_step(file, "lr", step),
+          train::clip_factor(training.norm(), optimizer_of(file).clip));
+    }
+  }
+}
 
 TEST(Gpt2Golden, CutModelsFollowTheReference) {
   for (const auto& path : testing::golden_files("gpt2_")) {

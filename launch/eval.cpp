@@ -1,0 +1,203 @@
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "base/file.h"
+#include "dist/params/flat_buckets.h"
+#include "dist/self_communicator.h"
+#include "launch/commands.h"
+#include "launch/eval_report.h"
+#include "launch/eval_scores.h"
+#include "launch/plan_choice.h"
+#include "launch/same_run.h"
+#include "launch/session.h"
+#include "launch/settle.h"
+#include "model/families.h"
+#include "run/checkpoint.h"
+#include "run/command_line.h"
+#include "run/run_directory.h"
+
+namespace mumoe::launch {
+namespace {
+
+namespace fs = std::filesystem;
+using dist::Communicator;
+
+EvalRequest read_request(const run::CommandLine& line) {
+  EvalRequest request{.run = line.text("run", ""),
+                      .data = line.text("data", ""),
+                      .choices = line.text("choices", ""),
+                      .json = line.text("json", "")};
+  require(!request.run.empty(), "mumoe eval: --run FOLDER is missing");
+  const bool counted = line.own.contains("windows");
+  request.wants_data =
+      line.own.contains("data") || counted || request.choices.empty();
+  if (counted && line.text("windows", "") != "all") {
+    request.windows = line.number("windows", std::int64_t{0}, std::int64_t{1});
+  }
+  for (const char* name : {"data", "choices", "json"}) {
+    require(!line.own.contains(name) || !line.text(name, "").empty(),
+            "--{} : expected a name behind it",
+            name);
+  }
+  return request;
+}
+
+/// The settings with which the model of `opened` is laid over the ranks that
+/// evaluate it.
+run::Options options_here(const run::RunOnDisk& opened,
+                          const run::CommandLine& line,
+                          int ranks) {
+  run::Options options = opened.options;
+  options.parallel = line.options.parallel;
+  require(options.parallel.backend != run::BackendChoice::null,
+          "mumoe eval: parallel.backend = null computes nothing; expected "
+          "auto, mpi or nccl");
+  options.device = run::DeviceKind::automatic;
+  options.trace.clear();
+  // Nothing is trained: a plan that repeats work is as good as any, and images
+  // come in batches that need not divide.
+  const int tp = options.parallel.tp;
+  const bool images =
+      model::family(options.family).learns_from == model::LearnsFrom::images;
+  const bool divides = !images && tp > 0 && options.model.context % tp == 0;
+  auto& plan = options.parallel.plan;
+  if (!line.origins.contains("parallel.plan")) plan.reset();
+  if (images && plan == Plan::sequence) plan.reset();
+  if (!plan) plan = divides ? Plan::sequence : Plan::bottleneck;
+  // Of what a step holds nothing is left but one sample a rank.
+  options.trainer.batch = ranks;
+  options.trainer.micro_batch = 1;
+  return options;
+}
+
+/// Where rank 0 says what was found.
+class Output {
+ public:
+  /// `name` as of `EvalRequest::json`. What cannot be written is found now.
+  Output(const std::string& name, const Session& session) : session_(session) {
+    if (session.mesh.control().rank() != 0) return;
+    if (name == "-") alone_ = true;
+    if (!name.empty() && !alone_) file_.emplace(name);
+  }
+
+  void tell(const EvalReport& report) {
+    if (session_.mesh.control().rank() != 0) return;
+    if (alone_) {
+      fmt::print("{}", report.json());
+      std::fflush(stdout);
+      return;
+    }
+    session_.say(report.table());
+    if (!file_) return;
+    file_->write(report.json());
+    file_->commit();
+  }
+
+ private:
+  const Session& session_;
+  std::optional<AtomicFile> file_;
+  bool alone_ = false;  ///< Nothing but JSON goes to stdout.
+};
+
+/// Builds the model of `opened` over the ranks, and scores what is asked for.
+/// Collective.
+EvalReport evaluate(const EvalRequest& request,
+                    const run::RunOnDisk& opened,
+                    const Settled& settled,
+                    Session& session) {
+  const run::Options& options = settled.options;
+  const at::Device device = settled.compute.device;
+  dist::ProcessMesh& mesh = session.mesh;
+  dist::ParameterRegistry registry(mesh.tp(),
+                                   settled.compute.dtype,
+                                   device,
+                                   /*decay_all=*/false,
+                                   row_multiple(device));
+  const Sharding sharding{settled.plan.plan, &mesh.tp()};
+  const auto model =
+      model::family(options.family)
+          .make(options.model, registry, sharding, batch_group(mesh, sharding));
+  dist::FlatBuckets buckets(registry,
+                            mesh,
+                            bucket_options(options.parallel, sharding, device));
+  const auto state = run::load_checkpoint(opened.checkpoint, buckets);
+  const EvalJob job{request, session, settled, *model};
+  EvalReport report{.run = request.run,
+                    .checkpoint = opened.checkpoint,
+                    .step = state.step,
+                    .model = model->describe()};
+  const bool images =
+      model::family(options.family).learns_from == model::LearnsFrom::images;
+  require(!images || request.choices.empty(),
+          "--choices {}: the model of {} knows images; expected one of text",
+          request.choices.string(),
+          request.run.string());
+  if (request.wants_data && images) report.images = score_images(job);
+  if (request.wants_data && !images) report.text = score_text(job);
+  if (!request.choices.empty()) report.choices = score_choices(job);
+  return report;
+}
+
+}  // namespace
+
+std::vector<run::OwnOption> eval_options() {
+  return {
+      {"run", "FOLDER", "a run directory", "out model ckpt checkpoint out_dir"},
+      {"data",
+       "SOURCE",
+       "a token file, all of it; or what data.source may be, texts or images, "
+       "its part for validation [the run's]",
+       "dataset val_data input_val_bin"},
+      {"windows",
+       "N",
+       "windows of the text, or images, spread evenly; all: every one [all]",
+       "eval_windows eval_iters n images"},
+      {"choices",
+       "FILE",
+       "questions, one a line: {\"ctx\" or \"question\": TEXT, \"endings\": "
+       "[TEXT, ...], \"label\": N}, as HellaSwag's",
+       "hellaswag tasks"},
+      {"json",
+       "FILE",
+       "where to write the result, - for stdout, without the table",
+       "output out_json output_path"}};
+}
+
+ExitCode eval_command(const Invocation& invocation) {
+  const run::CommandLine line =
+      run::read_command_line(invocation.arguments, "parallel", eval_options());
+  const EvalRequest request = read_request(line);
+  const auto self = dist::make_self_communicator(at::kCPU);
+  const auto& mpi = invocation.mpi;
+  Communicator& world = mpi ? mpi->world() : *self;
+  world.set_deadline(deadline_of(line.options.parallel));
+  Facts facts = run::to_map(line.options);
+  facts.insert(line.own.begin(), line.own.end());
+  require_same_run(world, facts);
+
+  const run::RunOnDisk opened = run::open_run(request.run);
+  Facts found = run::to_map(opened.options);
+  found["the newest checkpoint"] = opened.checkpoint.string();
+  require_same_run(world, found);
+  const auto options = options_here(opened, line, world.size());
+  Session session(options, world, invocation);
+  for (const auto& note : opened.notes) {
+    if (world.rank() == 0)
+      std::fprintf(stderr, "mumoe eval: %s\n", note.c_str());
+  }
+  const auto batch = require_layout(options, session.mesh, /*unequal_cpus=*/"");
+  const Settled settled = settle_evaluation(options, session, batch);
+  if (!settled.note.empty() && world.rank() == 0) {
+    std::fprintf(stderr, "mumoe eval: %s\n", settled.note.c_str());
+  }
+  Output output(request.json, session);
+  output.tell(evaluate(request, opened, settled, session));
+  return ExitCode::done;
+}
+
+}  // namespace mumoe::launch

@@ -1,0 +1,339 @@
+#include "run/import_weights.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/number.h"
+#include "run/checkpoint.h"
+#include "run/hf_config.h"
+#include "run/llmc_file.h"
+#include "run/option_table.h"
+#include "run/weight_settings.h"
+
+namespace mumoe::run {
+namespace {
+
+namespace fs = std::filesystem;
+using Settings = std::map<std::string, std::string>;
+
+constexpr const char* kShardIndex = "model.safetensors.index.json";
+constexpr const char* kHead = "lm_head.weight";
+constexpr const char* kEmbedding = "transformer.wte.weight";
+
+bool is_there(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(path, error);
+}
+
+/// Whether a key tells what a model is.
+bool of_model(const std::string& key) {
+  return find_key(key) != nullptr &&
+         (key.starts_with("model.") || key == "data.tokenizer");
+}
+
+/// Tokens of GPT-2's encoding.
+constexpr std::int64_t kBytePairs = 50257;
+
+/// Keys that say how a model begins or trains, and no weight depends on.
+constexpr const char* kOfTraining[] = {"model.level_noise",
+                                       "model.dropout",
+                                       "model.stochastic_depth",
+                                       "model.label_smoothing"};
+
+/// Keys that a model with dense MLPs has no use for.
+constexpr const char* kOfMixtures[] = {"model.experts",
+                                       "model.rank",
+                                       "model.token_rank",
+                                       "model.gate",
+                                       "model.gate_top_k",
+                                       "model.gate_norm",
+                                       "model.expert_bias"};
+
+/// Whether two models of which `key` differs may have other weights.
+bool shapes_weights(const std::string& key, bool dense) {
+  return key.starts_with("model.") &&
+         std::ranges::find(kOfTraining, key) == std::end(kOfTraining) &&
+         (!dense ||
+          std::ranges::find(kOfMixtures, key) == std::end(kOfMixtures));
+}
+
+OpenedWeights open_checkpoint(const fs::path& path,
+                              const fs::path& checkpoint) {
+  OpenedWeights opened{WeightFormat::run, path, checkpoint};
+  for (const auto& [key, value] : read_run_state(checkpoint).settings) {
+    if (find_key(key) != nullptr) opened.settings[key] = value;
+  }
+  opened.file = open_safetensors({checkpoint / kStateFile});
+  return opened;
+}
+
+/// The .safetensors files of a folder: those of its index, or all.
+std::vector<fs::path> files_of(const fs::path& folder) {
+  std::set<fs::path> files;
+  if (const fs::path index = folder / kShardIndex; is_there(index)) {
+    const auto json = parse_json(read_file(index), index.string());
+    const auto map = json.find("weight_map");
+    require(map != json.end() && map->is_object(),
+            "{}: expected an object called weight_map",
+            index.string());
+    for (const auto& [name, file] : map->items()) {
+      require(file.is_string(),
+              "{}: {}: expected the name of a file",
+              index.string(),
+              name);
+      files.insert(folder / file.get<std::string>());
+    }
+  } else {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(folder, error)) {
+      if (entry.path().extension() == ".safetensors") files.insert(entry);
+    }
+    require(!error, "{}: cannot list: {}", folder.string(), error.message());
+  }
+  require(!files.empty(),
+          "{}: holds neither checkpoints nor .safetensors files "
+          "(launch/pt_to_safetensors.py makes one of a .pt or .bin of PyTorch)",
+          folder.string());
+  return {files.begin(), files.end()};
+}
+
+/// A zip archive or a pickle: what torch.save writes.
+bool is_pickled(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  char begin[2] = {};
+  in.read(begin, sizeof(begin));
+  const bool zip = begin[0] == 'P' && begin[1] == 'K';
+  return in.good() && (zip || begin[0] == '\x80');
+}
+
+OpenedWeights open_named(const fs::path& path) {
+  const bool folder = fs::is_directory(path);
+  if (!folder && is_llmc(path)) {
+    auto file = open_llmc(path);
+    auto settings = file->metadata();
+    return {WeightFormat::llmc, path, path, std::move(file), settings};
+  }
+  require(folder || !is_pickled(path),
+          "{}: is a pickle of PyTorch, which may run any code; expected "
+          ".safetensors, which launch/pt_to_safetensors.py makes of it",
+          path.string());
+  OpenedWeights opened{WeightFormat::hf, path, path};
+  opened.file =
+      open_safetensors(folder ? files_of(path) : std::vector<fs::path>{path});
+  try {
+    opened.format = recognise(*opened.file);
+  } catch (const InputError& error) {
+    fail<InputError>("{}: {}", path.string(), error.what());
+  }
+  const auto& metadata = opened.file->metadata();
+  if (const auto heads = metadata.find("n_head"); heads != metadata.end()) {
+    opened.settings["model.heads"] = heads->second;
+  }
+  for (const auto& [key, value] : metadata) {
+    if (of_model(key)) opened.settings[key] = value;
+  }
+  const fs::path config = (folder ? path : path.parent_path()) / "config.json";
+  if (opened.format == WeightFormat::hf && is_there(config)) {
+    auto [settings, notes] = read_hf_config(config);
+    opened.settings.merge(settings);
+    opened.notes = std::move(notes);
+  }
+  return opened;
+}
+
+}  // namespace
+
+OpenedWeights open_weights(const fs::path& path) {
+  std::error_code error;
+  require(fs::exists(path, error), "{}: is not there", path.string());
+  if (is_there(path / "checkpoints")) {
+    const auto newest = latest_checkpoint(path / "checkpoints");
+    require(newest.has_value(), "{}: holds no checkpoint", path.string());
+    return open_checkpoint(path, *newest);
+  }
+  if (is_there(path / kStateFile)) return open_checkpoint(path, path);
+  if (path.filename() == kStateFile) {
+    return open_checkpoint(path, path.parent_path());
+  }
+  OpenedWeights opened = open_named(path);
+  // What the files say of themselves wins: it may tell more.
+  auto shapes = settings_from_shapes(*opened.file, opened.format);
+  opened.settings.merge(shapes);
+  return opened;
+}
+
+std::string OpenedWeights::digest() const {
+  std::string text;
+  std::set<fs::path> files;
+  for (const auto& [name, entry] : file->entries()) {
+    text += fmt::format("{} {} ", name, fmt::join(entry.shape, ","));
+    files.insert(entry.file);
+  }
+  for (const auto& each : files) {
+    std::error_code error;
+    text += fmt::format("{} ", fs::file_size(each, error));
+  }
+  for (const auto& [key, value] : file->metadata()) text += key + value;
+  return fmt::format("{:016x}", std::hash<std::string>()(text));
+}
+
+Options options_of(const OpenedWeights& weights, const Settings& given) {
+  Settings settings = weights.settings;
+  const auto is = [&](const char* key, const char* value) {
+    const auto found = settings.find(key);
+    return found != settings.end() && found->second == value;
+  };
+  for (const auto& [key, value] : given) {
+    require(key != "model.mlp" || value == "dense" || !is("model.mlp", "dense"),
+            "{}: model.mlp = {}, but these are weights of dense MLPs: no "
+            "factors of a mixture compute what a trained dense MLP does, so "
+            "that a start from them would be none; expected dense, or a run "
+            "from the start",
+            weights.path.string(),
+            value);
+    settings[key] = value;
+  }
+  require(
+      settings["model.family"] != "gpt2" || settings.contains("model.heads"),
+      "{}: does not say how many attention heads there are; expected "
+      "--model.heads N",
+      weights.path.string());
+  if (!settings.contains("data.tokenizer")) {
+    const auto vocab = settings.find("model.vocab");
+    const bool pairs = vocab != settings.end() &&
+                       parse_number<std::int64_t>(vocab->second) >= kBytePairs;
+    settings["data.tokenizer"] = pairs ? "gpt2" : "bytes";
+  }
+  return options_from(settings, weights.path.string());
+}
+
+void require_same_model(const OpenedWeights& weights,
+                        const Options& options,
+                        const std::string& what) {
+  const auto ours = to_map(options);
+  const auto dense = weights.settings.find("model.mlp");
+  require(dense == weights.settings.end() || dense->second != "dense" ||
+              ours.at("model.mlp") == "dense",
+          "{}: holds weights of dense MLPs, model.mlp = {}: no factors of a "
+          "mixture compute what a trained dense MLP does; expected model.mlp = "
+          "dense, or weights of a mixture",
+          what,
+          ours.at("model.mlp"));
+  const auto check = [&](const std::string& key) {
+    const auto found = weights.settings.find(key);
+    if (found == weights.settings.end() ||
+        !shapes_weights(key, ours.at("model.mlp") == "dense")) {
+      return;
+    }
+    const std::string& theirs = found->second;
+    require(ours.at(key) == theirs,
+            "{}: {} is {} there, but {} = {} here; expected the same",
+            what,
+            key,
+            theirs,
+            key,
+            ours.at(key));
+  };
+  // What may be `auto` follows from others, which are the ones to name.
+  for (const bool follows : {false, true}) {
+    for (const Key& key : option_table()) {
+      if (key.text.has_auto == follows) check(key.name);
+    }
+  }
+}
+
+WeightImport::WeightImport(const OpenedWeights& weights,
+                           const dist::ParameterRegistry& registry)
+    : weights_(weights),
+      registry_(registry),
+      tensors_(foreign_tensors(weights.format, registry)),
+      places_(registry.parameters().size()) {
+  for (std::size_t t = 0; t < tensors_.size(); ++t) {
+    for (const auto& [index, location] : tensors_[t].pieces) {
+      places_[index] = {t, location};
+    }
+  }
+  require_tensors();
+  require_no_others();
+  require_tied_head();
+}
+
+void WeightImport::require_tensors() const {
+  for (const ForeignTensor& tensor : tensors_) {
+    const auto* entry = weights_.file->find(tensor.name);
+    require(entry != nullptr,
+            "{}: no tensor is named {}, expected with shape [{}]",
+            weights_.path.string(),
+            tensor.name,
+            fmt::join(tensor.shape, ", "));
+    require(entry->shape == tensor.shape,
+            "{}: tensor {} has shape [{}], expected [{}]",
+            entry->file.string(),
+            entry->stored_name,
+            fmt::join(entry->shape, ", "),
+            fmt::join(tensor.shape, ", "));
+  }
+}
+
+void WeightImport::require_no_others() const {
+  std::set<std::string> known = {kHead};
+  for (const ForeignTensor& tensor : tensors_) known.insert(tensor.name);
+  for (const auto& [name, entry] : weights_.file->entries()) {
+    // Moments of an optimizer; the mask that older GPT-2s keep, and what a
+    // batch norm counts.
+    const bool aside = weights_.format == WeightFormat::run
+                           ? !name.starts_with("master.")
+                           : name.ends_with(".attn.bias") ||
+                                 name.ends_with(".attn.masked_bias") ||
+                                 name.ends_with(".num_batches_tracked");
+    require(aside || known.contains(name),
+            "{}: tensor {} with shape [{}] has no place in this model; "
+            "expected it not to be there",
+            entry.file.string(),
+            entry.stored_name,
+            fmt::join(entry.shape, ", "));
+  }
+}
+
+void WeightImport::require_tied_head() const {
+  const auto* head = weights_.file->find(kHead);
+  if (head == nullptr || weights_.file->find(kEmbedding) == nullptr) return;
+  require(
+      at::equal(weights_.file->read(kHead), weights_.file->read(kEmbedding)),
+      "{}: tensor {} is not {}; expected an output head that is tied to the "
+      "embedding",
+      head->file.string(),
+      head->stored_name,
+      kEmbedding);
+}
+
+at::Tensor WeightImport::parameter(std::size_t index) {
+  const auto& [tensor, location] = places_.at(index);
+  if (!last_.defined() || read_ != tensor) {
+    last_ = weights_.file->read(tensors_[tensor].name);
+    read_ = tensor;
+  }
+  return from_theirs(location, registry_.parameters()[index], last_);
+}
+
+void import_weights(const OpenedWeights& weights, dist::FlatBuckets& buckets) {
+  WeightImport import(weights, buckets.registry());
+  const at::NoGradGuard no_grad;
+  for (const auto& bucket : buckets.buckets()) {
+    for (const auto& entry : bucket.entries) {
+      buckets.assign(import.parameter(entry.parameter), bucket, entry);
+    }
+  }
+}
+
+}  // namespace mumoe::run

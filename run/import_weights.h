@@ -1,0 +1,87 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dist/params/flat_buckets.h"
+#include "run/options.h"
+#include "run/weight_file.h"
+#include "run/weight_names.h"
+
+namespace mumoe::run {
+
+/// Weights of any format, opened: nothing but headers is read.
+struct OpenedWeights {
+  WeightFormat format;
+  /// What was named, for messages, and what was found there: the checkpoint of
+  /// a run, else the same.
+  std::filesystem::path path;
+  std::filesystem::path origin;
+  std::unique_ptr<WeightFile> file = nullptr;
+  /// What the files tell of the model, by key of the section [model], and the
+  /// tokenizer; of a checkpoint all that it holds.
+  std::map<std::string, std::string> settings = {};
+  std::vector<std::string> notes = {};
+
+  /// Names, shapes and sizes of the files, in a few digits: equal on all ranks
+  /// that see the same files.
+  std::string digest() const;
+};
+
+/// Opens a run directory (its newest checkpoint), a checkpoint, a folder of
+/// .safetensors files, or one file (.safetensors, llm.c's .bin), of whatever
+/// format the names in it are. Throws `InputError` naming file and place.
+OpenedWeights open_weights(const std::filesystem::path& path);
+
+/// The model of `weights`, with what a user has `given` by key on top. Throws
+/// `InputError`: what has to be given, what cannot be (a mixture for weights
+/// of dense MLPs).
+Options options_of(const OpenedWeights& weights,
+                   const std::map<std::string, std::string>& given);
+
+/// Throws `InputError` naming the first setting of [model] that `weights` have
+/// otherwise than `options`; `what`: who asks for them.
+void require_same_model(const OpenedWeights& weights,
+                        const Options& options,
+                        const std::string& what);
+
+/// The parameters of a model from files of any format. Both must outlive it.
+class WeightImport {
+ public:
+  /// Throws `InputError` naming file and tensor: one is missing, has another
+  /// shape, or is none of this model's; an output head that is not the
+  /// embedding.
+  WeightImport(const OpenedWeights& weights,
+               const dist::ParameterRegistry& registry);
+
+  /// Parameter `index` of the registry in its global shape, in the dtype of
+  /// the file.
+  at::Tensor parameter(std::size_t index);
+
+ private:
+  struct Place {
+    std::size_t tensor;
+    WeightLocation location;
+  };
+  void require_tensors() const;
+  void require_no_others() const;
+  void require_tied_head() const;
+
+  const OpenedWeights& weights_;
+  const dist::ParameterRegistry& registry_;
+  std::vector<ForeignTensor> tensors_;
+  std::vector<Place> places_;  ///< By parameter.
+  std::size_t read_ = 0;       ///< What `last_` is, if it is defined.
+  at::Tensor last_;
+};
+
+/// Sets all weights, at any layout. Throws as `WeightImport` does, with nothing
+/// changed.
+void import_weights(const OpenedWeights& weights, dist::FlatBuckets& buckets);
+
+}  // namespace mumoe::run
