@@ -120,7 +120,7 @@ TEST(Mixture, OrdersAreStoredBehaviour) {
   for (std::uint64_t sample = 0; sample < 8; ++sample) {
     items.push_back(order.index(sample));
   }
-  EXPECT_EQ(items, (std::vector<std::uint64_t>{10, 9, 13, 11, 12, 6, 7, 4}));
+  EXPECT_EQ(items, (std::vector<std::uint64_t>{9, 10, 12, 13, 11, 6, 7, 4}));
 }
 
 TEST(Mixture, WhatItCannotBeIsOneLine) {
