@@ -17,7 +17,6 @@ enum class Purpose : std::uint32_t {
   window_offset = 3,
   generation = 4,
   measurement = 5,
-  augmentation = 20,
   test = 100,
 };
 

@@ -16,6 +16,10 @@ struct HostBatch {
   std::int64_t samples = 0;
   Rows input;
   Rows target;
+  /// Where it was taken from a run's sequence (data/sequence.h): the numbers of
+  /// the samples in the run, and the indices that these are. Else empty.
+  std::vector<std::uint64_t> numbers = {};
+  std::vector<std::uint64_t> indices = {};
 };
 
 /// What a model learns from, apart from the order in which it does

@@ -24,7 +24,7 @@ void overview(HelpText& help) {
           "value] ...")
       .command(
           "mumoe sample --run FOLDER [--prompt TEXT] [--tokens N] "
-          "[--temperature X] [--top-k N] [--seed N]")
+          "[--temperature X] [--top-k N] [--top-p X] [--seed N]")
       .command(
           "launch/mpirun -n RANKS mumoe eval --run FOLDER [--data SOURCE] "
           "[--windows N|all] [--choices FILE] [--json FILE]")

@@ -158,7 +158,10 @@ std::string MemoryUse::place() const {
       micro_batch_ == 1
           ? fmt::format("a smaller {}, or a smaller model", second)
           : fmt::format("train.micro_batch below {}", micro_batch_),
-      m.mlp.recompute ? "" : ", or train.recompute = yes");
+      m.recompute == model::Recompute::none ? ", or train.recompute = yes"
+      : m.recompute == model::Recompute::mixture
+          ? ", or train.recompute = everything"
+          : "");
 }
 
 void MemoryUse::explain(const std::exception& error) const {

@@ -113,7 +113,7 @@ MemoryEstimate estimate_memory(const model::Cost& cost,
       (kWideTensors * count * samples.widest + embeddings + logits) * element;
   return {.program = program,
           .parameters = cost.bytes,
-          .kept = cost.pass.kept_bytes,
+          .kept = cost.pass.kept_bytes + cost.pass.repeated_bytes,
           .workspace = bytes / tp + kLibraries};
 }
 
@@ -163,7 +163,8 @@ std::string warn_of_memory(const std::vector<MemoryNeed>& needs,
     most = all.needed - all.available;
     line = fmt::format(
         "warning  memory: {} on {} will need about {}, and {} is available{}; "
-        "expected a smaller train.micro_batch, train.recompute = yes, fewer "
+        "expected a smaller train.micro_batch, train.recompute = everything, "
+        "fewer "
         "ranks, or a smaller model",
         each ? fmt::format("rank {}", ranks.front())
              : fmt::format("{} rank{}",

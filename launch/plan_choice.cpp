@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <vector>
 
 #include "base/cpu.h"
@@ -236,14 +237,19 @@ train::BatchPlan require_layout(const run::Options& options,
                                       mesh.dp().size());
   // Of the plans that `auto` may find, bottleneck asks for the least.
   run::name_keys({"parallel", "model", "trainer"}, [&] {
-    model::family(options.family)
-        .validate_sharding(
-            options.model,
-            {options.parallel.plan.value_or(Plan::bottleneck), &mesh.tp()},
-            batch.micro_batch);
+    for (const auto samples : {batch.micro_batch, batch.least_micro_batch()}) {
+      model::family(options.family)
+          .validate_sharding(
+              options.model,
+              {options.parallel.plan.value_or(Plan::bottleneck), &mesh.tp()},
+              samples);
+    }
   });
   if (mesh.tp().size() > 1) {
-    require_plan(options, mesh, batch.micro_batch, unequal_cpus);
+    require_plan(options,
+                 mesh,
+                 std::gcd(batch.micro_batch, batch.least_micro_batch()),
+                 unequal_cpus);
   }
   return batch;
 }
@@ -274,12 +280,15 @@ ChosenPlan choose_plan(const run::Options& options,
   const int ranks = mesh.tp().size();
   // With one tp rank there is nothing to choose, and another layout may.
   if (ranks == 1) return {};
-  ChosenPlan chosen =
-      fastest(options,
-              mesh,
-              compute,
-              batch,
-              possible_plans(options, mesh, batch.micro_batch, unequal_cpus));
+  ChosenPlan chosen = fastest(
+      options,
+      mesh,
+      compute,
+      batch,
+      possible_plans(options,
+                     mesh,
+                     std::gcd(batch.micro_batch, batch.least_micro_batch()),
+                     unequal_cpus));
   const at::Tensor sent =
       at::full({1}, static_cast<int>(chosen.plan), at::kLong);
   mesh.control().broadcast(sent, 0);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "data/images/image_data.h"
+#include "data/mixup.h"
 #include "data/text/prepare.h"
 #include "data/text/token_windows.h"
 #include "data/text/tokenizer.h"
@@ -40,6 +41,9 @@ std::shared_ptr<const data::Samples> windows_of(
 }
 
 RunData open_text(const run::Options& options) {
+  require(options.mixup == 0,
+          "data.mixup = {}: blends images; expected 0 for text",
+          options.mixup);
   const auto tokenizer = data::make_tokenizer(options.tokenizer);
   const auto prepared = data::prepare(options.source, *tokenizer);
   require(prepared.vocabulary <= options.model.vocab,
@@ -52,6 +56,23 @@ RunData open_text(const run::Options& options) {
           windows_of(prepared.train.path, context, options.trainer.seed),
           windows_of(prepared.val.path, context)};
 }
+
+/// A run's samples, blended.
+struct Blended {
+  Blended(std::shared_ptr<const data::Samples> samples,
+          const run::Options& options)
+      : samples(std::move(samples)),
+        order(options.trainer.seed, this->samples->size()),
+        mixup(*this->samples,
+              order,
+              options.model.classes,
+              options.mixup,
+              options.trainer.seed) {}
+
+  std::shared_ptr<const data::Samples> samples;
+  data::Order order;
+  data::MixUp mixup;
+};
 
 void require_shape(const char* key,
                    std::int64_t value,
@@ -90,7 +111,14 @@ RunData open_images(const run::Options& options) {
                 images.channels);
   require_shape("model.classes", m.classes, "classes", images, images.classes);
   run::DataFacts facts = run::facts_of(images);
-  return {std::move(facts), std::move(images.train), std::move(images.val)};
+  RunData data{std::move(facts),
+               std::move(images.train),
+               std::move(images.val)};
+  if (options.mixup > 0) {
+    const auto blended = std::make_shared<const Blended>(data.train, options);
+    data.sequence = {blended, &blended->mixup};
+  }
+  return data;
 }
 
 }  // namespace

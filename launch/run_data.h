@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "data/samples.h"
+#include "data/sequence.h"
 #include "dist/process_mesh.h"
 #include "run/data_facts.h"
 #include "run/options.h"
@@ -14,6 +15,8 @@ struct RunData {
   run::DataFacts facts;
   std::shared_ptr<const data::Samples> train;
   std::shared_ptr<const data::Samples> val;
+  /// What is trained on when; null: `train` in the order of the seed.
+  std::shared_ptr<const data::Sequence> sequence = nullptr;
 };
 
 /// The data of a run: fetched and made on rank 0, then opened by all. The

@@ -224,7 +224,8 @@ ExitCode run_steps(const Job& job) {
                             costs.step_ended();
                           },
                           [&](const auto& line) { session.log->keep(line); },
-                          job.data.facts.target});
+                          job.data.facts.target,
+                          job.data.sequence.get()});
   trainer.set_settings(job.settings);
   trainer.set_sparse_share(job.settled.sparse_share);
   set_weights(job, trainer, buckets);
@@ -269,7 +270,7 @@ ExitCode train(const run::CommandLine& line,
   if (world.rank() == 0) {
     directory.emplace(asked.trainer.out, numbered_out(line));
   }
-  const StartPoint start = find_start(asked, world);
+  StartPoint start = find_start(asked, world);
   const bool on_cpu = session.chosen.device.is_cpu();
   const std::string unequal_cpus =
       on_cpu ? find_unequal_cpus(mesh.control(), session.hosts.places()) : "";
@@ -278,6 +279,7 @@ ExitCode train(const run::CommandLine& line,
   memory.settled(start.options, batch.micro_batch, start.state.step);
 
   const RunData data = open_run_data(start.options, mesh);
+  start.options = run::with_steps(start.options, data.train->size());
   const Settled settled = settle(start.options, session, batch, unequal_cpus);
   const auto settings = run::settings_of(settled.options, data.facts);
   if (start.checkpoint) {

@@ -6,6 +6,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
+#include <limits>
+#include <optional>
 
 #include "base/error.h"
 
@@ -51,7 +53,7 @@ Attention::Attention(std::int64_t width,
                      dist::ParameterRegistry& registry,
                      GemmLibrary gemm,
                      const dist::TensorParallel& tp)
-    : gemm_(gemm), tp_(tp) {
+    : heads_(heads), gemm_(gemm), tp_(tp) {
   MUMOE_CHECK(heads % tp.size() == 0, "{} heads on {} ranks", heads, tp.size());
   const std::int64_t head_dim = width / heads;
   const auto add = [&](const std::string& name,
@@ -89,32 +91,81 @@ Attention::Attention(std::int64_t width,
   }
 }
 
-at::Tensor Attention::forward(const at::Tensor& x, std::int64_t samples) const {
-  const at::Tensor x_NC = tp_.enter(x);
-  const auto heads = qkv_.size(1), head_dim = qkv_.size(2);
-  const auto tokens = x_NC.size(0) / samples;
-  const at::Tensor qkv =
-      mumoe::linear(x_NC,
-                    qkv_,
-                    qkv_bias_.defined() ? qkv_bias_.flatten() : qkv_bias_,
-                    gemm_);
-  const auto parts = SplitHeads::apply(qkv, samples, heads);
-  const at::Tensor y_BHTD =
-      at::scaled_dot_product_attention(parts[0],
-                                       parts[1],
-                                       parts[2],
-                                       {},
-                                       /*dropout_p=*/0.0,
-                                       /*is_causal=*/true);
-  const at::Tensor y = tp_.leave(mumoe::linear(
-      y_BHTD.transpose(1, 2).reshape({samples * tokens, heads * head_dim}),
-      proj_,
-      {},
-      gemm_));
-  return proj_bias_.defined() ? y + proj_bias_ : y;
+at::Tensor Attention::project(const at::Tensor& x) const {
+  return mumoe::linear(x,
+                       qkv_,
+                       qkv_bias_.defined() ? qkv_bias_.flatten() : qkv_bias_,
+                       gemm_);
 }
 
-PassCost Attention::cost(std::int64_t samples, std::int64_t length) const {
+at::Tensor Attention::close(const at::Tensor& y) const {
+  const at::Tensor sum = tp_.leave(mumoe::linear(y, proj_, {}, gemm_));
+  return proj_bias_.defined() ? sum + proj_bias_ : sum;
+}
+
+at::Tensor Attention::attend(const std::vector<at::Tensor>& qkv_BHTD,
+                             const Dropout& drop,
+                             std::size_t layer) const {
+  const at::Tensor& q = qkv_BHTD[0];
+  const std::int64_t length = q.size(2);
+  const double scale = 1 / std::sqrt(static_cast<double>(q.size(3)));
+  const at::Tensor later =
+      at::ones({length, length}, q.options().dtype(at::kBool)).triu_(1);
+  const at::Tensor scores = at::matmul(q * scale, qkv_BHTD[1].transpose(2, 3))
+                                .to(dist::master_dtype(q.scalar_type()));
+  const at::Tensor probabilities = at::softmax(
+      scores.masked_fill(later, -std::numeric_limits<double>::infinity()),
+      -1);
+  const at::Tensor left =
+      drop.of_probabilities(probabilities, layer, tp_.part(heads_).begin);
+  return at::matmul(left.to(q.scalar_type()), qkv_BHTD[2]);
+}
+
+at::Tensor Attention::forward(const at::Tensor& x,
+                              std::int64_t samples,
+                              const Dropout& drop,
+                              std::size_t layer) const {
+  const at::Tensor x_NC = tp_.enter(x);
+  const auto parts = SplitHeads::apply(project(x_NC), samples, heads());
+  const at::Tensor y_BHTD =
+      drop.drops() ? attend(parts, drop, layer)
+                   : at::scaled_dot_product_attention(parts[0],
+                                                      parts[1],
+                                                      parts[2],
+                                                      {},
+                                                      /*dropout_p=*/0.0,
+                                                      /*is_causal=*/true);
+  return close(y_BHTD.transpose(1, 2).reshape({x_NC.size(0), -1}));
+}
+
+at::Tensor Attention::forward(const at::Tensor& x,
+                              KeyValueCache& cache,
+                              std::size_t layer,
+                              const KeyValueCache::Places& places) const {
+  const at::Tensor x_NC = tp_.enter(x);
+  const std::int64_t rows = cache.samples() * places.tokens;
+  const at::Tensor qkv_BT3HD =
+      project(x_NC)
+          .narrow(0, 0, rows)
+          .view({cache.samples(), places.tokens, 3, heads(), -1});
+  const auto [keys, values] =
+      cache.put(layer, places, qkv_BT3HD.select(2, 1), qkv_BT3HD.select(2, 2));
+  const std::optional<at::Tensor> mask =
+      places.mask.defined() ? std::optional(places.mask) : std::nullopt;
+  const at::Tensor y_BHTD = at::scaled_dot_product_attention(
+      qkv_BT3HD.select(2, 0).transpose(1, 2),
+      keys,
+      values,
+      mask,
+      /*dropout_p=*/0.0,
+      /*is_causal=*/!mask && places.tokens > 1);
+  const at::Tensor y = y_BHTD.transpose(1, 2).reshape({rows, -1});
+  return close(at::constant_pad_nd(y, {0, 0, 0, x_NC.size(0) - rows}));
+}
+
+PassCost Attention::cost(std::int64_t samples,
+                         std::int64_t length,
+                         bool drops) const {
   const auto n = static_cast<double>(samples * length);
   const auto width = static_cast<double>(qkv_.size(3));
   const auto heads = static_cast<double>(qkv_.size(1));
@@ -124,12 +175,20 @@ PassCost Attention::cost(std::int64_t samples, std::int64_t length) const {
       c10::elementSize(dist::master_dtype(qkv_.scalar_type())));
   // Four products with weights; QKᵀ and its product with V of half a square.
   const double macs = here * (4 * width + static_cast<double>(length));
+  // x, q, k, v, y, and the log-sum-exp of each head's rows
+  double kept = n * ((width + 4 * here) * element + heads * statistic);
+  if (drops) {
+    // x, q scaled, k, v, y, the mask; probabilities before and after, and of
+    // which rows
+    const auto t = static_cast<double>(length);
+    kept = n * (width + 4 * here) * element + t * t +
+           n * heads * (t * (element + statistic) + sizeof(std::int64_t));
+  }
   return {.flops = 6 * n * macs * tp_.size(),
           .rank_flops = 6 * n * macs,
           .tp_bytes = tp_.exchanged(n * width * element),
           .tp_operations = tp_.exchanges(),
-          // x, q, k, v, y, and the log-sum-exp of each head's rows
-          .kept_bytes = n * ((width + 4 * here) * element + heads * statistic)};
+          .kept_bytes = kept};
 }
 
 }  // namespace mumoe::model

@@ -4,9 +4,12 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "dist/params/parameter_registry.h"
 #include "dist/tensor_parallel.h"
+#include "model/dropout.h"
+#include "model/key_value_cache.h"
 #include "model/model.h"
 #include "mumoe/gemm.h"
 
@@ -32,14 +35,43 @@ class Attention {
 
   /// x [rows, C] → [rows, C]: this rank's of the B · T tokens of `samples` (B)
   /// sequences. Collective over the tp group.
-  at::Tensor forward(const at::Tensor& x, std::int64_t samples) const;
+  /// `drop` drops probabilities of `layer`: then they are formed, T² for each
+  /// head, in fp32 at least, since fused attention knows no mask of ours.
+  at::Tensor forward(const at::Tensor& x,
+                     std::int64_t samples,
+                     const Dropout& drop = {},
+                     std::size_t layer = 0) const;
+
+  /// The same for the next tokens of every sequence that `cache` holds, those
+  /// of its `places`, whose keys and values in `layer` it takes; without
+  /// gradients. With cut tokens, rows behind those B · T fill up what has to
+  /// divide.
+  at::Tensor forward(const at::Tensor& x,
+                     KeyValueCache& cache,
+                     std::size_t layer,
+                     const KeyValueCache::Places& places) const;
+
+  /// Of this rank.
+  std::int64_t heads() const { return qkv_.size(1); }
 
   /// For `samples` sequences of `length` tokens. Kept are a copy of its input
   /// in the compute dtype, and what LibTorch's fused attention keeps; where it
   /// has none (fp64 on CUDA), T² for each head come in addition.
-  PassCost cost(std::int64_t samples, std::int64_t length) const;
+  PassCost cost(std::int64_t samples,
+                std::int64_t length,
+                bool drops = false) const;
 
  private:
+  /// [rows, 3 H D]
+  at::Tensor project(const at::Tensor& x) const;
+  /// y [B, H, T, D] by probabilities of which some are dropped.
+  at::Tensor attend(const std::vector<at::Tensor>& qkv,
+                    const Dropout& drop,
+                    std::size_t layer) const;
+  /// What comes of the heads' y [rows, H D].
+  at::Tensor close(const at::Tensor& y) const;
+
+  std::int64_t heads_;  ///< Of all ranks.
   at::Tensor qkv_;
   at::Tensor qkv_bias_;
   at::Tensor proj_;

@@ -99,6 +99,7 @@ BlockConfig ModelConfig::block() const {
   BlockConfig block = mlp;
   block.input_dim = block.output_dim = width;
   block.gemm = gemm;
+  block.recompute = mlp.recompute || recompute == Recompute::mixture;
   block.gradients_in_place = true;
   return block;
 }

@@ -9,6 +9,13 @@
 
 namespace mumoe::model {
 
+/// What backward computes again instead of keeping it from forward.
+enum class Recompute {
+  none,
+  mixture,     ///< GELU's input in each mixture.
+  everything,  ///< GPT-2: each block, of which only the input is kept.
+};
+
 /// The shape of a model: what all families share, and what one of them alone
 /// has. A family says what its own shape must be (model/families.h); what
 /// others have, it does not look at. All counts are positive.
@@ -32,6 +39,12 @@ struct ModelConfig {
   BlockConfig mlp = {.hidden_dim = 3072, .experts = {256}, .ranks = {556}};
   /// Who multiplies; does not change what is computed.
   GemmLibrary gemm = preferred_gemm_library();
+  /// Does not change what is computed.
+  Recompute recompute = Recompute::none;
+  /// GPT-2: probability with which an element is dropped in training: of the
+  /// embedding, of attention's probabilities, and of what attention and MLPs
+  /// give (`Dropout`).
+  double dropout = 0;
   /// Of what is drawn in training.
   std::uint64_t seed = 0;
 

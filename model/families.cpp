@@ -26,7 +26,7 @@ std::unique_ptr<Model> make_mixer(const ModelConfig& config,
   return std::make_unique<Mixer>(config, registry, sharding, batch_group);
 }
 
-constexpr std::array kGpt2Members = {"heads", "context", "vocab"};
+constexpr std::array kGpt2Members = {"heads", "context", "vocab", "dropout"};
 constexpr std::array kMixerMembers = {"patch",
                                       "image_size",
                                       "channels",

@@ -6,13 +6,18 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/error.h"
 #include "model/cost.h"
 #include "model/cross_entropy.h"
+#include "model/dropout.h"
 #include "model/embedding.h"
 #include "model/gpt2_config.h"
+#include "model/recomputed.h"
 #include "model/residual.h"
+#include "mumoe/norm.h"
+#include "mumoe/plan_cost.h"
 
 namespace mumoe::model {
 
@@ -104,38 +109,79 @@ Gpt2::Gpt2(const ModelConfig& config,
   mixtures_.assign(blocks_.begin(), blocks_.end());
 }
 
-at::Tensor Gpt2::hidden(const at::Tensor& tokens_BT) const {
-  const std::int64_t length = tokens_BT.size(1);
+std::vector<at::Tensor> Gpt2::through(std::size_t l,
+                                      const std::vector<at::Tensor>& state,
+                                      const Attend& attend,
+                                      const Dropout& drop,
+                                      bool again) const {
+  const Layer& layer = layers_[l];
+  std::optional<MuMoEBlock::Repeating> repeating;
+  const auto* block = std::get_if<MuMoEBlock>(&layer.mlp);
+  if (again && block != nullptr) repeating.emplace(*block);
+  Residual stream(state, token_embedding_.scalar_type());
+  stream.add(
+      drop.of_rows(attend(l, stream.normed(layer.norm_weight, layer.norm_bias)),
+                   DropPlace::attention,
+                   l));
+  stream.add(drop.of_rows(
+      std::visit([&](const auto& mlp) { return stream.through(mlp); },
+                 layer.mlp),
+      DropPlace::mlp,
+      l));
+  return stream.state();
+}
+
+at::Tensor Gpt2::hidden(const at::Tensor& tokens_N,
+                        const at::Tensor& positions_N,
+                        const Attend& attend,
+                        const Dropout& drop) const {
+  const auto wide = norm_weight_.scalar_type();
+  const dist::Slice rows = tp_.rows(tokens_N.size(0));
+  registry_.await(0, layers_.front().first);
+  std::vector<at::Tensor> state = {drop.of_rows(
+      tp_.leave(embed(token_embedding_, tokens_N, vocabulary_)).to(wide) +
+          embed(position_embedding_,
+                positions_N.narrow(0, rows.begin, rows.count)),
+      DropPlace::embedding)};
+  const bool repeats =
+      config_.recompute == Recompute::everything && at::GradMode::is_enabled();
+  for (std::size_t l = 0; l < layers_.size(); ++l) {
+    registry_.await(layers_[l].first, layers_[l].last);
+    const Part layer = [this, l, attend, drop](const auto& before, bool again) {
+      return through(l, before, attend, drop, again);
+    };
+    state = repeats ? recomputed(state, layer) : layer(state, /*again=*/false);
+  }
+  registry_.await(layers_.back().last, registry_.parameters().size());
+  return Residual(state, token_embedding_.scalar_type())
+      .normed(norm_weight_, norm_bias_);
+}
+
+at::Tensor Gpt2::hidden(const at::Tensor& tokens_BT,
+                        const at::Tensor& ids) const {
+  const std::int64_t samples = tokens_BT.size(0), length = tokens_BT.size(1);
   MUMOE_CHECK(length <= config_.context,
               "{} tokens, the context is {}",
               length,
               config_.context);
-  const auto wide = norm_weight_.scalar_type();
-  const std::int64_t samples = tokens_BT.size(0);
-  const dist::Slice rows = tp_.rows(samples * length);
+  const Dropout drop(config_.dropout,
+                     config_.seed,
+                     ids,
+                     length,
+                     tp_.rows(samples * length));
   const at::Tensor positions =
-      at::arange(rows.begin, rows.begin + rows.count, tokens_BT.options())
-          .remainder(length);
-  registry_.await(0, layers_.front().first);
-  Residual stream(
-      tp_.leave(embed(token_embedding_, tokens_BT.flatten(), vocabulary_))
-              .to(wide) +
-          embed(position_embedding_, positions),
-      token_embedding_.scalar_type());
-  for (const Layer& layer : layers_) {
-    registry_.await(layer.first, layer.last);
-    stream.add(layer.attention.forward(
-        stream.normed(layer.norm_weight, layer.norm_bias),
-        samples));
-    stream.add(std::visit([&](const auto& mlp) { return stream.through(mlp); },
-                          layer.mlp));
-  }
-  registry_.await(layers_.back().last, registry_.parameters().size());
-  return stream.normed(norm_weight_, norm_bias_);
+      at::arange(samples * length, tokens_BT.options()).remainder(length);
+  return hidden(
+      tokens_BT.flatten(),
+      positions,
+      [this, samples, drop](std::size_t l, const at::Tensor& normed) {
+        return layers_[l].attention.forward(normed, samples, drop, l);
+      },
+      drop);
 }
 
 at::Tensor Gpt2::loss(const Batch& batch, double scale) const {
-  return linear_cross_entropy(tp_.enter(hidden(batch.input)),
+  return linear_cross_entropy(tp_.enter(hidden(batch.input, batch.ids)),
                               token_embedding_,
                               batch.target,
                               scale,
@@ -145,7 +191,51 @@ at::Tensor Gpt2::loss(const Batch& batch, double scale) const {
 
 Score Gpt2::score(const Batch& batch) const {
   at::NoGradGuard no_grad;
-  return {loss(batch, 1).item<double>()};
+  return {loss({batch.input, batch.target}, 1).item<double>()};
+}
+
+PassCost Gpt2::layer_cost(const Layer& layer,
+                          std::int64_t samples,
+                          at::Device device) const {
+  const std::int64_t tokens = samples * config_.context;
+  const auto rows = static_cast<double>(tp_.rows(tokens).count);
+  const auto width = static_cast<double>(config_.width);
+  const auto element = static_cast<double>(token_embedding_.element_size());
+  const auto wide = static_cast<double>(norm_weight_.element_size());
+  const bool drops = config_.dropout > 0;
+  PassCost cost = layer.attention.cost(samples, config_.context, drops);
+  cost.kept_bytes += rows * (width + 2) * wide;  // of its norm
+  if (drops) cost.kept_bytes += 2 * dropout_kept_bytes(rows);
+  double exchanged = cost.tp_bytes / 2;  // of forward alone
+  std::int64_t operations = cost.tp_operations / 2;
+  if (const auto* dense = std::get_if<DenseMlp>(&layer.mlp)) {
+    const PassCost mlp = dense->cost(tokens, wide);
+    exchanged += mlp.tp_bytes / 2;
+    operations += mlp.tp_operations / 2;
+    cost += mlp;
+  } else {
+    const auto& block = std::get<MuMoEBlock>(layer.mlp);
+    const PlanCost a_token = plan_cost(block.config().shape(),
+                                       block.config().ranks,
+                                       block.config().sharding.plan,
+                                       tp_.size());
+    exchanged +=
+        static_cast<double>(tokens) * a_token.forward_elements * element;
+    operations += a_token.forward_operations;
+    cost += block_cost(block, tokens, norm_weight_.scalar_type(), device);
+  }
+  if (config_.recompute != Recompute::everything) return cost;
+  // What the stream holds, and forward once more.
+  const bool fused = fuses_residual_norm(device,
+                                         norm_weight_.scalar_type(),
+                                         token_embedding_.scalar_type(),
+                                         config_.width);
+  const bool first = &layer == &layers_.front();
+  cost.repeated_bytes = cost.kept_bytes;
+  cost.kept_bytes = rows * width * (wide + (fused && !first ? element : 0));
+  cost.tp_bytes += exchanged;
+  cost.tp_operations += operations;
+  return cost;
 }
 
 PassCost Gpt2::cost(std::int64_t samples, at::Device device) const {
@@ -162,22 +252,12 @@ PassCost Gpt2::cost(std::int64_t samples, at::Device device) const {
       .kept_bytes =
           embed_kept_bytes(tokens, token_embedding_.size(0), vocabulary_) +
           rows * sizeof(std::int64_t) + rows * (width + 2) * wide};
+  if (config_.dropout > 0) sum.kept_bytes += dropout_kept_bytes(rows);
   sum += linear_cross_entropy_cost(samples * config_.context,
                                    token_embedding_,
                                    vocabulary_,
                                    device);
-  for (const Layer& layer : layers_) {
-    sum += layer.attention.cost(samples, config_.context);
-    sum.kept_bytes += rows * (width + 2) * wide;  // of its norm
-    if (const auto* dense = std::get_if<DenseMlp>(&layer.mlp)) {
-      sum += dense->cost(samples * config_.context, wide);
-    } else {
-      sum += block_cost(std::get<MuMoEBlock>(layer.mlp),
-                        samples * config_.context,
-                        norm_weight_.scalar_type(),
-                        device);
-    }
-  }
+  for (const Layer& layer : layers_) sum += layer_cost(layer, samples, device);
   return sum;
 }
 
@@ -197,7 +277,7 @@ std::string Gpt2::describe() const {
 
 at::Tensor Gpt2::token_losses(const Batch& batch) const {
   const at::NoGradGuard no_grad;
-  return token_cross_entropy(tp_.enter(hidden(batch.input)),
+  return token_cross_entropy(tp_.enter(hidden(batch.input, {})),
                              token_embedding_,
                              batch.target,
                              config_.gemm,
@@ -205,17 +285,57 @@ at::Tensor Gpt2::token_losses(const Batch& batch) const {
       .view(batch.target.sizes());
 }
 
+at::Tensor Gpt2::logits(const at::Tensor& hidden_BC) const {
+  const at::Tensor part = mm(hidden_BC, token_embedding_.t(), config_.gemm);
+  // [ranks, B, rows] → [B, V]
+  return tp_.of_all_ranks(part).movedim(0, 1).flatten(1).narrow(1,
+                                                                0,
+                                                                config_.vocab);
+}
+
 at::Tensor Gpt2::next_logits(const at::Tensor& tokens) const {
   const at::NoGradGuard no_grad;
   const at::Tensor h_BTC =
-      tp_.enter(hidden(tokens)).view({tokens.size(0), tokens.size(1), -1});
-  const at::Tensor logits =
-      mm(h_BTC.select(1, -1), token_embedding_.t(), config_.gemm);
-  // [ranks, B, rows] → [B, V]
-  return tp_.of_all_ranks(logits).movedim(0, 1).flatten(1).narrow(
-      1,
-      0,
-      config_.vocab);
+      tp_.enter(hidden(tokens, {})).view({tokens.size(0), tokens.size(1), -1});
+  return logits(h_BTC.select(1, -1));
+}
+
+KeyValueCache Gpt2::cache(std::int64_t samples) const {
+  return {{.layers = config_.depth,
+           .samples = samples,
+           .capacity = config_.context,
+           .heads = layers_.front().attention.heads(),
+           .head_dim = config_.width / config_.heads},
+          token_embedding_.options().requires_grad(false)};
+}
+
+at::Tensor Gpt2::next_logits(const at::Tensor& tokens_BT,
+                             std::span<const std::int64_t> counts,
+                             KeyValueCache& cache) const {
+  const at::NoGradGuard no_grad;
+  const KeyValueCache::Places places = cache.next(tokens_BT.size(1));
+  // Where tokens are cut, rows that nobody looks at make them divide.
+  const std::int64_t total = tokens_BT.numel();
+  const std::int64_t ranks = tp_.tokens_cut() ? tp_.size() : 1;
+  const auto filled = [&](const at::Tensor& rows) {
+    return at::constant_pad_nd(rows.flatten(),
+                               {0, (ranks - total % ranks) % ranks});
+  };
+  const at::Tensor h_NC = tp_.enter(
+      hidden(filled(tokens_BT),
+             filled(places.positions),
+             [&](std::size_t l, const at::Tensor& normed) {
+               return layers_[l].attention.forward(normed, cache, l, places);
+             }));
+  std::vector<std::int64_t> last;
+  for (std::size_t b = 0; b < counts.size(); ++b) {
+    MUMOE_CHECK(counts[b] >= 1 && counts[b] <= tokens_BT.size(1));
+    last.push_back(static_cast<std::int64_t>(b) * tokens_BT.size(1) +
+                   counts[b] - 1);
+  }
+  cache.advance(counts);
+  return logits(
+      h_NC.index_select(0, at::tensor(last, at::kLong).to(h_NC.device())));
 }
 
 namespace {

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <variant>
@@ -47,6 +48,10 @@ class Gpt2 final : public LanguageModel {
   std::string describe() const override;
 
   at::Tensor next_logits(const at::Tensor& tokens) const override;
+  KeyValueCache cache(std::int64_t samples) const override;
+  at::Tensor next_logits(const at::Tensor& tokens,
+                         std::span<const std::int64_t> counts,
+                         KeyValueCache& cache) const override;
   at::Tensor token_losses(const Batch& batch) const override;
   std::int64_t context() const override { return config_.context; }
   at::Device device() const override { return token_embedding_.device(); }
@@ -64,8 +69,29 @@ class Gpt2 final : public LanguageModel {
     std::variant<DenseMlp, MuMoEBlock> mlp;
   };
 
-  /// The final normalised hidden states of this rank's tokens [rows, C].
-  at::Tensor hidden(const at::Tensor& tokens) const;
+  /// What attention of layer l makes of its normalised input.
+  using Attend =
+      std::function<at::Tensor(std::size_t layer, const at::Tensor& normed)>;
+  /// The final normalised hidden states of this rank's rows [rows, C] of
+  /// `tokens` [N] at `positions` [N].
+  at::Tensor hidden(const at::Tensor& tokens,
+                    const at::Tensor& positions,
+                    const Attend& attend,
+                    const Dropout& drop = {}) const;
+  /// The same of whole sequences [B, T]: of the samples `ids` in training.
+  at::Tensor hidden(const at::Tensor& tokens, const at::Tensor& ids) const;
+  /// The stream `state` behind layer l; `again`: in backward.
+  std::vector<at::Tensor> through(std::size_t l,
+                                  const std::vector<at::Tensor>& state,
+                                  const Attend& attend,
+                                  const Dropout& drop,
+                                  bool again) const;
+  /// What one layer keeps and exchanges.
+  PassCost layer_cost(const Layer& layer,
+                      std::int64_t samples,
+                      at::Device device) const;
+  /// [B, C] on every rank → [B, V]
+  at::Tensor logits(const at::Tensor& hidden) const;
 
   ModelConfig config_;
   const dist::ParameterRegistry& registry_;

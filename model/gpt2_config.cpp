@@ -25,6 +25,9 @@ void validate_gpt2_shape(const ModelConfig& c) {
           c.heads,
           c.width,
           largest_divisor(c.width, c.heads));
+  require(c.dropout >= 0 && c.dropout < 1,
+          "dropout = {}: expected 0 to below 1",
+          c.dropout);
   if (c.dense) return;
   require(c.mlp.gate.norm != GateNorm::batch,
           "mlp.gate.norm = batch: GPT-2 has layer and none, since statistics "

@@ -3,7 +3,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 
+#include "model/key_value_cache.h"
 #include "model/model.h"
 
 namespace mumoe::model {
@@ -15,6 +17,16 @@ class LanguageModel : public Model {
   /// `context()`, on `device()`, without gradients. Collective over the tp
   /// group.
   virtual at::Tensor next_logits(const at::Tensor& tokens) const = 0;
+  /// Room for what it has seen of `samples` sequences of `context()` tokens.
+  virtual KeyValueCache cache(std::int64_t samples) const = 0;
+  /// The same of more tokens of the sequences in `cache`, which takes them: of
+  /// `tokens` [B, T] the first `counts[b]` (at least 1) of sequence b; what is
+  /// behind them fills up the batch and is not looked at. Together with those
+  /// held, T ≤ `context()`. Token for token what `next_logits` gives of the
+  /// whole sequences, up to rounding. Collective over the tp group.
+  virtual at::Tensor next_logits(const at::Tensor& tokens,
+                                 std::span<const std::int64_t> counts,
+                                 KeyValueCache& cache) const = 0;
   /// The loss of each target by itself, nats: [B, T] fp64 on `device()`,
   /// without gradients. What stands behind a token does not change its loss, so
   /// rows may be padded at their end. Collective over the tp group.

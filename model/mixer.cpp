@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/purposes.h"
 #include "model/mixer_config.h"
 #include "model/residual.h"
 #include "model/sample_uniforms.h"
@@ -17,12 +18,6 @@ namespace mumoe::model {
 
 using at::Tensor;
 using dist::Initializer;
-
-namespace {
-
-constexpr auto kStochasticDepth = static_cast<Purpose>(9);
-
-}  // namespace
 
 class Mixer::Depth {
  public:

@@ -67,6 +67,9 @@ void validate_mixer_sharding(const ModelConfig& /*config*/,
 
 std::vector<MlpKind> mixer_mlps(const ModelConfig& config) {
   BlockConfig channels = config.block();
+  // Its blocks are not computed again as a whole.
+  channels.recompute =
+      config.mlp.recompute || config.recompute != Recompute::none;
   channels.input_layer_norm = false;
   BlockConfig tokens = channels;
   tokens.input_dim = tokens.output_dim = config.patches();

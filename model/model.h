@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -44,6 +45,9 @@ struct PassCost {
   std::int64_t tp_operations = 0;
   /// That a rank keeps from forward for backward, its samples not counted.
   double kept_bytes = 0;
+  /// And, while backward computes a part again, what that part keeps for its
+  /// own: of the largest.
+  double repeated_bytes = 0;
 
   PassCost& operator+=(const PassCost& more) {
     flops += more.flops;
@@ -51,6 +55,7 @@ struct PassCost {
     tp_bytes += more.tp_bytes;
     tp_operations += more.tp_operations;
     kept_bytes += more.kept_bytes;
+    repeated_bytes = std::max(repeated_bytes, more.repeated_bytes);
     return *this;
   }
 };

@@ -16,6 +16,16 @@ Residual::Residual(at::Tensor x, at::ScalarType compute)
                                  compute,
                                  x_.size(-1))) {}
 
+Residual::Residual(const std::vector<at::Tensor>& state, at::ScalarType compute)
+    : Residual(state.at(0), compute) {
+  if (state.size() > 1) pending_ = state[1];
+}
+
+std::vector<at::Tensor> Residual::state() const {
+  if (!pending_.defined()) return {x_};
+  return {x_, pending_};
+}
+
 void Residual::add(const at::Tensor& y) {
   if (fused_) {
     pending_ = y;

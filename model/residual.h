@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <vector>
+
 #include "model/dense_mlp.h"
 #include "mumoe/block.h"
 
@@ -14,6 +16,10 @@ namespace mumoe::model {
 class Residual {
  public:
   Residual(at::Tensor x, at::ScalarType compute);
+  /// As `state` said of another one.
+  Residual(const std::vector<at::Tensor>& state, at::ScalarType compute);
+  /// All that it holds: x and, where there is one, what is to be added to it.
+  std::vector<at::Tensor> state() const;
 
   /// What a sublayer has computed.
   void add(const at::Tensor& y);

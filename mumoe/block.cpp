@@ -184,10 +184,10 @@ at::Tensor MuMoEBlock::mix(const at::Tensor& x_TI,
        .recompute = config_.recompute,
        .gradients_in_place = config_.gradients_in_place,
        .sharding = config_.sharding,
-       .report = &last_mixing_});
+       .report = repeating_ ? nullptr : &last_mixing_});
   coefficients.clear();
   for (const auto& level : a) coefficients.push_back(level.detach());
-  if (watcher_) watcher_(coefficients);
+  if (watcher_ && !repeating_) watcher_(coefficients);
   return y_TO;
 }
 

@@ -127,6 +127,22 @@ class MuMoEBlock {
   /// How automatic mixing does it on a GPU from now on: densely, to begin with.
   void mix_on_gpu(Mixing mixing) const { gpu_mixing_ = mixing; }
 
+  /// For as long as it lives, passes through a block repeat earlier ones, for
+  /// their backward: nobody is told of them, and nothing is counted. Not for a
+  /// batch-norm gate in training.
+  class Repeating {
+   public:
+    explicit Repeating(const MuMoEBlock& block) : block_(block) {
+      block_.repeating_ = true;
+    }
+    ~Repeating() { block_.repeating_ = false; }
+    Repeating(const Repeating&) = delete;
+    Repeating& operator=(const Repeating&) = delete;
+
+   private:
+    const MuMoEBlock& block_;
+  };
+
   /// Whether a batch-norm gate uses and updates statistics of the batch (it
   /// does, to begin with) or uses the running ones.
   void set_training(bool training);
@@ -194,6 +210,7 @@ class MuMoEBlock {
   mutable MixingReport last_mixing_;
   mutable Mixing gpu_mixing_ = Mixing::dense;
   mutable Watcher watcher_;
+  mutable bool repeating_ = false;
 };
 
 }  // namespace mumoe

@@ -105,12 +105,20 @@ PlanCost plan_cost(const BlockShape& block,
     cost.macs = whole - cut * (1 - 1.0 / ranks);
   }
   if (plan == Plan::rank) {
-    for (const auto& layer : layers) cost.elements += rank_elements(layer);
+    for (const auto& layer : layers) {
+      cost.elements += rank_elements(layer);
+      cost.forward_elements += static_cast<double>(layer.outputs);
+    }
     if (experts_have_last_rank(layers[0])) cost.elements += sum(block.experts);
-    cost.operations = 2 * static_cast<int>(layers.size());
+    cost.forward_operations = static_cast<int>(layers.size());
+    cost.operations = 2 * cost.forward_operations;
   } else if (layers.size() == 2) {
     cost.elements = Lengths(layers[0]).combined + Lengths(layers[1]).projected;
-    cost.operations = plan == Plan::sequence ? 4 : 2;
+    const bool both = plan == Plan::sequence;  // in each direction
+    cost.operations = both ? 4 : 2;
+    cost.forward_operations = cost.operations / 2;
+    cost.forward_elements =
+        both ? cost.elements / 2 : Lengths(layers[1]).projected;
   }
   return cost;
 }

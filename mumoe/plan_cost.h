@@ -16,6 +16,9 @@ struct PlanCost {
   double elements = 0;
   /// Collectives of one forward and backward pass.
   int operations = 0;
+  /// Of those, what forward alone exchanges, and its collectives.
+  double forward_elements = 0;
+  int forward_operations = 0;
   /// Multiply-accumulates of the forward pass for a token of the group: what a
   /// rank computes, divided by the group's tokens.
   double macs = 0;

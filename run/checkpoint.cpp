@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <charconv>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <utility>
@@ -27,6 +28,7 @@ constexpr const char* kFormat = "mumoe-checkpoint-1";
 constexpr const char* kMaster = "master.";
 /// Of a run on GPUs: MixingState.
 constexpr const char* kMixing = "gpu_mixing";
+constexpr const char* kTaken = "samples_taken";
 
 /// The tensors of a checkpoint that belong to bucket `index`: how their names
 /// begin and this rank's shard. Buffers have no moments.
@@ -59,6 +61,10 @@ NamedTensors collect(const RunState& state,
                                           state.mixing->sparse_share,
                                           state.mixing->active);
   }
+  if (state.taken) {
+    named.metadata[kTaken] =
+        fmt::format("{:016x} {:016x}", state.taken->chain, state.taken->next);
+  }
   buckets.await();
   for (std::size_t b = 0; b < buckets.buckets().size(); ++b) {
     const Bucket& bucket = buckets.buckets()[b];
@@ -89,6 +95,25 @@ void write_folder(const fs::path& folder,
   fs::rename(temporary, target, error);
   require(!error, "{}: cannot rename: {}", target.string(), error.message());
   sync_to_disk(folder);
+}
+
+/// Two numbers of 16 hexadecimal digits.
+TakenSamples parse_taken(const std::string& text, const fs::path& file) {
+  TakenSamples taken;
+  const char* const end = text.data() + text.size();
+  const auto chain = std::from_chars(text.data(), end, taken.chain, 16);
+  const bool first = chain.ec == std::errc() && chain.ptr == text.data() + 16 &&
+                     chain.ptr != end && *chain.ptr == ' ';
+  const auto next =
+      first ? std::from_chars(chain.ptr + 1, end, taken.next, 16) : chain;
+  require(
+      first && next.ec == std::errc() && next.ptr == end && text.size() == 33,
+      "{}: {} = {} in its header: expected two numbers of 16 hexadecimal "
+      "digits",
+      file.string(),
+      kTaken,
+      text);
+  return taken;
 }
 
 RunState parse_state(const NamedTensors& named, const fs::path& file) {
@@ -134,6 +159,10 @@ RunState parse_state(const NamedTensors& named, const fs::path& file) {
         file.string(),
         kMixing,
         mixing->second);
+  }
+  if (const auto taken = named.metadata.find(kTaken);
+      taken != named.metadata.end()) {
+    state.taken = parse_taken(taken->second, file);
   }
   return state;
 }

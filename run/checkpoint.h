@@ -23,6 +23,14 @@ struct MixingState {
   double active = 1;
 };
 
+/// What a run says of the samples that it took (data/sample_chain.h).
+struct TakenSamples {
+  /// The chain of all steps so far.
+  std::uint64_t chain = 0;
+  /// The digest of the samples of the next step, whoever makes it.
+  std::uint64_t next = 0;
+};
+
 /// Where a run stands, beside its tensors.
 struct RunState {
   /// Optimizer steps done.
@@ -33,6 +41,8 @@ struct RunState {
   std::map<std::string, std::string> settings = {};
   /// Of a run on GPUs alone.
   std::optional<MixingState> mixing = {};
+  /// None in a checkpoint of a version that did not write it.
+  std::optional<TakenSamples> taken = {};
 };
 
 /// One number that an optimizer keeps for each of the parameters.

@@ -37,6 +37,10 @@ po::options_description describe(const std::string& section,
   for (const OwnOption& option : beside) {
     if (option.value.empty()) {
       add(option.name.c_str(), option.help.c_str());
+    } else if (option.repeats) {
+      add(option.name.c_str(),
+          po::value<std::vector<std::string>>(),
+          option.help.c_str());
     } else {
       add(option.name.c_str(), po::value<std::string>(), option.help.c_str());
     }
@@ -192,6 +196,11 @@ CommandLine read(const std::vector<std::string>& arguments,
   }
   for (const auto& [name, value] : values) {
     if (name == kConfig || name == kPrintConfig) continue;
+    if (const auto* all =
+            boost::any_cast<std::vector<std::string>>(&value.value())) {
+      line.repeated[name] = *all;
+      continue;
+    }
     const auto text = value.as<std::string>();
     if (find_key(name) != nullptr) {
       draft.set(name, text, kCommandLine, kCommandLine);
@@ -210,6 +219,11 @@ std::string CommandLine::text(const std::string& name,
                               std::string otherwise) const {
   const auto found = own.find(name);
   return found == own.end() ? std::move(otherwise) : found->second;
+}
+
+std::vector<std::string> CommandLine::texts(const std::string& name) const {
+  const auto found = repeated.find(name);
+  return found == repeated.end() ? std::vector<std::string>() : found->second;
 }
 
 CommandLine read_command_line(const std::vector<std::string>& arguments,

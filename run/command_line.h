@@ -24,9 +24,13 @@ struct CommandLine {
   bool default_recipe = false;  ///< They are those of the default recipe.
   /// `--NAME VALUE` of the subcommand's own, e.g. --prompt.
   std::map<std::string, std::string> own;
+  /// The same of those that may stand there more than once, in order.
+  std::map<std::string, std::vector<std::string>> repeated;
 
   /// The value of one of those.
   std::string text(const std::string& name, std::string otherwise) const;
+  /// All values of one that may stand there more than once.
+  std::vector<std::string> texts(const std::string& name) const;
   /// The same as a number from `least` to `most`. Throws `InputError`: option,
   /// value, what was expected.
   template <class Number>
@@ -42,6 +46,7 @@ struct OwnOption {
   std::string value;  ///< What help calls its value; empty: it takes none.
   std::string help = {};
   std::string others = {};  ///< What other programs call it.
+  bool repeats = false;     ///< May stand there more than once.
 };
 
 /// Reads `--config FILE` (INI, run/config_file.h) and then `--section.key

@@ -110,6 +110,12 @@ std::vector<Key> make_table() {
       {"model.bias", must_match, "biases of linear layers and norms",
        plain(MUMOE_FIELD(model.bias)),
        "use_bias add_bias linear_bias add_bias_linear"},
+      {"model.dropout", must_match,
+       "GPT-2: probability that an element is dropped in training: of the "
+       "embedding, attention's probabilities, and what attention and MLPs give",
+       plain(MUMOE_FIELD(model.dropout)),
+       "dropout_rate resid_pdrop embd_pdrop attn_pdrop hidden_dropout"
+       " attention_dropout hidden_dropout_prob p_dropout drop"},
       {"model.expert_bias", must_match, "a bias for every expert",
        plain(MUMOE_FIELD(model.mlp.expert_bias)),
        "moe_bias expert_biases"},
@@ -134,6 +140,9 @@ std::vector<Key> make_table() {
        choice(MUMOE_FIELD(bad_images),
               {{data::BadImages::refuse, "refuse", "fatal error stop"},
                {data::BadImages::skip, "skip", "ignore"}})},
+      {"data.mixup", must_match,
+       "images: blended by pairs, with weights from Beta(X, X) (0: not)",
+       plain(MUMOE_FIELD(mixup)), "mixup_alpha mix_up"},
       {"data.threads", free,
        "images: threads of a rank that make batches (auto: one a core)",
        automatic(MUMOE_FIELD(data_threads)),
@@ -238,10 +247,15 @@ std::vector<Key> make_table() {
        "step at which min_lr is reached (auto: train.steps)",
        automatic(MUMOE_FIELD(schedule.steps)),
        "lr_decay_iters lr_decay_steps decay_steps t_max total_steps"},
-      {"train.steps", free, "optimizer steps of the whole run",
-       plain(MUMOE_FIELD(trainer.steps)),
+      {"train.steps", free,
+       "optimizer steps of the whole run (auto: as many as train.epochs asks)",
+       automatic(MUMOE_FIELD(trainer.steps), kStepsByEpochs),
        "max_iters max_steps iters iterations num_steps n_steps train_iters"
        " training_steps num_iterations max_train_steps num_training_steps"},
+      {"train.epochs", free,
+       "times that the training samples are seen, instead of train.steps (0: "
+       "that says it)",
+       plain(MUMOE_FIELD(epochs))},
       {"train.batch", must_match, "samples a step, all ranks",
        plain(MUMOE_FIELD(trainer.batch)),
        "batch_size global_batch_size total_batch_size train_batch_size bs"
@@ -288,8 +302,10 @@ std::vector<Key> make_table() {
                {Mixing::sparse, "sparse"}}),
        "sparse_experts expert_mixing dispatch"},
       {"train.recompute", free,
-       "form hidden layers again in backward instead of keeping them (no "
-       "effect under the plan rank)", plain(MUMOE_FIELD(model.mlp.recompute)),
+       "what is formed again in backward instead of kept: mixture (or yes), the "
+       "hidden layers of experts (no effect under the plan rank); everything, "
+       "each block, of which only the input is kept; none (or no)",
+       recompute_form(),
        "activation_checkpointing gradient_checkpointing"
        " checkpoint_activations recompute_activations recompute_granularity"
        " activation_recomputation remat"},

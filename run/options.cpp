@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <string_view>
 
 #include "base/error.h"
@@ -86,6 +87,7 @@ void resolve_ranks(Options& o) {
 /// The learning rate's end and warm-up, where these follow from others.
 void resolve_schedule(Options& o) {
   ScheduleConfig& s = o.schedule;
+  if (s.steps == 0 && o.trainer.steps == kStepsByEpochs) return;
   if (s.steps == 0) s.steps = o.trainer.steps;
   constexpr std::int64_t kLongestWarmup = 2000;
   if (s.warmup == kOpenSteps) s.warmup = std::min(s.steps / 10, kLongestWarmup);
@@ -128,7 +130,18 @@ void resolve(Options& o) {
   resolve_ranks(o);
   name_keys({"model"}, [&] { family.validate(o.model); });
   name_keys({"trainer"}, [&] { o.trainer.validate(); });
-  name_keys({"schedule"}, [&] { o.schedule.validate(); });
+  require(o.epochs >= 0 && std::isfinite(o.epochs),
+          "train.epochs = {}: expected at least 0",
+          o.epochs);
+  require(o.epochs > 0 || o.trainer.steps != kStepsByEpochs,
+          "train.steps = auto: expected a number, or train.epochs beside it");
+  require(o.mixup >= 0 && std::isfinite(o.mixup),
+          "data.mixup = {}: expected at least 0",
+          o.mixup);
+  // Without its length it is looked at when the data is there.
+  if (o.schedule.steps > 0) {
+    name_keys({"schedule"}, [&] { o.schedule.validate(); });
+  }
   name_keys({"optimizer"}, [&] { o.optimizer.validate(); });
   require(o.parallel.deadline >= 1 && o.parallel.deadline <= 1e6,
           "parallel.deadline = {}: expected 1 to 1000000 seconds",
@@ -235,6 +248,9 @@ std::size_t Draft::take(const std::vector<ConfigEntry>& entries,
 
 Options Draft::resolved() const {
   Options options = options_;
+  if (options.epochs > 0 && !origins_.contains("train.steps")) {
+    options.trainer.steps = kStepsByEpochs;
+  }
   options.followed = open_keys(options);
   try {
     resolve(options);
@@ -244,6 +260,33 @@ Options Draft::resolved() const {
   std::erase_if(options.followed, [&](const std::string& name) {
     return find_key(name)->text.get(options) == kAuto;
   });
+  return options;
+}
+
+Options with_steps(Options options, std::uint64_t samples) {
+  if (options.epochs == 0) return options;
+  const double steps = std::ceil(options.epochs * static_cast<double>(samples) /
+                                 static_cast<double>(options.trainer.batch));
+  require(steps >= 1 && steps <= std::numeric_limits<std::int32_t>::max(),
+          "train.epochs = {}: {} steps of train.batch = {} of {} samples: "
+          "expected 1 to {}",
+          options.epochs,
+          steps,
+          options.trainer.batch,
+          samples,
+          std::numeric_limits<std::int32_t>::max());
+  const auto whole = static_cast<std::int64_t>(steps);
+  require(
+      options.trainer.steps == kStepsByEpochs || options.trainer.steps == whole,
+      "train.steps = {}: train.epochs = {} of {} samples are {} steps; "
+      "expected one of the two",
+      options.trainer.steps,
+      options.epochs,
+      samples,
+      whole);
+  options.trainer.steps = whole;
+  resolve_schedule(options);
+  name_keys({"schedule"}, [&] { options.schedule.validate(); });
   return options;
 }
 

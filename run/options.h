@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <initializer_list>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -71,6 +72,8 @@ struct Options {
   /// Of images: what training ones go through, and what to do with bad ones.
   data::Augmentation augment = data::Augmentation::automatic;
   data::BadImages bad_images = data::BadImages::refuse;
+  /// Images are blended by weights from Beta(mixup, mixup); 0: not.
+  double mixup = 0;
   /// Threads of a rank that make batches; 0: as many as it has cores.
   int data_threads = 0;
   std::string tokenizer = "bytes";
@@ -80,6 +83,8 @@ struct Options {
   OptimizerConfig optimizer;
   ScheduleConfig schedule;
   TrainerConfig trainer;
+  /// Of the training samples, instead of `trainer.steps`; 0: by those.
+  double epochs = 0;
 
   Precision precision = Precision::automatic;
   DeviceKind device = DeviceKind::automatic;
@@ -121,6 +126,16 @@ ImageShape default_images(const std::string& source);
 /// What stands for `auto` in settings that may be 0.
 inline constexpr std::int64_t kOpenSteps = -1;
 inline constexpr double kOpenRate = -1;
+/// The same of train.steps: as many as train.epochs asks for, once the data is
+/// known (`with_steps`).
+inline constexpr std::int64_t kStepsByEpochs =
+    std::numeric_limits<std::int64_t>::max();
+
+/// `options` with the steps that train.epochs asks for of `samples` training
+/// samples, the last step's batch filled from the next epoch, and a schedule
+/// that follows them; as they are where it asks for none. Throws `InputError`
+/// where train.steps says something else.
+Options with_steps(Options options, std::uint64_t samples);
 
 /// Where a value came from, for `--print-config`.
 using Origins = std::map<std::string, std::string>;

@@ -22,8 +22,8 @@ struct Missing {
 
 constexpr Missing kMissing[] = {
     {"epochs epoch num_epochs n_epochs max_epochs num_train_epochs",
-     "a run is counted in steps, train.steps; an epoch is as many as there are "
-     "training tokens / (train.batch x model.context)"},
+     "a run is as long as train.steps or train.epochs says; an epoch is as many "
+     "steps as there are training samples / train.batch"},
     {"wandb wandb_log wandb_project use_wandb tensorboard mlflow report_to "
      "logger log_to",
      "the numbers of every step are in metrics.jsonl of the run directory, "

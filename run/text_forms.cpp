@@ -91,6 +91,34 @@ TextForm resume_form() {
   return form;
 }
 
+TextForm recompute_form() {
+  using model::Recompute;
+  TextForm form =
+      choice(MUMOE_FIELD(model.recompute),
+             {{Recompute::none, "none", "False off n disable disabled"},
+              {Recompute::mixture,
+               "mixture",
+               "True on y enable enabled selective mlp experts"},
+              {Recompute::everything,
+               "everything",
+               "full all block blocks layer layers"}});
+  form.is_switch = true;
+  form.value = "none|mixture|everything";
+  form.words.push_back({"yes"});
+  form.words.push_back({"no"});
+  form.set = [](Options& o, const std::string& text) {
+    const bool yes = text == "yes" || text == "true" || text == "1";
+    const bool no = text == "no" || text == "false" || text == "0";
+    require(yes || no || text == "none" || text == "mixture" ||
+                text == "everything",
+            "expected yes or no, or everything (also: none, mixture)");
+    o.model.recompute = text == "everything"       ? Recompute::everything
+                        : yes || text == "mixture" ? Recompute::mixture
+                                                   : Recompute::none;
+  };
+  return form;
+}
+
 std::vector<Choice<std::string>> family_choices() {
   std::vector<Choice<std::string>> choices;
   for (const auto& family : model::families()) {

@@ -157,6 +157,9 @@ TextForm token_rank_form();
 /// The run directory: one to be made, a folder, or none.
 TextForm out_form();
 
+/// A switch that may also say how much.
+TextForm recompute_form();
+
 /// A switch that may also be `auto`.
 TextForm resume_form();
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -42,7 +43,18 @@ struct Line {
   std::optional<double> elapsed_s = {};  ///< None in lines of older versions.
   double step_s = 0;
   std::optional<Evaluation> evaluation = {};
+  std::optional<std::uint64_t> samples_hash = {};
 };
+
+/// A number of 16 hexadecimal digits.
+std::optional<std::uint64_t> parse_hash(const std::string& text) {
+  std::uint64_t hash = 0;
+  const char* const end = text.data() + text.size();
+  const auto read = std::from_chars(text.data(), end, hash, 16);
+  const bool whole =
+      text.size() == 16 && read.ec == std::errc() && read.ptr == end;
+  return whole ? std::optional(hash) : std::nullopt;
+}
 
 /// Throws `InputError` that begins with `where`.
 Line read_line(std::string_view line, const std::string& where) {
@@ -74,6 +86,15 @@ Line read_line(std::string_view line, const std::string& where) {
             "remove this line",
             where,
             line);
+  }
+  if (const auto hash = entry.find("samples_hash"); hash != entry.end()) {
+    if (hash->is_string()) read.samples_hash = parse_hash(*hash);
+    require(
+        read.samples_hash.has_value(),
+        "{}: {}: expected a samples_hash of 16 hexadecimal digits, or none; "
+        "mend or remove this line",
+        where,
+        line);
   }
   return read;
 }
@@ -140,6 +161,9 @@ std::string to_json(const StepReport& r) {
                         number(r.gpu->peak_mib),
                         number(r.gpu->reserved_mib));
   }
+  if (r.samples_hash) {
+    line += fmt::format(R"(,"samples_hash":"{:016x}")", *r.samples_hash);
+  }
   if (r.active_share) line += R"(,"active_share":)" + number(*r.active_share);
   if (r.evaluation) line += members(*r.evaluation);
   return line + "}";
@@ -155,6 +179,13 @@ std::string utc_now() {
 
 void require_metrics(const std::filesystem::path& folder) {
   lines_up_to(file_in(folder), std::numeric_limits<std::int64_t>::max());
+}
+
+std::optional<std::uint64_t> samples_hash_at(
+    const std::filesystem::path& folder,
+    std::int64_t step) {
+  const Line last = lines_up_to(file_in(folder), step).last;
+  return last.step == step ? last.samples_hash : std::nullopt;
 }
 
 MetricsFile::MetricsFile(const std::filesystem::path& folder,

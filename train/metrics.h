@@ -37,6 +37,8 @@ struct StepReport {
   double elapsed_s = 0;
   /// When the step ended, UTC in ISO 8601: "2026-11-26T10:40:12.345Z".
   std::string time = {};
+  /// The chain of the samples of all steps so far (data/sample_chain.h).
+  std::optional<std::uint64_t> samples_hash = {};
   /// Mean share of active experts, over the blocks, tokens and ranks of the
   /// step; none in a dense model.
   std::optional<double> active_share = {};
@@ -50,6 +52,12 @@ std::string to_json(const StepReport& report);
 /// Throws `InputError` naming file and line unless a resumed run can go on with
 /// `folder`/metrics.jsonl, which need not be there.
 void require_metrics(const std::filesystem::path& folder);
+
+/// `samples_hash` of step `step` in `folder`/metrics.jsonl, if it is there.
+/// Throws `InputError` as `require_metrics` does.
+std::optional<std::uint64_t> samples_hash_at(
+    const std::filesystem::path& folder,
+    std::int64_t step);
 
 /// This moment as in `StepReport::time`.
 std::string utc_now();

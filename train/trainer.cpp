@@ -6,11 +6,15 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <span>
+#include <vector>
 
 #include "base/error.h"
+#include "data/sample_chain.h"
 #include "dist/params/gradient_norm.h"
 #include "train/any_rank.h"
 #include "train/evaluate.h"
+#include "train/sample_proof.h"
 #include "train/schedule.h"
 
 namespace mumoe::train {
@@ -55,6 +59,22 @@ void require_finite(std::int64_t step, double loss, double norm) {
       norm);
 }
 
+/// A sample that counts nothing would still be in the statistics.
+void require_whole_batches(const BatchPlan& plan,
+                           std::span<const MuMoEBlock* const> blocks) {
+  for (const MuMoEBlock* block : blocks) {
+    require(!plan.has_empty_micro_batches() ||
+                block->config().gate.norm != GateNorm::batch,
+            "train.micro_batch = {}: the last one of some of the {} "
+            "data-parallel ranks would be empty, which statistics of a batch "
+            "do not allow; expected at least 2, or ranks that divide "
+            "train.batch = {}",
+            plan.micro_batch,
+            plan.ranks,
+            plan.batch);
+  }
+}
+
 }  // namespace
 
 Trainer::Trainer(const run::TrainerConfig& config,
@@ -69,6 +89,7 @@ Trainer::Trainer(const run::TrainerConfig& config,
                             config.micro_batch,
                             parts.mesh.dp().size())),
       order_(config.seed, parts.train.size()),
+      ordered_(parts.train, order_),
       optimizer_(optimizer, parts.buckets),
       reducer_(parts.buckets,
                {.wire = config.wire,
@@ -78,6 +99,8 @@ Trainer::Trainer(const run::TrainerConfig& config,
   config_.validate();
   schedule_.validate();
   const auto blocks = parts.model.mixtures();
+  require_whole_batches(plan_, blocks);
+  state_.taken.emplace();
   const at::Device device = parts.buckets.registry().device();
   if (device.is_cpu() || blocks.empty()) return;
   active_ = at::zeros({}, at::TensorOptions(at::kLong).device(device));
@@ -94,6 +117,7 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
   if (!mixing || !state_.mixing) state_.mixing = mixing;
   choose_mixing();
   batches_.reset();
+  resumed_ = checkpoint;
 }
 
 void Trainer::set_sparse_share(double share) {
@@ -127,12 +151,19 @@ std::optional<StepReport> Trainer::step() {
   const at::Tensor seen = at::cat(parts).cpu();
   sums->loss = seen[0];
   if (active_.defined()) {
-    sums->active = static_cast<double>(plan_.micro_steps) *
-                   seen[2].item<double>() /
+    double whole = 0;
+    for (std::int64_t m = 0; m < plan_.micro_steps; ++m) whole += share_of(m);
+    sums->active = whole * seen[2].item<double>() /
                    static_cast<double>(sums->coefficients);
   }
   const Agreement agreed = agree(*sums);
   const double norm = dist::norm_of_squares(seen.narrow(0, 1, 1), mesh);
+  if (!resumed_.empty() && state_.taken) {
+    require_promised(agreed.digest,
+                     state_.taken->next,
+                     state_.step + 1,
+                     resumed_);
+  }
   require_finite(state_.step + 1, agreed.loss, norm);
 
   // 5 update
@@ -141,6 +172,9 @@ std::optional<StepReport> Trainer::step() {
   optimizer_.step(lr, clip_factor(norm, optimizer_config_.clip));
   ++state_.step;
   state_.samples += plan_.batch;
+  if (!state_.taken) state_.taken.emplace();
+  state_.taken->chain = data::chained(state_.taken->chain, agreed.digest);
+  resumed_.clear();
   if (state_.mixing) state_.mixing->active = agreed.active;
   choose_mixing();
 
@@ -152,7 +186,8 @@ std::optional<StepReport> Trainer::step() {
       .targets = state_.samples * parts_.train.targets_per_sample(),
       .loss = agreed.loss,
       .grad_norm = norm,
-      .lr = lr};
+      .lr = lr,
+      .samples_hash = state_.taken->chain};
   meter.read(report);
   report.targets_per_s = 1000.0 * static_cast<double>(targets) / report.step_ms;
   report.mfu = mfu(1000.0 * static_cast<double>(plan_.batch) / report.step_ms);
@@ -177,11 +212,15 @@ std::optional<Trainer::Sums> Trainer::accumulate() {
     // 2 forward: the mean over all targets of the step
     mesh.set_phase("forward");
     await_weights();
+    // A rank without a sample left goes through the same motions.
+    const double share = share_of(micro);
+    if (share > 0) sums.digest += batches_->digest();
     const at::Tensor loss =
-        parts_.model.loss(batch, 1.0 / static_cast<double>(targets));
+        parts_.model.loss(batch,
+                          share > 0 ? 1.0 / static_cast<double>(targets) : 0.0);
     mixing_ = last_mixing(parts_.model);
     if (mixing_) {
-      sums.active += mixing_->active;
+      sums.active += mixing_->active * share;
       sums.coefficients += mixing_->coefficients;
     }
     // 3 backward: buckets are reduced while it runs
@@ -205,11 +244,17 @@ void Trainer::await_weights() {
   if (!parts_.model.awaits_weights()) parts_.buckets.await();
 }
 
+double Trainer::share_of(std::int64_t micro) const {
+  const auto run = plan_.of_micro_batch(parts_.mesh.dp().rank(), micro);
+  return static_cast<double>(run.count) /
+         static_cast<double>(plan_.micro_batch);
+}
+
 model::Batch Trainer::next_batch() {
   if (!batches_) {
     batches_.emplace(
-        parts_.train,
-        deal_training(order_, plan_, parts_.mesh.dp().rank(), state_.samples),
+        sequence(),
+        deal_training(plan_, parts_.mesh.dp().rank(), state_.samples),
         parts_.buckets.registry().device());
   }
   return batches_->next();
@@ -217,25 +262,43 @@ model::Batch Trainer::next_batch() {
 
 Trainer::Agreement Trainer::agree(const Sums& of_rank) {
   auto& world = parts_.mesh.control();
-  const double share = 1.0 / parts_.mesh.tp().size();
-  const at::Tensor sums =
-      at::stack({of_rank.loss * share,
-                 at::full({}, parts_.stop_requested() ? 1.0 : 0.0, at::kDouble),
-                 at::full({}, of_rank.active, at::kDouble),
-                 at::full({}, time_to_save() ? 1.0 : 0.0, at::kDouble)});
-  world.all_reduce(sums);
-  stop_ = sums[1].item<double>() > 0;
-  save_due_ = sums[3].item<double>() > 0;
-  return {sums[0].item<double>(),
-          sums[2].item<double>() /
-              static_cast<double>(plan_.micro_steps * world.size())};
+  const int tp = parts_.mesh.tp().size();
+  std::vector<at::Tensor> parts{of_rank.loss * (1.0 / tp)};
+  const auto add = [&](double number) {
+    parts.push_back(at::full({}, number, at::kDouble));
+  };
+  add(parts_.stop_requested() ? 1.0 : 0.0);
+  add(of_rank.active);
+  add(time_to_save() ? 1.0 : 0.0);
+  for (const double part :
+       digest_parts(of_rank.digest, parts_.mesh.tp().rank())) {
+    add(part);
+  }
+  const at::Tensor reduced = at::stack(parts);
+  world.all_reduce(reduced);
+  const std::span sums(reduced.const_data_ptr<double>(), parts.size());
+  stop_ = sums[1] > 0;
+  save_due_ = sums[3] > 0;
+  // Of all ranks, in whole micro-batches.
+  const double micro_batches = static_cast<double>(plan_.batch * tp) /
+                               static_cast<double>(plan_.micro_batch);
+  return {sums[0], sums[2] / micro_batches, agreed_digest(sums.subspan(4))};
 }
 
 Outcome Trainer::run() {
   const bool shown = parts_.mesh.control().rank() == 0;
+  if (!resumed_.empty() && !config_.out.empty()) {
+    require_same_history(config_.out, state_, parts_.mesh.control());
+  }
   std::optional<MetricsFile> metrics;
   if (shown && !config_.out.empty()) metrics.emplace(config_.out, state_.step);
   Progress progress(shown, config_.steps, config_.log_every, parts_.said);
+  if (!resumed_.empty() && !state_.taken) {
+    progress.note(
+        resumed_.string() +
+        ": of an older version, which says nothing of the samples it took: "
+        "those of the next step are not checked");
+  }
   saved_ = Clock::now();
   saved_step_ = state_.step;
   const auto began = saved_;
@@ -329,6 +392,10 @@ void Trainer::save() {
   // Given up in its first step, a run has nothing new.
   if (config_.out.empty() || state_.step == saved_step_) return;
   parts_.mesh.set_phase("checkpoint");
+  if (state_.taken) {
+    state_.taken->next =
+        data::expected_digest(sequence().order(), state_.samples, plan_.batch);
+  }
   run::save_checkpoint(config_.out / "checkpoints",
                        state_,
                        parts_.buckets,

@@ -10,6 +10,7 @@
 
 #include "data/order.h"
 #include "data/samples.h"
+#include "data/sequence.h"
 #include "dist/params/flat_buckets.h"
 #include "dist/params/gradient_reducer.h"
 #include "dist/process_mesh.h"
@@ -40,6 +41,8 @@ struct TrainerParts {
   std::function<void(const std::string& line)> said = [](const std::string&) {};
   /// What one target is called.
   std::string target = "token";
+  /// What a run takes when; null: `train` in the order that its seed gives.
+  const data::Sequence* sequence = nullptr;
 };
 
 enum class Outcome { done, preempted };
@@ -63,7 +66,9 @@ class Trainer {
   }
   /// Writes into the run directory `out`, which was not known before.
   void write_to(std::filesystem::path out) { config_.out = std::move(out); }
-  /// Goes on from `checkpoint` instead of from the start.
+  /// Goes on from `checkpoint` instead of from the start. Its next step must
+  /// take the samples that the checkpoint promises: `step` throws `InputError`
+  /// on all ranks, before the weights change, if it has not.
   void resume(const std::filesystem::path& checkpoint);
 
   /// Steps until `steps`, or until any rank is asked to stop, which takes
@@ -89,14 +94,21 @@ class Trainer {
     /// Shares, summed; on a GPU `active_` counts, until the check has seen it.
     double active = 0;
     std::int64_t coefficients = 0;
+    std::uint64_t digest = 0;  ///< Of the samples that it took.
   };
   std::optional<Sums> accumulate();
+  /// How much of a whole micro-batch number `micro` of a rank is.
+  double share_of(std::int64_t micro) const;
+  const data::Sequence& sequence() const {
+    return parts_.sequence ? *parts_.sequence : ordered_;
+  }
   model::Batch next_batch();
   void await_weights();
   /// What ranks must know of each other before the weights change.
   struct Agreement {
     double loss = 0;    ///< Mean over the step's targets.
     double active = 0;  ///< Mean share of active experts, if there are any.
+    std::uint64_t digest = 0;  ///< Of the samples of the step.
   };
   /// Also settles, for all ranks alike, whether to stop and to save.
   Agreement agree(const Sums& sums);
@@ -122,11 +134,14 @@ class Trainer {
   TrainerParts parts_;
   BatchPlan plan_;
   data::Order order_;
+  data::OrderedSamples ordered_;
   AdamW optimizer_;
   dist::GradientReducer reducer_;
   double sample_flops_;  ///< Forward and backward.
   run::RunState state_;
   std::optional<Batches> batches_;
+  /// Where the run resumed, until its next step is made.
+  std::filesystem::path resumed_;
   bool stop_ = false;
   bool save_due_ = false;
   bool sparse_seen_ = false;

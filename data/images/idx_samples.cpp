@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "base/random.h"
+#include "base/purposes.h"
 
 namespace mumoe::data {
 namespace {
@@ -47,7 +47,7 @@ void IdxSamples::draw(std::uint64_t index, float* to) const {
   std::int64_t right = 0;
   bool mirror = false;
   if (seed_) {
-    const CounterRandom random(*seed_, Purpose::augmentation, index);
+    const CounterRandom random(*seed_, kAugmentation, index);
     const auto shift = [&](Draw draw, std::int64_t side) {
       const std::int64_t padding = side / 8;
       return static_cast<std::int64_t>(

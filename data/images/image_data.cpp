@@ -10,6 +10,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "data/fetch.h"
+#include "data/images/file_samples.h"
+#include "data/images/file_tree.h"
 #include "data/images/idx.h"
 #include "data/images/idx_samples.h"
 #include "data/workers.h"
@@ -119,6 +121,38 @@ ImageData open_idx(const ImageOptions& options,
   return data;
 }
 
+ImageData open_files(const ImageOptions& options, const fs::path& folder) {
+  const auto workers = std::make_shared<Workers>(options.threads);
+  FileTree train =
+      find_image_files(folder / "train", {}, options.bad, *workers);
+  FileTree val =
+      find_image_files(folder / "val", train.classes, options.bad, *workers);
+  ImageData data;
+  data.name = options.source;
+  data.class_names = train.classes;
+  data.classes = std::ssize(train.classes);
+  data.channels = 3;
+  data.size = options.size == 0 ? 224 : options.size;
+  data.train_hash = train.hash;
+  data.val_hash = val.hash;
+  data.notes = train.notes;
+  data.notes.insert(data.notes.end(), val.notes.begin(), val.notes.end());
+  const auto augment = options.augment == Augmentation::automatic
+                           ? Augmentation::imagenet
+                           : options.augment;
+  data.train = std::make_unique<FileSamples>(std::move(train),
+                                             data.size,
+                                             augment,
+                                             options.seed,
+                                             workers);
+  data.val = std::make_unique<FileSamples>(std::move(val),
+                                           data.size,
+                                           Augmentation::none,
+                                           options.seed,
+                                           workers);
+  return data;
+}
+
 }  // namespace
 
 ImageData open_images(const ImageOptions& options) {
@@ -137,6 +171,12 @@ ImageData open_images(const ImageOptions& options) {
       "images {}: no such folder; expected fashion-mnist, a folder with idx "
       "files, or one with the folders train and val",
       options.source);
+  if (fs::is_directory(folder / "train", error)) {
+    require(fs::is_directory(folder / "val", error),
+            "{}: a folder train and no folder val; expected both",
+            options.source);
+    return open_files(options, folder);
+  }
   return open_idx(options, folder, {});
 }
 

@@ -77,52 +77,92 @@ void at_all_layouts(const Check& check) {
   }
 }
 
+/// The same models, each of which computes its blocks again in backward and
+/// drops elements.
+template <class Check>
+void at_some_layouts_again(const Check& check) {
+  for (const Layout& layout : kLayouts) {
+    if (layout.ranks > 1 && kDevice.is_cuda()) break;
+    for (const char* name : {"dense", "tr_2_3_5", "cp_7_two_levels"}) {
+      for (auto& [each, config] : testing::sharded_cases()) {
+        if (each != name) continue;
+        for (const auto recompute :
+             {model::Recompute::none, model::Recompute::everything}) {
+          SCOPED_TRACE(fmt::format("{}, {} ranks, {}, {}",
+                                   to_string(layout.plan),
+                                   layout.ranks,
+                                   name,
+                                   static_cast<int>(recompute)));
+          auto changed = config;
+          changed.recompute = recompute;
+          changed.dropout = 0.1;
+          check(changed, layout, at::kFloat);
+        }
+      }
+    }
+  }
+}
+
+void expect_exchanges(const model::ModelConfig& config,
+                      const Layout& layout,
+                      at::ScalarType dtype) {
+  Alone rank(config, layout.plan, layout.ranks, dtype);
+  const auto cost =
+      model::cost_of(rank.gpt2, rank.buckets.layout(), kSamples, kDevice);
+  EXPECT_EQ(cost.parameters, rank.registry.global_numel());
+  dist::GradientReducer reducer(rank.buckets);
+  const auto tp = rank.mesh.tp().total_bytes();
+  const auto all = rank.mesh.dp_tp().total_bytes();
+  const auto operations = calls(rank.mesh.tp());
+  reducer.begin(true);
+  const at::Tensor tokens =
+      testing::random_tokens(kSamples, config.context + 1, config.vocab)
+          .to(kDevice);
+  rank.gpt2.loss(testing::next_token_batch(tokens), 1).backward();
+  reducer.finish();
+  rank.buckets.refresh_compute();
+  EXPECT_EQ(static_cast<double>(rank.mesh.tp().total_bytes() - tp),
+            cost.pass.tp_bytes);
+  EXPECT_EQ(calls(rank.mesh.tp()) - operations, cost.pass.tp_operations);
+  EXPECT_EQ(rank.mesh.dp_tp().total_bytes() - all, cost.step.all);
+}
+
 TEST(Cost, BytesAndCallsAreWhatARankMoves) {
-  at_all_layouts([](const model::ModelConfig& config,
-                    const Layout& layout,
-                    at::ScalarType dtype) {
-    Alone rank(config, layout.plan, layout.ranks, dtype);
-    const auto cost =
-        model::cost_of(rank.gpt2, rank.buckets.layout(), kSamples, kDevice);
-    EXPECT_EQ(cost.parameters, rank.registry.global_numel());
-    dist::GradientReducer reducer(rank.buckets);
-    const auto tp = rank.mesh.tp().total_bytes();
-    const auto all = rank.mesh.dp_tp().total_bytes();
-    const auto operations = calls(rank.mesh.tp());
-    reducer.begin(true);
-    const at::Tensor tokens =
-        testing::random_tokens(kSamples, config.context + 1, config.vocab)
-            .to(kDevice);
-    rank.gpt2.loss(testing::next_token_batch(tokens), 1).backward();
-    reducer.finish();
-    rank.buckets.refresh_compute();
-    EXPECT_EQ(static_cast<double>(rank.mesh.tp().total_bytes() - tp),
-              cost.pass.tp_bytes);
-    EXPECT_EQ(calls(rank.mesh.tp()) - operations, cost.pass.tp_operations);
-    EXPECT_EQ(rank.mesh.dp_tp().total_bytes() - all, cost.step.all);
-  });
+  at_all_layouts(expect_exchanges);
+}
+
+TEST(Cost, BytesAndCallsAreWhatARankMovesThatComputesAgain) {
+  at_some_layouts_again(expect_exchanges);
+}
+
+void expect_kept(model::ModelConfig config,
+                 const Layout& layout,
+                 at::ScalarType dtype) {
+  // On a GPU attention in fp64, which is for tests, keeps all its weights.
+  if (kDevice.is_cuda() && dtype == at::kDouble) return;
+  config.context = 32;
+  config.width = 32;
+  Alone rank(config, layout.plan, layout.ranks, dtype);
+  const at::Tensor tokens =
+      testing::random_tokens(kSamples, config.context + 1, config.vocab)
+          .to(kDevice);
+  model::Batch batch = testing::next_token_batch(tokens);
+  if (config.dropout > 0) {
+    batch.ids = at::arange(kSamples, tokens.options());
+  }
+  rank.gpt2.loss(batch, 1).backward();  // what is made once
+  const double expected = rank.gpt2.cost(kSamples, kDevice).kept_bytes;
+  const LiveBytes live;
+  const at::Tensor loss = rank.gpt2.loss(batch, 1);
+  EXPECT_NEAR(static_cast<double>(live.read()) / expected, 1, 0.01);
 }
 
 TEST(Cost, KeptIsWhatTensorsHoldBetweenForwardAndBackward) {
-  at_all_layouts([](model::ModelConfig config,
-                    const Layout& layout,
-                    at::ScalarType dtype) {
-    // On a GPU attention in fp64, which is for tests, keeps all its
-    // weights.
-    if (kDevice.is_cuda() && dtype == at::kDouble) return;
-    config.context = 32;
-    config.width = 32;
-    Alone rank(config, layout.plan, layout.ranks, dtype);
-    const at::Tensor tokens =
-        testing::random_tokens(kSamples, config.context + 1, config.vocab)
-            .to(kDevice);
-    const model::Batch batch = testing::next_token_batch(tokens);
-    rank.gpt2.loss(batch, 1).backward();  // what is made once
-    const double expected = rank.gpt2.cost(kSamples, kDevice).kept_bytes;
-    const LiveBytes live;
-    const at::Tensor loss = rank.gpt2.loss(batch, 1);
-    EXPECT_NEAR(static_cast<double>(live.read()) / expected, 1, 0.01);
-  });
+  at_all_layouts(expect_kept);
+}
+
+TEST(Cost, KeptIsWhatTensorsHoldThatDropOrAreComputedAgain) {
+  at_some_layouts_again(expect_kept);
 }
 
 TEST(Cost, OfOneRankIsTheModels) {

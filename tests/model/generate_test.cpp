@@ -88,10 +88,36 @@ TEST_F(Generate, TopKLimitsTheChoice) {
   EXPECT_GE(seen.size(), 2u);
 }
 
+TEST_F(Generate, TopPDrawsFromTheFewestThatHaveIt) {
+  const at::Tensor tokens = at::tensor({1, 2}, at::kLong).view({1, 2});
+  const at::Tensor p =
+      at::softmax(gpt2_.next_logits(tokens)[0].narrow(0, 0, 30).to(at::kDouble),
+                  0);
+  const auto [likely, ids] = p.sort(0, /*descending=*/true);
+  // Between the sums of three and of four: four are needed.
+  const double top_p = likely.narrow(0, 0, 3).sum().item<double>() + 1e-3;
+  std::set<std::int32_t> allowed, seen;
+  for (int i = 0; i < 4; ++i) allowed.insert(ids[i].item<std::int64_t>());
+  for (std::uint64_t seed = 0; seed < 80; ++seed) {
+    const auto id = run({.tokens = 1,
+                         .temperature = 1,
+                         .top_k = 0,
+                         .top_p = top_p,
+                         .seed = seed})[0];
+    EXPECT_TRUE(allowed.contains(id)) << id;
+    seen.insert(id);
+  }
+  EXPECT_EQ(seen.size(), 4u);
+  EXPECT_EQ(run({.tokens = 9, .temperature = 1, .top_k = 0, .top_p = 1e-9}),
+            run({.tokens = 9, .temperature = 0}));
+}
+
 TEST_F(Generate, BadSettingsAreRefused) {
   EXPECT_THROW(run({.tokens = -1}), InputError);
   EXPECT_THROW(run({.temperature = -0.5}), InputError);
   EXPECT_THROW(run({.top_k = -2}), InputError);
+  EXPECT_THROW(run({.top_p = 0}), InputError);
+  EXPECT_THROW(run({.top_p = 1.5}), InputError);
 }
 
 }  // namespace

@@ -110,12 +110,14 @@ struct ShardedModel {
     }
   }
 
-  /// The mean loss of `tokens` [B, T + 1] and every gradient, whole.
-  double run(const at::Tensor& tokens) {
+  /// The mean loss of `tokens` [B, T + 1], of the samples `ids`, and every
+  /// gradient, whole.
+  double run(const at::Tensor& tokens, const at::Tensor& ids = {}) {
     const double targets =
         static_cast<double>(tokens.size(0) * (tokens.size(1) - 1));
-    const at::Tensor loss =
-        gpt2.loss(next_token_batch(tokens.to(registry.device())), 1 / targets);
+    model::Batch batch = next_token_batch(tokens.to(registry.device()));
+    if (ids.defined()) batch.ids = ids.to(registry.device());
+    const at::Tensor loss = gpt2.loss(batch, 1 / targets);
     loss.backward();
     gradients.clear();
     for (const auto& p : registry.parameters()) {

@@ -69,6 +69,10 @@ struct SmallRun {
   bool recompute = false;  ///< Experts' mixtures, in backward.
   /// Of `Trainer::set_sparse_share`, where it is called.
   std::optional<double> sparse_share = {};
+  /// What it trains on when, instead of the order that the seed gives.
+  std::function<std::unique_ptr<data::Sequence>(const data::Samples& windows,
+                                                const data::SampleOrder& order)>
+      sequence = nullptr;
   /// What the loss of every micro-batch passes through on its way to backward:
   /// a mistake for a test to find. Null: nothing.
   std::function<at::Tensor(const at::Tensor& loss)> spoil = nullptr;
@@ -129,6 +133,7 @@ struct RunResult {
   std::vector<double> losses;
   std::vector<double> norms;
   std::vector<double> active_shares;       ///< None of a dense model.
+  std::vector<std::uint64_t> hashes;       ///< Of the samples taken.
   std::optional<train::DeviceMemory> gpu;  ///< Of the last step.
   double val_loss = 0;
   double largest_padding = 0;
@@ -213,10 +218,12 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   schedule.min_lr = 1e-3;
   schedule.warmup = 4;
   schedule.steps = 20;
-  train::Trainer trainer(config,
-                         schedule,
-                         {},
-                         {mesh, model, buckets, train_windows, val_windows});
+  const data::Order order(config.seed, train_windows.size());
+  const auto sequence =
+      run.sequence ? run.sequence(train_windows, order) : nullptr;
+  train::TrainerParts parts{mesh, model, buckets, train_windows, val_windows};
+  parts.sequence = sequence.get();
+  train::Trainer trainer(config, schedule, {}, parts);
   if (run.sparse_share) trainer.set_sparse_share(*run.sparse_share);
   if (run.resume) {
     trainer.resume(*run::latest_checkpoint(run.out / "checkpoints"));
@@ -232,6 +239,7 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
         result.first_gradients = on_cpu(buckets, &dist::Bucket::grad);
       }
       result.norms.push_back(report.grad_norm);
+      result.hashes.push_back(report.samples_hash.value());
       result.gpu = report.gpu;
       if (report.active_share) {
         result.active_shares.push_back(*report.active_share);

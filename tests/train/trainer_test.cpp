@@ -281,13 +281,13 @@ TEST(Trainer, UtilisationIsNeverAboveOne) {
   EXPECT_EQ(steps, 6);
 }
 
-TEST(BatchPlan, DealsSamplesEvenlyOrRefuses) {
+TEST(BatchPlan, DealsSamplesAsEvenlyAsCanBe) {
   using train::BatchPlan;
   const auto plan = BatchPlan::make(24, 3, 2);
   EXPECT_EQ(plan.per_rank, 12);
   EXPECT_EQ(plan.micro_steps, 4);
   EXPECT_EQ(BatchPlan::make(24, 0, 4).micro_batch, 6);
-  EXPECT_THROW(BatchPlan::make(16, 0, 3), InputError);
+  EXPECT_THROW(BatchPlan::make(2, 0, 3), InputError);
   EXPECT_THROW(BatchPlan::make(16, 5, 2), InputError);
   EXPECT_THROW(BatchPlan::make(0, 1, 1), InputError);
 }
@@ -297,26 +297,29 @@ TEST(Batches, EveryLayoutSeesTheSameSamples) {
   const auto tokens = testing::make_tokens(scratch.path() / "t.bin", 1);
   const data::TokenWindows windows(tokens, 12, 5);
   const data::Order order(5, windows.size());
+  const data::OrderedSamples sequence(windows, order);
   const auto step_of = [&](int dp_size, std::int64_t micro_batch) {
     const auto plan = train::BatchPlan::make(8, micro_batch, dp_size);
-    std::vector<at::Tensor> inputs, targets;
+    std::vector<at::Tensor> inputs, targets, ids;
     for (int rank = 0; rank < dp_size; ++rank) {
-      train::Batches batches(
-          windows,
-          train::deal_training(order, plan, rank, /*first=*/400),
-          at::kCPU);
+      train::Batches batches(sequence,
+                             train::deal_training(plan, rank, /*first=*/400),
+                             at::kCPU);
       for (int micro = 0; micro < plan.micro_steps; ++micro) {
         const model::Batch batch = batches.next();
+        if (plan.of_micro_batch(rank, micro).count == 0) continue;
         inputs.push_back(batch.input);
         targets.push_back(batch.target);
+        ids.push_back(batch.ids);
       }
     }
+    EXPECT_TRUE(at::equal(at::cat(ids), at::arange(400, 408, at::kLong)));
     return at::stack({at::cat(inputs), at::cat(targets)});
   };
   const at::Tensor one = step_of(1, 0);
   EXPECT_EQ(one.sizes(), (at::IntArrayRef{2, 8, 12}));
   EXPECT_EQ(one.scalar_type(), at::kLong);
-  for (const int dp_size : {1, 2, 4, 8}) {
+  for (const int dp_size : {1, 2, 3, 4, 5, 8}) {
     EXPECT_TRUE(at::equal(step_of(dp_size, 0), one));
     EXPECT_TRUE(at::equal(step_of(dp_size, 1), one));
   }

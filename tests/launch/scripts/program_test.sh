@@ -36,7 +36,7 @@ unwritten "unknown key, two ranks" "model.depth" "$mpirun" -n 2 "${train[@]}" --
 unwritten "wrong type" "train.steps = many: expected a whole number" "${train[@]}" --train.steps many
 unwritten "no such configuration" "none.cfg" "$mumoe" train --config none.cfg --train.out out
 unwritten "no such subcommand" "trian" "$mumoe" trian
-unwritten "ranks do not divide the batch" "train.batch = 5: 2 data-parallel ranks" "$mpirun" -n 2 "${train[@]}" --train.batch 5
+unwritten "fewer samples than ranks" "train.batch = 1: expected at least 2" "$mpirun" -n 2 "${train[@]}" --train.batch 1
 unwritten "needs two ranks" "parallel.dp = 2" "${train[@]}" --parallel.dp 2
 unwritten "no such corpus" "nowhere" "${train[@]}" --data.source nowhere
 unwritten "empty corpus" "empty" "${train[@]}" --data.source empty
@@ -275,6 +275,35 @@ cp stdout first
 quiet "$mumoe" sample --run whole --prompt "Speech" --tokens 40 --seed 3
 cmp -s stdout first || wrong "the same seed gave another sample"
 grep -q '^Speech' stdout || wrong "the sample does not begin with its prompt"
+# Several prompts, one text after the other, each as if alone.
+printf 'Speech\n\nthese truths' >prompts
+quiet "$mumoe" sample --run whole --prompt "Speech" --prompt "we hold" --file prompts --tokens 40 --seed 3
+cp stdout several
+quiet "$mumoe" sample --run whole --prompt "we hold" --tokens 40 --seed 3
+cp stdout second
+quiet "$mumoe" sample --run whole --prompt "these truths" --tokens 40 --seed 3
+{ cat first; echo ---; cat second; echo ---; cat first; echo ---; cat stdout; } | cmp -s - several ||
+  wrong "several prompts: $(<several)"
+# Of a prompt beyond the context, 16 tokens, only the end is seen, with a note.
+quiet "$mumoe" sample --run whole --prompt "Speech 11, line 3: we hold" --tokens 40 --seed 3 --top-p 0.9
+grep -q '^mumoe sample: a prompt of 26 tokens: the model sees its last 16' stderr || wrong "long prompt: $(<stderr)"
+(($(wc -c <stdout) > 40)) || wrong "long prompt: $(<stdout)"
+echo >blank
+refused "a file without prompts" "--file blank: no line that is not empty" "$mumoe" sample --run whole --file blank
+refused "top-p" "--top-p 0: expected more than 0, at most 1" "$mumoe" sample --run whole --top-p 0
+# A signal ends a text at once, with its line.
+"$mumoe" sample --run whole --prompt "Speech" --tokens 100000000 --temperature 0 >stdout 2>stderr </dev/null &
+child=$!
+for ((i = 0; i < 300; i++)); do [[ ! -s stdout ]] || break; sleep 0.1; done
+sleep 0.3
+kill -INT "$child"
+code=0
+wait "$child" || code=$?
+[[ $code == 3 && ! -s stderr ]] || wrong "interrupted sample: code $code: $(<stderr)"
+[[ $(tail -c 1 stdout) == '' ]] || wrong "interrupted sample: no end of the line"
+# Nor does it go on for a reader who is gone.
+timeout -k 5 60 "$mumoe" sample --run whole --tokens 100000000 --temperature 0 2>stderr </dev/null | head -c 20 >stdout ||
+  wrong "a reader who left: $(<stderr)"
 
 # A signal saves and stops, with exit code 3, and the run goes on from there.
 stopped_by() {  # stopped_by SIGNAL NAME COMMAND...
