@@ -4,7 +4,6 @@
 
 #include <set>
 
-#include "data/text/fetch.h"
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
 

@@ -58,8 +58,9 @@ TEST(EvalReport, SaysTheSameToPeopleAndPrograms) {
 }
 
 TEST(EvalReport, OfManyClassesShowsTheWorst) {
-  EvalReport report{.run = "runs/x", .model = "MLP-Mixer"};
-  ImagesScore images{.source = "mnist", .part = "validation"};
+  EvalReport report = example();
+  ImagesScore images;
+  images.source = "mnist";
   images.images_of_all = 240;
   images.score.images = 120;
   images.score.top1 = 66;

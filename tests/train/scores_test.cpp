@@ -193,10 +193,15 @@ Found score(const Material& material, int dp, int tp, at::ScalarType dtype) {
                               4,
                               material.bytes);
     here.choices = score_choices(scorer, model.gpt2, material.rows, 30);
-    here.evaluated =
-        evaluate(model.gpt2, material.windows, 37, 3, mesh, at::kCPU, [] {
-          return false;
-        }).value();
+    here.evaluated = evaluate(model.gpt2,
+                              material.windows,
+                              37,
+                              3,
+                              mesh,
+                              at::kCPU,
+                              [] { return false; })
+                         .value()
+                         .loss;
     const std::lock_guard lock(mutex);
     if (found.text.tokens == 0) found = here;
     EXPECT_EQ(here.text.loss, found.text.loss) << "the same on all ranks";
