@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <mutex>
 #include <numeric>
 
@@ -253,6 +254,7 @@ TEST(Scores, OfChoicesAreThoseByHand) {
   ShardedModel model(config(), Plan::sequence, *self, at::kDouble);
   std::int64_t by_mean = 0, by_sum = 0, tokens = 0;
   double loss = 0;
+  bool ways_differ = false;
   const auto& questions = material.rows.questions();
   for (const auto& question : questions) {
     auto before = material.letters.encode(question.context);
@@ -277,17 +279,18 @@ TEST(Scores, OfChoicesAreThoseByHand) {
       means.push_back(sums.back() / static_cast<double>(count));
       tokens += count;
     }
-    const auto right = [&](const std::vector<double>& values) {
-      return std::ranges::min_element(values) - values.begin() ==
-             static_cast<std::ptrdiff_t>(question.label);
+    const auto chosen = [](const std::vector<double>& values) {
+      return static_cast<std::size_t>(std::ranges::min_element(values) -
+                                      values.begin());
     };
-    by_mean += right(means);
-    by_sum += right(sums);
+    by_mean += chosen(means) == question.label;
+    by_sum += chosen(sums) == question.label;
+    ways_differ |= chosen(means) != chosen(sums);
     loss += means[question.label] / static_cast<double>(questions.size());
   }
   const Found found = score(material, 1, 1, at::kDouble);
   EXPECT_GT(material.rows.cut(), 0) << "some are longer than the context";
-  EXPECT_NE(by_mean, by_sum) << "the two ways differ";
+  EXPECT_TRUE(ways_differ) << "of some question";
   EXPECT_EQ(found.choices.questions, 30);
   EXPECT_EQ(found.choices.tokens, tokens);
   EXPECT_EQ(found.choices.right_by_mean, by_mean);
