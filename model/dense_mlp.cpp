@@ -12,13 +12,13 @@ namespace mumoe::model {
 
 using dist::Initializer;
 
-DenseMlpStart DenseMlpStart::gpt2(std::int64_t depth) {
+DenseMlpKind DenseMlpKind::gpt2(std::int64_t depth) {
   const double layers = 2 * static_cast<double>(depth);
   return {.first = Initializer::normal(0, 0.02),
           .last = Initializer::normal(0, 0.02 / std::sqrt(layers))};
 }
 
-DenseMlpStart DenseMlpStart::uniform(std::int64_t width, std::int64_t hidden) {
+DenseMlpKind DenseMlpKind::uniform(std::int64_t width, std::int64_t hidden) {
   const auto of = [](std::int64_t inputs) {
     return Initializer::uniform(1 / std::sqrt(static_cast<double>(inputs)));
   };
@@ -31,7 +31,7 @@ DenseMlpStart DenseMlpStart::uniform(std::int64_t width, std::int64_t hidden) {
 
 DenseMlp::DenseMlp(std::int64_t width,
                    std::int64_t hidden,
-                   const DenseMlpStart& start,
+                   const DenseMlpKind& kind,
                    bool bias,
                    const std::string& prefix,
                    dist::ParameterRegistry& registry,
@@ -51,16 +51,19 @@ DenseMlp::DenseMlp(std::int64_t width,
                          .init = init,
                          .full_precision = name.starts_with("ln.")});
   };
-  if (start.norm) {
+  const auto cut = [&](int dim) {
+    return kind.whole ? Placement{} : Placement::cut(dim);
+  };
+  if (kind.norm) {
     norm_weight_ = add("ln.weight", {width}, Initializer::constant(1));
     if (bias) norm_bias_ = add("ln.bias", {width}, Initializer::constant(0));
   }
-  fc_ = add("fc", {hidden, width}, start.first, Placement::cut(0));
+  fc_ = add("fc", {hidden, width}, kind.first, cut(0));
   if (bias) {
-    fc_bias_ = add("fc_bias", {hidden}, start.first_bias, Placement::cut(0));
+    fc_bias_ = add("fc_bias", {hidden}, kind.first_bias, cut(0));
   }
-  proj_ = add("proj", {width, hidden}, start.last, Placement::cut(1));
-  if (bias) proj_bias_ = add("proj_bias", {width}, start.last_bias);
+  proj_ = add("proj", {width, hidden}, kind.last, cut(1));
+  if (bias) proj_bias_ = add("proj_bias", {width}, kind.last_bias);
 }
 
 at::Tensor DenseMlp::forward(const at::Tensor& x) const {

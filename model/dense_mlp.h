@@ -12,19 +12,21 @@
 
 namespace mumoe::model {
 
-/// How a dense MLP begins, and whether it has a norm of its own.
-struct DenseMlpStart {
+/// How a dense MLP begins, whether it has a norm of its own, and whether it is
+/// whole on all ranks of the registry's tp group.
+struct DenseMlpKind {
   dist::Initializer first;
   dist::Initializer last;
   dist::Initializer first_bias = dist::Initializer::constant(0);
   dist::Initializer last_bias = dist::Initializer::constant(0);
   bool norm = true;
+  bool whole = false;
 
   /// GPT-2's, of so many blocks: N(0, 0.02²), the last one's by √(2 depth)
   /// less.
-  static DenseMlpStart gpt2(std::int64_t depth);
+  static DenseMlpKind gpt2(std::int64_t depth);
   /// PyTorch's for linear layers, U(±1/√inputs), and no norm: the Mixer's.
-  static DenseMlpStart uniform(std::int64_t width, std::int64_t hidden);
+  static DenseMlpKind uniform(std::int64_t width, std::int64_t hidden);
 };
 
 /// The MLP that a μMoE block replaces: LN → linear → GELU (exact) → linear.
@@ -35,7 +37,7 @@ class DenseMlp {
   /// the hidden dim is cut (Megatron, arXiv 1909.08053).
   DenseMlp(std::int64_t width,
            std::int64_t hidden,
-           const DenseMlpStart& start,
+           const DenseMlpKind& kind,
            bool bias,
            const std::string& prefix,
            dist::ParameterRegistry& registry,

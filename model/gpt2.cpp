@@ -35,7 +35,7 @@ std::variant<DenseMlp, MuMoEBlock> make_mlp(const ModelConfig& config,
   if (!config.dense) return MuMoEBlock(block, prefix, registry);
   return DenseMlp(config.width,
                   config.mlp.hidden_dim,
-                  DenseMlpStart::gpt2(config.depth),
+                  DenseMlpKind::gpt2(config.depth),
                   config.bias,
                   prefix,
                   registry,

@@ -172,9 +172,11 @@ Mixer::Layer Mixer::add_layer(std::int64_t index, const Sharding& sharding) {
     if (!config_.dense) {
       return MuMoEBlock(block, prefix + name, registry_, batch_group_);
     }
+    auto dense = DenseMlpKind::uniform(block.input_dim, block.hidden_dim);
+    dense.whole = cut.tp == nullptr;
     return DenseMlp(block.input_dim,
                     block.hidden_dim,
-                    DenseMlpStart::uniform(block.input_dim, block.hidden_dim),
+                    dense,
                     config_.bias,
                     prefix + name,
                     registry_,

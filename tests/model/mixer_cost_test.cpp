@@ -89,7 +89,9 @@ TEST(MixerCost, OfAllRanksIsThatOfOne) {
     Alone four(config, Plan::sequence, 4, at::kFloat);
     const auto part = four.on.mixer.cost(kSamples, at::kCPU);
     EXPECT_DOUBLE_EQ(part.flops, whole.flops);
-    EXPECT_NEAR(part.rank_flops / whole.flops, 0.25, 1e-12);
+    // A dense hidden dim of 15 is cut into 4, 4, 4 and 3.
+    EXPECT_GT(part.rank_flops, (0.25 - 1e-12) * whole.flops);
+    EXPECT_LT(part.rank_flops, 0.27 * whole.flops);
     // One sample, of which no rank has a part of its own.
     EXPECT_DOUBLE_EQ(four.on.mixer.cost(1, at::kCPU).flops * kSamples,
                      whole.flops);

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <numeric>
 #include <set>
 #include <utility>
 #include <vector>
@@ -78,20 +79,33 @@ struct Step {
 };
 
 Step step(MixerOnMesh& on, const Batch& batch) {
-  Step step{.loss = on.loss(batch)};
+  Step step;
+  step.loss = on.loss(batch);
   step.gradients = on.tensors(&dist::Bucket::grad);
   step.weights = on.tensors(&dist::Bucket::master);
   return step;
 }
 
+/// Relative to each tensor, or to all together where it is zero but for
+/// rounding: a bias that mixed tokens get, the same for all channels, which the
+/// norms take out again.
+void expect_same(const NamedTensors& found, const NamedTensors& expected) {
+  double squares = 0;
+  for (const auto& [name, tensor] : expected.tensors) {
+    squares += tensor.square().sum().item<double>();
+  }
+  const double all = std::sqrt(squares);
+  for (const auto& [name, tensor] : expected.tensors) {
+    const double norm = tensor.norm().item<double>();
+    const double error = (found.at(name) - tensor).norm().item<double>();
+    EXPECT_LT(error, 1e-10 * (norm > 1e-12 * all ? norm : all)) << name;
+  }
+}
+
 void expect_same(const Step& found, const Step& expected) {
   EXPECT_NEAR(found.loss / expected.loss, 1, 1e-10);
-  for (const auto* part : {&Step::gradients, &Step::weights}) {
-    for (const auto& [name, tensor] : (expected.*part).tensors) {
-      EXPECT_LT(testing::relative_error((found.*part).at(name), tensor), 1e-10)
-          << name;
-    }
-  }
+  expect_same(found.gradients, expected.gradients);
+  expect_same(found.weights, expected.weights);
 }
 
 Step alone(const ModelConfig& config, const Batch& batch) {
@@ -112,7 +126,8 @@ TEST(Mixer, IsTheSameOnAnyNumberOfDataParallelRanks) {
     const ModelConfig config = with_all_that_is_random(small);
     const Batch batch = made_up_batch(config, 7);  // divides by none
     const Step expected = alone(config, batch);
-    for (const int ranks : {2, 3, 4}) {
+    const bool few = name != "cp" && name != "tr";
+    for (const int ranks : few ? std::vector{3} : std::vector{2, 3, 4}) {
       SCOPED_TRACE(fmt::format("{}, dp {}", name, ranks));
       dist::ThreadWorld::run(ranks, [&](dist::Communicator& world) {
         MixerOnMesh on(config, world);
@@ -131,6 +146,7 @@ TEST(Mixer, IsTheSameCutByEveryPlan) {
       if (config.dense && plan == Plan::rank) continue;
       for (const auto& [ranks, tp] :
            {std::pair{2, 2}, std::pair{4, 2}, std::pair{4, 4}}) {
+        if (ranks == 4 && name != "cp" && name != "dense") continue;
         SCOPED_TRACE(fmt::format("{}, {}, {} x {}",
                                  name,
                                  to_string(plan),
@@ -225,7 +241,7 @@ TEST(Mixer, TakesSharesOfClassesAndSmoothsThem) {
   const auto self = dist::make_self_communicator(at::kCPU);
   ModelConfig config = small_mixer("dense");
   Batch batch = made_up_batch(config, 5);
-  batch.ids = {};
+  batch.ids = at::Tensor();
   MixerOnMesh on(config, *self);
   const at::Tensor logs =
       on.mixer.logits(batch.input).log_softmax(1);  // no batch norm
@@ -257,6 +273,7 @@ TEST(Mixer, TakesSharesOfClassesAndSmoothsThem) {
 TEST(Mixer, SkipsSublayersByTheNumbersOfTheSamples) {
   const auto self = dist::make_self_communicator(at::kCPU);
   ModelConfig config = small_mixer("dense");
+  config.depth = 3;
   config.stochastic_depth = 0.6;  // 0, 0.3, 0.6
   MixerOnMesh on(config, *self);
   const std::int64_t count = 400;
@@ -273,13 +290,13 @@ TEST(Mixer, SkipsSublayersByTheNumbersOfTheSamples) {
     return each;
   };
   const auto first = losses(batch);
-  EXPECT_EQ(first, losses(batch));
+  EXPECT_EQ(first[9], losses(testing::rows_of(batch, 9, 1))[0]);
   // Of one image 16 losses at most: the sublayers of the first block stay.
   EXPECT_EQ(std::set<double>(first.begin(), first.end()).size(), 16u);
-  // Another batch of other numbers skips others, and none without.
-  batch.ids = batch.ids + count;
-  EXPECT_NE(first, losses(batch));
-  batch.ids = {};
+  // The same of a batch as one by one; none skips without numbers.
+  const double all = on.mixer.loss(batch, 1).item<double>();
+  EXPECT_NEAR(all / std::accumulate(first.begin(), first.end(), 0.0), 1, 1e-12);
+  batch.ids = at::Tensor();
   EXPECT_EQ(on.mixer.loss(testing::rows_of(batch, 0, 1), 1).item<double>(),
             on.mixer.score(testing::rows_of(batch, 0, 1)).loss);
 }

@@ -21,7 +21,7 @@ namespace mumoe::testing {
 /// 9 patches of 2 x 2, 2 channels, 7 classes.
 inline model::ModelConfig small_mixer(const std::string& mlp) {
   model::ModelConfig c;
-  c.depth = 3;
+  c.depth = 2;
   c.width = 12;
   c.patch = 2;
   c.image_size = 6;
@@ -106,8 +106,8 @@ inline model::Batch rows_of(const model::Batch& batch,
   return {part(batch.input), part(batch.target), part(batch.ids)};
 }
 
-/// A Mixer on the ranks of a mesh, its weights drawn and its gates away from
-/// zero.
+/// A Mixer on the ranks of a mesh, its weights drawn, its gates and biases away
+/// from zero.
 struct MixerOnMesh {
   MixerOnMesh(const model::ModelConfig& config,
               dist::Communicator& world,
@@ -130,9 +130,11 @@ struct MixerOnMesh {
     const at::NoGradGuard no_grad;
     NamedTensors weights = whole_tensors(buckets, &dist::Bucket::master);
     for (const auto& p : registry.parameters()) {
-      if (p.name.find("gate.") == std::string::npos) continue;
+      const bool norm = p.name.ends_with("norm.weight");
+      const bool gate = p.name.find("gate.") != std::string::npos;
+      if (!norm && !gate && !p.name.ends_with(".bias")) continue;
       weights.tensors[p.name] =
-          0.5 * made_up(p.global_shape, hash_name(p.name));
+          0.5 * made_up(p.global_shape, hash_name(p.name)) + (norm ? 1 : 0);
     }
     set_weights(buckets, weights);
   }
