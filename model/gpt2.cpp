@@ -271,22 +271,22 @@ std::string Gpt2::describe() const {
                                            fmt::join(c.mlp.ranks, ", ")));
 }
 
+at::Tensor Gpt2::token_losses(const Batch& batch) const {
+  const at::NoGradGuard no_grad;
+  return token_cross_entropy(tp_.enter(hidden(batch.input, {})),
+                             token_embedding_,
+                             batch.target,
+                             config_.gemm,
+                             vocabulary_)
+      .view(batch.target.sizes());
+}
+
 at::Tensor Gpt2::logits(const at::Tensor& hidden_BC) const {
   const at::Tensor part = mm(hidden_BC, token_embedding_.t(), config_.gemm);
   // [ranks, B, rows] → [B, V]
   return tp_.of_all_ranks(part).movedim(0, 1).flatten(1).narrow(1,
                                                                 0,
                                                                 config_.vocab);
-}
-
-at::Tensor Gpt2::token_losses(const Batch& batch) const {
-  const at::NoGradGuard no_grad;
-  return token_cross_entropy(tp_.enter(hidden(batch.input)),
-                             token_embedding_,
-                             batch.target,
-                             config_.gemm,
-                             vocabulary_)
-      .view(batch.target.sizes());
 }
 
 at::Tensor Gpt2::next_logits(const at::Tensor& tokens) const {
