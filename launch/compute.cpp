@@ -137,7 +137,7 @@ std::string gflops(double rate) {
 
 std::string gemm_reason(const ComputeFigures& f, GemmLibrary chosen) {
   if (!offers(GemmLibrary::onednn)) {
-    return "gemm auto: mkl, since this LibTorch offers no other";
+    return "gemm auto: mkl, since LibTorch offers no other on this CPU";
   }
   const GemmLibrary other = other_than(chosen);
   return fmt::format(
@@ -279,10 +279,13 @@ Compute choose_compute(run::Options options,
       options.gemm == run::GemmChoice::automatic) {
     reasons = settle_on_cpu(options, world, micro_batch);
   }
-  return {dtype_of(options.precision),
-          device,
-          library_of(options.gemm),
-          std::move(reasons)};
+  const GemmLibrary gemm = library_of(options.gemm);
+  require(
+      !gemm_matters || offers(gemm),
+      "train.gemm = {}: LibTorch has no such product for this CPU; expected "
+      "auto or mkl",
+      to_string(gemm));
+  return {dtype_of(options.precision), device, gemm, std::move(reasons)};
 }
 
 Figures compute_figures(const run::Options& options,

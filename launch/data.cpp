@@ -4,7 +4,10 @@
 #include "data/text/sources.h"
 #include "data/text/tokenizer.h"
 #include "launch/commands.h"
+#include "launch/run_data.h"
+#include "model/families.h"
 #include "run/command_line.h"
+#include "run/data_facts.h"
 #include "run/options.h"
 
 namespace mumoe::launch {
@@ -38,6 +41,16 @@ void print_source(const data::PreparedSource& source, bool one_of_several) {
   }
 }
 
+/// Fetches them, or looks through their folders.
+void print_images(const run::Options& options) {
+  const run::DataFacts facts =
+      run::facts_of(data::open_images(image_options(options)));
+  std::printf("%s\n", facts.description.c_str());
+  for (const std::string& note : facts.notes) {
+    std::printf("  note: %s\n", note.c_str());
+  }
+}
+
 }  // namespace
 
 std::vector<run::OwnOption> data_options() {
@@ -57,6 +70,11 @@ std::vector<run::OwnOption> data_options() {
 ExitCode data_command(const Invocation& invocation) {
   const run::CommandLine line =
       run::read_command_line(invocation.arguments, "data", data_options());
+  if (model::family(line.options.family).learns_from ==
+      model::LearnsFrom::images) {
+    print_images(line.options);
+    return ExitCode::done;
+  }
   const auto tokenizer = data::make_tokenizer(line.options.tokenizer);
   data::PrepareOptions options;
   if (const auto out = line.own.find("out"); out != line.own.end()) {

@@ -1,5 +1,6 @@
 #include "launch/run_data.h"
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <thread>
@@ -8,6 +9,7 @@
 
 #include "base/error.h"
 #include "data/images/image_data.h"
+#include "data/mixture.h"
 #include "data/mixup.h"
 #include "data/text/prepare.h"
 #include "data/text/token_windows.h"
@@ -41,24 +43,67 @@ std::shared_ptr<const data::Samples> windows_of(
   return {windows, &windows->samples};
 }
 
+/// Windows of several sources, in the order of their weights.
+struct Mixture {
+  Mixture(std::vector<std::shared_ptr<const data::Samples>> sources,
+          const std::vector<data::PreparedSource>& prepared,
+          std::uint64_t seed)
+      : sources(std::move(sources)),
+        samples(views()),
+        order(seed, shares(prepared)),
+        sequence(samples, order) {}
+
+  std::vector<const data::Samples*> views() const {
+    std::vector<const data::Samples*> all;
+    for (const auto& source : sources) all.push_back(source.get());
+    return all;
+  }
+  std::vector<data::MixtureOrder::Source> shares(
+      const std::vector<data::PreparedSource>& prepared) const {
+    std::vector<data::MixtureOrder::Source> all;
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+      all.push_back({sources[i]->size(), prepared[i].weight});
+    }
+    return all;
+  }
+
+  std::vector<std::shared_ptr<const data::Samples>> sources;
+  data::MixedSamples samples;
+  data::MixtureOrder order;
+  data::OrderedSamples sequence;
+};
+
 RunData open_text(const run::Options& options) {
   require(options.mixup == 0,
           "data.mixup = {}: blends images; expected 0 for text",
           options.mixup);
   const auto tokenizer = data::make_tokenizer(options.tokenizer);
   const auto prepared =
-      data::prepare(options.source,
-                    *tokenizer,
-                    data::PrepareOptions{.field = options.field});
-  require(prepared.vocabulary <= options.model.vocab,
+      data::prepare_sources(options.source,
+                            *tokenizer,
+                            data::PrepareOptions{.field = options.field});
+  require(tokenizer->vocabulary() <= options.model.vocab,
           "model.vocab = {}: tokenizer {} has {} tokens",
           options.model.vocab,
-          prepared.tokenizer,
-          prepared.vocabulary);
+          tokenizer->name(),
+          tokenizer->vocabulary());
   const std::int64_t context = options.model.context;
-  return {run::facts_of(prepared),
-          windows_of(prepared.train, context, options.trainer.seed),
-          windows_of(prepared.val, context)};
+  const std::uint64_t seed = options.trainer.seed;
+  std::vector<std::shared_ptr<const data::Samples>> train, val;
+  for (const data::PreparedSource& source : prepared) {
+    train.push_back(windows_of(source.data.train, context, seed));
+    val.push_back(windows_of(source.data.val, context));
+  }
+  run::DataFacts facts = run::facts_of(prepared);
+  if (prepared.size() == 1) return {std::move(facts), train[0], val[0]};
+  const auto mixture =
+      std::make_shared<const Mixture>(std::move(train), prepared, seed);
+  const auto all_val =
+      std::make_shared<const Mixture>(std::move(val), prepared, seed);
+  return {std::move(facts),
+          {mixture, &mixture->samples},
+          {all_val, &all_val->samples},
+          {mixture, &mixture->sequence}};
 }
 
 /// A run's samples, blended.
@@ -94,15 +139,7 @@ void require_shape(const char* key,
 
 RunData open_images(const run::Options& options) {
   const model::ModelConfig& m = options.model;
-  const int cores = static_cast<int>(std::thread::hardware_concurrency());
-  data::ImageData images = data::open_images(
-      {.source = options.source,
-       .size = m.image_size,
-       .augment = options.augment,
-       .bad = options.bad_images,
-       .seed = options.trainer.seed,
-       .threads = options.data_threads > 0 ? options.data_threads
-                                           : std::max(cores, 1)});
+  data::ImageData images = data::open_images(image_options(options));
   require_shape("model.image_size",
                 m.image_size,
                 "pixels a side",
@@ -126,6 +163,17 @@ RunData open_images(const run::Options& options) {
 }
 
 }  // namespace
+
+data::ImageOptions image_options(const run::Options& options) {
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  return {.source = options.source,
+          .size = options.model.image_size,
+          .augment = options.augment,
+          .bad = options.bad_images,
+          .seed = options.trainer.seed,
+          .threads = options.data_threads > 0 ? options.data_threads
+                                              : std::max(cores, 1)};
+}
 
 RunData open_run_data(const run::Options& options, dist::ProcessMesh& mesh) {
   dist::Communicator& world = mesh.control();

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "data/images/image_data.h"
 #include "data/samples.h"
 #include "data/sequence.h"
 #include "dist/process_mesh.h"
@@ -25,5 +26,8 @@ struct RunData {
 /// `InputError` also where the model of `options` does not fit, and where ranks
 /// find different data. Collective.
 RunData open_run_data(const run::Options& options, dist::ProcessMesh& mesh);
+
+/// What `options` say of images.
+data::ImageOptions image_options(const run::Options& options);
 
 }  // namespace mumoe::launch

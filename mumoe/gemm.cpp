@@ -28,8 +28,21 @@ using torch::autograd::variable_list;
 /// Multiply-accumulates below which oneDNN's set-up would show.
 constexpr std::int64_t kSmall = 1 << 17;
 
+/// Whether LibTorch has the product and takes this CPU for it: it refuses those
+/// without AVX-512, in fp32 as well.
 bool has_onednn() {
-  return at::native::mkldnn_matmul != nullptr;
+  static const bool found = [] {
+    if (at::native::mkldnn_matmul == nullptr) return false;
+    const at::AutoDispatchBelowADInplaceOrView guard;
+    const at::Tensor one = at::ones({2, 2});
+    try {
+      at::native::mkldnn_matmul(one, one, at::empty({2, 2}), 0.0F, 1.0F);
+    } catch (const c10::Error&) {
+      return false;
+    }
+    return true;
+  }();
+  return found;
 }
 
 bool plain_rows(const at::Tensor& m) {

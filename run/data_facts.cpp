@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
+#include "data/text/token_file.h"
+
 namespace mumoe::run {
 namespace {
 
@@ -25,6 +29,34 @@ DataFacts facts_of(const data::PreparedData& prepared) {
           .val = facts_of("val.bin", prepared.val),
           .target = "token",
           .bytes_per_token = prepared.val.bytes_per_token()};
+}
+
+DataFacts facts_of(const std::vector<data::PreparedSource>& sources) {
+  if (sources.size() == 1) return facts_of(sources.front().data);
+  data::PreparedData all = sources.front().data;
+  all.source.clear();
+  all.notes.clear();
+  all.train = all.val = {};
+  for (const auto& [weight, data] : sources) {
+    const std::string share = fmt::format("{:.4g}", weight);
+    all.source += fmt::format("{}{}={}",
+                              all.source.empty() ? "" : ",",
+                              data.source,
+                              share);
+    for (const auto& [sum, split] :
+         {std::pair(&all.train, &data.train), {&all.val, &data.val}}) {
+      sum->tokens += split->tokens;
+      sum->bytes += split->bytes;
+      sum->hash += fmt::format("{:.17g} {}\n", weight, split->hash);
+    }
+    for (const auto& note : data.notes) {
+      all.notes.push_back(data.source + ": " + note);
+    }
+  }
+  for (auto* split : {&all.train, &all.val}) {
+    split->hash = data::hash_hex(split->hash);
+  }
+  return facts_of(all);
 }
 
 DataFacts facts_of(const data::ImageData& images) {

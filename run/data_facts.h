@@ -36,6 +36,8 @@ struct DataFacts {
 };
 
 DataFacts facts_of(const data::PreparedData& prepared);
+/// Of a mixture; its hashes are also of the weights.
+DataFacts facts_of(const std::vector<data::PreparedSource>& sources);
 DataFacts facts_of(const data::ImageData& images);
 
 }  // namespace mumoe::run
