@@ -174,7 +174,12 @@ class Gpt2MlpCase final : public ModuleCase {
  public:
   Gpt2MlpCase(std::int64_t width, std::int64_t hidden, Place place)
       : ModuleCase(place, width, width),
-        mlp_(width, hidden, /*depth=*/12, /*bias=*/false, "", registry()),
+        mlp_(width,
+             hidden,
+             model::DenseMlpKind::gpt2(/*depth=*/12),
+             /*bias=*/false,
+             "",
+             registry()),
         products_{{width, hidden}, {hidden, width}} {
     initialise();
   }

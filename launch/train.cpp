@@ -87,8 +87,12 @@ std::filesystem::path report_start(const Job& job,
   std::vector<std::string> lines;
   if (job.directory != nullptr) {
     if (job.start.checkpoint) train::require_metrics(options.trainer.out);
-    lines = job.directory->prepare(
-        {options, job.data, mesh, session.hosts, step, bytes_of_checkpoint});
+    lines = job.directory->prepare({options,
+                                    job.data.facts,
+                                    mesh,
+                                    session.hosts,
+                                    step,
+                                    bytes_of_checkpoint});
     const auto& path = job.directory->path();
     if (!path.empty()) session.log->open(path);
   }
