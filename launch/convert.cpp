@@ -48,8 +48,8 @@ std::vector<run::OwnOption> convert_options() {
       {"as",
        "FORMAT",
        "hf, nanogpt, mumoe (the names of the layer's authors), llmc, timm "
-       "or run [of a run: hf or timm for dense MLPs, else mumoe; of others: "
-       "run]",
+       "or run; if it is not said, a run becomes hf or timm where its MLPs are "
+       "dense, else mumoe, and others become a run",
        "format type to_format"},
       {"dtype", "T", "fp32, bf16, fp16 or fp64 [fp32]", "precision"},
       {"tokenizer",

@@ -31,10 +31,7 @@ void overview(HelpText& help) {
       .command(
           "mumoe data [--config FILE] [--data.source S] [--data.tokenizer T] "
           "[--out FOLDER]")
-      .command(
-          "mumoe convert --from PATH --to PATH [--as "
-          "hf|nanogpt|mumoe|llmc|timm|"
-          "run] [--dtype T]")
+      .command("mumoe convert --from PATH --to PATH [--as FORMAT] [--dtype T]")
       .command(
           "mumoe bench layer [--case NAME] [--device cpu|cuda] "
           "[--precision fp32|bf16] [--rounds N]")
@@ -43,7 +40,7 @@ void overview(HelpText& help) {
       .command(
           "launch/mpirun -n RANKS mumoe bench comm [--ops A,B] [--axes A,B] "
           "[--sizes R] ...")
-      .command("mumoe help [train | sample | eval | data | convert | bench]")
+      .command("mumoe help [SUBCOMMAND]")
       .command("mumoe --version")
       .heading("Exit codes")
       .option("0", "done")

@@ -48,7 +48,7 @@ is one.json 'text["tokens"] == len(targets()) and text["bytes"] == sum(t != 0 fo
 is one.json 'near(text["perplexity"], math.exp(text["loss"]))'
 is one.json 'near(text["bits_per_byte"], text["loss"] * text["tokens"] / text["bytes"] / math.log(2))'
 is one.json 'choices["questions"] == 23 and choices["tokens"] > 23 * 8 and 0 <= choices["accuracy"] <= 1'
-for line in '^text  *tokens, validation, as bytes$' '^loss  *[0-9.]* nats/token$' '^perplexity ' '^bits/byte ' '^accuracy '; do
+for line in '^text  *corpus, validation, as bytes$' '^loss  *[0-9.]* nats/token$' '^perplexity ' '^bits/byte ' '^accuracy '; do
   grep -q "$line" stdout || wrong "no $line in: $(<stdout)"
 done
 
@@ -88,7 +88,7 @@ sed '5s/"label"/"labl"/' questions.jsonl >broken.jsonl
 refused "a broken line" "broken.jsonl:5: no label" "${eval[@]}" --choices broken.jsonl
 refused "a broken line, two ranks" "broken.jsonl:5: no label" "$mpirun" -n 2 "${eval[@]}" --choices broken.jsonl
 sed '7s/a truth/a truth that is longer than the context/' questions.jsonl >long.jsonl
-refused "a long ending" "long.jsonl:7: an ending of 42 tokens; expected at most the context of the model, 16" \
+refused "a long ending" "long.jsonl:7: an ending of 41 tokens; expected at most the context of the model, 16" \
   "${eval[@]}" --choices long.jsonl
 refused "no place for the JSON" "nowhere/x.json" "${eval[@]}" --json nowhere/x.json
 refused "a layout that cannot be" "parallel.dp = 3" "${eval[@]}" --parallel.dp 3
