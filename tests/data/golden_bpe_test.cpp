@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
-#include "data/text/bpe.h"
 #include "data/fetch.h"
+#include "data/text/bpe.h"
 #include "tests/support/source_folder.h"
 
 namespace mumoe::data {

@@ -3,8 +3,8 @@
 #include <string>
 
 #include "base/random.h"
-#include "data/text/bpe.h"
 #include "data/fetch.h"
+#include "data/text/bpe.h"
 #include "data/text/words.h"
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
