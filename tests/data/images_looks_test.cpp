@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/file.h"
+#include "base/purposes.h"
 #include "data/images/idx.h"
 #include "data/images/looks.h"
 #include "data/images/rand_augment.h"
@@ -186,14 +187,14 @@ TEST(RandAugment, DrawsAllOperationsTwoAtATime) {
   std::set<std::vector<std::uint8_t>> looks;
   for (std::uint64_t i = 0; i < 300; ++i) {
     Pixels picture = picture_of(pictures);
-    rand_augment(CounterRandom(2, Purpose::augmentation, i), 64, picture);
+    rand_augment(CounterRandom(2, kAugmentation, i), 64, picture);
     looks.insert(rgb_of(picture));
   }
   EXPECT_GT(looks.size(), 150u);  // of 23 * 23, some of them equal
   Pixels once = picture_of(pictures);
   Pixels again = picture_of(pictures);
-  rand_augment(CounterRandom(2, Purpose::augmentation, 7), 64, once);
-  rand_augment(CounterRandom(2, Purpose::augmentation, 7), 64, again);
+  rand_augment(CounterRandom(2, kAugmentation, 7), 64, once);
+  rand_augment(CounterRandom(2, kAugmentation, 7), 64, again);
   EXPECT_EQ(rgb_of(once), rgb_of(again));
 }
 
@@ -202,7 +203,7 @@ TEST(RandomLook, TakesAreasAndRatiosFromTheirRanges) {
   int mirrored = 0;
   constexpr int kLooks = 4000;
   for (std::uint64_t i = 0; i < kLooks; ++i) {
-    const CounterRandom random(1, Purpose::augmentation, i);
+    const CounterRandom random(1, kAugmentation, i);
     const Resampling look = random_look(random, 500, 400, 224);
     const double part = look.box_width * look.box_height / (500.0 * 400.0);
     const double ratio = look.box_width / look.box_height;
@@ -223,7 +224,7 @@ TEST(RandomLook, TakesAreasAndRatiosFromTheirRanges) {
 }
 
 TEST(RandomLook, TakesTheMiddleWhereNothingFits) {
-  const CounterRandom random(1, Purpose::augmentation);
+  const CounterRandom random(1, kAugmentation);
   const Resampling wide = random_look(random, 3000, 10, 224);
   EXPECT_EQ(wide.box_width, 13);
   EXPECT_EQ(wide.box_height, 10);

@@ -1,4 +1,5 @@
 #include "model/gpt2.h"
+#include "model/gpt2_config.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -214,7 +215,7 @@ TEST(Gpt2, BadShapesAreRefusedByMember) {
     ModelConfig config = small();
     change(config);
     try {
-      config.validate();
+      validate_gpt2(config);
       FAIL() << key;
     } catch (const InputError& error) {
       EXPECT_NE(std::string(error.what()).find(key), std::string::npos);

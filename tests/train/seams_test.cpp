@@ -142,7 +142,7 @@ TEST(Families, MakeModelsByTheirNames) {
     const auto self = dist::make_self_communicator(at::kCPU);
     dist::ParameterRegistry registry(*self, at::kFloat, at::kCPU);
     const auto made =
-        model::family(family.name).make(config, registry, Sharding{});
+        model::family(family.name).make(config, registry, Sharding{}, nullptr);
     EXPECT_GT(registry.global_numel(), 0) << family.name;
     EXPECT_GT(made->cost(1, at::kCPU).flops, 0) << family.name;
   }
