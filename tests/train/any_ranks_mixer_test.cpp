@@ -82,7 +82,7 @@ TEST(AnyRanks, GiveAMixerTheSameStatistics) {
                   1e-10)
             << name;
       }
-      EXPECT_EQ(statistics, 12) << "two of each of six gates";
+      EXPECT_EQ(statistics, 8) << "two of each of four gates";
     });
   }
 }
