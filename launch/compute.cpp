@@ -171,7 +171,9 @@ std::vector<std::string> settle_by(const ComputeFigures& figures,
                                    run::Options& options) {
   std::vector<std::string> reasons;
   if (options.gemm == run::GemmChoice::automatic) {
-    const auto chosen = choose_gemm(figures, preferred_gemm_library());
+    const auto chosen = offers(GemmLibrary::onednn)
+                            ? choose_gemm(figures, preferred_gemm_library())
+                            : GemmLibrary::mkl;
     options.gemm = choice_of(chosen);
     reasons.push_back(gemm_reason(figures, chosen));
   }

@@ -165,7 +165,7 @@ std::vector<std::string> note_idle(const Options& o, const Origins& origins) {
   const std::vector<Idle> all = {
       {keys_of_others(o), true, "model.family is " + o.family},
       {{"data.tokenizer"}, images, "images have no tokens"},
-      {{"data.augment", "data.bad_images", "data.threads"},
+      {{"data.augment", "data.bad_images", "data.workers"},
        !images,
        "texts are no images"},
       {{"model.experts",

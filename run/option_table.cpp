@@ -145,11 +145,11 @@ std::vector<Key> make_table() {
       {"data.mixup", must_match,
        "images: blended by pairs, with weights from Beta(X, X) (0: not)",
        plain(MUMOE_FIELD(mixup)), "mixup_alpha mix_up"},
-      {"data.threads", free,
+      {"data.workers", free,
        "threads of a rank that make batches of images, or of mumoe data (auto: "
        "one a core)",
        automatic(MUMOE_FIELD(data_threads)),
-       "workers num_workers dataloader_num_workers n_workers loader_workers"},
+       "loader_workers image_workers"},
       {"data.tokenizer", must_match, "how text becomes tokens",
        choice(MUMOE_FIELD(tokenizer), {{"bytes", "bytes", "byte char chars utf8 ascii"},
                {"gpt2", "gpt2", "bpe gpt_2 tiktoken gpt2_bpe r50k_base"}}),

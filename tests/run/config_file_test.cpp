@@ -167,7 +167,7 @@ TEST(ConfigFiles, MistakesAreNamedWithFileAndLine) {
           {"a.cfg:1: steps stands in no section", "train.steps"});
   refused("n_layer = 5\n",
           {"n_layer stands in no section", "did you mean model.depth?"});
-  refused("epochs = 5\n", {"epochs stands in no section", "train.steps"});
+  refused("epochs = 5\n", {"epochs stands in no section", "train.epochs"});
   refused("[train]\nsteps\n", {"a.cfg:2: steps: expected", "key = value"});
   refused("[train]\nsteps: 5\n", {"a.cfg:2: steps: 5: expected"});
   refused("[train]\n; note = 5\n", {"a.cfg:2: ; note = 5", "# comment"});

@@ -17,7 +17,8 @@ Options options_with(const std::vector<std::string>& settings) {
 }
 
 TEST(Epochs, BecomeStepsWhenTheSamplesAreKnown) {
-  const Options open = options_with({"train.epochs", "3", "train.batch", "16"});
+  const Options open = options_with(
+      {"train.epochs", "3", "train.batch", "16", "schedule.warmup", "auto"});
   EXPECT_EQ(to_map(open).at("train.steps"), "auto");
   EXPECT_EQ(to_map(open).at("schedule.steps"), "auto");
   const Options known = with_steps(open, 1000);

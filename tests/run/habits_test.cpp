@@ -49,7 +49,7 @@ std::vector<Habit> habits_of_the_field() {
       {{"--model.gate", "topk"}, mean("top_k")},
       {{"--train.device", "gpu"}, mean("cuda")},
       {{"--model.mlp", "CP"}, mean("cp")},
-      {{"--epochs", "3"}, "train.steps"},
+      {{"--epochs", "3"}, mean("train.epochs")},
       {{"--wandb", "yes"}, "metrics.jsonl"},
   };
 }
@@ -137,7 +137,7 @@ TEST(Habits, WordsOfTheTableLeadToTheirKeys) {
 
 TEST(Habits, HoweverTheyAreWritten) {
   const std::vector<Habit> habits = {
-      {{"--epochs=3"}, "train.steps"},
+      {{"--epochs=3"}, mean("train.epochs")},
       {{"--lr=1e-3"}, "unknown key lr; " + mean("optimizer.lr")},
       {{"-lr", "1e-3"}, mean("optimizer.lr")},
       {{"--TRAIN.STEPS", "4"}, mean("train.steps")},

@@ -157,7 +157,10 @@ TEST(Mixer, HasRanksForTokensAndForChannels) {
   refused("--model.token_rank=some", {"model.token_rank = some"});
   testing::expect_input_error(
       [] {
-        mixer({"--model.experts=100", "--model.token_rank=paper"});
+        read_command_line({"--model.family=mixer",
+                           "--model.gate_norm=batch",
+                           "--model.experts=100",
+                           "--model.token_rank=paper"});
       },
       {"model.token_rank = paper", "100 experts"});
   refused("--model.patch=15",
