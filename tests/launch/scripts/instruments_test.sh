@@ -68,7 +68,7 @@ grep -Eq '^memory   weights [0-9.]+ MiB, gradients [0-9.]+ MiB, optimizer [0-9.]
 refused "instruments" "parallel.backend = null: expected parallel.dp" "${train[@]}" --parallel.backend null
 refused "instruments" "expected an empty train.out" "${train[@]}" --parallel.backend null --parallel.dp 2 --train.out null
 refused "instruments" "2 ranks were started" "$root/launch/mpirun" -n 2 "${train[@]}" --parallel.backend null --parallel.dp 2
-refused "instruments" "64 data-parallel ranks" "${train[@]}" --parallel.backend null --parallel.dp 64
+refused "instruments" "expected at least 64, a sample for each data-parallel rank" "${train[@]}" --parallel.backend null --parallel.dp 64
 refused "instruments" "parallel.plan = auto: parallel.backend = null has no link to measure" \
   "${train[@]}" --parallel.backend null --parallel.dp 4 --parallel.tp 2 --parallel.plan auto
 refused "instruments" "parallel.tp = 4: model.heads = 2" "${train[@]}" --parallel.backend null --parallel.dp 2 --parallel.tp 4
