@@ -23,7 +23,8 @@ constexpr double kWideTensors = 7;
 constexpr double kLogits = 3;
 constexpr double kLogitsChunk = 16 << 20;  ///< Elements.
 constexpr double kGpuLogitsChunk = 256 << 20;
-constexpr double kEmbeddings = 4;
+// One sum in fp32 (fp64); in bf16 what it is rounded from and to besides.
+constexpr double kEmbeddings = 1, kRoundedEmbeddings = 4;
 // What libraries take when they first compute: threads, autograd, their code.
 constexpr double kLibraries = 32 << 20;
 
@@ -108,7 +109,8 @@ MemoryEstimate estimate_memory(const model::Cost& cost,
   const double chunk = on_cpu ? kLogitsChunk : kGpuLogitsChunk;
   const double logits =
       std::min(count * samples.logits, chunk * tp) * (on_cpu ? kLogits : 1);
-  const double embeddings = on_cpu ? kEmbeddings * samples.embeddings : 0;
+  const double sums = dtype == at::kBFloat16 ? kRoundedEmbeddings : kEmbeddings;
+  const double embeddings = on_cpu ? sums * samples.embeddings : 0;
   const double bytes =
       (kWideTensors * count * samples.widest + embeddings + logits) * element;
   return {.program = program,
