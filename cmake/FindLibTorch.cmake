@@ -72,11 +72,10 @@ if(LibTorch_FOUND)
   # The wheel's own OpenMP run-time: a second one would double the threads.
   _libtorch_import(gomp libgomp.so.1)
   # LibTorch's headers bring their own {fmt}, which hides the system's: all of mumoe uses it, libraries without
-  # tensors too.
+  # tensors too. What is not in its headers is in base/fmt.cpp.
   if(NOT TARGET LibTorch::fmt)
     add_library(LibTorch::fmt INTERFACE IMPORTED)
-    set_target_properties(LibTorch::fmt PROPERTIES INTERFACE_INCLUDE_DIRECTORIES ${LibTorch_ROOT_DIR}/include
-      INTERFACE_COMPILE_DEFINITIONS FMT_HEADER_ONLY)
+    set_target_properties(LibTorch::fmt PROPERTIES INTERFACE_INCLUDE_DIRECTORIES ${LibTorch_ROOT_DIR}/include)
   endif()
   if(NOT TARGET LibTorch::cpu)
     add_library(LibTorch::cpu INTERFACE IMPORTED)

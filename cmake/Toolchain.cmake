@@ -37,7 +37,7 @@ if(MUMOE_CCACHE)
   # Paths relative to the clone and no working directory in the hash: another
   # clone, or another preset, finds what this one compiled.
   set(launcher ${CMAKE_COMMAND} -E env
-      CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
+      CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 CCACHE_PCH_EXTSUM=1
       CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
       ${MUMOE_CCACHE})
   set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})

@@ -50,6 +50,9 @@ std::int64_t largest_divisor(std::int64_t number, std::int64_t most) {
 void require_mixtures(const ModelConfig& config,
                       const std::vector<BlockConfig>& blocks) {
   const BlockConfig& mlp = config.mlp;
+  require(config.gelu == Gelu::exact,
+          "gelu = tanh: mixtures have the exact one; expected exact, or "
+          "mlp = dense");
   // What is wrong with as many ranks as there must be is the experts' fault.
   named("mlp.experts", mlp.experts, [&] {
     const std::vector<std::int64_t> ones(

@@ -16,6 +16,11 @@ enum class Recompute {
   everything,  ///< GPT-2: each block, of which only the input is kept.
 };
 
+/// GELU of dense MLPs: x Φ(x), or its approximation by tanh, 0.5 x (1 +
+/// tanh(√(2/π) (x + 0.044715 x³))) (Hendrycks and Gimpel, arXiv 1606.08415, 2),
+/// with which the weights of GPT-2 were published.
+enum class Gelu { exact, tanh };
+
 /// The shape of a model: what all families share, and what one of them alone
 /// has. A family says what its own shape must be (model/families.h); what
 /// others have, it does not look at. All counts are positive.
@@ -32,6 +37,8 @@ struct ModelConfig {
   bool bias = false;
   /// What a block has as its MLPs: dense ones, or mixtures.
   bool dense = false;
+  /// Of dense MLPs; mixtures have the exact one.
+  Gelu gelu = Gelu::exact;
   /// Its MLP: a dense one of `mlp.hidden_dim`, or the mixture `mlp`, whose
   /// input and output dims are `width`, its sharding and library the model's.
   /// Mixer: the one that mixes channels; that of tokens differs in its dims and

@@ -37,7 +37,7 @@ DenseMlp::DenseMlp(std::int64_t width,
                    dist::ParameterRegistry& registry,
                    GemmLibrary gemm,
                    const dist::TensorParallel& tp)
-    : hidden_(hidden), gemm_(gemm), tp_(tp) {
+    : hidden_(hidden), gelu_(kind.gelu), gemm_(gemm), tp_(tp) {
   using dist::Placement;
   const auto add = [&](const std::string& name,
                        std::vector<std::int64_t> shape,
@@ -74,7 +74,9 @@ at::Tensor DenseMlp::forward(const at::Tensor& x) const {
 
 at::Tensor DenseMlp::forward_normed(const at::Tensor& normed) const {
   const at::Tensor z = tp_.enter(normed);
-  const at::Tensor h = mumoe::gelu(mumoe::linear(z, fc_, fc_bias_, gemm_));
+  const at::Tensor pre = mumoe::linear(z, fc_, fc_bias_, gemm_);
+  const at::Tensor h =
+      gelu_ == Gelu::exact ? mumoe::gelu(pre) : at::gelu(pre, "tanh");
   const at::Tensor y = tp_.leave(mumoe::linear(h, proj_, {}, gemm_));
   return proj_bias_.defined() ? y + proj_bias_ : y;
 }

@@ -7,6 +7,7 @@
 
 #include "dist/params/parameter_registry.h"
 #include "dist/tensor_parallel.h"
+#include "model/config.h"
 #include "model/model.h"
 #include "mumoe/gemm.h"
 
@@ -21,6 +22,7 @@ struct DenseMlpKind {
   dist::Initializer last_bias = dist::Initializer::constant(0);
   bool norm = true;
   bool whole = false;
+  Gelu gelu = Gelu::exact;
 
   /// GPT-2's, of so many blocks: N(0, 0.02²), the last one's by √(2 depth)
   /// less.
@@ -29,7 +31,7 @@ struct DenseMlpKind {
   static DenseMlpKind uniform(std::int64_t width, std::int64_t hidden);
 };
 
-/// The MLP that a μMoE block replaces: LN → linear → GELU (exact) → linear.
+/// The MLP that a μMoE block replaces: LN → linear → GELU → linear.
 class DenseMlp {
  public:
   /// Registers under `prefix`: ln.weight if it has a norm, fc [hidden, C], proj
@@ -65,6 +67,7 @@ class DenseMlp {
   at::Tensor proj_;
   at::Tensor proj_bias_;
   std::int64_t hidden_;  ///< Of all ranks.
+  Gelu gelu_;
   GemmLibrary gemm_;
   dist::TensorParallel tp_;
 };

@@ -2,6 +2,7 @@
 #include "model/gpt2.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -33,9 +34,11 @@ std::variant<DenseMlp, MuMoEBlock> make_mlp(const ModelConfig& config,
                                             ParameterRegistry& registry,
                                             const dist::TensorParallel& tp) {
   if (!config.dense) return MuMoEBlock(block, prefix, registry);
+  auto dense = DenseMlpKind::gpt2(config.depth);
+  dense.gelu = config.gelu;
   return DenseMlp(config.width,
                   config.mlp.hidden_dim,
-                  DenseMlpKind::gpt2(config.depth),
+                  dense,
                   config.bias,
                   prefix,
                   registry,

@@ -3,6 +3,7 @@
 #include "model/mixer.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -174,6 +175,7 @@ Mixer::Layer Mixer::add_layer(std::int64_t index, const Sharding& sharding) {
     }
     auto dense = DenseMlpKind::uniform(block.input_dim, block.hidden_dim);
     dense.whole = cut.tp == nullptr;
+    dense.gelu = config_.gelu;
     return DenseMlp(block.input_dim,
                     block.hidden_dim,
                     dense,

@@ -232,6 +232,12 @@ std::vector<std::string> convert(const ConvertRequest& request) {
                   weights.file->entries().size()),
       fmt::format("model {}", source.model->describe())};
   for (const auto& note : weights.notes) lines.push_back("note  " + note);
+  if (format == WeightFormat::llmc &&
+      options.model.gelu == model::Gelu::exact) {
+    lines.push_back(
+        "note  model.gelu = exact: llm.c has the tanh formula alone, which "
+        "differs by up to 5e-4 of an activation");
+  }
   lines.push_back(fmt::format("to    {}: {}, {} parameters",
                               request.to.string(),
                               to_string(format),

@@ -34,7 +34,8 @@ const std::vector<Fixed>& fixed() {
 
 }  // namespace
 
-HfConfig read_hf_config(const std::filesystem::path& file) {
+std::map<std::string, std::string> read_hf_config(
+    const std::filesystem::path& file) {
   const json config = parse_json(read_file(file), file.string());
   require(config.is_object(), "{}: expected an object", file.string());
   for (const auto& [key, value] : fixed()) {
@@ -46,7 +47,7 @@ HfConfig read_hf_config(const std::filesystem::path& file) {
             found == config.end() ? "" : to_text(*found),
             to_text(value));
   }
-  HfConfig read;
+  std::map<std::string, std::string> read;
   const auto heads = config.find("n_head");
   if (heads != config.end()) {
     const auto count = as_count(*heads);
@@ -54,7 +55,7 @@ HfConfig read_hf_config(const std::filesystem::path& file) {
             "{}: n_head = {}; expected a whole number",
             file.string(),
             to_text(*heads));
-    read.settings["model.heads"] = std::to_string(*count);
+    read["model.heads"] = std::to_string(*count);
   }
   const std::string activation =
       config.value("activation_function", json()).is_string()
@@ -65,19 +66,15 @@ HfConfig read_hf_config(const std::filesystem::path& file) {
           "{}: activation_function = {}; expected gelu or gelu_new",
           file.string(),
           activation);
-  if (activation != "gelu") {
-    read.notes.push_back(
-        "activation_function = " + activation +
-        ": GELU by its tanh formula; this program's is exact, which differs by "
-        "up to 5e-4 of an activation");
-  }
+  read["model.gelu"] = activation == "gelu" ? "exact" : "tanh";
   return read;
 }
 
 std::string hf_config_text(const Options& options, const char* dtype) {
   const auto& model = options.model;
+  const bool exact = model.gelu == model::Gelu::exact;
   json config = {{"architectures", {"GPT2LMHeadModel"}},
-                 {"activation_function", "gelu"},
+                 {"activation_function", exact ? "gelu" : "gelu_new"},
                  {"n_embd", model.width},
                  {"n_head", model.heads},
                  {"n_inner", model.mlp.hidden_dim},

@@ -1,6 +1,7 @@
 #include "run/import_weights.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -121,6 +122,7 @@ OpenedWeights open_named(const fs::path& path) {
   if (!folder && is_llmc(path)) {
     auto file = open_llmc(path);
     auto settings = file->metadata();
+    settings["model.gelu"] = "tanh";  // all that llm.c has
     return {WeightFormat::llmc, path, path, std::move(file), settings};
   }
   require(folder || !is_pickled(path),
@@ -144,9 +146,12 @@ OpenedWeights open_named(const fs::path& path) {
   }
   const fs::path config = (folder ? path : path.parent_path()) / "config.json";
   if (opened.format == WeightFormat::hf && is_there(config)) {
-    auto [settings, notes] = read_hf_config(config);
-    opened.settings.merge(settings);
-    opened.notes = std::move(notes);
+    opened.settings.merge(read_hf_config(config));
+  } else if (opened.format == WeightFormat::hf &&
+             opened.settings.emplace("model.gelu", "tanh").second) {
+    opened.notes.push_back(
+        "no config.json: GELU by the tanh formula, as GPT-2 was published; "
+        "--model.gelu exact otherwise");
   }
   return opened;
 }

@@ -248,7 +248,18 @@ std::size_t Draft::take(const std::vector<ConfigEntry>& entries,
 
 Options Draft::resolved() const {
   Options options = options_;
-  if (options.epochs > 0 && !origins_.contains("train.steps")) {
+  const auto typed = [&](const char* name) {
+    const auto origin = origins_.find(name);
+    return origin != origins_.end() && origin->second == kCommandLine;
+  };
+  // Typed, each replaces what a file has of the other.
+  if (typed("train.steps") && !typed("train.epochs") &&
+      options.trainer.steps != kStepsByEpochs) {
+    options.epochs = 0;
+  }
+  if (options.epochs > 0 &&
+      (!origins_.contains("train.steps") ||
+       (typed("train.epochs") && !typed("train.steps")))) {
     options.trainer.steps = kStepsByEpochs;
   }
   options.followed = open_keys(options);

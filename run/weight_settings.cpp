@@ -122,7 +122,7 @@ Settings gpt2_settings(const WeightFile& file, WeightFormat format) {
       {"model.depth",
        std::to_string(
            count_of(file, "transformer.h.", ".attn.c_attn.weight"))}};
-  if (count_of(file, std::string(kMixture) + "projs.") > 0) {
+  if (count_of(file, fmt::format("{}projs.", kMixture)) > 0) {
     add_mixture(mixture_at(file, kMixture, tokens[1]), settings);
     return settings;
   }
@@ -216,8 +216,9 @@ WeightFormat recognise(const WeightFile& file) {
   const auto& entries = file.entries();
   require(!entries.empty(), "no tensors; expected the weights of a model");
   if (file.find(kFirstAttention) != nullptr) {
-    const bool authors = count_of(file, std::string(kMixture) + "projs.") > 0 ||
-                         file.find(kAuthorsDense) != nullptr;
+    const bool authors =
+        count_of(file, fmt::format("{}projs.", kMixture)) > 0 ||
+        file.find(kAuthorsDense) != nullptr;
     if (authors) return WeightFormat::mumoe;
     const Shape& shape = shape_of(file, kFirstAttention, 2);
     if (shape[1] == 3 * shape[0]) return WeightFormat::hf;

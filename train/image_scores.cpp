@@ -2,6 +2,7 @@
 #include "train/image_scores.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "base/error.h"
 

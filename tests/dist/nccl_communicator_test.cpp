@@ -103,15 +103,17 @@ TEST_F(NcclAdapter, OperationsAreOrderedWithTheCurrentStream) {
   work.wait();
   float found = 0;
   fakes::push(stream.get(), [&] { found = data[9].item<float>(); });
-  // Another stream waits too: the tensors stay until the operation has ended.
+  // Another stream waits too, for an operation on other tensors: that on `data`
+  // would not be ordered with what `stream` reads.
   fakes::current_stream() = fakes::kHostStream;
-  const Work second = nccl.communicator->all_reduce_async(data);
+  const at::Tensor other = at::ones({10}, at::kFloat);
+  const Work second = nccl.communicator->all_reduce_async(other);
   EXPECT_FALSE(work.done());
   gate.set_value();
   second.wait();
   fakes::synchronize(stream.get());
   EXPECT_EQ(found, size());
-  EXPECT_EQ(data[9].item<float>(), size() * size());
+  EXPECT_EQ(other[9].item<float>(), size());
 }
 
 /// What a trace says of a sum of gradients whose operands are ready on rank 0

@@ -7,9 +7,11 @@
 #include <cuda_runtime_api.h>
 
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <set>
+#include <string_view>
 
 #include "tests/fakes/fake_cuda_runtime.h"
 #include "tests/fakes/sim_gpu.h"
@@ -293,9 +295,15 @@ c10::Allocator& sim_allocator() {
 }
 
 void queue_work(at::Device device, std::function<void()> work) {
-  if (sim_gpu().computes) {
-    push(stream_of_thread(device.index()), std::move(work));
-  }
+  // As CUDA has it: each operation has ended when its call returns.
+  static const bool blocking = [] {
+    const char* value = std::getenv("CUDA_LAUNCH_BLOCKING");
+    return value != nullptr && std::string_view(value) == "1";
+  }();
+  if (!sim_gpu().computes) return;
+  cudaStream_t stream = stream_of_thread(device.index());
+  push(stream, std::move(work));
+  if (blocking) settle(stream);
 }
 
 void settle_stream(at::Device device) {

@@ -4,6 +4,7 @@
 // that the host does not wait.
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <c10/core/DeviceGuard.h>
 #include <torch/library.h>
 

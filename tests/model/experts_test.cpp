@@ -1,6 +1,7 @@
 // The experts of a GPT-2, seen and edited from outside, and its weights from a
 // checkpoint.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include <memory>

@@ -5,12 +5,14 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <map>
 #include <memory>
 
 #include "base/error.h"
 #include "dist/params/flat_buckets.h"
 #include "dist/self_communicator.h"
+#include "model/dense_mlp.h"
 #include "run/nanogpt_weights.h"
 #include "tests/support/parameters.h"
 
@@ -226,6 +228,32 @@ TEST(Gpt2, BadShapesAreRefusedByMember) {
   expect_refused([](auto& c) { c.mlp.ranks = {0}; }, "mlp.ranks = 0");
   expect_refused([](auto& c) { c.mlp.experts = {4, 0}; }, "mlp.experts = ");
   expect_refused([](auto& c) { c.mlp.experts = {}; }, "mlp.experts = ");
+  expect_refused([](auto& c) { c.gelu = Gelu::tanh; }, "gelu = tanh");
+}
+
+TEST(DenseMlp, HasTheGeluThatIsAskedFor) {
+  const at::Tensor z = 100 * at::randn({40, 8}, at::kDouble);
+  for (const Gelu gelu : {Gelu::exact, Gelu::tanh}) {
+    const auto self = dist::make_self_communicator(at::kCPU);
+    dist::ParameterRegistry registry(*self, at::kDouble, at::kCPU);
+    auto kind = DenseMlpKind::gpt2(1);
+    kind.norm = false;
+    kind.gelu = gelu;
+    const DenseMlp mlp(8, 16, kind, /*bias=*/false, "", registry);
+    dist::FlatBuckets buckets(registry, 1 << 12);
+    buckets.initialise(1);
+    const at::Tensor pre = at::linear(z, registry.parameters()[0].value);
+    const at::Tensor h =
+        gelu == Gelu::exact
+            ? pre * 0.5 * (1 + at::erf(pre / std::sqrt(2.0)))
+            : pre * 0.5 *
+                  (1 + at::tanh(std::sqrt(2 / M_PI) *
+                                (pre + 0.044715 * pre * pre * pre)));
+    EXPECT_LT(
+        testing::relative_error(mlp.forward_normed(z),
+                                at::linear(h, registry.parameters()[1].value)),
+        1e-14);
+  }
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Needs a GPU (label gpu): embedding, head and whole models there against the
 // CPU, values and gradients.
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "dist/self_communicator.h"
@@ -8,6 +9,7 @@
 #include "model/embedding.h"
 #include "tests/support/gpu.h"
 #include "tests/support/sharded_model.h"
+#include "tests/support/small_mixer.h"
 
 namespace mumoe::model {
 namespace {
@@ -71,38 +73,106 @@ TEST(ModelGpu, LossOfTheHead) {
   }
 }
 
-// Of models of every kind: recomputed, sparse, with two levels, without biases.
-TEST(ModelGpu, LossAndGradientsOfWholeModels) {
+/// Loss and gradients there are those of the CPU.
+void expect_same_on_gpu(const model::ModelConfig& config) {
   const auto here = dist::make_self_communicator(at::kCPU);
   const auto there = dist::make_self_communicator(gpu());
+  const at::Tensor tokens =
+      testing::random_tokens(3, config.context + 1, config.vocab);
+  const at::Tensor ids = at::arange(3, at::kLong) + 40;
+  const auto make = [&](at::ScalarType dtype, at::Device device) {
+    return std::make_unique<testing::ShardedModel>(
+        config,
+        Plan::sequence,
+        device.is_cuda() ? *there : *here,
+        dtype,
+        device);
+  };
+  const auto exact = make(at::kDouble, at::kCPU);
+  const double loss = exact->run(tokens, ids);
+  const auto error_of = [&](testing::ShardedModel& model) {
+    double sum = std::abs(model.run(tokens, ids) / loss - 1);
+    double squares = 0, all = 0;
+    for (const auto& [name, right] : exact->gradients) {
+      const auto found = model.gradients.at(name).to(at::kCPU, at::kDouble);
+      squares += (found - right).square().sum().item<double>();
+      all += right.square().sum().item<double>();
+    }
+    return sum + std::sqrt(squares / all);
+  };
+  EXPECT_LT(error_of(*make(at::kDouble, gpu())), 1e-10);
+  EXPECT_LT(error_of(*make(at::kFloat, gpu())), 1e-5);
+  const double cpu = error_of(*make(at::kBFloat16, at::kCPU));
+  EXPECT_LT(error_of(*make(at::kBFloat16, gpu())), 1.5 * cpu);
+}
+
+// Of models of every kind: recomputed, sparse, with two levels, without biases.
+TEST(ModelGpu, LossAndGradientsOfWholeModels) {
   for (const testing::ShardedCase& c : testing::sharded_cases()) {
     SCOPED_TRACE(c.name);
-    const at::Tensor tokens =
-        testing::random_tokens(3, c.config.context + 1, c.config.vocab);
+    expect_same_on_gpu(c.config);
+  }
+}
+
+// The same elements are dropped there, in backward and in a second forward too.
+TEST(ModelGpu, WholeModelsThatDropOrAreComputedAgain) {
+  for (testing::ShardedCase& c : testing::sharded_cases()) {
+    if (c.name != "dense" && c.name != "cp_7_two_levels") continue;
+    c.config.dropout = 0.2;
+    for (const auto recompute : {Recompute::none, Recompute::everything}) {
+      SCOPED_TRACE(fmt::format("{}, {}", c.name, static_cast<int>(recompute)));
+      c.config.recompute = recompute;
+      expect_same_on_gpu(c.config);
+    }
+  }
+}
+
+// Of every form in both mixings, by batch norms; blocks that samples leave out.
+TEST(ModelGpu, Mixers) {
+  const auto here = dist::make_self_communicator(at::kCPU);
+  const auto there = dist::make_self_communicator(gpu());
+  for (testing::MixerCase& c : testing::mixer_cases()) {
+    SCOPED_TRACE(c.name);
+    c.config.stochastic_depth = 0.3;
+    c.config.label_smoothing = 0.1;
+    const Batch batch = testing::made_up_batch(c.config, 9);
     const auto make = [&](at::ScalarType dtype, at::Device device) {
-      return std::make_unique<testing::ShardedModel>(
+      return std::make_unique<testing::MixerOnMesh>(
           c.config,
+          *here,
+          1,
           Plan::sequence,
-          device.is_cuda() ? *there : *here,
           dtype,
-          device);
+          device,
+          device.is_cuda() ? there.get() : nullptr);
     };
     const auto exact = make(at::kDouble, at::kCPU);
-    const double loss = exact->run(tokens);
-    const auto error_of = [&](testing::ShardedModel& model) {
-      double sum = std::abs(model.run(tokens) / loss - 1);
+    const double loss = exact->loss(batch);
+    const auto gradients = exact->tensors(&dist::Bucket::grad);
+    const auto statistics = exact->tensors(&dist::Bucket::master);
+    for (const auto dtype : {at::kDouble, at::kFloat}) {
+      const double bound = dtype == at::kDouble ? 1e-10 : 1e-4;
+      const auto found = make(dtype, gpu());
+      EXPECT_NEAR(found->loss(batch) / loss, 1, bound);
+      const auto theirs = found->tensors(&dist::Bucket::grad);
       double squares = 0, all = 0;
-      for (const auto& [name, right] : exact->gradients) {
-        const auto found = model.gradients.at(name).to(at::kCPU, at::kDouble);
-        squares += (found - right).square().sum().item<double>();
+      for (const auto& [name, right] : gradients.tensors) {
+        squares += (theirs.at(name).to(at::kDouble) - right)
+                       .square()
+                       .sum()
+                       .item<double>();
         all += right.square().sum().item<double>();
       }
-      return sum + std::sqrt(squares / all);
-    };
-    EXPECT_LT(error_of(*make(at::kDouble, gpu())), 1e-10);
-    EXPECT_LT(error_of(*make(at::kFloat, gpu())), 1e-5);
-    const double cpu = error_of(*make(at::kBFloat16, at::kCPU));
-    EXPECT_LT(error_of(*make(at::kBFloat16, gpu())), 1.5 * cpu);
+      EXPECT_LT(std::sqrt(squares / all), bound);
+      const auto kept = found->tensors(&dist::Bucket::master);
+      for (const auto& [name, right] : statistics.tensors) {
+        EXPECT_LT(relative_error(kept.at(name), right), bound) << name;
+      }
+      EXPECT_LT(relative_error(
+                    found->mixer.logits(batch.input.to(gpu())).to(at::kCPU),
+                    exact->mixer.logits(batch.input)),
+                10 * bound);
+    }
   }
 }
 

@@ -1,4 +1,5 @@
 // Edits of experts, and the coefficients that a block hands out.
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 

@@ -1,6 +1,7 @@
 // The symmetric saddle that levels after the first start in, with the authors'
 // initialisation: equal rows receive equal gradients and the gate none, so that
 // no step parts them. Noise does.
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 

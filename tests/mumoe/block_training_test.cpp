@@ -1,5 +1,6 @@
 // Gradients of whole blocks against finite differences, what does not change
 // them, and the symmetric saddle that further levels start in.
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 

@@ -1,5 +1,6 @@
 // The gate's batch norm: over ranks, its state, and recomputation.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/variable.h>

@@ -17,7 +17,7 @@ import hf_cases
 
 INTO = {
     "one": dict(vocab_size=50257, n_positions=12, n_embd=24, n_layer=1, n_head=3, activation_function="gelu"),
-    "deep": dict(vocab_size=97, n_positions=32, n_embd=48, n_layer=4, n_head=4, activation_function="gelu"),
+    "deep": dict(vocab_size=97, n_positions=32, n_embd=48, n_layer=4, n_head=4, initializer_range=0.2),  # gelu_new
     "wide": dict(vocab_size=300, n_positions=20, n_embd=64, n_layer=2, n_head=8, n_inner=100, activation_function="gelu"),
 }
 SHAPE = ["--model.mlp", "dense", "--model.depth", "2", "--model.heads", "4", "--model.width", "32", "--model.context", "24"]

@@ -413,6 +413,32 @@ TEST(Convert, NamesFilesThatCannotBeTheirs) {
   refused("[]", "expected an object");
 }
 
+// As the files say, or as their programs compute where these say nothing.
+TEST(Convert, KeepsWhichGeluWeightsWereTrainedWith) {
+  const ScratchFolder folder;
+  const auto gelu_of = [&](const char* config) {
+    fs::remove_all(folder.path());
+    fs::create_directories(folder.path());
+    fs::copy(small_model() / "model.safetensors", folder.path());
+    if (config != nullptr) folder.write("config.json", std::string(config));
+    return open_weights(folder.path()).settings.at("model.gelu");
+  };
+  EXPECT_EQ(gelu_of(R"({"activation_function": "gelu"})"), "exact");
+  EXPECT_EQ(gelu_of(R"({"activation_function": "gelu_new"})"), "tanh");
+  EXPECT_EQ(gelu_of("{}"), "tanh");
+  EXPECT_EQ(gelu_of(nullptr), "tanh");
+  folder.write("config.json", std::string(R"({"n_head": 4})"));
+  converted(folder.path(), folder.path() / "run");
+  EXPECT_EQ(open_weights(folder.path() / "run").settings.at("model.gelu"),
+            "tanh");
+  converted(folder.path() / "run", folder.path() / "hf", WeightFormat::hf);
+  const std::string config = read_file(folder.path() / "hf/config.json");
+  EXPECT_NE(config.find(R"("activation_function": "gelu_new")"), config.npos);
+  fs::remove(folder.path() / "hf/config.json");  // it is in the tensors' file
+  EXPECT_EQ(open_weights(folder.path() / "hf").settings.at("model.gelu"),
+            "tanh");
+}
+
 TEST(Convert, ReadsShardsByTheirIndex) {
   const ScratchFolder folder;
   const auto whole = read_safetensors(small_model() / "model.safetensors");

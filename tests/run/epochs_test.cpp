@@ -103,5 +103,20 @@ TEST(Epochs, WhatDoesNotFitIsOneLine) {
       {"data.mixup = -1: expected at least 0"});
 }
 
+// A file's train.epochs gives way to --train.steps, and the other way round.
+TEST(Epochs, WhatIsTypedReplacesTheOtherOfAFile) {
+  const auto both = [](const std::string& filed, const char* typed) {
+    Draft draft;
+    draft.read_text("[train]\n" + filed + "\nbatch = 10\n", "a file");
+    draft.set(typed, "3", "here", kCommandLine);
+    return with_steps(draft.resolved(), 1000).trainer.steps;
+  };
+  EXPECT_EQ(both("epochs = 2", "train.steps"), 3);
+  EXPECT_EQ(both("steps = 7", "train.epochs"), 300);
+  EXPECT_EQ(both("epochs = 2", "train.epochs"), 300);
+  expect_input_error([&] { both("epochs = 2\nsteps = 7", "train.batch"); },
+                     {"train.steps = 7: train.epochs = 2"});
+}
+
 }  // namespace
 }  // namespace mumoe::run

@@ -37,6 +37,80 @@ for layout in 1x1 2x1 1x2 2x2; do
   [[ $(losses "on$layout") == "$expected" ]] || wrong "$layout: losses $(losses "on$layout"), on the CPU $expected"
 done
 
+# The same elements are dropped as on the CPU; eval finds the same there.
+dropping=(--model.dropout 0.2 --train.recompute everything --train.steps 2)
+quiet "$mumoe" "${common[@]}" "${dropping[@]}" --train.device cpu --train.out drops
+expected=$(losses drops)
+for layout in 1x1 2x2; do
+  dp=${layout%x*} tp=${layout#*x}
+  quiet "$root/launch/mpirun" -n $((dp * tp)) "$mumoe" "${common[@]}" "${dropping[@]}" --parallel.tp "$tp" \
+    --train.out "drops$layout"
+  [[ $(losses "drops$layout") == "$expected" ]] || wrong "dropping, $layout: $(losses "drops$layout"), expected $expected"
+done
+
+# near A.json B.json: all of their numbers, to the tenth digit.
+near() { python3 - "$@" <<'PYTHON'
+import json, sys
+def numbers(value):
+    if isinstance(value, dict): value = list(value.values())
+    if isinstance(value, list): return sum(map(numbers, value), [])
+    return [value] if isinstance(value, (int, float)) else []
+a, b = (numbers(json.load(open(path))) for path in sys.argv[1:])
+sys.exit(not a or len(a) != len(b) or any(abs(x - y) > 1e-10 * max(abs(x), abs(y)) for x, y in zip(a, b)))
+PYTHON
+}
+SIM_GPU_DEVICES=0 quiet "$mumoe" eval --run cpu --json text_cpu.json
+quiet "$mumoe" eval --run cpu --json text_gpu.json
+near text_cpu.json text_gpu.json || wrong "eval: $(<text_gpu.json), on the CPU $(<text_cpu.json)"
+
+# A Mixer: batch norms over all ranks, blocks that samples leave out, top-1 and top-5.
+python3 - <<'PYTHON'
+import os, random, struct
+os.mkdir("pictures")
+dice = random.Random(1)
+for part, count in (("train", 40), ("t10k", 12)):
+    with open(f"pictures/{part}-images-idx3-ubyte", "wb") as file:
+        file.write(struct.pack(">IIII", 0x803, count, 8, 8) + dice.randbytes(count * 64))
+    with open(f"pictures/{part}-labels-idx1-ubyte", "wb") as file:
+        file.write(struct.pack(">II", 0x801, count) + bytes(i % 7 for i in range(count)))
+PYTHON
+cat >mixer.cfg <<'CONFIG'
+[model]
+family = mixer
+experts = 6
+rank = 5
+gate_norm = batch
+depth = 2
+width = 16
+patch = 2
+image_size = 8
+channels = 1
+classes = 7
+token_hidden = 8
+hidden = 24
+stochastic_depth = 0.2
+label_smoothing = 0.1
+[data]
+source = pictures
+[schedule]
+steps = 4
+warmup = 1
+[train]
+steps = 3
+batch = 8
+precision = fp64
+CONFIG
+quiet "$mumoe" train --config mixer.cfg --train.device cpu --train.out mixer
+expected=$(losses mixer)
+for layout in 1x1 2x1 2x2; do
+  dp=${layout%x*} tp=${layout#*x}
+  quiet "$root/launch/mpirun" -n $((dp * tp)) "$mumoe" train --config mixer.cfg --parallel.tp "$tp" --train.out "mixer$layout"
+  [[ $(losses "mixer$layout") == "$expected" ]] || wrong "Mixer, $layout: $(losses "mixer$layout"), on the CPU $expected"
+done
+SIM_GPU_DEVICES=0 quiet "$mumoe" eval --run mixer --json images_cpu.json
+quiet "$root/launch/mpirun" -n 2 "$mumoe" eval --run mixer --json images_gpu.json
+near images_cpu.json images_gpu.json || wrong "eval: $(<images_gpu.json), on the CPU $(<images_cpu.json)"
+
 # How it adds.
 grep -q "deterministic: the same bits each time" stdout || wrong "deterministic: $(<stdout)"
 quiet "$mumoe" "${common[@]}" --train.out none --train.deterministic no

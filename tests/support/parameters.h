@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "dist/params/flat_buckets.h"
 #include "mumoe/safetensors.h"

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <map>
 #include <string>
@@ -106,6 +107,13 @@ inline model::Batch rows_of(const model::Batch& batch,
   return {part(batch.input), part(batch.target), part(batch.ids)};
 }
 
+inline model::Batch on_device(const model::Batch& batch, at::Device device) {
+  const auto there = [&](const at::Tensor& all) {
+    return all.defined() ? all.to(device) : all;
+  };
+  return {there(batch.input), there(batch.target), there(batch.ids)};
+}
+
 /// A Mixer on the ranks of a mesh, its weights drawn, its gates and biases away
 /// from zero.
 struct MixerOnMesh {
@@ -113,9 +121,11 @@ struct MixerOnMesh {
               dist::Communicator& world,
               int tp = 1,
               Plan plan = Plan::bottleneck,
-              at::ScalarType dtype = at::kDouble)
-      : mesh(world, 0, tp),
-        registry(mesh.tp(), dtype, at::kCPU),
+              at::ScalarType dtype = at::kDouble,
+              at::Device device = at::kCPU,
+              dist::Communicator* data = nullptr)  ///< Moves a GPU's tensors.
+      : mesh(world, 0, tp, data),
+        registry(mesh.tp(), dtype, device),
         sharding{plan, &mesh.tp()},
         mixer(config,
               registry,
@@ -149,7 +159,8 @@ struct MixerOnMesh {
         rank * (all / ranks) + std::min<std::int64_t>(rank, all % ranks);
     const std::int64_t count = all / ranks + (rank < all % ranks);
     const at::Tensor loss =
-        mixer.loss(rows_of(batch, begin, count), 1 / static_cast<double>(all));
+        mixer.loss(on_device(rows_of(batch, begin, count), registry.device()),
+                   1 / static_cast<double>(all));
     reducer.begin(true);
     loss.backward();
     reducer.finish();

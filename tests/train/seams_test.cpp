@@ -1,5 +1,6 @@
 // A model and samples of one's own: the trainer knows the two seams alone.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include <vector>
