@@ -89,16 +89,6 @@ function(mumoe_cuda_rows target tables)
   endif()
 endfunction()
 
-# mumoe_cuda_or_stub(TARGET FILE.cpp STUB.cpp): the one with CUDA, the other
-# without.
-function(mumoe_cuda_or_stub target cuda stub)
-  if(MUMOE_HAS_CUDA OR MUMOE_CUDA STREQUAL "SIMULATED")
-    target_sources(${target} PRIVATE ${cuda})
-  else()
-    target_sources(${target} PRIVATE ${stub})
-  endif()
-endfunction()
-
 # mumoe_gpu_test(NAME ...): a test that needs GPUs, with the arguments of mumoe_test: labelled gpu where CUDA is compiled
 # in, sim in a build with simulated ones.
 function(mumoe_gpu_test name)
