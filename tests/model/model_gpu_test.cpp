@@ -157,7 +157,7 @@ TEST(ModelGpu, Mixers) {
       const auto theirs = found->tensors(&dist::Bucket::grad);
       double squares = 0, all = 0;
       for (const auto& [name, right] : gradients.tensors) {
-        squares += (theirs.at(name).to(at::kDouble) - right)
+        squares += (theirs.at(name).to(at::kCPU, at::kDouble) - right)
                        .square()
                        .sum()
                        .item<double>();
@@ -166,7 +166,8 @@ TEST(ModelGpu, Mixers) {
       EXPECT_LT(std::sqrt(squares / all), bound);
       const auto kept = found->tensors(&dist::Bucket::master);
       for (const auto& [name, right] : statistics.tensors) {
-        EXPECT_LT(relative_error(kept.at(name), right), bound) << name;
+        EXPECT_LT(relative_error(kept.at(name).to(at::kCPU), right), bound)
+            << name;
       }
       EXPECT_LT(relative_error(
                     found->mixer.logits(batch.input.to(gpu())).to(at::kCPU),

@@ -37,6 +37,13 @@ for layout in 1x1 2x1 1x2 2x2; do
   [[ $(losses "on$layout") == "$expected" ]] || wrong "$layout: losses $(losses "on$layout"), on the CPU $expected"
 done
 
+# How it adds.
+grep -q "deterministic: the same bits each time" stdout || wrong "deterministic: $(<stdout)"
+quiet "$mumoe" "${common[@]}" --train.out none --train.deterministic no
+grep -q "deterministic no: bits may differ" stdout || wrong "deterministic no: $(<stdout)"
+CUBLAS_WORKSPACE_CONFIG=:0:0 refused "no workspace" "CUBLAS_WORKSPACE_CONFIG=:0:0: expected :4096:8 or :16:8" \
+  "$mumoe" "${common[@]}" --train.out none
+
 # The same elements are dropped as on the CPU; eval finds the same there.
 dropping=(--model.dropout 0.2 --train.recompute everything --train.steps 2)
 quiet "$mumoe" "${common[@]}" "${dropping[@]}" --train.device cpu --train.out drops
@@ -110,13 +117,6 @@ done
 SIM_GPU_DEVICES=0 quiet "$mumoe" eval --run mixer --json images_cpu.json
 quiet "$root/launch/mpirun" -n 2 "$mumoe" eval --run mixer --json images_gpu.json
 near images_cpu.json images_gpu.json || wrong "eval: $(<images_gpu.json), on the CPU $(<images_cpu.json)"
-
-# How it adds.
-grep -q "deterministic: the same bits each time" stdout || wrong "deterministic: $(<stdout)"
-quiet "$mumoe" "${common[@]}" --train.out none --train.deterministic no
-grep -q "deterministic no: bits may differ" stdout || wrong "deterministic no: $(<stdout)"
-CUBLAS_WORKSPACE_CONFIG=:0:0 refused "no workspace" "CUBLAS_WORKSPACE_CONFIG=:0:0: expected :4096:8 or :16:8" \
-  "$mumoe" "${common[@]}" --train.out none
 
 # On the other kind of device, as if it had stayed.
 quiet "$mumoe" "${common[@]}" --train.device cpu --train.out whole --train.steps 8

@@ -161,7 +161,8 @@ double error_of(const at::Tensor& found,
                 const at::Tensor& expected,
                 double all) {
   const double norm = expected.norm().item<double>();
-  const auto difference = found.to(at::kDouble) - expected.to(at::kDouble);
+  const auto difference =
+      found.to(at::kCPU, at::kDouble) - expected.to(at::kCPU, at::kDouble);
   return difference.norm().item<double>() / (norm > 1e-12 * all ? norm : all);
 }
 
