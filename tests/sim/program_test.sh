@@ -23,18 +23,22 @@ common=(train --config tiny.cfg --data.source tokens)
 losses() { python3 -c 'import json, sys
 for line in open(sys.argv[1] + "/metrics.jsonl"): print("%.10f" % json.loads(line)["loss"])' "$1"; }
 
-# Losses and validation as on the CPU, to the tenth digit.
+# as_on_cpu RUN LAYOUT WORDS...: what the words train, cut so over GPUs, has the losses of RUN, to the tenth digit; its
+# folder is RUN and the layout.
+as_on_cpu() {
+  local run=$1 layout=$2 dp=${2%x*} tp=${2#*x}
+  quiet "$root/launch/mpirun" -n $((dp * tp)) "$mumoe" "${@:3}" --parallel.tp "$tp" --train.out "$run$layout"
+  [[ $(losses "$run$layout") == "$(losses "$run")" ]] ||
+    wrong "$run$layout: losses $(losses "$run$layout"), on the CPU $(losses "$run")"
+}
 quiet "$mumoe" "${common[@]}" --train.device cpu --train.out cpu
-expected=$(losses cpu)
 for layout in 1x1 2x1 1x2 2x2; do
   dp=${layout%x*} tp=${layout#*x}
-  SIM_GPU_COUNTS=$PWD/counts$layout quiet "$root/launch/mpirun" -n $((dp * tp)) "$mumoe" "${common[@]}" \
-    --parallel.tp "$tp" --train.out "on$layout"
+  SIM_GPU_COUNTS=$PWD/counts$layout as_on_cpu cpu "$layout" "${common[@]}"
   # Each GPU has the context of one rank.
   contexts=$(sed -n 's/^context on //p' "counts$layout" | sort | xargs)
   [[ $contexts == $(seq -s ' ' 0 $((dp * tp - 1))) ]] || wrong "$layout: contexts on GPUs $contexts"
   grep -q "cuda:$((dp * tp - 1)) " stdout || wrong "$layout: the last GPU is not used: $(<stdout)"
-  [[ $(losses "on$layout") == "$expected" ]] || wrong "$layout: losses $(losses "on$layout"), on the CPU $expected"
 done
 
 # How it adds.
@@ -47,13 +51,7 @@ CUBLAS_WORKSPACE_CONFIG=:0:0 refused "no workspace" "CUBLAS_WORKSPACE_CONFIG=:0:
 # The same elements are dropped as on the CPU; eval finds the same there.
 dropping=(--model.dropout 0.2 --train.recompute everything --train.steps 2)
 quiet "$mumoe" "${common[@]}" "${dropping[@]}" --train.device cpu --train.out drops
-expected=$(losses drops)
-for layout in 1x1 2x2; do
-  dp=${layout%x*} tp=${layout#*x}
-  quiet "$root/launch/mpirun" -n $((dp * tp)) "$mumoe" "${common[@]}" "${dropping[@]}" --parallel.tp "$tp" \
-    --train.out "drops$layout"
-  [[ $(losses "drops$layout") == "$expected" ]] || wrong "dropping, $layout: $(losses "drops$layout"), expected $expected"
-done
+for layout in 1x1 2x2; do as_on_cpu drops $layout "${common[@]}" "${dropping[@]}"; done
 
 # near A.json B.json: all of their numbers, to the tenth digit.
 near() { python3 - "$@" <<'PYTHON'
@@ -108,27 +106,22 @@ batch = 8
 precision = fp64
 CONFIG
 quiet "$mumoe" train --config mixer.cfg --train.device cpu --train.out mixer
-expected=$(losses mixer)
-for layout in 1x1 2x1 2x2; do
-  dp=${layout%x*} tp=${layout#*x}
-  quiet "$root/launch/mpirun" -n $((dp * tp)) "$mumoe" train --config mixer.cfg --parallel.tp "$tp" --train.out "mixer$layout"
-  [[ $(losses "mixer$layout") == "$expected" ]] || wrong "Mixer, $layout: $(losses "mixer$layout"), on the CPU $expected"
-done
+for layout in 1x1 2x1 2x2; do as_on_cpu mixer $layout train --config mixer.cfg; done
 SIM_GPU_DEVICES=0 quiet "$mumoe" eval --run mixer --json images_cpu.json
 quiet "$root/launch/mpirun" -n 2 "$mumoe" eval --run mixer --json images_gpu.json
 near images_cpu.json images_gpu.json || wrong "eval: $(<images_gpu.json), on the CPU $(<images_cpu.json)"
 
 # On the other kind of device, as if it had stayed.
 quiet "$mumoe" "${common[@]}" --train.device cpu --train.out whole --train.steps 8
-cp -r on1x1 there
+cp -r cpu1x1 there
 quiet "$mumoe" "${common[@]}" --train.out there --train.resume --train.steps 8 --train.device cpu
 quiet "$mumoe" "${common[@]}" --train.out cpu --train.resume --train.steps 8
 for run in there cpu; do
   [[ $(losses $run) == "$(losses whole)" ]] || wrong "$run goes on with $(losses $run), expected $(losses whole)"
 done
-SIM_GPU_DEVICES=0 quiet "$mumoe" sample --run on1x1 --tokens 8 --temperature 0
+SIM_GPU_DEVICES=0 quiet "$mumoe" sample --run cpu1x1 --tokens 8 --temperature 0
 mv stdout sampled
-quiet "$mumoe" sample --run on1x1 --tokens 8 --temperature 0
+quiet "$mumoe" sample --run cpu1x1 --tokens 8 --temperature 0
 cmp -s stdout sampled || wrong "sampled: $(<stdout), on the CPU: $(<sampled)"
 for precision in bf16 fp32; do
   SIM_GPU_LAG=0 quiet "$mumoe" bench kernels --tokens 8 --precision $precision --json
