@@ -34,9 +34,9 @@ endif()
 
 find_program(MUMOE_CCACHE ccache)
 if(MUMOE_CCACHE)
-  # Paths relative to the clone and no working directory in the hash: another
-  # clone, or another preset, finds what this one compiled.
-  set(launcher ${CMAKE_COMMAND} -E env
+  # Paths relative to the clone, no working directory and one language of messages
+  # in the hash: another clone, preset or user finds what this one compiled.
+  set(launcher ${CMAKE_COMMAND} -E env --unset=LC_ALL --unset=LC_CTYPE --unset=LC_MESSAGES LANG=C.UTF-8
       CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 CCACHE_PCH_EXTSUM=1
       CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
       ${MUMOE_CCACHE})

@@ -8,14 +8,11 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "dist/self_communicator.h"
-#include "model/families.h"
 #include "run/command_line.h"
 #include "run/option_table.h"
 #include "run/resume.h"
 #include "tests/run/refusal.h"
 #include "tests/support/scratch.h"
-#include "tests/support/source_folder.h"
 
 namespace mumoe::run {
 namespace {
@@ -171,47 +168,6 @@ TEST(CommandLine, SubcommandsTakeWhatIsTheirs) {
   expect_contains(refusal({"--model.depth", "1"}, "data", own),
                   {"unknown key"});
   EXPECT_EQ(refusal({"--data.source", "here"}, "data", own), "(accepted)");
-}
-
-// The head of each recipe promises its number of parameters.
-TEST(Recipes, AreReadAndHoldTheParametersTheyPromise) {
-  const auto folder =
-      std::filesystem::path(testing::source_folder()) / "configs";
-  const std::map<std::string, std::int64_t> promised = {
-      {"gpt2_cp_small.cfg", 3'389'752},
-      {"gpt2_dense_small.cfg", 3'393'792},
-      {"gpt2_124m_dense.cfg", 124'373'760},
-      {"gpt2_124m_cp.cfg", 124'789'536},
-      {"gpt2_124m_tr.cfg", 125'159'136},
-      {"gpt2_bpe_dense.cfg", 11'478'720},
-      {"gpt2_bpe_cp.cfg", 11'472'392},
-      {"gpt2_bpe_tr.cfg", 11'464'256},
-      {"mixer_fashion_dense.cfg", 558'158},
-      {"mixer_fashion_cp.cfg", 554'026},
-      {"mixer_fashion_tr.cfg", 552'234},
-      {"mixer_s16_dense.cfg", 18'528'264},
-      {"mixer_s16_cp.cfg", 18'630'616},
-      {"mixer_s16_tr.cfg", 18'290'792},
-  };
-  std::size_t found = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (entry.path().extension() != ".cfg") continue;
-    ++found;
-    const std::string name = entry.path().filename();
-    ASSERT_TRUE(promised.contains(name)) << name;
-    const Options options = read_config(entry.path());
-    const auto self = dist::make_self_communicator(at::kCPU);
-    dist::ParameterRegistry registry(*self, at::kFloat, at::kMeta);
-    const auto model = model::family(options.family)
-                           .make(options.model, registry, {}, nullptr);
-    EXPECT_EQ(registry.global_numel(), promised.at(name)) << name;
-    std::string digits = std::to_string(promised.at(name));
-    for (auto at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) {
-      digits.insert(at, ",");
-    }
-    EXPECT_NE(read_file(entry.path()).find(digits), std::string::npos) << name;
-  }
-  EXPECT_EQ(found, promised.size());
 }
 
 TEST(Settings, ThePlanIsSequenceUnlessAskedOtherwise) {

@@ -2,9 +2,11 @@
 // do not fit together.
 #include <gtest/gtest.h>
 
-#include <utility>
+#include <filesystem>
+#include <map>
 
 #include "base/file.h"
+#include "dist/self_communicator.h"
 #include "model/families.h"
 #include "mumoe/rank_matching.h"
 #include "run/command_line.h"
@@ -28,10 +30,13 @@ const Arguments kRecipes = {"gpt2_cp_small.cfg",
                             "gpt2_bpe_cp.cfg",
                             "gpt2_bpe_tr.cfg"};
 
+/// As a run has it that found as many samples as Fashion-MNIST has.
 CommandLine recipe(const std::string& name, Arguments changes = {}) {
   changes.push_back("--config=" + std::string(testing::source_folder()) +
                     "/configs/" + name);
-  return read_command_line(changes);
+  auto line = read_command_line(changes);
+  line.options = with_steps(line.options, 60'000);
+  return line;
 }
 
 std::vector<std::string> notes_of(const CommandLine& line) {
@@ -101,9 +106,9 @@ std::string with_commas(std::int64_t number) {
   return text;
 }
 
-// By hand, and as the head of each says.
+// By hand, as the head of each says, and as the model is made.
 TEST(Recipes, HaveTheParametersThatTheirHeadsCount) {
-  const std::vector<std::pair<std::string, std::int64_t>> counts = {
+  const std::map<std::string, std::int64_t> counts = {
       {"gpt2_cp_small.cfg", 3'389'752},
       {"gpt2_dense_small.cfg", 3'393'792},
       {"gpt2_124m_dense.cfg", 124'373'760},
@@ -112,24 +117,39 @@ TEST(Recipes, HaveTheParametersThatTheirHeadsCount) {
       {"gpt2_bpe_dense.cfg", 11'478'720},
       {"gpt2_bpe_cp.cfg", 11'472'392},
       {"gpt2_bpe_tr.cfg", 11'464'256},
+      {"mixer_fashion_dense.cfg", 337'546},
+      {"mixer_fashion_cp.cfg", 334'818},
+      {"mixer_fashion_tr.cfg", 335'850},
       {"mixer_s16_dense.cfg", 18'528'264},
       {"mixer_s16_cp.cfg", 18'630'616},
       {"mixer_s16_tr.cfg", 18'290'792}};
-  for (const auto& [name, count] : counts) {
+  const auto folder = std::string(testing::source_folder()) + "/configs";
+  std::size_t found = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() != ".cfg") continue;
+    ++found;
+    const std::string name = entry.path().filename();
+    ASSERT_TRUE(counts.contains(name)) << name;
+    const auto count = counts.at(name);
     const auto line = recipe(name);
-    const bool mixer = line.options.family == "mixer";
-    EXPECT_EQ(mixer ? parameters_of_mixer(line.options.model)
-                    : parameters_of_gpt2(line.options.model),
+    const auto& options = line.options;
+    EXPECT_EQ(options.family == "mixer" ? parameters_of_mixer(options.model)
+                                        : parameters_of_gpt2(options.model),
               count)
         << name;
+    const auto self = dist::make_self_communicator(at::kCPU);
+    dist::ParameterRegistry registry(*self, at::kFloat, at::kMeta);
+    const auto model = model::family(options.family)
+                           .make(options.model, registry, {}, nullptr);
+    EXPECT_EQ(registry.global_numel(), count) << name;
     EXPECT_EQ(joined(notes_of(line)), "") << name;
-    const auto text =
-        read_file(std::string(testing::source_folder()) + "/configs/" + name);
+    const auto text = read_file(entry.path());
     const auto place = text.find("in all    ");
     ASSERT_NE(place, text.npos) << name;
     EXPECT_NE(text.substr(place, 70).find(with_commas(count)), text.npos)
         << name;
   }
+  EXPECT_EQ(found, counts.size());
 }
 
 // The same run but for the MLPs.
