@@ -99,6 +99,23 @@ builds "an unfinished configuration" five first
 rm five/build/release/.configured
 builds "an empty build.ninja" five first
 
+# What one clone compiled, another finds in the compiler cache, whatever language its user has.
+for clone in six seven; do
+  mkdir -p $clone/launch $clone/cmake
+  cp "$root/launch/build" "$root/launch/unforeseen.sh" $clone/launch
+  cp "$root/CMakePresets.json" $clone
+  cp "$root/cmake/Toolchain.cmake" $clone/cmake
+  printf 'cmake_minimum_required(VERSION 3.25)\nproject(tiny LANGUAGES CXX)\ninclude(cmake/Toolchain.cmake)\n%s\n' \
+    'add_executable(tiny tiny.cpp)' >$clone/CMakeLists.txt
+  say $clone cached
+done
+export CCACHE_DIR=$folder/compiled
+env -u LC_ALL -u LC_CTYPE -u LC_MESSAGES LANG=C.UTF-8 six/launch/build >/dev/null
+ccache --zero-stats >/dev/null
+LC_ALL=POSIX LC_MESSAGES=de_DE LANG='' builds "another user's clone" seven cached "is built"
+hits=$(ccache --print-stats | awk '/^(direct|preprocessed)_cache_hit/ { sum += $2 } END { print sum + 0 }')
+[[ $hits == 1 ]] || wrong "another user's clone: $hits found in the compiler cache, expected 1"
+
 # Nothing outside build/ is ever removed.
 code=0
 five/launch/build ../five >out 2>err || code=$?
