@@ -3,32 +3,31 @@
     python train_mixer_twin.py --data FOLDER --mlp cp --seed 1
 
 The peer of `mumoe train --config configs/mixer_fashion_cp.cfg`: the same model,
-batch, schedule, optimizer and augmentation on the same idx files; its random
-numbers are its own. FOLDER holds {train,t10k}-{images-idx3,labels-idx1}-ubyte.gz.
+batch, schedule and optimizer on the same idx files; its random numbers are its
+own. FOLDER holds {train,t10k}-{images-idx3,labels-idx1}-ubyte.gz.
 Prints a line every epoch and, last, one line of JSON.
 """
 
 import argparse
 import gzip
 import json
+import math
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from twin import BlockConfig
 from twin_models import Mixer, MixerConfig, adamw, cross_entropy
 
-SIZE, PATCH, CLASSES = 28, 4, 10
-DEPTH, WIDTH, TOKEN_HIDDEN, CHANNEL_HIDDEN = 4, 128, 64, 512
-DROP_PATH = 0.1
+SIZE, PATCH, CLASSES = 28, 7, 10
+DEPTH, WIDTH, TOKEN_HIDDEN, CHANNEL_HIDDEN = 4, 96, 64, 416
 EXPERTS = 16
-BATCH, LR, WARMUP = 128, 2e-3, 200
+RANKS = {"cp": ((9,), (74,)), "tr": ((4, 4, 2), (4, 4, 19))}  # tokens, channels
+BATCH, LR, EPOCHS = 128, 3e-3, 5
 BETAS, EPS, WEIGHT_DECAY, CLIP = (0.9, 0.999), 1e-8, 1e-2, 1.0
-PADDING = 2  # of the random crop
 MEAN, STD = 0.2860, 0.3530
 
 
@@ -43,39 +42,23 @@ def read_idx(path: Path) -> Tensor:
     return torch.from_numpy(values.reshape(shape).copy())
 
 
-def augmented(images_BHW: Tensor, generator: torch.Generator) -> Tensor:
-    """A crop of the padded image and, of every second one, its mirror image."""
-    B = len(images_BHW)
-    padded = F.pad(images_BHW, [PADDING] * 4)
-    offset = torch.randint(0, 2 * PADDING + 1, (2, B), generator=generator)
-    steps = torch.arange(SIZE)
-    rows = (offset[0][:, None] + steps)[:, :, None]
-    columns_BW = offset[1][:, None] + steps
-    flipped = torch.rand(B, generator=generator) < 0.5
-    columns_BW = torch.where(flipped[:, None], columns_BW.flip(1), columns_BW)
-    return padded[torch.arange(B)[:, None, None], rows, columns_BW[:, None, :]]
-
-
 def normalised(images_BHW: Tensor) -> Tensor:
     return ((images_BHW.float() / 255 - MEAN) / STD)[:, None]
 
 
 def learning_rate(step: int, steps: int) -> float:
-    """Linear warm-up, then linear to 0 at `steps`."""
-    if step < WARMUP:
-        return LR * (step + 1) / WARMUP
-    return LR * (1 - (step - WARMUP) / (steps - WARMUP))
+    """Linear warm-up for a tenth of them, then linear to 0 at `steps`."""
+    warmup = steps // 10
+    if step < warmup:
+        return LR * (step + 1) / warmup
+    return LR * (1 - (step - warmup) / (steps - warmup))
 
 
-def make_model(mlp: str, token_rank: int, rank: int) -> Mixer:
-    def block(r: int) -> BlockConfig | None:
-        if mlp == "dense":
-            return None
-        ranks = (r,) if mlp == "cp" else (4, 4, r)
-        return BlockConfig(
-            mlp, (EXPERTS,), ranks, gate_norm="bn", input_ln=False
-        )
-
+def make_model(mlp: str) -> Mixer:
+    token_block, channel_block = (
+        BlockConfig(mlp, (EXPERTS,), ranks, gate_norm="bn", input_ln=False)
+        for ranks in RANKS[mlp]
+    ) if mlp in RANKS else (None, None)
     return Mixer(
         MixerConfig(
             image_size=SIZE,
@@ -86,9 +69,8 @@ def make_model(mlp: str, token_rank: int, rank: int) -> Mixer:
             width=WIDTH,
             token_hidden=TOKEN_HIDDEN,
             channel_hidden=CHANNEL_HIDDEN,
-            token_block=block(token_rank),
-            channel_block=block(rank),
-            drop_path=DROP_PATH,
+            token_block=token_block,
+            channel_block=channel_block,
         )
     )
 
@@ -110,10 +92,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="the PyTorch peer")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--mlp", choices=("cp", "tr", "dense"), default="cp")
-    parser.add_argument("--token_rank", type=int, required=True)
-    parser.add_argument("--rank", type=int, required=True)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--epochs", type=float, default=10)
+    parser.add_argument("--epochs", type=float, default=EPOCHS)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
 
@@ -127,10 +107,10 @@ def main() -> None:
         for part in ("train", "t10k")
     }
     images, labels = files["train"]
-    model = make_model(options.mlp, options.token_rank, options.rank)
+    model = make_model(options.mlp)
     parameters = sum(p.numel() for p in model.parameters())
     optimizer = adamw(model, LR, BETAS, EPS, WEIGHT_DECAY, decay_vectors=True)
-    steps = int(options.epochs * len(images) / BATCH)
+    steps = math.ceil(options.epochs * len(images) / BATCH)
     generator = torch.Generator().manual_seed(options.seed)
     begin = time.perf_counter()
     order = torch.empty(0, dtype=torch.long)
@@ -141,7 +121,7 @@ def main() -> None:
         chosen, order = order[:BATCH], order[BATCH:]
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps)
-        logits = model(normalised(augmented(images[chosen], generator)))
+        logits = model(normalised(images[chosen]))
         loss = cross_entropy(logits, labels[chosen])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -1,13 +1,15 @@
-"""Trains the twin on CPU with the project's default recipe.
+"""Trains the twin on CPU with one of the project's small recipes.
 
     python train_twin.py --train train.bin --val val.bin --mlp cp --seed 1
 
-The peer of the default `mumoe train`: the same model, batch, schedule,
+The peer of `mumoe train --config` with gpt2_cp_small.cfg (`--recipe small`) or
+gpt2_bpe_cp.cfg (`--recipe bpe`) and their like: the same model, batch, schedule,
 optimizer, token files and validation windows; its random numbers are its own.
 Prints a line every 50 steps and, last, one line of JSON.
 """
 
 import argparse
+import dataclasses
 import json
 import math
 import time
@@ -20,18 +22,30 @@ from torch import Tensor, nn
 from twin import BlockConfig
 from twin_models import GPT2, GPT2Config, adamw, cross_entropy
 
-VOCAB, CONTEXT, DEPTH, HEADS, WIDTH = 256, 256, 4, 4, 256
-# 64 experts; rank 199 matches the dense MLP.
-BLOCK = BlockConfig("cp", (64,), (int(0.78 * WIDTH),), input_ln=True)
+CONTEXT, DEPTH, HEADS = 256, 4, 4
+EXPERTS = 64
 BATCH = 16  # sequences
-LR, MIN_LR, WARMUP = 1e-3, 1e-4, 50
+LR, MIN_LR = 1e-3, 1e-4
 BETAS, EPS, WEIGHT_DECAY, CLIP = (0.9, 0.95), 1e-8, 0.1, 1.0
 REPORT_EVERY = 50
 
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    vocab: int
+    width: int
+    steps: int
+    ranks: dict[str, tuple[int, ...]]  # as many parameters as the dense MLP
+
+
+RECIPES = {
+    "small": Recipe(256, 256, 500, {"cp": (199,)}),
+    "bpe": Recipe(50304, 192, 400, {"cp": (137,), "tr": (4, 4, 36)}),
+}
 HEADER_INTS, MAGIC, UINT16_VERSION = 256, 20240520, 1
 
 
-def read_tokens(path: Path) -> Tensor:
+def read_tokens(path: Path, vocab: int) -> Tensor:
     """llm.c's header (256 int32) and uint16 tokens, or bare uint16 tokens."""
     header = np.fromfile(path, dtype="<i4", count=HEADER_INTS)
     if header.size < HEADER_INTS or header[0] != MAGIC:
@@ -46,16 +60,17 @@ def read_tokens(path: Path) -> Tensor:
             )
     if tokens.size < CONTEXT + 1:
         raise SystemExit(f"{path}: fewer than {CONTEXT + 1} tokens")
-    if tokens.max() >= VOCAB:
-        raise SystemExit(f"{path}: token {tokens.max()}, vocabulary {VOCAB}")
+    if tokens.max() >= vocab:
+        raise SystemExit(f"{path}: token {tokens.max()}, vocabulary {vocab}")
     return torch.from_numpy(tokens.astype(np.int64))
 
 
 def learning_rate(step: int, steps: int) -> float:
-    """Linear warm-up, then a cosine that would reach MIN_LR at `steps`."""
-    if step < WARMUP:
-        return LR * (step + 1) / WARMUP
-    progress = (step - WARMUP) / (steps - WARMUP)
+    """Linear warm-up for a tenth, then a cosine that would reach MIN_LR."""
+    warmup = steps // 10
+    if step < warmup:
+        return LR * (step + 1) / warmup
+    progress = (step - warmup) / (steps - warmup)
     return MIN_LR + 0.5 * (LR - MIN_LR) * (1 + math.cos(math.pi * progress))
 
 
@@ -134,29 +149,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="the PyTorch peer")
     parser.add_argument("--train", type=Path, required=True)
     parser.add_argument("--val", type=Path, required=True)
-    parser.add_argument("--mlp", choices=("cp", "dense"), default="cp")
+    parser.add_argument("--recipe", choices=sorted(RECIPES), default="small")
+    parser.add_argument("--mlp", choices=("cp", "tr", "dense"), default="cp")
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--steps", type=int, help="default: the recipe's")
     parser.add_argument("--eval_windows", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
+    recipe = RECIPES[options.recipe]
+    if options.steps is None:
+        options.steps = recipe.steps
+    if options.mlp != "dense" and options.mlp not in recipe.ranks:
+        parser.error(f"--recipe {options.recipe}: no --mlp {options.mlp}")
     if options.steps < 1 or options.eval_windows < 1:
         parser.error("--steps and --eval_windows must be at least 1")
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    train_tokens = read_tokens(options.train)
-    val_tokens = read_tokens(options.val)
+    train_tokens = read_tokens(options.train, recipe.vocab)
+    val_tokens = read_tokens(options.val, recipe.vocab)
     val_starts = validation_starts(val_tokens, options.eval_windows)
+    block = None
+    if options.mlp != "dense":
+        block = BlockConfig(
+            options.mlp, (EXPERTS,), recipe.ranks[options.mlp], input_ln=True
+        )
     model = GPT2(
         GPT2Config(
-            vocab=VOCAB,
+            vocab=recipe.vocab,
             context=CONTEXT,
             depth=DEPTH,
             heads=HEADS,
-            width=WIDTH,
-            block=BLOCK if options.mlp == "cp" else None,
+            width=recipe.width,
+            block=block,
         )
     )
     parameters = sum(p.numel() for p in model.parameters())

@@ -2,8 +2,9 @@
 # fresh_root.sh FOLDER
 # For fresh_test.sh, as the first process of namespaces of its own: makes a minimal Debian 12 in FOLDER/root, and in it runs
 # launch/run and launch/test --quick of a copy of FOLDER/clone, as root and then as an ordinary user, who finds the packages
-# there. Network and registries are this machine's (host_settings.sh); LibTorch and data are fetched anew by both; of this
-# machine's files only the compiler cache is used, which the ordinary user only reads.
+# there; of the tests, that user has those of programs and scripts, since what is computed is the same for all. Network and
+# registries are this machine's (host_settings.sh); LibTorch and data are fetched anew by both; of this machine's files only
+# the compiler cache is used, which the ordinary user only reads.
 set -euo pipefail
 # shellcheck source=launch/unforeseen.sh
 . "$(dirname "$0")/../../../launch/unforeseen.sh" fresh_root.sh
@@ -98,20 +99,21 @@ in_root=(unshare --mount -- bash -euc 'cd "$1"; pivot_root . .host; umount -l /.
 path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 # ---- The two commands
-both_commands() {  # both_commands USER HOME VARIABLE=VALUE...
-  local user=$1 home=$2 sums
+both_commands() {  # both_commands USER HOME "OPTIONS OF CTEST" VARIABLE=VALUE...
+  local user=$1 home=$2 sums options
+  read -ra options <<<"$3"
   local within=(env PATH="$path" "${in_root[@]}" chroot --userspec="$user:" / env -i HOME="$home" USER="$user" TERM=dumb
-    PATH="$path" "${variables[@]}" "${@:3}" env -C "$home/mumoe")
+    PATH="$path" "${variables[@]}" "${@:4}" env -C "$home/mumoe")
   if stage "$user run" 1200 "${within[@]}" launch/run --train.steps 8 --schedule.warmup 2 --train.eval_windows 2; then
     pass "$user: launch/run done in $took: $(times)"
   fi
   # The tests are counted one by one; a command that ends without its sums is one that failed.
-  if stage "$user test" 1500 "${within[@]}" launch/test --quick; then failed=$((failed + 1)); fi
+  if stage "$user test" 1500 "${within[@]}" launch/test --quick "${options[@]}"; then failed=$((failed + 1)); fi
   sums=$(said | tail -n 1)
   if [[ $sums =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
     passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2] - 1))
   fi
-  tell "$user: launch/test --quick ended in $took: $sums"
+  tell "$user: launch/test --quick${3:+ $3} ended in $took: $sums"
 }
 times() {  # the second of each part of launch/run
   sed -nE 's/^ *([0-9]+) s  (setup: installing|setup: fetching|build:|model|step 1\/|done:).*/\2 at \1 s/p' "$log" |
@@ -121,9 +123,9 @@ times() {  # the second of each part of launch/run
 mapfile -t variables < <(registry_variables)
 make_root
 give_clone root /root
-both_commands root /root
+both_commands root /root ''
 chroot "$root" useradd --create-home --shell /bin/bash --user-group ordinary
 if [[ -d $root/root/.config ]]; then cp -a "$root/root/.config" "$root/home/ordinary/"; fi
 give_clone ordinary /home/ordinary
-both_commands ordinary /home/ordinary CCACHE_READONLY=1 CCACHE_TEMPDIR=/tmp/ccache
+both_commands ordinary /home/ordinary '-R ^script_' CCACHE_READONLY=1 CCACHE_TEMPDIR=/tmp/ccache
 end
