@@ -132,7 +132,7 @@ std::vector<Key> make_table() {
       {"data.source", free,
        "of text: speeches, novels, essays, kernel-docs, scripture, dictionary, "
        "a folder of .txt or .jsonl files (also .gz), or one with train.bin and "
-       "val.bin; of images: fashion-mnist, mnist, a folder with idx files, or "
+       "val.bin; of images: fashion-mnist, a folder with idx files, or "
        "one with the folders train and val, a folder a class in each",
        plain(MUMOE_FIELD(source)),
        "dataset data data_path data_dir data_root train_data corpus"

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/number.h"
+#include "data/images/image_data.h"
 #include "model/families.h"
 #include "mumoe/rank_matching.h"
 #include "run/option_table.h"
@@ -108,10 +109,16 @@ void resolve_family(Options& o, model::LearnsFrom samples) {
     follow(m.vocab, default_vocabulary(o.tokenizer));
     return;
   }
-  const ImageShape images = default_images(o.source);
-  follow(m.image_size, images.size);
-  follow(m.channels, images.channels);
-  follow(m.classes, images.classes);
+  if (m.image_size == 0 || m.channels == 0 || m.classes == 0) {
+    const data::ImageShape images = data::image_shape(o.source);
+    follow(m.image_size, images.size);
+    follow(m.channels, images.channels);
+    follow(m.classes, images.classes);
+  }
+  // Where nothing is known, ImageNet as models see it.
+  follow(m.image_size, 224);
+  follow(m.channels, 3);
+  follow(m.classes, 1000);
   follow(m.token_hidden, std::max<std::int64_t>(1, m.width / 2));
 }
 
@@ -183,13 +190,6 @@ std::string rank_text(const Options& o, const model::MlpKind& kind) {
 
 std::int64_t default_vocabulary(const std::string& tokenizer) {
   return tokenizer == "gpt2" ? 50304 : 256;
-}
-
-ImageShape default_images(const std::string& source) {
-  if (source == "fashion-mnist" || source == "mnist") {
-    return {.size = 28, .channels = 1, .classes = 10};
-  }
-  return {.size = 224, .channels = 3, .classes = 1000};
 }
 
 Draft::Draft() {

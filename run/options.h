@@ -116,17 +116,6 @@ std::string rank_text(const Options& options, const model::MlpKind& kind);
 /// Rows of the embedding for a tokenizer.
 std::int64_t default_vocabulary(const std::string& tokenizer);
 
-/// Images that a source holds.
-struct ImageShape {
-  std::int64_t size;
-  std::int64_t channels;
-  std::int64_t classes;
-};
-
-/// Those of `source`: of the sets that are published by name theirs, else
-/// ImageNet's as models see them.
-ImageShape default_images(const std::string& source);
-
 /// What stands for `auto` in settings that may be 0.
 inline constexpr std::int64_t kOpenSteps = -1;
 inline constexpr double kOpenRate = -1;

@@ -257,6 +257,11 @@ void check_class(const FileTree& tree,
 
 }  // namespace
 
+std::vector<std::string> class_folders(const fs::path& root) {
+  Skipped other;
+  return folders_in(root, other);
+}
+
 FileTree find_image_files(const fs::path& root,
                           const std::vector<std::string>& classes,
                           BadImages bad,

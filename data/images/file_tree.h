@@ -23,6 +23,10 @@ struct FileTree {
   std::vector<std::string> notes;
 };
 
+/// The names of the folders in `root`, of which each is a class, sorted by
+/// bytes; hidden ones are none. Throws `InputError` where there is none.
+std::vector<std::string> class_folders(const std::filesystem::path& root);
+
 /// Lists root/CLASS/**.{JPEG,jpg,jpeg,png} (upper or lower case), and with
 /// `BadImages::skip` decodes each once and leaves out those that cannot be.
 /// With `classes`, those are the classes: one of root that is not among them is

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
+#include <numeric>
 #include <span>
 
 #include "base/error.h"
@@ -72,39 +74,71 @@ std::string listed(const std::vector<std::int64_t>& dims) {
   return fmt::format("{}", fmt::join(dims, " x "));
 }
 
-std::string first_bytes(const std::vector<std::uint8_t>& bytes) {
+std::string first_bytes(std::span<const std::uint8_t> bytes) {
   if (bytes.empty()) return "nothing";
-  const std::span first(bytes.data(), std::min<std::size_t>(4, bytes.size()));
-  return fmt::format("{:02x}", fmt::join(first, " "));
+  return fmt::format(
+      "{:02x}",
+      fmt::join(bytes.first(std::min<std::size_t>(4, bytes.size())), " "));
 }
 
-}  // namespace
+constexpr std::size_t kMostDims = 8;
 
-IdxArray read_idx(const fs::path& path) {
-  IdxArray array{{}, read_unpacked(path)};
-  auto& bytes = array.bytes;
+std::size_t head_bytes(std::size_t dims) {
+  return 4 + 4 * dims;
+}
+
+/// The dims that the file's first bytes say.
+std::vector<std::int64_t> dims_of(const fs::path& path,
+                                  std::span<const std::uint8_t> bytes) {
   require(bytes.size() >= 4 && bytes[0] == 0 && bytes[1] == 0 &&
-              bytes[2] == 0x08 && bytes[3] >= 1 && bytes[3] <= 8,
+              bytes[2] == 0x08 && bytes[3] >= 1 && bytes[3] <= kMostDims,
           "{}: begins with {}; expected an idx file of unsigned bytes: 00 00 "
           "08, then the number of its dims",
           path.string(),
           first_bytes(bytes));
-  const std::size_t header = 4 + std::size_t{4} * bytes[3];
+  const std::size_t header = head_bytes(bytes[3]);
   require(bytes.size() >= header,
           "{}: {} bytes; expected a header of {}",
           path.string(),
           bytes.size(),
           header);
+  std::vector<std::int64_t> dims;
   std::size_t size = 1;
   for (std::size_t at = 4; at < header; at += 4) {
-    array.dims.push_back(big_endian(&bytes[at]));
-    size *= static_cast<std::size_t>(array.dims.back());
+    dims.push_back(big_endian(&bytes[at]));
+    size *= static_cast<std::size_t>(dims.back());
     require(size <= kMostBytes,
             "{}: says it holds {} bytes and more; expected at most {}",
             path.string(),
             size,
             kMostBytes);
   }
+  return dims;
+}
+
+}  // namespace
+
+std::vector<std::int64_t> read_idx_dims(const fs::path& path) {
+  std::array<std::uint8_t, 4 + 4 * kMostDims> bytes{};
+  gzFile file = gzopen(path.c_str(), "rb");  // reads plain files as they are
+  require(file != nullptr, "{}: cannot open", path.string());
+  const int count = gzread(file, bytes.data(), bytes.size());
+  gzclose(file);
+  return dims_of(
+      path,
+      std::span(bytes).first(static_cast<std::size_t>(std::max(count, 0))));
+}
+
+IdxArray read_idx(const fs::path& path) {
+  IdxArray array{{}, read_unpacked(path)};
+  auto& bytes = array.bytes;
+  array.dims = dims_of(path, bytes);
+  const std::size_t header = head_bytes(array.dims.size());
+  const auto size =
+      static_cast<std::size_t>(std::accumulate(array.dims.begin(),
+                                               array.dims.end(),
+                                               std::int64_t{1},
+                                               std::multiplies<>()));
   require(bytes.size() - header == size,
           "{}: {} bytes after the header; expected {} = {}",
           path.string(),

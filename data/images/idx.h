@@ -18,6 +18,9 @@ struct IdxArray {
 /// long for what its header says.
 IdxArray read_idx(const std::filesystem::path& path);
 
+/// The dims of such a file, by its first bytes alone; throws as `read_idx`.
+std::vector<std::int64_t> read_idx_dims(const std::filesystem::path& path);
+
 /// Grey images with labels.
 struct IdxImages {
   std::int64_t count = 0, height = 0, width = 0;

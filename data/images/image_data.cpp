@@ -21,6 +21,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// Side of what models see of files unless it is said, as in ImageNet's runs.
+constexpr std::int64_t kSizeOfFiles = 224;
+
 std::vector<std::string> fashion_names() {
   return {"T-shirt/top",
           "Trouser",
@@ -132,7 +135,7 @@ ImageData open_files(const ImageOptions& options, const fs::path& folder) {
   data.class_names = train.classes;
   data.classes = std::ssize(train.classes);
   data.channels = 3;
-  data.size = options.size == 0 ? 224 : options.size;
+  data.size = options.size == 0 ? kSizeOfFiles : options.size;
   data.train_hash = train.hash;
   data.val_hash = val.hash;
   data.notes = train.notes;
@@ -178,6 +181,25 @@ ImageData open_images(const ImageOptions& options) {
     return open_files(options, folder);
   }
   return open_idx(options, folder, {});
+}
+
+ImageShape image_shape(const std::string& source) {
+  if (source == "fashion-mnist") return {28, 1, 10};
+  const fs::path folder = source;
+  std::error_code error;
+  try {
+    if (fs::is_directory(folder / "train", error)) {
+      return {kSizeOfFiles, 3, std::ssize(class_folders(folder / "train"))};
+    }
+    const IdxPair train = find_idx_pair(folder, {"train"});
+    if (train.images.empty()) return {};
+    const auto dims = read_idx_dims(train.images);
+    const IdxArray labels = read_idx(train.labels);
+    if (dims.size() != 3 || labels.bytes.empty()) return {};
+    return {dims[1], 1, 1 + *std::ranges::max_element(labels.bytes)};
+  } catch (const InputError&) {
+    return {};
+  }
 }
 
 Augmentation augmentation_of(const std::string& text, const std::string& key) {

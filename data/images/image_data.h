@@ -57,6 +57,20 @@ struct ImageData {
 /// `InputError`, one line, naming the file.
 ImageData open_images(const ImageOptions& options);
 
+/// Of images; 0 is what is not known.
+struct ImageShape {
+  std::int64_t size = 0;  ///< Side in pixels of what the model sees.
+  std::int64_t channels = 0;
+  std::int64_t classes = 0;
+};
+
+/// The shape of what `open_images` would open of `source`, without a look at
+/// the images: a published set's; what the heads of idx files and the labels of
+/// training say; of a folder of files 224 pixels, 3 channels and as many
+/// classes as it has folders for training. All 0 where there are none of these
+/// or they cannot be read: `open_images` says why.
+ImageShape image_shape(const std::string& source);
+
 /// "automatic", "none", "crop_flip" or "imagenet" ("refuse" or "skip"). Throws
 /// `InputError` that names `key`.
 Augmentation augmentation_of(const std::string& text, const std::string& key);

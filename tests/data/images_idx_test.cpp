@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "data/images/idx.h"
 #include "data/images/idx_samples.h"
 #include "data/images/image_data.h"
 #include "tests/support/errors.h"
@@ -156,6 +157,22 @@ TEST(IdxImages, DamagedFilesAreNamed) {
   refused({image, "8 x 4", "square"});
   folder.write("train-images-idx3-ubyte", idx({3, 4, 4}, std::string(48, 'a')));
   refused({"t10k-images", "8 x 8", "4 x 4"});
+}
+
+TEST(IdxImages, HeadsAndLabelsTellTheirShape) {
+  ScratchFolder folder;
+  const auto shape = [&] { return image_shape(folder.path().string()); };
+  EXPECT_EQ(shape().size, 0);
+  write_set(folder);
+  EXPECT_EQ(shape().size, 8);
+  EXPECT_EQ(shape().channels, 1);
+  EXPECT_EQ(shape().classes, 3);
+  EXPECT_EQ(read_idx_dims(folder.path() / "t10k-images-idx3-ubyte.gz"),
+            (std::vector<std::int64_t>{2, 8, 8}));
+  // What is damaged is refused where it is opened, which names it.
+  folder.write("train-images-idx3-ubyte", "no idx file");
+  EXPECT_EQ(shape().size, 0);
+  expect_input_error([&] { open(folder); }, {"train-images-idx3-ubyte"});
 }
 
 TEST(IdxImages, ATruncatedGzipFileIsNamed) {

@@ -26,7 +26,7 @@ SIZE, PATCH, CLASSES = 28, 7, 10
 DEPTH, WIDTH, TOKEN_HIDDEN, CHANNEL_HIDDEN = 4, 96, 64, 416
 EXPERTS = 16
 RANKS = {"cp": ((9,), (74,)), "tr": ((4, 4, 2), (4, 4, 19))}  # tokens, channels
-BATCH, LR, EPOCHS = 128, 3e-3, 5
+BATCH, LR, EPOCHS = 128, 1.5e-3, 5
 BETAS, EPS, WEIGHT_DECAY, CLIP = (0.9, 0.999), 1e-8, 1e-2, 1.0
 MEAN, STD = 0.2860, 0.3530
 

@@ -9,6 +9,7 @@
 #include "run/option_table.h"
 #include "run/options.h"
 #include "tests/support/errors.h"
+#include "tests/support/scratch.h"
 
 namespace mumoe::run {
 namespace {
@@ -126,6 +127,21 @@ TEST(Mixer, SizesFollowFromTheWidthAndTheImages) {
   }
   // What is printed reads back as the same.
   EXPECT_EQ(to_map(options_from(to_map(o), "test")), to_map(o));
+}
+
+TEST(Mixer, HasAsManyClassesAsItsFolderOfImages) {
+  const testing::ScratchFolder folder;
+  for (const char* name : {"cat", "dog", "owl", ".hidden"}) {
+    std::filesystem::create_directories(folder.path() / "train" / name);
+  }
+  folder.write("train/notes.txt", "no class");
+  const std::string source = "--data.source=" + folder.path().string();
+  EXPECT_EQ(mixer({source}).model.classes, 3);
+  EXPECT_EQ(mixer({source}).model.image_size, 224);
+  EXPECT_EQ(mixer({source, "--model.classes=5"}).model.classes, 5);
+  EXPECT_EQ(mixer({"--data.source=fashion-mnist", "--model.patch=7"})
+                .model.image_size,
+            28);
 }
 
 TEST(Mixer, HasRanksForTokensAndForChannels) {
