@@ -18,11 +18,6 @@ bool fits(std::int64_t value, std::int64_t by_itself) {
   return ratio >= kLeast && ratio <= kMost;
 }
 
-bool is_given(const std::string& key, const Origins& origins) {
-  const auto origin = origins.find(key);
-  return origin != origins.end() && origin->second == kCommandLine;
-}
-
 /// Before the key that would mend it: a run that goes on keeps what it has.
 const char* where(const Options& o) {
   return o.resume != Resume::no ? "in a new run " : "";

@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "base/number.h"
-#include "data/images/image_data.h"
 #include "model/families.h"
 #include "mumoe/rank_matching.h"
 #include "run/option_table.h"
@@ -246,12 +245,14 @@ std::size_t Draft::take(const std::vector<ConfigEntry>& entries,
   return entries.size();
 }
 
+bool is_given(const std::string& key, const Origins& origins) {
+  const auto origin = origins.find(key);
+  return origin != origins.end() && origin->second == kCommandLine;
+}
+
 Options Draft::resolved() const {
   Options options = options_;
-  const auto typed = [&](const char* name) {
-    const auto origin = origins_.find(name);
-    return origin != origins_.end() && origin->second == kCommandLine;
-  };
+  const auto typed = [&](const char* name) { return is_given(name, origins_); };
   // Typed, each replaces what a file has of the other.
   if (typed("train.steps") && !typed("train.epochs") &&
       options.trainer.steps != kStepsByEpochs) {

@@ -134,6 +134,8 @@ Options with_steps(Options options, std::uint64_t samples);
 using Origins = std::map<std::string, std::string>;
 /// The origin of what a user has given with the command.
 inline constexpr const char* kCommandLine = "command line";
+/// Whether `key` was given with the command, not by a file or by itself.
+bool is_given(const std::string& key, const Origins& origins);
 
 /// `error`, and where settings that it names ("model.heads = 4") stand, unless
 /// on the command line, and which of them need not be there.

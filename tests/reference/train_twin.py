@@ -24,7 +24,6 @@ from twin_models import GPT2, GPT2Config, adamw, cross_entropy
 
 CONTEXT, DEPTH, HEADS = 256, 4, 4
 EXPERTS = 64
-BATCH = 16  # sequences
 LR, MIN_LR = 1e-3, 1e-4
 BETAS, EPS, WEIGHT_DECAY, CLIP = (0.9, 0.95), 1e-8, 0.1, 1.0
 REPORT_EVERY = 50
@@ -35,12 +34,13 @@ class Recipe:
     vocab: int
     width: int
     steps: int
+    batch: int  # sequences
     ranks: dict[str, tuple[int, ...]]  # as many parameters as the dense MLP
 
 
 RECIPES = {
-    "small": Recipe(256, 256, 500, {"cp": (199,)}),
-    "bpe": Recipe(50304, 192, 400, {"cp": (137,), "tr": (4, 4, 36)}),
+    "small": Recipe(256, 256, 500, 16, {"cp": (199,)}),
+    "bpe": Recipe(50304, 128, 400, 8, {"cp": (87,), "tr": (4, 4, 23)}),
 }
 HEADER_INTS, MAGIC, UINT16_VERSION = 256, 20240520, 1
 
@@ -85,7 +85,12 @@ def autocast(precision: str) -> torch.autocast:
 
 
 def train(
-    model: GPT2, tokens: Tensor, steps: int, seed: int, precision: str
+    model: GPT2,
+    tokens: Tensor,
+    steps: int,
+    batch: int,
+    seed: int,
+    precision: str,
 ) -> float:
     """Returns the seconds spent in the loop."""
     generator = torch.Generator().manual_seed(seed)
@@ -95,7 +100,7 @@ def train(
     reported_step = 0
     for step in range(steps):
         last_start = tokens.numel() - CONTEXT - 1
-        starts = torch.randint(0, last_start + 1, (BATCH,), generator=generator)
+        starts = torch.randint(0, last_start + 1, (batch,), generator=generator)
         inputs, targets = windows(tokens, starts)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps)
@@ -108,7 +113,7 @@ def train(
         done = step + 1
         if done % REPORT_EVERY == 0 or done == steps:
             now = time.perf_counter()
-            rate = (done - reported_step) * BATCH * CONTEXT / (now - reported)
+            rate = (done - reported_step) * batch * CONTEXT / (now - reported)
             print(
                 f"step {done}/{steps}  loss {loss.item():.4f}  "
                 f"{rate:.0f} tokens/s",
@@ -137,7 +142,7 @@ def evaluate(
     """Mean nats per token over the windows at `starts`."""
     model.eval()
     total = 0.0
-    for part in starts.split(BATCH):
+    for part in starts.split(16):
         inputs, targets = windows(tokens, part)
         with autocast(precision):
             loss = cross_entropy(model(inputs), targets)
@@ -192,7 +197,12 @@ def main() -> None:
         f"{val_tokens.numel()} validation tokens"
     )
     wall_s = train(
-        model, train_tokens, options.steps, options.seed, options.precision
+        model,
+        train_tokens,
+        options.steps,
+        recipe.batch,
+        options.seed,
+        options.precision,
     )
     nats = evaluate(model, val_tokens, val_starts, options.precision)
     print(
@@ -205,7 +215,7 @@ def main() -> None:
                 "parameters": parameters,
                 "val_nats_per_token": nats,
                 "wall_s": wall_s,
-                "tokens_per_s": options.steps * BATCH * CONTEXT / wall_s,
+                "tokens_per_s": options.steps * recipe.batch * CONTEXT / wall_s,
             }
         )
     )
