@@ -55,10 +55,12 @@ def learning_rate(step: int, steps: int) -> float:
 
 
 def make_model(mlp: str) -> Mixer:
-    token_block, channel_block = (
-        BlockConfig(mlp, (EXPERTS,), ranks, gate_norm="bn", input_ln=False)
-        for ranks in RANKS[mlp]
-    ) if mlp in RANKS else (None, None)
+    token_block = channel_block = None
+    if mlp != "dense":
+        token_block, channel_block = (
+            BlockConfig(mlp, (EXPERTS,), ranks, gate_norm="bn", input_ln=False)
+            for ranks in RANKS[mlp]
+        )
     return Mixer(
         MixerConfig(
             image_size=SIZE,

@@ -27,6 +27,7 @@ EXPERTS = 64
 LR, MIN_LR = 1e-3, 1e-4
 BETAS, EPS, WEIGHT_DECAY, CLIP = (0.9, 0.95), 1e-8, 0.1, 1.0
 REPORT_EVERY = 50
+EVALUATED_AT_ONCE = 16  # sequences
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +143,7 @@ def evaluate(
     """Mean nats per token over the windows at `starts`."""
     model.eval()
     total = 0.0
-    for part in starts.split(16):
+    for part in starts.split(EVALUATED_AT_ONCE):
         inputs, targets = windows(tokens, part)
         with autocast(precision):
             loss = cross_entropy(model(inputs), targets)
