@@ -12,7 +12,7 @@ failures=0
 wrong() { echo "$*"; failures=$((failures + 1)); }
 
 cd "$folder"
-unset CXX CXXFLAGS LDFLAGS TORCH_DIR
+unset CXX CXXFLAGS LDFLAGS TORCH_DIR "${!CCACHE_@}"
 export MUMOE_CACHE=$folder/cache CUDA_HOME=$folder/no-cuda
 mkdir -p one/launch cache/libtorch-2.11.0/torch/lib bin
 cp "$root/launch/build" "$root/launch/unforeseen.sh" one/launch
