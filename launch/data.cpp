@@ -1,4 +1,6 @@
 #include <cstdio>
+#include <string>
+#include <vector>
 
 #include "data/text/prepare.h"
 #include "data/text/sources.h"
@@ -12,6 +14,11 @@
 
 namespace mumoe::launch {
 namespace {
+
+void print_notes(const std::vector<std::string>& notes) {
+  for (const std::string& note : notes)
+    std::printf("  note: %s\n", note.c_str());
+}
 
 void print_split(const char* name, const data::Split& split) {
   std::printf("  %-5s %12llu tokens  %8.2f MB in %llu documents  %s",
@@ -36,9 +43,7 @@ void print_source(const data::PreparedSource& source, bool one_of_several) {
               prepared.folder.c_str());
   print_split("train", prepared.train);
   print_split("val", prepared.val);
-  for (const std::string& note : prepared.notes) {
-    std::printf("  note: %s\n", note.c_str());
-  }
+  print_notes(prepared.notes);
 }
 
 /// Fetches them, or looks through their folders.
@@ -46,9 +51,7 @@ void print_images(const run::Options& options) {
   const run::DataFacts facts =
       run::facts_of(data::open_images(image_options(options)));
   std::printf("%s\n", facts.description.c_str());
-  for (const std::string& note : facts.notes) {
-    std::printf("  note: %s\n", note.c_str());
-  }
+  print_notes(facts.notes);
 }
 
 }  // namespace

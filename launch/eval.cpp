@@ -147,7 +147,11 @@ EvalReport evaluate(const EvalRequest& request,
 
 std::vector<run::OwnOption> eval_options() {
   return {
-      {"run", "FOLDER", "a run directory", "out model ckpt checkpoint out_dir"},
+      {"run", "FOLDER", "a run directory", "out model ckpt out_dir"},
+      {"checkpoint",
+       "WHICH",
+       "best, or the number of a step [the newest]",
+       "step which"},
       {"data",
        "SOURCE",
        "a token file, all of it; or what data.source may be, texts or images, "
@@ -180,9 +184,10 @@ ExitCode eval_command(const Invocation& invocation) {
   facts.insert(line.own.begin(), line.own.end());
   require_same_run(world, facts);
 
-  const run::RunOnDisk opened = run::open_run(request.run);
+  const run::RunOnDisk opened =
+      run::open_run(request.run, line.text("checkpoint", ""));
   Facts found = run::to_map(opened.options);
-  found["the newest checkpoint"] = opened.checkpoint.string();
+  found["the checkpoint"] = opened.checkpoint.string();
   require_same_run(world, found);
   const auto options = options_here(opened, line, world.size());
   Session session(options, world, invocation);

@@ -98,11 +98,11 @@ std::string table_of(const ImagesScore& images) {
   }
   for (const auto k : order) {
     const auto& found = score.classes[k];
-    table += fmt::format("class {:<5} {:.2f} %, {} of {}\n",
-                         k,
+    table += fmt::format("class       {:.2f} %, {} of {}: {}\n",
                          100 * share(found.right, found.images),
                          found.right,
-                         found.images);
+                         found.images,
+                         images.class_names.at(k));
   }
   return table;
 }
@@ -110,8 +110,10 @@ std::string table_of(const ImagesScore& images) {
 nlohmann::json json_of(const ImagesScore& images) {
   const train::ImageScore& score = images.score;
   auto classes = nlohmann::json::array();
-  for (const auto& found : score.classes) {
-    classes.push_back({{"images", found.images}, {"right", found.right}});
+  for (std::size_t k = 0; k < score.classes.size(); ++k) {
+    classes.push_back({{"name", images.class_names.at(k)},
+                       {"images", score.classes[k].images},
+                       {"right", score.classes[k].right}});
   }
   return {{"source", images.source},
           {"part", images.part},

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "train/image_scores.h"
 #include "train/scores.h"
@@ -41,6 +42,7 @@ struct ImagesScore {
   std::string hash;
   std::int64_t images_of_all = 0;
   train::ImageScore score;
+  std::vector<std::string> class_names;  ///< Of `score.classes`.
 };
 
 /// All of an evaluation.

@@ -73,6 +73,7 @@ struct Found {
   std::string source;
   std::string part;
   std::string hash;
+  std::vector<std::string> class_names = {};
   std::shared_ptr<const data::Samples> samples = {};
   std::optional<data::TokenFile> file = {};
 };
@@ -82,7 +83,11 @@ Found open_source(const EvalJob& job) {
   run::Options options = job.settled.options;
   if (!job.request.data.empty()) options.source = job.request.data;
   const RunData data = open_run_data(options, job.session.mesh);
-  return {data.facts.source, "validation", data.facts.val.hash, data.val};
+  return {data.facts.source,
+          "validation",
+          data.facts.val.hash,
+          data.facts.class_names,
+          data.val};
 }
 
 /// The text that is asked for. Collective.
@@ -165,7 +170,8 @@ ImagesScore score_images(const EvalJob& job) {
               *found.samples,
               images,
               on_gpu(job) ? kImagesOnGpu : kImages,
-              model.classes())};
+              model.classes()),
+          .class_names = found.class_names};
 }
 
 }  // namespace mumoe::launch

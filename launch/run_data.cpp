@@ -43,21 +43,30 @@ std::shared_ptr<const data::Samples> windows_of(
   return {windows, &windows->samples};
 }
 
-/// Windows of several sources, in the order of their weights.
+/// Windows of several sources.
 struct Mixture {
-  Mixture(std::vector<std::shared_ptr<const data::Samples>> sources,
-          const std::vector<data::PreparedSource>& prepared,
-          std::uint64_t seed)
-      : sources(std::move(sources)),
-        samples(views()),
-        order(seed, shares(prepared)),
-        sequence(samples, order) {}
+  explicit Mixture(std::vector<std::shared_ptr<const data::Samples>> sources)
+      : sources(std::move(sources)), samples(views()) {}
 
   std::vector<const data::Samples*> views() const {
     std::vector<const data::Samples*> all;
     for (const auto& source : sources) all.push_back(source.get());
     return all;
   }
+
+  std::vector<std::shared_ptr<const data::Samples>> sources;
+  data::MixedSamples samples;
+};
+
+/// The same in the order of their weights.
+struct WeightedMixture : Mixture {
+  WeightedMixture(std::vector<std::shared_ptr<const data::Samples>> sources,
+                  const std::vector<data::PreparedSource>& prepared,
+                  std::uint64_t seed)
+      : Mixture(std::move(sources)),
+        order(seed, shares(prepared)),
+        sequence(samples, order) {}
+
   std::vector<data::MixtureOrder::Source> shares(
       const std::vector<data::PreparedSource>& prepared) const {
     std::vector<data::MixtureOrder::Source> all;
@@ -67,8 +76,6 @@ struct Mixture {
     return all;
   }
 
-  std::vector<std::shared_ptr<const data::Samples>> sources;
-  data::MixedSamples samples;
   data::MixtureOrder order;
   data::OrderedSamples sequence;
 };
@@ -78,10 +85,12 @@ RunData open_text(const run::Options& options) {
           "data.mixup = {}: blends images; expected 0 for text",
           options.mixup);
   const auto tokenizer = data::make_tokenizer(options.tokenizer);
-  const auto prepared =
-      data::prepare_sources(options.source,
-                            *tokenizer,
-                            data::PrepareOptions{.field = options.field});
+  const auto prepared = data::prepare_sources(
+      options.source,
+      *tokenizer,
+      data::PrepareOptions{
+          .field = options.field,
+          .threads = static_cast<unsigned>(options.data_threads)});
   require(tokenizer->vocabulary() <= options.model.vocab,
           "model.vocab = {}: tokenizer {} has {} tokens",
           options.model.vocab,
@@ -97,9 +106,8 @@ RunData open_text(const run::Options& options) {
   run::DataFacts facts = run::facts_of(prepared);
   if (prepared.size() == 1) return {std::move(facts), train[0], val[0]};
   const auto mixture =
-      std::make_shared<const Mixture>(std::move(train), prepared, seed);
-  const auto all_val =
-      std::make_shared<const Mixture>(std::move(val), prepared, seed);
+      std::make_shared<const WeightedMixture>(std::move(train), prepared, seed);
+  const auto all_val = std::make_shared<const Mixture>(std::move(val));
   return {std::move(facts),
           {mixture, &mixture->samples},
           {all_val, &all_val->samples},

@@ -78,7 +78,8 @@ DataFacts facts_of(const data::ImageData& images) {
       .notes = images.notes,
       .train = {"the training images", {{"images", train}}, images.train_hash},
       .val = {"the validation images", {{"images", val}}, images.val_hash},
-      .target = "image"};
+      .target = "image",
+      .class_names = images.class_names};
 }
 
 }  // namespace mumoe::run

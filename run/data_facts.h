@@ -33,6 +33,7 @@ struct DataFacts {
   /// Of the validation text, which turns nats a token into nats a byte; 0: no
   /// text.
   double bytes_per_token = 0;
+  std::vector<std::string> class_names = {};  ///< One a class; empty: text.
 };
 
 DataFacts facts_of(const data::PreparedData& prepared);

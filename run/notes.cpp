@@ -159,10 +159,8 @@ std::vector<std::string> note_idle(const Options& o, const Origins& origins) {
       model::family(o.family).learns_from == model::LearnsFrom::images;
   const std::vector<Idle> all = {
       {keys_of_others(o), true, "model.family is " + o.family},
-      {{"data.tokenizer"}, images, "images have no tokens"},
-      {{"data.augment", "data.bad_images", "data.workers"},
-       !images,
-       "texts are no images"},
+      {{"data.tokenizer", "data.field"}, images, "images have no tokens"},
+      {{"data.augment", "data.bad_images"}, !images, "texts are no images"},
       {{"model.experts",
         "model.rank",
         "model.token_rank",

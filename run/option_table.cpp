@@ -155,8 +155,8 @@ std::vector<Key> make_table() {
        "images: blended by pairs, with weights from Beta(X, X) (0: not)",
        plain(MUMOE_FIELD(mixup)), "mixup_alpha mix_up"},
       {"data.workers", free,
-       "threads of a rank that make batches of images, or of mumoe data (auto: "
-       "one a core)",
+       "threads of a rank that make batches of images or prepare text (auto: one "
+       "a core)",
        automatic(MUMOE_FIELD(data_threads)),
        "loader_workers image_workers"},
       {"data.tokenizer", must_match, "how text becomes tokens",

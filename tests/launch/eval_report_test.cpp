@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -68,18 +70,23 @@ TEST(EvalReport, OfManyClassesShowsTheWorst) {
   for (std::int64_t k = 0; k < 12; ++k) {
     images.score.classes.push_back({k == 3 ? 0 : 11, k == 3 ? 0 : k});
   }
+  for (char name = 'a'; name < 'a' + 12; ++name) {
+    images.class_names.push_back(fmt::format("class {}", name));
+  }
   report.images = images;
   const std::string table = report.table();
   EXPECT_NE(table.find("top-1       55.00 %, 66 of 120\n"), table.npos)
       << table;
   EXPECT_NE(table.find("top-5       75.00 %"), table.npos) << table;
-  EXPECT_NE(table.find("class 0     0.00 %, 0 of 11\n"), table.npos) << table;
-  EXPECT_EQ(table.find("class 3 "), table.npos) << "it has no image: " << table;
-  EXPECT_EQ(table.find("class 11"), table.npos) << "the best: " << table;
+  EXPECT_NE(table.find("class       0.00 %, 0 of 11: class a\n"), table.npos)
+      << table;
+  EXPECT_EQ(table.find("class d"), table.npos) << "it has no image: " << table;
+  EXPECT_EQ(table.find("class l"), table.npos) << "the best: " << table;
   const auto json = nlohmann::json::parse(report.json());
   EXPECT_EQ(json["images"]["top1"], 0.55);
   EXPECT_EQ(json["images"]["classes"].size(), 12u);
   EXPECT_EQ(json["images"]["classes"][11]["right"], 11);
+  EXPECT_EQ(json["images"]["classes"][11]["name"], "class l");
 }
 
 TEST(EvalReport, LeavesOutWhatWasNotAskedFor) {

@@ -96,6 +96,14 @@ grep -qF "{\"step\":$step,\"val_loss\":" best/checkpoints/best/val_loss.json ||
 text best --checkpoint best >best.text
 text best >last.text
 cmp -s best.text last.text && wrong "--checkpoint best is the last: $(<best.text)"
+best_loss=$(sed -n 's/.*"val_loss":\([0-9.e+-]*\).*/\1/p' best/checkpoints/best/val_loss.json)
+quiet "$mumoe" eval --run best --checkpoint best --windows "$(sed -n 's/^eval_windows *= *//p' best/config.cfg)" --json eval.json
+python3 - "$best_loss" "$step" <<'PYTHON' || wrong "eval --checkpoint best: expected $best_loss of step $step: $(<eval.json)"
+import json, sys
+found = json.load(open("eval.json"))
+sys.exit(not (abs(found["text"]["loss"] - float(sys.argv[1])) < 1e-6 * float(sys.argv[1]) and found["step"] == int(sys.argv[2])))
+PYTHON
+refused "no such step, to evaluate" "best: holds no checkpoint 3" "$mumoe" eval --run best --checkpoint 3
 refused "no such step" "best: holds no checkpoint 3" "$mumoe" sample --run best --checkpoint 3
 refused "no such word" "--checkpoint worst: expected best or the number of a step" \
   "$mumoe" sample --run best --checkpoint worst
