@@ -10,30 +10,45 @@ namespace {
 
 constexpr int kHalf = 32;
 
+/// Modulo 2^64.
+std::uint64_t joined(double low, double high) {
+  return static_cast<std::uint64_t>(low) +
+         (static_cast<std::uint64_t>(high) << kHalf);
+}
+
 }  // namespace
 
 DigestParts digest_parts(std::uint64_t digest, int tp_rank) {
-  if (tp_rank != 0) return {0, 0};
-  return {static_cast<double>(digest & 0xffffffffu),
-          static_cast<double>(digest >> kHalf)};
+  const auto low = static_cast<double>(digest & 0xffffffffu);
+  const auto high = static_cast<double>(digest >> kHalf);
+  if (tp_rank == 0) return {low, high, 0, 0};
+  return {0, 0, low, high};
 }
 
-std::uint64_t agreed_digest(std::span<const double> sums) {
-  return static_cast<std::uint64_t>(sums[0]) +
-         (static_cast<std::uint64_t>(sums[1]) << kHalf);
+AgreedDigest agreed_digest(std::span<const double> sums, int tp) {
+  const std::uint64_t first = joined(sums[0], sums[1]);
+  const std::uint64_t others = joined(sums[2], sums[3]);
+  return {first, others == first * static_cast<std::uint64_t>(tp - 1)};
 }
 
-void require_promised(std::uint64_t digest,
+void require_promised(const AgreedDigest& taken,
                       std::uint64_t promised,
                       std::int64_t step,
                       const std::filesystem::path& checkpoint) {
-  require(digest == promised,
+  require(taken.digest == promised,
           "{}: step {} took samples of digest {:016x}, expected {:016x}, those "
           "that come next: other data, or a fault in their order; stopped "
           "before the weights changed",
           checkpoint.string(),
           step,
-          digest,
+          taken.digest,
+          promised);
+  require(taken.same_over_tp,
+          "{}: in step {} ranks of a tensor-parallel group took different "
+          "samples; expected those of digest {:016x} on all; stopped before "
+          "the weights changed",
+          checkpoint.string(),
+          step,
           promised);
 }
 

@@ -15,17 +15,26 @@
 namespace mumoe::train {
 
 /// Numbers whose sums over all ranks `agreed_digest` takes: the digest of what
-/// a rank took, in halves that doubles hold exactly. Of a tp group, which works
-/// on the same samples, the first rank speaks.
-using DigestParts = std::array<double, 2>;
+/// a rank took, in halves that doubles hold exactly, those of the first ranks
+/// of tp groups apart from the others'.
+using DigestParts = std::array<double, 4>;
 DigestParts digest_parts(std::uint64_t digest, int tp_rank);
 
-/// The digest of the step, from the sums over all ranks; at most 2^21 of them.
-std::uint64_t agreed_digest(std::span<const double> sums);
+/// What all ranks took in a step.
+struct AgreedDigest {
+  std::uint64_t digest = 0;
+  /// Whether ranks of a tp group, which work on the same samples, took the
+  /// same.
+  bool same_over_tp = true;
+};
 
-/// Throws `InputError`, a line that names `checkpoint`, unless step `step` took
-/// the samples that it promised.
-void require_promised(std::uint64_t digest,
+/// From the sums over all ranks, of which a tp group has `tp`; at most 2^21
+/// ranks.
+AgreedDigest agreed_digest(std::span<const double> sums, int tp);
+
+/// Throws `InputError`, a line that names `checkpoint`, unless every rank took
+/// in step `step` the samples that it promised.
+void require_promised(const AgreedDigest& taken,
                       std::uint64_t promised,
                       std::int64_t step,
                       const std::filesystem::path& checkpoint);

@@ -161,7 +161,7 @@ std::optional<StepReport> Trainer::step() {
   const Agreement agreed = agree(*sums);
   const double norm = dist::norm_of_squares(seen.narrow(0, 1, 1), mesh);
   if (!resumed_.empty() && state_.taken) {
-    require_promised(agreed.digest,
+    require_promised(agreed.taken,
                      state_.taken->next,
                      state_.step + 1,
                      resumed_);
@@ -175,7 +175,7 @@ std::optional<StepReport> Trainer::step() {
   ++state_.step;
   state_.samples += plan_.batch;
   if (!state_.taken) state_.taken.emplace();
-  state_.taken->chain = data::chained(state_.taken->chain, agreed.digest);
+  state_.taken->chain = data::chained(state_.taken->chain, agreed.taken.digest);
   resumed_.clear();
   if (state_.mixing) state_.mixing->active = agreed.active;
   choose_mixing();
@@ -284,7 +284,7 @@ Trainer::Agreement Trainer::agree(const Sums& of_rank) {
   // Of all ranks, in whole micro-batches.
   const double micro_batches = static_cast<double>(plan_.batch * tp) /
                                static_cast<double>(plan_.micro_batch);
-  return {sums[0], sums[2] / micro_batches, agreed_digest(sums.subspan(4))};
+  return {sums[0], sums[2] / micro_batches, agreed_digest(sums.subspan(4), tp)};
 }
 
 Outcome Trainer::run() {

@@ -22,6 +22,7 @@
 #include "train/mixing.h"
 #include "train/optimizer.h"
 #include "train/progress.h"
+#include "train/sample_proof.h"
 
 namespace mumoe::train {
 
@@ -108,7 +109,7 @@ class Trainer {
   struct Agreement {
     double loss = 0;    ///< Mean over the step's targets.
     double active = 0;  ///< Mean share of active experts, if there are any.
-    std::uint64_t digest = 0;  ///< Of the samples of the step.
+    AgreedDigest taken = {};  ///< The samples of the step.
   };
   /// Also settles, for all ranks alike, whether to stop and to save.
   Agreement agree(const Sums& sums);

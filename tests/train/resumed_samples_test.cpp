@@ -136,6 +136,25 @@ TEST_F(ResumedSamples, AllRanksRefuseWhatOneHas) {
   EXPECT_EQ(refused, 2);
 }
 
+TEST_F(ResumedSamples, RanksOfATensorParallelGroupMustTakeTheSame) {
+  std::atomic<int> refused = 0;
+  dist::ThreadWorld::run(2, [&](dist::Communicator& world) {
+    SmallRun run = run_;
+    run.tp = 2;
+    run.sequence = [&](const auto& samples, const auto& order) {
+      return std::make_unique<Shifted>(samples, order, 8 * world.rank());
+    };
+    try {
+      train_small(world, run);
+    } catch (const InputError& error) {
+      refused += std::string(error.what()).find("step 4 ranks of a tensor") !=
+                 std::string::npos;
+    }
+  });
+  EXPECT_EQ(refused, 2);
+  EXPECT_EQ(lines_of(folder_.path()).size(), 3u) << "nothing was written";
+}
+
 TEST_F(ResumedSamples, MetricsOfAnotherRunAreRefused) {
   const auto file = folder_.path() / "metrics.jsonl";
   const std::string text = read_file(file);

@@ -44,7 +44,7 @@ class Taker {
     }
     for (int step = 0; step < steps; ++step) {
       const auto digest = take(plan, deals, step);
-      if (step == 0) require_promised(digest, taken_.next, step_ + 1, "step");
+      if (step == 0) require_promised({digest}, taken_.next, step_ + 1, "step");
       taken_.chain = data::chained(taken_.chain, digest);
       ++step_;
       samples_ += batch_;
@@ -69,7 +69,7 @@ class Taker {
   std::uint64_t take(const BatchPlan& plan,
                      const std::vector<Deal>& deals,
                      int step) {
-    std::vector<double> sums(2, 0.0);
+    std::vector<double> sums(4, 0.0);
     for (std::size_t rank = 0; rank < deals.size(); ++rank) {
       std::uint64_t digest = 0;
       for (std::int64_t micro = 0; micro < plan.micro_steps; ++micro) {
@@ -85,7 +85,7 @@ class Taker {
       const auto parts = digest_parts(digest, /*tp_rank=*/0);
       for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += parts[i];
     }
-    return agreed_digest(sums);
+    return agreed_digest(sums, /*tp=*/1).digest;
   }
   void promise() {
     taken_.next = data::expected_digest(sequence_.order(), samples_, batch_);
@@ -295,16 +295,23 @@ TEST(SampleFaults, AStateOfAnotherPositionIsFound) {
 
 TEST(SampleDigests, TravelAsExactHalves) {
   const std::uint64_t digests[] = {~0ull, 0x0123456789abcdefull, 1, 0};
-  std::vector<double> sums(2, 0.0);
-  std::uint64_t sum = 0;
-  for (const auto digest : digests) {
-    sum += digest;
-    for (const int tp_rank : {0, 1}) {
+  for (const int tp : {1, 2, 3}) {
+    SCOPED_TRACE(tp);
+    std::vector<double> sums(4, 0.0);
+    std::uint64_t sum = 0;
+    const auto add = [&](std::uint64_t digest, int tp_rank) {
       const auto parts = digest_parts(digest, tp_rank);
       for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += parts[i];
+    };
+    for (const auto digest : digests) {
+      sum += digest;
+      for (int tp_rank = 0; tp_rank < tp; ++tp_rank) add(digest, tp_rank);
     }
+    EXPECT_EQ(agreed_digest(sums, tp).digest, sum);
+    EXPECT_TRUE(agreed_digest(sums, tp).same_over_tp);
+    add(1, 1);
+    EXPECT_FALSE(agreed_digest(sums, tp).same_over_tp);
   }
-  EXPECT_EQ(agreed_digest(sums), sum);
 }
 
 }  // namespace
