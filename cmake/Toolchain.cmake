@@ -32,6 +32,16 @@ elseif(MUMOE_SANITIZE)
   message(FATAL_ERROR "MUMOE_SANITIZE=${MUMOE_SANITIZE}: expected address or thread")
 endif()
 
+# LibTorch has so many symbols that GNU ld takes seconds for each of the many programs here.
+include(CheckLinkerFlag)
+foreach(linker lld gold)
+  check_linker_flag(CXX -fuse-ld=${linker} MUMOE_LINKS_BY_${linker})
+  if(MUMOE_LINKS_BY_${linker})
+    add_link_options(-fuse-ld=${linker})
+    break()
+  endif()
+endforeach()
+
 find_program(MUMOE_CCACHE ccache)
 if(MUMOE_CCACHE)
   # Paths relative to the clone, no working directory and one language of messages

@@ -4,49 +4,16 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
-#include <cstdio>
-#include <mutex>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "data/images/decode.h"
+#include "data/progress_line.h"
 
 namespace mumoe::data {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// A line on stderr every few seconds of what takes long.
-class Progress {
- public:
-  Progress(std::string what, std::size_t total, const char* units)
-      : what_(std::move(what)), total_(total), units_(units) {}
-
-  void step() {
-    const std::size_t done = ++done_;
-    const std::lock_guard lock(mutex_);
-    const auto now = std::chrono::steady_clock::now();
-    if (now - told_ < std::chrono::seconds(5)) return;
-    told_ = now;
-    std::fprintf(stderr,
-                 "mumoe: %s: %zu of %zu %s\n",
-                 what_.c_str(),
-                 done,
-                 total_,
-                 units_);
-  }
-
- private:
-  std::string what_;
-  std::size_t total_;
-  const char* units_;
-  std::atomic<std::size_t> done_ = 0;
-  std::mutex mutex_;
-  std::chrono::steady_clock::time_point told_ =
-      std::chrono::steady_clock::now();  // guarded by mutex_
-};
 
 /// How many there are of something skipped, and the first.
 struct Skipped {
@@ -186,10 +153,10 @@ void drop_bad(const fs::path& root,
       places.push_back({&of, i});
   }
   std::vector<std::string> trouble(places.size());
-  Progress progress("checking " + root.string(), places.size(), "files");
+  ProgressLine progress("checking " + root.string(), {places.size()});
   workers.for_each(places.size(), [&](std::size_t i) {
     trouble[i] = trouble_with(root / places[i].of->files[places[i].file].path);
-    progress.step();
+    progress.add();
   });
   for (std::size_t i = 0; i < places.size(); ++i) {
     if (trouble[i].empty()) continue;
@@ -204,13 +171,13 @@ void drop_bad(const fs::path& root,
 
 std::vector<OfClass> list_all(const FileTree& tree, Workers& workers) {
   std::vector<OfClass> all(tree.classes.size());
-  Progress progress(tree.root.string(), all.size(), "classes");
+  ProgressLine progress(tree.root.string(), {all.size(), "classes"});
   workers.for_each(all.size(), [&](std::size_t i) {
     std::error_code error;
     if (fs::exists(tree.root / tree.classes[i], error)) {
       all[i] = list_class(tree.root, tree.classes[i]);
     }
-    progress.step();
+    progress.add();
   });
   return all;
 }

@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "base/error.h"
 #include "data/in_order.h"
+#include "data/progress_line.h"
 #include "data/text/forms.h"
 #include "data/text/json_lines.h"
 
@@ -202,6 +204,10 @@ BothSplits<SplitCounts> encode_corpus(const Corpus& corpus,
     all.bytes += some.bytes;
   };
   BlockReader reader(corpus);
+  ProgressLine progress("tokenizing " + printable(corpus.name),
+                        megabytes(std::accumulate(survey.sizes.begin(),
+                                                  survey.sizes.end(),
+                                                  std::uint64_t{0})));
   in_order(
       thread_count(threads),
       [&] { return reader.next(); },
@@ -211,6 +217,8 @@ BothSplits<SplitCounts> encode_corpus(const Corpus& corpus,
         take(counts.val, encoded.parts.val.counts);
         train.add(encoded.block, encoded.parts.train.tokens);
         val.add(encoded.block, encoded.parts.val.tokens);
+        progress.add(encoded.parts.train.counts.bytes +
+                     encoded.parts.val.counts.bytes);
       });
   return counts;
 }

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "data/in_order.h"
+#include "data/progress_line.h"
 #include "data/text/blocks.h"
 #include "data/text/corpus.h"
 #include "data/text/forms.h"
@@ -55,6 +56,7 @@ struct Oddities {
 struct Surveyed {
   std::size_t file = 0;
   bool last = false;
+  std::uint64_t length = 0;          ///< Of the block.
   std::string hash;                  ///< Of the file, if `last`.
   TextFindings found;                ///< Of a part of a text.
   std::uint64_t bytes = 0;           ///< The same.
@@ -63,7 +65,8 @@ struct Surveyed {
 
 Surveyed look_at(const Corpus& corpus, const Block& block) {
   const Document& document = corpus.documents[block.file];
-  Surveyed seen{block.file, block.last, block.hash, {}, 0, {}};
+  Surveyed
+      seen{block.file, block.last, block.bytes.size(), block.hash, {}, 0, {}};
   if (block.offset == 0) check_front(document.path, block.bytes);
   if (document.form() == Document::Form::text) {
     seen.bytes = block.bytes.size();
@@ -139,11 +142,15 @@ class Surveyor {
 Survey Corpus::survey(unsigned threads) const {
   BlockReader reader(*this);
   Surveyor surveyor(*this);
+  ProgressLine progress("reading " + printable(name), megabytes());
   in_order(
       thread_count(threads),
       [&] { return reader.next(); },
       [&](const Block& block) { return look_at(*this, block); },
-      [&](const Surveyed& seen) { surveyor.add(seen); });
+      [&](const Surveyed& seen) {
+        surveyor.add(seen);
+        progress.add(seen.length);
+      });
   return std::move(surveyor).finish();
 }
 
