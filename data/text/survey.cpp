@@ -56,7 +56,6 @@ struct Oddities {
 struct Surveyed {
   std::size_t file = 0;
   bool last = false;
-  std::uint64_t length = 0;          ///< Of the block.
   std::string hash;                  ///< Of the file, if `last`.
   TextFindings found;                ///< Of a part of a text.
   std::uint64_t bytes = 0;           ///< The same.
@@ -65,8 +64,7 @@ struct Surveyed {
 
 Surveyed look_at(const Corpus& corpus, const Block& block) {
   const Document& document = corpus.documents[block.file];
-  Surveyed
-      seen{block.file, block.last, block.bytes.size(), block.hash, {}, 0, {}};
+  Surveyed seen{block.file, block.last, block.hash, {}, 0, {}};
   if (block.offset == 0) check_front(document.path, block.bytes);
   if (document.form() == Document::Form::text) {
     seen.bytes = block.bytes.size();
@@ -146,11 +144,11 @@ Survey Corpus::survey(unsigned threads) const {
   in_order(
       thread_count(threads),
       [&] { return reader.next(); },
-      [&](const Block& block) { return look_at(*this, block); },
-      [&](const Surveyed& seen) {
-        surveyor.add(seen);
-        progress.add(seen.length);
-      });
+      [&](const Block& block) {
+        progress.add(block.bytes.size());
+        return look_at(*this, block);
+      },
+      [&](const Surveyed& seen) { surveyor.add(seen); });
   return std::move(surveyor).finish();
 }
 

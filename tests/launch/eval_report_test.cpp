@@ -1,8 +1,7 @@
 #include "launch/eval_report.h"
 
-#include <gtest/gtest.h>
-
 #include <fmt/format.h>
+#include <gtest/gtest.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
