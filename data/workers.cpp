@@ -3,6 +3,7 @@
 #include <atomic>
 #include <exception>
 #include <limits>
+#include <utility>
 
 #include "base/error.h"
 #include "base/thread_signals.h"
@@ -52,7 +53,7 @@ bool Workers::step(Loop& loop) {
   const std::lock_guard lock(loop.mutex);
   if (failure && i < loop.failed) {
     loop.failed = i;
-    loop.failure = failure;
+    loop.failure = std::move(failure);
   }
   if (++loop.done == loop.count) loop.finished.notify_all();
   return true;
@@ -93,7 +94,12 @@ void Workers::for_each(std::size_t count,
   }
   std::unique_lock lock(loop->mutex);
   loop->finished.wait(lock, [&] { return loop->done == loop->count; });
-  if (loop->failure) std::rethrow_exception(loop->failure);
+  // Taken out of the loop: a thread that still holds the loop would end what
+  // the caller looks at, ordered by nothing but a count inside libstdc++.
+  if (auto failure = std::exchange(loop->failure, nullptr)) {
+    lock.unlock();
+    std::rethrow_exception(std::move(failure));
+  }
 }
 
 }  // namespace mumoe::data

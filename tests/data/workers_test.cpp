@@ -56,6 +56,20 @@ TEST(Workers, TheErrorOfTheLeastNumberIsTheOneThrown) {
   }
 }
 
+// ThreadSanitizer: no other thread may end what the caller looks at.
+TEST(Workers, AnErrorIsTheCallersAlone) {
+  Workers workers(16);
+  for (int round = 0; round < 2000; ++round) {
+    testing::expect_input_error(
+        [&] {
+          workers.for_each(32, [&](std::size_t i) {
+            require(false, "number {} of round {} is bad", i, round);
+          });
+        },
+        {"number 0 of round", "is bad"});
+  }
+}
+
 TEST(Workers, LoopsOfSeveralThreadsRunAtOnce) {
   Workers workers(2);
   std::atomic<int> calls = 0;
