@@ -97,7 +97,6 @@ void Workers::for_each(std::size_t count,
   // Taken out of the loop: a thread that still holds the loop would end what
   // the caller looks at, ordered by nothing but a count inside libstdc++.
   if (auto failure = std::exchange(loop->failure, nullptr)) {
-    lock.unlock();
     std::rethrow_exception(std::move(failure));
   }
 }
