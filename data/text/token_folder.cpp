@@ -272,8 +272,11 @@ void require_own_folder(const fs::path& folder, const PreparedData& wanted) {
           "{}: holds a dataset.json that mumoe data did not write; expected "
           "another folder to write to",
           name);
+  // The token files are looked for first: who prepares the folder at this
+  // moment writes dataset.json before them.
+  const bool holds_tokens = holds_token_files(folder);
   if (!is_there(folder / "dataset.json")) {
-    require(!holds_token_files(folder),
+    require(!holds_tokens,
             "{}: holds token files that mumoe data did not make; expected "
             "another folder to write to",
             name);

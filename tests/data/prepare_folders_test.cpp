@@ -10,6 +10,7 @@
 #include "base/file_lock.h"
 #include "data/text/prepare.h"
 #include "data/text/token_file.h"
+#include "data/text/token_folder.h"
 #include "tests/data/texts.h"
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
@@ -43,7 +44,11 @@ TEST(PrepareAtOnce, ManyThreadsAndProcessesMakeItOnce) {
     std::vector<std::jthread> threads;
     for (int i = 0; i < 6; ++i) {
       threads.emplace_back([&] {
-        done += prepare(in, ByteTokenizer(), out).val.documents == 2;
+        try {
+          done += prepare(in, ByteTokenizer(), out).val.documents == 2;
+        } catch (const std::exception& error) {
+          ADD_FAILURE() << error.what();
+        }
       });
     }
   }
@@ -56,6 +61,30 @@ TEST(PrepareAtOnce, ManyThreadsAndProcessesMakeItOnce) {
   EXPECT_FALSE(remade(in, out));
   // dataset.json, train.bin, val.bin and the lock.
   EXPECT_EQ(std::distance(fs::directory_iterator(out), {}), 4);
+}
+
+TEST(PrepareAtOnce, AFolderBegunByAnotherAtThisMomentIsNotForeign) {
+  const ScratchFolder folder;
+  const PreparedData wanted;
+  constexpr int kFolders = 2000;
+  const auto path = [&](int i) { return folder.path() / std::to_string(i); };
+  for (int i = 0; i < kFolders; ++i) fs::create_directory(path(i));
+  std::atomic<int> looked_at{-1};
+  // In the order in which a preparation writes them.
+  std::jthread other([&](const std::stop_token& stop) {
+    for (int i = 0; i < kFolders; ++i) {
+      while (looked_at < i && !stop.stop_requested()) {
+      }
+      std::ofstream(path(i) / "dataset.json") << R"({"format": 1})";
+      std::ofstream(path(i) / "train.bin");
+    }
+  });
+  for (int i = 0; i < kFolders; ++i) {
+    looked_at = i;
+    do {
+      ASSERT_NO_THROW(require_own_folder(path(i), wanted)) << "folder " << i;
+    } while (!is_there(path(i) / "train.bin"));
+  }
 }
 
 TEST(PrepareAtOnce, TheSecondWaitsAndUsesWhatTheFirstMade) {
