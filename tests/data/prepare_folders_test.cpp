@@ -74,6 +74,7 @@ TEST(PrepareAtOnce, AFolderBegunByAnotherAtThisMomentIsNotForeign) {
   std::jthread other([&](const std::stop_token& stop) {
     for (int i = 0; i < kFolders; ++i) {
       while (looked_at < i && !stop.stop_requested()) {
+        std::this_thread::yield();
       }
       std::ofstream(path(i) / "dataset.json") << R"({"format": 1})";
       std::ofstream(path(i) / "train.bin");
