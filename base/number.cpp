@@ -71,4 +71,13 @@ std::string size_text(double bytes) {
   return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 1, kUnits[unit]);
 }
 
+std::optional<std::uint64_t> parse_hexadecimal(std::string_view text) {
+  std::uint64_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto read = std::from_chars(text.data(), end, number, 16);
+  const bool whole =
+      text.size() == 16 && read.ec == std::errc() && read.ptr == end;
+  return whole ? std::optional(number) : std::nullopt;
+}
+
 }  // namespace mumoe

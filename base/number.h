@@ -3,6 +3,7 @@
 #include <concepts>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -29,5 +30,8 @@ extern template double parse_number(std::string_view, double, double);
 
 /// "12.3 GiB"
 std::string size_text(double bytes);
+
+/// Exactly 16 hexadecimal digits; nothing where `text` is anything else.
+std::optional<std::uint64_t> parse_hexadecimal(std::string_view text);
 
 }  // namespace mumoe

@@ -27,12 +27,22 @@ std::string done_line(std::int64_t step,
   return line;
 }
 
-std::string stopped_line(std::int64_t step,
+std::string by_time(double max_minutes) {
+  return fmt::format("after train.max_minutes = {},", max_minutes);
+}
+
+std::string stopped_early_line(const std::string& cause) {
+  return fmt::format("stopped {} before the first step: nothing was written",
+                     cause);
+}
+
+std::string stopped_line(const std::string& cause,
+                         std::int64_t step,
                          std::int64_t steps,
                          const std::filesystem::path& out) {
   std::string line =
-      step == 0 ? "stopped by a signal in the first step; "
-                : fmt::format("stopped by a signal after step {}; ", step);
+      step == 0 ? fmt::format("stopped {} in the first step; ", cause)
+                : fmt::format("stopped {} after step {}; ", cause, step);
   if (out.empty()) return line + "train.out = none: nothing was saved";
   line += fmt::format("run directory {}", out.string());
   if (step == 0) return line + ", there was nothing to save";

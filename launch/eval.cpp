@@ -17,8 +17,10 @@
 #include "launch/session.h"
 #include "launch/settle.h"
 #include "model/families.h"
-#include "run/checkpoint.h"
+#include "run/agreed_errors.h"
 #include "run/command_line.h"
+#include "run/damage.h"
+#include "run/load_checkpoint.h"
 #include "run/run_directory.h"
 
 namespace mumoe::launch {
@@ -125,7 +127,9 @@ EvalReport evaluate(const EvalRequest& request,
   dist::FlatBuckets buckets(registry,
                             mesh,
                             bucket_options(options.parallel, sharding, device));
-  const auto state = run::load_checkpoint(opened.checkpoint, buckets);
+  const auto state =
+      run::load_checkpoint(opened.checkpoint, buckets, {}, mesh.control())
+          .state;
   const EvalJob job{request, session, settled, *model};
   EvalReport report{.run = request.run,
                     .checkpoint = opened.checkpoint,
@@ -184,25 +188,30 @@ ExitCode eval_command(const Invocation& invocation) {
   facts.insert(line.own.begin(), line.own.end());
   require_same_run(world, facts);
 
-  const run::RunOnDisk opened =
-      run::open_run(request.run, line.text("checkpoint", ""));
-  Facts found = run::to_map(opened.options);
-  found["the checkpoint"] = opened.checkpoint.string();
-  require_same_run(world, found);
-  const auto options = options_here(opened, line, world.size());
-  Session session(options, world, invocation);
-  for (const auto& note : opened.notes) {
-    if (world.rank() == 0)
-      std::fprintf(stderr, "mumoe eval: %s\n", note.c_str());
-  }
-  const auto batch = require_layout(options, session.mesh, /*unequal_cpus=*/"");
-  const Settled settled = settle_evaluation(options, session, batch);
-  if (!settled.note.empty() && world.rank() == 0) {
-    std::fprintf(stderr, "mumoe eval: %s\n", settled.note.c_str());
-  }
-  Output output(request.json, session);
-  output.tell(evaluate(request, opened, settled, session));
-  return ExitCode::done;
+  return run::past_damage([&](const run::Damage& known) {
+    run::RunOnDisk opened;
+    run::agree_on_errors(world, [&] {
+      opened = run::open_run(request.run, line.text("checkpoint", ""), known);
+    });
+    Facts found = run::to_map(opened.options);
+    found["the checkpoint"] = opened.checkpoint.string();
+    require_same_run(world, found);
+    const auto options = options_here(opened, line, world.size());
+    Session session(options, world, invocation);
+    for (const auto& note : opened.notes) {
+      if (world.rank() == 0)
+        std::fprintf(stderr, "mumoe eval: %s\n", note.c_str());
+    }
+    const auto batch =
+        require_layout(options, session.mesh, /*unequal_cpus=*/"");
+    const Settled settled = settle_evaluation(options, session, batch);
+    if (!settled.note.empty() && world.rank() == 0) {
+      std::fprintf(stderr, "mumoe eval: %s\n", settled.note.c_str());
+    }
+    Output output(request.json, session);
+    output.tell(evaluate(request, opened, settled, session));
+    return ExitCode::done;
+  });
 }
 
 }  // namespace mumoe::launch

@@ -1,6 +1,7 @@
 #include "launch/program.h"
 
 #include <c10/util/Exception.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <atomic>
@@ -150,12 +151,26 @@ bool alone_or_first() {
   return true;
 }
 
+/// What a command that a signal ends says.
+std::string when_stopped(std::string_view command, bool second) {
+  if (second && command == "train") {
+    return "stopped at once by a second signal: what was saved before is there";
+  }
+  if (second) return "mumoe sample: stopped at once by a second signal";
+  if (command == "eval") return kEvaluationStopped;
+  if (command == "data") {
+    return "stopped by a signal: the same command makes what is missing";
+  }
+  if (command == "sample") return "mumoe sample: stopped by a signal";
+  return kStoppedEarly;
+}
+
 /// The end of this process before its time, which two threads may see at once:
 /// that of the program, by an error, and that which sees a signal.
 class EarlyEnd {
  public:
-  EarlyEnd(RunLog& log, const char* by_signal)
-      : log_(log), by_signal_(by_signal) {}
+  EarlyEnd(RunLog& log, std::string_view command)
+      : log_(log), command_(command) {}
 
   /// From now on there are other ranks to end.
   void started(const dist::MpiRuntime& mpi) { mpi_ = &mpi; }
@@ -173,21 +188,40 @@ class EarlyEnd {
     say();
   }
 
-  /// Ends all ranks since a signal asks for it; returns where an error does.
-  void by_signal() {
+  /// Ends all ranks since a signal asks for it, a `second` one before the first
+  /// has come to anything; returns where an error does. A launcher sends
+  /// SIGTERM, too, when another rank has died: then that is what is said.
+  void by_signal(bool second) {
     if (begun_.test_and_set()) return;
-    const auto say = [this] {
-      std::printf("%s\n", by_signal_);
-      std::fflush(stdout);
+    const auto* mpi = mpi_.load();
+    const std::string gone = mpi ? mpi->peers()->gone() : "";
+    if (!gone.empty()) {
+      const int rank = mpi->world().rank(), ranks = mpi->world().size();
+      end_job(*mpi, ExitCode::communication, [&] {
+        print(fmt::format("rank {} of {}: {}", rank, ranks, gone));
+      });
+    }
+    const std::string line = when_stopped(command_, second);
+    const auto say = [&] {
+      // What sample says is its text.
+      std::FILE* const to = command_ == "sample" ? stderr : stdout;
+      std::fprintf(to, "%s\n", line.c_str());
+      std::fflush(to);
+      if (second) log_.keep(line);
     };
-    if (const auto* mpi = mpi_.load()) end_job(*mpi, ExitCode::preempted, say);
+    if (mpi != nullptr) end_job(*mpi, ExitCode::preempted, say);
     if (alone_or_first()) say();
     std::_Exit(static_cast<int>(ExitCode::preempted));
   }
 
+  /// Nothing is left that a signal could end. Does not return if one does.
+  void too_late() {
+    while (begun_.test_and_set()) std::this_thread::sleep_for(kFoundByAll);
+  }
+
  private:
   RunLog& log_;
-  const char* by_signal_;  ///< What is said then.
+  std::string_view command_;
   std::atomic<const dist::MpiRuntime*> mpi_ = nullptr;
   std::atomic_flag begun_;
 };
@@ -211,11 +245,12 @@ int run_program(int argc, char** argv, std::vector<dist::Observer*> observers) {
   std::optional<dist::MpiRuntime> mpi;
   const auto log = std::make_shared<RunLog>();
   const std::string_view word = argc > 1 ? argv[1] : "";
-  EarlyEnd end(*log, word == "eval" ? kEvaluationStopped : kStoppedEarly);
+  EarlyEnd end(*log, word);
   std::optional<train::StopSignals> signals;
   // What others lose by a signal they make again.
-  if (word == "train" || word == "eval") {
-    signals.emplace([&end] { end.by_signal(); });
+  if (word == "train" || word == "eval" || word == "sample" || word == "data") {
+    signals.emplace([&end] { end.by_signal(/*second=*/false); },
+                    [&end] { end.by_signal(/*second=*/true); });
   }
   ExitCode code = ExitCode::internal;
   std::string line;
@@ -233,6 +268,7 @@ int run_program(int argc, char** argv, std::vector<dist::Observer*> observers) {
         {{}, mpi, std::move(observers), log, signals ? &*signals : nullptr});
     // Too late to ask for anything.
     if (signals) signals->saving();
+    end.too_late();
     mpi.reset();
     return static_cast<int>(done);
   } catch (const Error& error) {

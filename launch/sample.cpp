@@ -17,8 +17,9 @@
 #include "launch/settle.h"
 #include "model/families.h"
 #include "model/generate.h"
-#include "run/checkpoint.h"
 #include "run/command_line.h"
+#include "run/damage.h"
+#include "run/load_checkpoint.h"
 #include "run/options.h"
 #include "run/run_directory.h"
 #include "train/signals.h"
@@ -133,12 +134,12 @@ std::vector<std::int64_t> to_ids(const std::string& prompt,
 ExitCode print_texts(const model::LanguageModel& model,
                      const data::Tokenizer& tokenizer,
                      const std::vector<std::string>& prompts,
-                     const model::GenerateConfig& config) {
+                     const model::GenerateConfig& config,
+                     train::StopSignals& signals) {
   std::vector<std::vector<std::int64_t>> ids;
   for (const std::string& prompt : prompts) {
     ids.push_back(to_ids(prompt, tokenizer, model.context()));
   }
-  train::StopSignals signals([] {});
   signals.saving();
   Printer printer(prompts.size());
   for (std::size_t p = 0; p < prompts.size(); ++p) printer.put(p, prompts[p]);
@@ -192,14 +193,18 @@ std::vector<run::OwnOption> sample_options() {
       {"seed", "N", "of the draws, 0 to 2^64 - 1 [0]", "random_seed"}};
 }
 
-ExitCode sample_command(const Invocation& invocation) {
+namespace {
+
+/// From the newest checkpoint that is not `known` to be damaged.
+ExitCode sample(const Invocation& invocation, const run::Damage& known) {
   const run::CommandLine line =
       run::read_command_line(invocation.arguments, "", sample_options());
   const std::filesystem::path folder = line.text("run", "");
   require(!folder.empty(), "mumoe sample: --run FOLDER is missing");
   model::GenerateConfig config = read_generation(line);
   const std::vector<std::string> prompts = read_prompts(line);
-  run::RunOnDisk opened = run::open_run(folder, line.text("checkpoint", ""));
+  run::RunOnDisk opened =
+      run::open_run(folder, line.text("checkpoint", ""), known);
   for (const auto& note : opened.notes) {
     std::fprintf(stderr, "mumoe sample: %s\n", note.c_str());
   }
@@ -223,12 +228,20 @@ ExitCode sample_command(const Invocation& invocation) {
           folder.string(),
           settled.options.family);
   dist::FlatBuckets buckets(registry, kBucketBytes);
-  run::load_checkpoint(opened.checkpoint, buckets);
+  run::load_weights(opened.checkpoint, buckets);
 
   const auto tokenizer = data::make_tokenizer(settled.options.tokenizer);
   config.vocabulary = tokenizer->vocabulary();
 
-  return print_texts(*model, *tokenizer, prompts, config);
+  MUMOE_CHECK(invocation.signals);
+  return print_texts(*model, *tokenizer, prompts, config, *invocation.signals);
+}
+
+}  // namespace
+
+ExitCode sample_command(const Invocation& invocation) {
+  return run::past_damage(
+      [&](const run::Damage& known) { return sample(invocation, known); });
 }
 
 }  // namespace mumoe::launch

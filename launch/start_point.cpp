@@ -6,7 +6,8 @@
 
 #include "base/error.h"
 #include "launch/same_run.h"
-#include "run/checkpoint_folder.h"
+#include "run/agreed_errors.h"
+#include "run/newest_checkpoint.h"
 #include "run/resume.h"
 
 namespace mumoe::launch {
@@ -22,13 +23,15 @@ Facts facts_of(const run::RunState& state) {
 }
 
 /// A run that begins at step 0.
-StartPoint begin(const run::Options& asked, dist::Communicator& world) {
+StartPoint begin(const run::Options& asked,
+                 dist::Communicator& world,
+                 const run::Damage& known) {
   StartPoint start{asked};
   start.options.resume = run::Resume::no;
   if (asked.from.empty()) return start;
   const std::string what = "train.from = " + asked.from.string();
-  auto weights =
-      std::make_shared<run::OpenedWeights>(run::open_weights(asked.from));
+  auto weights = std::make_shared<run::OpenedWeights>(
+      run::open_weights(asked.from, known));
   run::require_same_model(*weights, start.options, what);
   require_same_run(world, {{"--train.from: what it holds", weights->digest()}});
   start.reasons.push_back(
@@ -53,34 +56,42 @@ std::filesystem::path numbered_out(const run::CommandLine& line) {
          (line.config.empty() ? "default" : line.config.stem());
 }
 
-StartPoint find_start(const run::Options& asked, dist::Communicator& world) {
-  if (asked.resume == run::Resume::no) return begin(asked, world);
+StartPoint find_start(const run::Options& asked,
+                      dist::Communicator& world,
+                      const run::Damage& known) {
+  if (asked.resume == run::Resume::no) return begin(asked, world, known);
   require(!asked.trainer.out.empty(),
           "--train.resume: train.out = {}; expected the folder of the run",
           run::to_map(asked).at("train.out"));
   const auto folder = asked.trainer.out / "checkpoints";
-  const auto checkpoint = run::latest_checkpoint(folder);
+  std::optional<run::NewestCheckpoint> newest;
+  run::agree_on_errors(world,
+                       [&] { newest = run::newest_checkpoint(folder, known); });
   require_same_run(world,
                    {{"--train.resume: the newest checkpoint",
-                     checkpoint ? checkpoint->string() : "none"}});
-  if (!checkpoint && asked.resume == run::Resume::automatic) {
-    return begin(asked, world);
+                     newest ? newest->path.string() : "none"}});
+  if (!newest && asked.resume == run::Resume::automatic) {
+    return begin(asked, world, known);
   }
-  require(checkpoint.has_value(),
+  require(newest.has_value(),
           "--train.resume: {} holds no checkpoint",
           folder.string());
-  auto state = run::read_run_state(*checkpoint);
+  auto& [checkpoint, state, passed_by] = *newest;
   require_same_run(world, facts_of(state));
   require(state.step > 0,
           "--train.resume: {} holds weights alone, of mumoe convert; expected "
           "--train.from {}, to begin a run with them in another folder",
-          checkpoint->string(),
+          checkpoint.string(),
           asked.trainer.out.string());
   auto [options, reasons] = run::replay(asked, state.settings);
   options.resume = run::Resume::yes;
   // Before anything is fetched or measured.
-  run::check_resumable(state.settings, run::settings_of(options), *checkpoint);
-  return {std::move(options), std::move(reasons), checkpoint, std::move(state)};
+  run::check_resumable(state.settings, run::settings_of(options), checkpoint);
+  reasons.insert(reasons.begin(), passed_by.begin(), passed_by.end());
+  return {std::move(options),
+          std::move(reasons),
+          std::move(checkpoint),
+          std::move(state)};
 }
 
 }  // namespace mumoe::launch

@@ -7,10 +7,11 @@
 #include <vector>
 
 #include "dist/communicator.h"
-#include "run/checkpoint.h"
 #include "run/command_line.h"
+#include "run/damage.h"
 #include "run/import_weights.h"
 #include "run/options.h"
+#include "run/run_state.h"
 
 namespace mumoe::launch {
 
@@ -34,7 +35,10 @@ std::filesystem::path numbered_out(const run::CommandLine& line);
 
 /// Throws `InputError` when there is nothing to resume though it must, another
 /// thing on some rank, or a run of other settings; when the weights to begin
-/// with are not there or of another model. Collective.
-StartPoint find_start(const run::Options& asked, dist::Communicator& world);
+/// with are not there or of another model. Checkpoints that are `known` to be
+/// damaged are passed by. Collective.
+StartPoint find_start(const run::Options& asked,
+                      dist::Communicator& world,
+                      const run::Damage& known);
 
 }  // namespace mumoe::launch

@@ -22,6 +22,7 @@
 #include "launch/start_table.h"
 #include "model/cost.h"
 #include "model/families.h"
+#include "run/agreed_errors.h"
 #include "run/command_line.h"
 #include "run/notes.h"
 #include "run/options.h"
@@ -30,6 +31,7 @@
 #include "train/any_rank.h"
 #include "train/metrics.h"
 #include "train/signals.h"
+#include "train/time_limit.h"
 #include "train/trainer.h"
 
 namespace mumoe::launch {
@@ -57,6 +59,13 @@ struct Job {
   run::Settings settings;        ///< Of checkpoints.
   run::RunDirectory* directory;  ///< On rank 0.
   train::StopSignals& signals;
+  train::TimeLimit& limit;  ///< On rank 0, whose clock decides for all.
+
+  /// Of a stop, as rank 0 says it.
+  std::string cause() const {
+    return limit.stops() ? by_time(settled.options.trainer.max_minutes)
+                         : kBySignal;
+  }
 };
 
 /// Bytes of a checkpoint: masters and both moments of all parameters.
@@ -187,7 +196,10 @@ void set_weights(const Job& job,
   if (job.start.checkpoint) {
     trainer.resume(*job.start.checkpoint);
   } else if (job.start.from) {
-    run::import_weights(*job.start.from, buckets);
+    const run::OpenedWeights& from = *job.start.from;
+    run::agree_on_damage(job.session.mesh.control(), from.origin, [&] {
+      run::import_weights(from, buckets);
+    });
   } else if (job.session.alone) {
     buckets.initialise_alone(seed);
   } else {
@@ -216,28 +228,33 @@ ExitCode run_steps(const Job& job) {
                             bucket_options(options.parallel, sharding, device));
   StepCosts costs;
   const auto check = session.after_step(buckets);
-  train::Trainer trainer(options.trainer,
-                         options.schedule,
-                         options.optimizer,
-                         {mesh,
-                          *model,
-                          buckets,
-                          *job.data.train,
-                          *job.data.val,
-                          [&job] { return job.signals.requested(); },
-                          [&](std::int64_t step) {
-                            check(step);
-                            costs.step_ended();
-                          },
-                          [&](const auto& line) { session.log->keep(line); },
-                          job.data.facts.target,
-                          job.data.sequence.get()});
+  const auto stop_requested = [&job] {
+    return job.signals.requested() || job.limit.reached();
+  };
+  train::Trainer trainer(
+      options.trainer,
+      options.schedule,
+      options.optimizer,
+      {mesh,
+       *model,
+       buckets,
+       *job.data.train,
+       *job.data.val,
+       stop_requested,
+       [&](std::int64_t step) {
+         check(step);
+         costs.step_ended();
+       },
+       [&](const auto& line) { session.log->keep(line); },
+       job.data.facts.target,
+       job.data.sequence.get(),
+       [&job](double seconds) { job.limit.saved(seconds); }});
   trainer.set_settings(job.settings);
   trainer.set_sparse_share(job.settled.sparse_share);
   set_weights(job, trainer, buckets);
   job.signals.saving();
-  if (train::any_rank(job.signals.requested(), mesh.control())) {
-    session.say(kStoppedEarly);
+  if (train::any_rank(stop_requested(), mesh.control())) {
+    session.say(stopped_early_line(job.cause()));
     return ExitCode::preempted;
   }
   const auto cost = cost_in(job, *model, buckets);
@@ -251,12 +268,14 @@ ExitCode run_steps(const Job& job) {
   const bool preempted = trainer.run() == train::Outcome::preempted;
   session.say(session.finish_trace());
   if (session.alone) session.say(costs.report(cost, device));
-  session.say(
-      preempted ? stopped_line(trainer.state().step, options.trainer.steps, out)
-                : done_line(trainer.state().step,
-                            trainer.evaluation(),
-                            job.data.facts,
-                            out));
+  session.say(preempted ? stopped_line(job.cause(),
+                                       trainer.state().step,
+                                       options.trainer.steps,
+                                       out)
+                        : done_line(trainer.state().step,
+                                    trainer.evaluation(),
+                                    job.data.facts,
+                                    out));
   return preempted ? ExitCode::preempted : ExitCode::done;
 }
 
@@ -269,36 +288,44 @@ ExitCode train(const run::CommandLine& line,
   MUMOE_CHECK(invocation.signals);
   world.set_deadline(deadline_of(asked.parallel));
   require_same_run(world, run::to_map(asked));
+  train::TimeLimit limit(world.rank() == 0 ? asked.trainer.max_minutes : 0,
+                         train::process_began());
   Session session(asked, world, invocation);
   dist::ProcessMesh& mesh = session.mesh;
   mesh.observe(memory);
+  mesh.observe(limit);
   std::optional<run::RunDirectory> directory;
   if (world.rank() == 0) {
     directory.emplace(asked.trainer.out, numbered_out(line));
   }
-  StartPoint start = find_start(asked, world);
-  const bool on_cpu = session.chosen.device.is_cpu();
-  const std::string unequal_cpus =
-      on_cpu ? find_unequal_cpus(mesh.control(), session.hosts.places()) : "";
-  const auto batch = require_layout(start.options, mesh, unequal_cpus);
-  if (on_cpu) require_room(start.options, batch.micro_batch, mesh.tp().size());
-  memory.settled(start.options, batch.micro_batch, start.state.step);
+  // Damage shows when it is read: before anything is written.
+  return run::past_damage([&](const run::Damage& known) {
+    StartPoint start = find_start(asked, world, known);
+    const bool on_cpu = session.chosen.device.is_cpu();
+    const std::string unequal_cpus =
+        on_cpu ? find_unequal_cpus(mesh.control(), session.hosts.places()) : "";
+    const auto batch = require_layout(start.options, mesh, unequal_cpus);
+    if (on_cpu)
+      require_room(start.options, batch.micro_batch, mesh.tp().size());
+    memory.settled(start.options, batch.micro_batch, start.state.step);
 
-  const RunData data = open_run_data(start.options, mesh);
-  start.options = run::with_steps(start.options, data.train->size());
-  const Settled settled = settle(start.options, session, batch, unequal_cpus);
-  const auto settings = run::settings_of(settled.options, data.facts);
-  if (start.checkpoint) {
-    run::check_resumable(start.state.settings, settings, *start.checkpoint);
-  }
-  return run_steps({line,
-                    session,
-                    start,
-                    data,
-                    settled,
-                    settings,
-                    directory ? &*directory : nullptr,
-                    *invocation.signals});
+    const RunData data = open_run_data(start.options, mesh);
+    start.options = run::with_steps(start.options, data.train->size());
+    const Settled settled = settle(start.options, session, batch, unequal_cpus);
+    const auto settings = run::settings_of(settled.options, data.facts);
+    if (start.checkpoint) {
+      run::check_resumable(start.state.settings, settings, *start.checkpoint);
+    }
+    return run_steps({line,
+                      session,
+                      start,
+                      data,
+                      settled,
+                      settings,
+                      directory ? &*directory : nullptr,
+                      *invocation.signals,
+                      limit});
+  });
 }
 
 }  // namespace

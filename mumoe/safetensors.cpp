@@ -43,20 +43,6 @@ constexpr TypeName kTypes[] = {
     {at::kBool, "BOOL"},
 };
 
-at::ScalarType type_of(const std::string& name, const std::string& where) {
-  for (const auto& [type, text] : kTypes) {
-    if (name == text) return type;
-  }
-  fail<InputError>("{}: unknown dtype {}", where, name);
-}
-
-const char* name_of(at::ScalarType type) {
-  for (const auto& [known, text] : kTypes) {
-    if (known == type) return text;
-  }
-  fail<InternalError>("safetensors has no name for dtype {}", type);
-}
-
 /// What the header says of one tensor; bytes count from the end of the header.
 struct Entry {
   at::ScalarType type;
@@ -104,7 +90,7 @@ Entry read_entry(const json& tensor, const std::string& where) {
   require(dtype != tensor.end() && dtype->is_string(),
           "{}: expected text called dtype",
           where);
-  Entry entry{type_of(dtype->get<std::string>(), where),
+  Entry entry{dtype_of_name(dtype->get<std::string>(), where),
               counts(tensor, "shape", where)};
   const auto offsets = counts(tensor, "data_offsets", where);
   require(offsets.size() == 2 && offsets[0] <= offsets[1],
@@ -225,6 +211,21 @@ Header open_file(const std::filesystem::path& path, std::ifstream& in) {
 
 }  // namespace
 
+const char* dtype_name(at::ScalarType dtype) {
+  for (const auto& [known, text] : kTypes) {
+    if (known == dtype) return text;
+  }
+  fail<InternalError>("safetensors has no name for dtype {}", dtype);
+}
+
+at::ScalarType dtype_of_name(const std::string& name,
+                             const std::string& where) {
+  for (const auto& [type, text] : kTypes) {
+    if (name == text) return type;
+  }
+  fail<InputError>("{}: unknown dtype {}", where, name);
+}
+
 const at::Tensor& NamedTensors::at(const std::string& name) const {
   const auto found = tensors.find(name);
   require(found != tensors.end(), "no tensor is named {}", name);
@@ -271,6 +272,19 @@ at::ScalarType SafetensorsFile::dtype(const std::string& name) const {
   return opened_->entry(name).type;
 }
 
+std::int64_t SafetensorsFile::offset(const std::string& name) const {
+  return static_cast<std::int64_t>(opened_->header.data_begin) +
+         opened_->entry(name).begin;
+}
+
+std::int64_t SafetensorsFile::size() const {
+  std::int64_t end = 0;
+  for (const auto& [name, entry] : opened_->header.entries) {
+    end = std::max(end, entry.end);
+  }
+  return static_cast<std::int64_t>(opened_->header.data_begin) + end;
+}
+
 at::Tensor SafetensorsFile::read(const std::string& name) {
   const Entry& entry = opened_->entry(name);
   const at::Tensor tensor = at::empty(entry.shape, entry.type);
@@ -298,30 +312,40 @@ std::map<std::string, std::string> read_safetensors_metadata(
   return open_file(path, in).metadata;
 }
 
-SafetensorsWriter::SafetensorsWriter(
-    const std::filesystem::path& path,
-    std::vector<TensorHeader> tensors,
-    const std::map<std::string, std::string>& metadata)
-    : tensors_(std::move(tensors)) {
+SafetensorsHead safetensors_head(
+    const std::vector<TensorHeader>& tensors,
+    const std::map<std::string, std::string>& metadata) {
   json header = json::object();
   if (!metadata.empty()) header[kMetadata] = metadata;
+  SafetensorsHead head;
   std::int64_t offset = 0;
-  for (const auto& [name, dtype, shape] : tensors_) {
+  for (const auto& [name, dtype, shape] : tensors) {
     const auto bytes = bytes_of({dtype, shape});
     MUMOE_CHECK(bytes.has_value() && !header.contains(name), "{}", name);
-    header[name] = {{"dtype", name_of(dtype)},
+    header[name] = {{"dtype", dtype_name(dtype)},
                     {"shape", shape},
                     {"data_offsets", {offset, offset + *bytes}}};
+    head.offsets.push_back(offset);
     offset += *bytes;
   }
   std::string text = to_text(header);
   // The format wants the data aligned to eight bytes.
   text.resize((text.size() + 7) / 8 * 8, ' ');
-  const std::uint64_t header_size = text.size();
+  const std::uint64_t size = text.size();
+  head.bytes.assign(reinterpret_cast<const char*>(&size), sizeof(size));
+  head.bytes += text;
+  for (auto& begin : head.offsets) begin += std::ssize(head.bytes);
+  return head;
+}
+
+SafetensorsWriter::SafetensorsWriter(
+    const std::filesystem::path& path,
+    std::vector<TensorHeader> tensors,
+    const std::map<std::string, std::string>& metadata)
+    : tensors_(std::move(tensors)) {
+  const SafetensorsHead head = safetensors_head(tensors_, metadata);
   file_ = std::make_unique<AtomicFile>(path);
-  file_->write(
-      {reinterpret_cast<const char*>(&header_size), sizeof(header_size)});
-  file_->write(text);
+  file_->write(head.bytes);
 }
 
 SafetensorsWriter::~SafetensorsWriter() = default;

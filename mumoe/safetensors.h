@@ -44,6 +44,10 @@ class SafetensorsFile {
   /// Of a tensor that is there (MUMOE_CHECK).
   const std::vector<std::int64_t>& shape(const std::string& name) const;
   at::ScalarType dtype(const std::string& name) const;
+  /// Where it begins, in bytes from the beginning of the file.
+  std::int64_t offset(const std::string& name) const;
+  /// Of the whole file, in bytes.
+  std::int64_t size() const;
   /// On the CPU, as it is stored.
   at::Tensor read(const std::string& name);
 
@@ -59,6 +63,24 @@ struct TensorHeader {
   at::ScalarType dtype;
   std::vector<std::int64_t> shape;
 };
+
+/// What a dtype is called in a file. Throws `InternalError` where it has no
+/// name there.
+const char* dtype_name(at::ScalarType dtype);
+/// The reverse. Throws `InputError` that begins with `where`.
+at::ScalarType dtype_of_name(const std::string& name, const std::string& where);
+
+/// How a file begins, and where the tensors behind that lie.
+struct SafetensorsHead {
+  std::string bytes;
+  /// For each tensor, in bytes from the beginning of the file.
+  std::vector<std::int64_t> offsets;
+};
+/// That of a file that has `tensors` one after the other. Throws
+/// `InternalError` for a name given twice.
+SafetensorsHead safetensors_head(
+    const std::vector<TensorHeader>& tensors,
+    const std::map<std::string, std::string>& metadata);
 
 /// Writes a file tensor by tensor, which is there when `commit` returns and not
 /// before, atomically and durably. Throws `InputError` naming the file.

@@ -6,20 +6,16 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "mumoe/safetensors.h"
 #include "run/checkpoint_folder.h"
+#include "run/manifest.h"
 
 namespace mumoe::run {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// The loss cannot be in the state file, which is saved before the evaluation.
-constexpr const char* kLossFile = "val_loss.json";
-
 void link_or_copy(const fs::path& from, const fs::path& to) {
   std::error_code error;
-  fs::remove(to, error);
   fs::create_hard_link(from, to, error);
   if (!error) return;
   fs::copy_file(from, to, error);
@@ -27,13 +23,37 @@ void link_or_copy(const fs::path& from, const fs::path& to) {
   sync_to_disk(to);
 }
 
+/// What the new one is called before it has its name, and the old one after.
+fs::path in_the_making(const fs::path& folder) {
+  return folder / ".best.tmp";
+}
+fs::path replaced(const fs::path& folder) {
+  return folder / ".best.old";
+}
+
+void rename_durably(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::rename(from, to, error);
+  require(!error, "{}: cannot rename: {}", to.string(), error.message());
+  sync_to_disk(to.parent_path());
+}
+
+/// Gives back its name to one that a crash caught between two names.
+void restore(const fs::path& folder) {
+  std::error_code error;
+  if (!is_checkpoint(folder / kBestName) && is_checkpoint(replaced(folder)) &&
+      !fs::exists(fs::symlink_status(folder / kBestName, error))) {
+    rename_durably(replaced(folder), folder / kBestName);
+  }
+}
+
 }  // namespace
 
 std::optional<BestCheckpoint> read_best(const fs::path& folder) {
+  restore(folder);
   const fs::path best = folder / kBestName;
   std::error_code error;
-  if (!fs::exists(best / kStateFile, error) ||
-      !fs::exists(best / kLossFile, error)) {
+  if (!is_checkpoint(best) || !fs::exists(best / kLossFile, error)) {
     return std::nullopt;
   }
   const std::string file = (best / kLossFile).string();
@@ -43,10 +63,7 @@ std::optional<BestCheckpoint> read_best(const fs::path& folder) {
                      json["val_loss"].is_number();
   require(whole, "{}: expected a step and a val_loss", file);
   const BestCheckpoint found{*as_count(json["step"]), json["val_loss"]};
-  const auto state = read_safetensors_metadata(best / kStateFile);
-  const auto step = state.find("step");
-  const bool of_state =
-      step != state.end() && step->second == std::to_string(found.step);
+  const bool of_state = read_run_state(best).step == found.step;
   return of_state ? std::optional(found) : std::nullopt;
 }
 
@@ -62,23 +79,27 @@ void require_place_for_best(const fs::path& folder) {
 }
 
 void keep_best(const fs::path& folder, const BestCheckpoint& best) {
-  const fs::path target = folder / kBestName;
   require_place_for_best(folder);
+  restore(folder);
+  const fs::path fresh = in_the_making(folder), old = replaced(folder);
+  for (const fs::path& left : {fresh, old}) remove_if_ours(real_disk(), left);
   std::error_code error;
-  fs::create_directory(target, error);
-  require(!error, "{}: cannot create: {}", target.string(), error.message());
-  // `remove_if_ours` knows names that begin as the state file's does.
-  fs::path fresh = target / kStateFile;
-  fresh += ".new";
-  link_or_copy(checkpoint_path(folder, best.step) / kStateFile, fresh);
-  fs::rename(fresh, target / kStateFile, error);
-  require(!error, "{}: cannot rename: {}", fresh.string(), error.message());
-  fs::remove(fresh, error);  // two names of one file are left as they are
-  sync_to_disk(target);
-  sync_to_disk(folder);
+  fs::create_directory(fresh, error);
+  require(!error, "{}: cannot create: {}", fresh.string(), error.message());
+  const fs::path state = checkpoint_path(folder, best.step);
+  for (const auto& file : fs::directory_iterator(state, error)) {
+    if (!is_file_of_checkpoint(file.path())) continue;
+    link_or_copy(file.path(), fresh / file.path().filename());
+  }
+  require(!error, "{}: cannot list: {}", state.string(), error.message());
   const nlohmann::json loss = {{"step", best.step},
                                {"val_loss", best.val_loss}};
-  write_file_atomically(target / kLossFile, to_text(loss) + "\n");
+  write_file_atomically(fresh / kLossFile, to_text(loss) + "\n");
+  sync_to_disk(fresh);
+  const fs::path target = folder / kBestName;
+  if (fs::exists(target, error)) rename_durably(target, old);
+  rename_durably(fresh, target);
+  remove_if_ours(real_disk(), old);
 }
 
 }  // namespace mumoe::run

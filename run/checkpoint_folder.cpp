@@ -67,18 +67,51 @@ bool is_temporary(std::string_view name) {
   return step_of(name).has_value();
 }
 
-/// Whether a folder, and no link to one, holds nothing but a state file, whole
-/// or under the name that it is first written by.
+/// Whether `name` is `begin`, digits and `end`.
+bool is_numbered(std::string_view name,
+                 std::string_view begin,
+                 std::string_view end) {
+  if (name.size() <= begin.size() + end.size() || !name.starts_with(begin) ||
+      !name.ends_with(end)) {
+    return false;
+  }
+  name.remove_prefix(begin.size());
+  name.remove_suffix(end.size());
+  return std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+/// Whether this program writes files of that name into checkpoints.
+bool is_our_file(std::string_view name) {
+  // As an `AtomicFile` writes it first.
+  if (const auto dot = name.find(".mumoe-"); dot != name.npos) {
+    if (!name.substr(dot).ends_with(".tmp")) return false;
+    name = name.substr(0, dot);
+  }
+  return name == kManifest || name == kStateFile || name == kLossFile ||
+         is_numbered(name, "rank_", ".safetensors");
+}
+
+/// Whether a folder, and no link to one, holds nothing but files of ours.
 bool is_ours(const fs::path& checkpoint) {
   std::error_code error;
   if (!fs::is_directory(fs::symlink_status(checkpoint, error))) return false;
   const auto files = entries_of(checkpoint, error);
   return !error && std::ranges::all_of(files, [](const fs::path& file) {
-    return file.filename().native().starts_with(kStateFile);
+    return is_our_file(file.filename().native());
   });
 }
 
 }  // namespace
+
+bool is_checkpoint(const fs::path& folder) {
+  std::error_code error;
+  return fs::exists(folder / kManifest, error) ||
+         fs::exists(folder / kStateFile, error);
+}
+
+bool is_file_of_checkpoint(const fs::path& file) {
+  return is_our_file(file.filename().native());
+}
 
 std::optional<std::int64_t> step_in_name(const fs::path& checkpoint) {
   return step_of(checkpoint.filename().native());
@@ -88,16 +121,19 @@ fs::path checkpoint_path(const fs::path& folder, std::int64_t step) {
   return folder / name_of(step);
 }
 
+fs::path displaced_path(const fs::path& folder, std::int64_t step) {
+  return folder / fmt::format("{}0{:08}", kPrefix, step);
+}
+
 fs::path temporary_path(const fs::path& folder, std::int64_t step) {
   return folder / fmt::format(".{}{}", name_of(step), kTemporary);
 }
 
 std::vector<CheckpointFile> list_checkpoints(const fs::path& folder) {
   std::vector<CheckpointFile> found;
-  std::error_code error;
   for (const fs::path& path : entries_of(folder)) {
     const auto step = step_of(path.filename().native());
-    if (step && fs::exists(path / kStateFile, error)) {
+    if (step && is_checkpoint(path)) {
       found.push_back({*step, path});
     }
   }
@@ -120,43 +156,66 @@ std::vector<std::string> names_in_the_way(const fs::path& folder,
                                           std::int64_t after,
                                           std::int64_t last) {
   std::vector<std::string> names;
-  std::error_code error;
   for (const fs::path& path : entries_of(folder)) {
     const std::string name = path.filename().string();
     const auto step = step_of(name);
     if (step && *step > after && *step <= last && name == name_of(*step) &&
-        !fs::exists(path / kStateFile, error)) {
+        !is_checkpoint(path)) {
       names.push_back(name);
     }
   }
   return names;
 }
 
-bool remove_if_ours(const fs::path& checkpoint) {
-  std::error_code error;
+bool remove_if_ours(Disk& disk, const fs::path& checkpoint) {
   if (!is_ours(checkpoint)) return false;
-  for (const fs::path& file : entries_of(checkpoint)) fs::remove(file, error);
-  return fs::remove(checkpoint, error);
+  try {
+    for (const fs::path& file : entries_of(checkpoint)) disk.remove(file);
+    disk.remove(checkpoint);
+    return true;
+  } catch (const InputError&) {
+    return false;  // what stays is in nobody's way
+  }
 }
 
-void remove_old_checkpoints(const fs::path& folder,
+void retire_checkpoint(Disk& disk,
+                       const fs::path& folder,
+                       const fs::path& checkpoint) {
+  const fs::path doomed =
+      temporary_path(folder, step_in_name(checkpoint).value_or(0));
+  try {
+    disk.rename(checkpoint, doomed);
+    // Else the name could outlast the files.
+    disk.sync_folder(folder);
+  } catch (const InputError&) {
+    return;
+  }
+  remove_if_ours(disk, doomed);
+}
+
+void remove_leftovers(Disk& disk, const fs::path& folder) {
+  for (const fs::path& path : entries_of(folder)) {
+    if (is_temporary(path.filename().native())) remove_if_ours(disk, path);
+    // Displaced by one that has come to its place.
+    const auto step = step_in_name(path);
+    if (step && path == displaced_path(folder, *step) &&
+        is_checkpoint(checkpoint_path(folder, *step)) && is_ours(path)) {
+      retire_checkpoint(disk, folder, path);
+    }
+  }
+}
+
+void remove_old_checkpoints(Disk& disk,
+                            const fs::path& folder,
                             std::int64_t step,
                             int keep) {
-  for (const fs::path& path : entries_of(folder)) {
-    if (is_temporary(path.filename().native())) remove_if_ours(path);
-  }
   auto all = list_checkpoints(folder);
   std::erase_if(all, [&](const CheckpointFile& file) {
     return file.step > step || file.path.filename() != name_of(file.step);
   });
   for (std::size_t i = 0; i + static_cast<std::size_t>(keep) < all.size();
        ++i) {
-    if (!is_ours(all[i].path)) continue;
-    // A crash now leaves no checkpoint without its file.
-    const fs::path doomed = temporary_path(folder, all[i].step);
-    std::error_code error;
-    fs::rename(all[i].path, doomed, error);
-    if (!error) remove_if_ours(doomed);
+    if (is_ours(all[i].path)) retire_checkpoint(disk, folder, all[i].path);
   }
 }
 
@@ -169,13 +228,15 @@ void probe_checkpoint_folder(const fs::path& folder) {
           error ? error.message() : "it is not a folder");
   const fs::path written = folder / ".probe.tmp", renamed = folder / ".probe";
   const auto clean = [&] {
-    for (const fs::path& path : {written, renamed}) remove_if_ours(path);
+    for (const fs::path& path : {written, renamed}) {
+      remove_if_ours(real_disk(), path);
+    }
   };
   clean();  // of a run that crashed here
   try {
     fs::create_directory(written, error);
     require(!error, "{}: cannot create: {}", written.string(), error.message());
-    write_file_atomically(written / kStateFile, "a checkpoint would fit here");
+    write_file_atomically(written / kManifest, "a checkpoint would fit here");
     fs::rename(written, renamed, error);
     require(!error, "{}: cannot rename: {}", renamed.string(), error.message());
   } catch (const InputError& reason) {

@@ -12,12 +12,13 @@
 #include "dist/self_communicator.h"
 #include "model/families.h"
 #include "mumoe/safetensors.h"
-#include "run/checkpoint.h"
+#include "run/checkpoint_folder.h"
 #include "run/hf_config.h"
 #include "run/import_weights.h"
 #include "run/llmc_file.h"
 #include "run/option_table.h"
 #include "run/resume.h"
+#include "run/single_file.h"
 
 namespace mumoe::run {
 namespace {
@@ -173,8 +174,8 @@ void write_run(const Conversion& c) {
   write_file_atomically(c.request.to / "config.cfg", to_config_text(options));
   const RunState state{.settings = settings_of(options)};
   const auto tensors = foreign_tensors(WeightFormat::run, c.source.registry);
-  write_checkpoint_folder(checkpoints, 0, [&](const fs::path& file) {
-    write_tensors(c, c.source, tensors, file, checkpoint_metadata(state));
+  write_single_file(checkpoints, 0, [&](const fs::path& file) {
+    write_tensors(c, c.source, tensors, file, single_file_metadata(state));
   });
 }
 
@@ -210,10 +211,9 @@ void write_named(const Conversion& c, WeightFormat format) {
                         hf_config_text(options, torch_name(c.request.dtype)));
 }
 
-}  // namespace
-
-std::vector<std::string> convert(const ConvertRequest& request) {
-  const OpenedWeights weights = open_weights(request.from);
+std::vector<std::string> convert_past(const ConvertRequest& request,
+                                      const Damage& known) {
+  const OpenedWeights weights = open_weights(request.from, known);
   const Options options = options_of(weights, request.given);
   const Skeleton source(options);
   WeightImport import(weights, source.registry);
@@ -243,6 +243,13 @@ std::vector<std::string> convert(const ConvertRequest& request) {
                               to_string(format),
                               source.registry.global_numel()));
   return lines;
+}
+
+}  // namespace
+
+std::vector<std::string> convert(const ConvertRequest& request) {
+  return past_damage(
+      [&](const Damage& known) { return convert_past(request, known); });
 }
 
 }  // namespace mumoe::run

@@ -15,9 +15,11 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/number.h"
-#include "run/checkpoint.h"
+#include "run/checkpoint_weights.h"
 #include "run/hf_config.h"
 #include "run/llmc_file.h"
+#include "run/manifest.h"
+#include "run/newest_checkpoint.h"
 #include "run/option_table.h"
 #include "run/weight_settings.h"
 
@@ -71,10 +73,11 @@ bool shapes_weights(const std::string& key, bool dense) {
 OpenedWeights open_checkpoint(const fs::path& path,
                               const fs::path& checkpoint) {
   OpenedWeights opened{WeightFormat::run, path, checkpoint};
-  for (const auto& [key, value] : read_run_state(checkpoint).settings) {
+  Manifest manifest = read_manifest(checkpoint);
+  for (const auto& [key, value] : manifest.state.settings) {
     if (find_key(key) != nullptr) opened.settings[key] = value;
   }
-  opened.file = open_safetensors({checkpoint / kStateFile});
+  opened.file = open_checkpoint_weights(checkpoint, std::move(manifest));
   return opened;
 }
 
@@ -158,16 +161,18 @@ OpenedWeights open_named(const fs::path& path) {
 
 }  // namespace
 
-OpenedWeights open_weights(const fs::path& path) {
+OpenedWeights open_weights(const fs::path& path, const Damage& known) {
   std::error_code error;
   require(fs::exists(path, error), "{}: is not there", path.string());
   if (is_there(path / "checkpoints")) {
-    const auto newest = latest_checkpoint(path / "checkpoints");
+    const auto newest = newest_checkpoint(path / "checkpoints", known);
     require(newest.has_value(), "{}: holds no checkpoint", path.string());
-    return open_checkpoint(path, *newest);
+    OpenedWeights opened = open_checkpoint(path, newest->path);
+    opened.notes = newest->passed_by;
+    return opened;
   }
-  if (is_there(path / kStateFile)) return open_checkpoint(path, path);
-  if (path.filename() == kStateFile) {
+  if (is_checkpoint(path)) return open_checkpoint(path, path);
+  if (path.filename() == kStateFile || path.filename() == kManifest) {
     return open_checkpoint(path, path.parent_path());
   }
   OpenedWeights opened = open_named(path);

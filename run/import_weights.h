@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "dist/params/flat_buckets.h"
+#include "run/damage.h"
 #include "run/options.h"
 #include "run/weight_file.h"
 #include "run/weight_names.h"
@@ -33,10 +34,12 @@ struct OpenedWeights {
   std::string digest() const;
 };
 
-/// Opens a run directory (its newest checkpoint), a checkpoint, a folder of
+/// Opens a run directory (its newest checkpoint that is not `known` to be
+/// damaged), a checkpoint, a folder of
 /// .safetensors files, or one file (.safetensors, llm.c's .bin), of whatever
 /// format the names in it are. Throws `InputError` naming file and place.
-OpenedWeights open_weights(const std::filesystem::path& path);
+OpenedWeights open_weights(const std::filesystem::path& path,
+                           const Damage& known = {});
 
 /// The model of `weights`, with what a user has `given` by key on top. Throws
 /// `InputError`: what has to be given, what cannot be (a mixture for weights

@@ -356,6 +356,29 @@ std::vector<Key> make_table() {
        plain(MUMOE_FIELD(trainer.eval_windows)),
        "eval_iters eval_batches val_batches val_steps limit_val_batches"
        " eval_samples num_eval_samples"},
+      {"train.bad_step", free,
+       "of a loss or gradient norm that is not finite or a spike: stop; skip the "
+       "update; rewind to the last checkpoint and leave out the samples since",
+       choice(MUMOE_FIELD(trainer.bad_step),
+              {{BadStep::stop, "stop", "abort fail error raise"},
+               {BadStep::skip, "skip", "ignore continue"},
+               {BadStep::rewind, "rewind", "rollback restore"}}),
+       "skip_nonfinite_grad nan_policy terminate_on_nan detect_anomaly"
+       " skip_nan nan_check"},
+      {"train.spike", free,
+       "robust standard deviations above the median of the last steps at which a "
+       "loss or gradient norm is a spike (0: never)",
+       plain(MUMOE_FIELD(trainer.spike)),
+       "spike_threshold loss_spike skip_loss_z skip_grad_z skip_update_lossz"
+       " skip_update_gradz outlier"},
+      {"train.spike_window", free, "steps by which a spike is one",
+       plain(MUMOE_FIELD(trainer.spike_window)), "loss_window"},
+      {"train.max_minutes", free,
+       "minutes after which the run saves and stops, as if it was asked to "
+       "(0: no limit)",
+       plain(MUMOE_FIELD(trainer.max_minutes)),
+       "max_time time_limit exit_duration_in_mins exit_duration max_duration"
+       " max_hours walltime"},
       {"checkpoint.every", free,
        "steps between checkpoints (0: by time and at the end)",
        plain(MUMOE_FIELD(trainer.checkpoint_every)),
@@ -374,6 +397,17 @@ std::vector<Key> make_table() {
        plain(MUMOE_FIELD(trainer.checkpoint_best)),
        "save_best load_best_model_at_end save_best_only keep_best"
        " always_save_checkpoint"},
+      {"checkpoint.async", free,
+       "write checkpoints behind the steps that follow, from a copy in memory",
+       plain(MUMOE_FIELD(trainer.checkpoint_async)),
+       "async_save async_checkpoint async_mode non_blocking"},
+      {"checkpoint.on_failure", free,
+       "of a checkpoint that cannot be written: continue and try again when the "
+       "next is due, or stop",
+       choice(MUMOE_FIELD(trainer.checkpoint_failure),
+              {{SaveFailure::proceed, "continue", "ignore warn proceed"},
+               {SaveFailure::stop, "stop", "abort fail error"}}),
+       ""},
       {"log.every", free, "steps between lines of progress",
        plain(MUMOE_FIELD(trainer.log_every)),
        "log_interval logging_steps log_every_n_steps print_every log_freq"

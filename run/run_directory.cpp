@@ -17,7 +17,9 @@
 #include "base/number.h"
 #include "dist/nccl/nccl_communicator.h"
 #include "run/best_checkpoint.h"
-#include "run/checkpoint.h"
+#include "run/checkpoint_folder.h"
+#include "run/manifest.h"
+#include "run/newest_checkpoint.h"
 #include "run/option_table.h"
 #include "run/version.h"
 
@@ -107,7 +109,7 @@ void require_free_names(const fs::path& folder,
           "{}: is in the place of a checkpoint to come and holds no {}; "
           "expected it to be moved away",
           (folder / (names.empty() ? "" : names.front())).string(),
-          kStateFile);
+          kManifest);
 }
 
 /// Throws where `out` lies among the checkpoints of a run.
@@ -186,14 +188,16 @@ std::string set_aside(const fs::path& out, const std::string& config) {
 }
 
 /// The checkpoint that `which` says, as `open_run` takes it.
-std::optional<fs::path> find_checkpoint(const fs::path& folder,
-                                        const std::string& which) {
-  if (which.empty()) return latest_checkpoint(folder);
-  std::error_code error;
+std::optional<NewestCheckpoint> find_checkpoint(const fs::path& folder,
+                                                const std::string& which,
+                                                const Damage& known) {
+  if (which.empty()) return newest_checkpoint(folder, known);
+  const auto named = [](const fs::path& path) {
+    return NewestCheckpoint{path, read_run_state(path)};
+  };
   if (which == kBestName) {
     const fs::path best = folder / kBestName;
-    if (fs::exists(best / kStateFile, error)) return best;
-    return std::nullopt;
+    return is_checkpoint(best) ? std::optional(named(best)) : std::nullopt;
   }
   std::int64_t step = 0;
   try {
@@ -203,7 +207,7 @@ std::optional<fs::path> find_checkpoint(const fs::path& folder,
                      which);
   }
   for (const CheckpointFile& file : list_checkpoints(folder)) {
-    if (file.step == step) return file.path;
+    if (file.step == step) return named(file.path);
   }
   return std::nullopt;
 }
@@ -317,14 +321,16 @@ std::vector<std::string> RunDirectory::prepare(const Start& start) {
   return lines;
 }
 
-RunOnDisk open_run(const fs::path& folder, const std::string& which) {
-  const auto checkpoint = find_checkpoint(folder / "checkpoints", which);
+RunOnDisk open_run(const fs::path& folder,
+                   const std::string& which,
+                   const Damage& known) {
+  const auto checkpoint = find_checkpoint(folder / "checkpoints", which, known);
   require(checkpoint.has_value(),
           "{}: holds no checkpoint{}",
           folder.string(),
           which.empty() ? "" : " " + which);
   const fs::path config = folder / "config.cfg";
-  RunOnDisk run{*checkpoint, {}, {}};
+  RunOnDisk run{checkpoint->path, {}, checkpoint->passed_by};
   std::map<std::string, std::string> values;
   std::error_code error;
   if (fs::exists(fs::symlink_status(config, error))) {
@@ -334,7 +340,7 @@ RunOnDisk open_run(const fs::path& folder, const std::string& which) {
     run.notes.push_back(config.string() +
                         ": is not there; the checkpoint's settings are taken");
   }
-  for (const auto& [key, value] : read_run_state(*checkpoint).settings) {
+  for (const auto& [key, value] : checkpoint->state.settings) {
     const Key* row = find_key(key);
     if (row == nullptr || !must_match(*row)) continue;
     const auto [found, added] = values.emplace(key, value);
@@ -345,10 +351,10 @@ RunOnDisk open_run(const fs::path& folder, const std::string& which) {
         found->second,
         config.string(),
         value,
-        checkpoint->filename().string()));
+        checkpoint->path.filename().string()));
     found->second = value;
   }
-  run.options = options_from(values, checkpoint->string());
+  run.options = options_from(values, checkpoint->path.string());
   return run;
 }
 

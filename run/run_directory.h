@@ -10,6 +10,7 @@
 #include "base/file_lock.h"
 #include "dist/host_map.h"
 #include "dist/process_mesh.h"
+#include "run/damage.h"
 #include "run/data_facts.h"
 #include "run/options.h"
 
@@ -60,13 +61,16 @@ class RunDirectory {
 struct RunOnDisk {
   std::filesystem::path checkpoint;  ///< The newest, or the one asked for.
   Options options;
-  /// Where config.cfg says otherwise than the checkpoint, which wins: lines.
+  /// What was passed by, and where config.cfg says otherwise than the
+  /// checkpoint, which wins: lines.
   std::vector<std::string> notes;
 };
 /// Throws `InputError` when `folder` holds no checkpoint. A config.cfg that
 /// is gone is a note: the checkpoint has what its weights depend on.
-/// `which`: empty for the newest, best, or the number of a step.
+/// `which`: empty for the newest that is not `known` to be damaged, best, or
+/// the number of a step. Throws `DamageError` as `newest_checkpoint` does.
 RunOnDisk open_run(const std::filesystem::path& folder,
-                   const std::string& which = "");
+                   const std::string& which = "",
+                   const Damage& known = {});
 
 }  // namespace mumoe::run

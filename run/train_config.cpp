@@ -21,6 +21,15 @@ void TrainerConfig::validate() const {
   require(checkpoint_keep > 0,
           "checkpoint_keep = {}: expected at least 1",
           checkpoint_keep);
+  require(spike >= 0 && std::isfinite(spike),
+          "spike = {}: expected at least 0",
+          spike);
+  require(spike_window >= 8,
+          "spike_window = {}: expected at least 8",
+          spike_window);
+  require(max_minutes >= 0 && std::isfinite(max_minutes),
+          "max_minutes = {}: expected at least 0",
+          max_minutes);
   require(log_every > 0, "log_every = {}: expected at least 1", log_every);
 }
 

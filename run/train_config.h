@@ -9,6 +9,15 @@
 
 namespace mumoe::run {
 
+/// What is done about a step whose loss or gradient norm is not finite, or far
+/// above those before it: the run ends; the update is left out; or the run goes
+/// back to its last checkpoint and leaves out the samples from there up to this
+/// step.
+enum class BadStep { stop, skip, rewind };
+
+/// What a run does when a checkpoint cannot be written.
+enum class SaveFailure { proceed, stop };
+
 /// What a trainer does when.
 struct TrainerConfig {
   std::int64_t steps = 500;
@@ -20,6 +29,17 @@ struct TrainerConfig {
   double checkpoint_minutes = 15;     ///< By rank 0's clock; 0: not by time.
   int checkpoint_keep = 2;
   bool checkpoint_best = false;  ///< That of the lowest validation loss too.
+  /// Whether checkpoints are written behind the steps that follow, from a copy.
+  bool checkpoint_async = false;
+  SaveFailure checkpoint_failure = SaveFailure::proceed;
+  BadStep bad_step = BadStep::stop;
+  /// A finite loss or norm is a spike when it lies more than so many robust
+  /// standard deviations above the median of the last `spike_window` steps; 0:
+  /// never.
+  double spike = 0;
+  std::int64_t spike_window = 128;
+  /// Of the run's own time, after which it saves and stops; 0: no limit.
+  double max_minutes = 0;
   std::int64_t log_every = 10;
   std::uint64_t seed = 0;
   dist::Wire wire = dist::Wire::fp32;  ///< Of gradients on their way.

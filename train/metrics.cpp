@@ -2,6 +2,7 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +20,7 @@ namespace mumoe::train {
 namespace {
 
 constexpr std::string_view kLineEnd = "}\n";
+constexpr auto kAllSamples = std::numeric_limits<std::int64_t>::max();
 
 /// JSON has no word for what is not finite.
 std::string number(double value) {
@@ -44,7 +46,26 @@ struct Line {
   double step_s = 0;
   std::optional<Evaluation> evaluation = {};
   std::optional<std::uint64_t> samples_hash = {};
+  bool event = false;  ///< Something of a step, which has a line of its own.
+  bool ended = false;  ///< It ended the run.
+  /// Of an event: its samples are before this one; none of other programs'.
+  std::optional<std::int64_t> samples_end = {};
 };
+
+/// What is needed of an event. `entry`: an object.
+void read_event(const nlohmann::json& entry, Line& read) {
+  read.event = true;
+  const auto action = entry.find("action");
+  read.ended = action != entry.end() && *action == "stop";
+  const auto samples = entry.find("samples");
+  if (samples == entry.end() || !samples->is_array() || samples->size() != 2) {
+    return;
+  }
+  const auto first = as_count((*samples)[0]), count = as_count((*samples)[1]);
+  if (first && count && *first <= kAllSamples - *count) {
+    read.samples_end = *first + *count;
+  }
+}
 
 /// A number of 16 hexadecimal digits.
 std::optional<std::uint64_t> parse_hash(const std::string& text) {
@@ -67,6 +88,10 @@ Line read_line(std::string_view line, const std::string& where) {
           where,
           line);
   Line read{.step = *step};
+  if (entry.contains("event")) {
+    read_event(entry, read);
+    return read;
+  }
   const auto share = [&](const char* name) -> std::optional<double> {
     const auto value = entry.find(name);
     if (value == entry.end() || !value->is_number()) return std::nullopt;
@@ -104,10 +129,14 @@ struct Kept {
   std::string text;
   double elapsed_s = 0;
   Line last = {};
+  std::string events = {};  ///< Behind the last step.
 };
 
-/// The lines of the file that belong to steps up to `last`.
-Kept lines_up_to(const std::filesystem::path& path, std::int64_t last) {
+/// The lines of the file that belong to steps up to `last`, and the events
+/// (`MetricsFile`).
+Kept lines_up_to(const std::filesystem::path& path,
+                 std::int64_t last,
+                 std::int64_t samples = kAllSamples) {
   std::error_code error;
   if (last == 0 || !(std::filesystem::exists(path, error) || error)) return {};
   const std::string text = read_file(path);
@@ -124,8 +153,16 @@ Kept lines_up_to(const std::filesystem::path& path, std::int64_t last) {
     if (line.empty()) continue;
     const Line read =
         read_line(line, fmt::format("{}:{}", path.string(), number));
-    if (read.step > last) continue;
+    const bool stays = read.samples_end
+                           ? read.ended || *read.samples_end <= samples
+                           : read.step <= last;
+    if (!stays) continue;
     kept.text.append(line) += '\n';
+    if (read.event) {
+      kept.events.append(line) += '\n';
+      continue;
+    }
+    kept.events.clear();
     kept.elapsed_s = read.elapsed_s.value_or(kept.elapsed_s + read.step_s);
     kept.last = read;
   }
@@ -165,8 +202,39 @@ std::string to_json(const StepReport& r) {
     line += fmt::format(R"(,"samples_hash":"{:016x}")", *r.samples_hash);
   }
   if (r.active_share) line += R"(,"active_share":)" + number(*r.active_share);
+  if (r.saved) {
+    line += fmt::format(R"(,"save_step":{},"save_s":{},"save_stall_s":{},)"
+                        R"("save_bytes":{},"save_copied_bytes":{})",
+                        r.saved->step,
+                        number(r.saved->seconds),
+                        number(r.saved->stall_s),
+                        r.saved->bytes,
+                        r.saved->copied_bytes);
+  }
   if (r.evaluation) line += members(*r.evaluation);
   return line + "}";
+}
+
+std::string save_failed_json(const run::Saved& failed) {
+  return to_text(nlohmann::json{{"event", "save_failed"},
+                                {"step", failed.step},
+                                {"why", failed.failure}});
+}
+
+std::string to_json(const BadStepReport& bad) {
+  return fmt::format(
+      R"({{"event":"bad_step","step":{},"action":"{}","loss":{},)"
+      R"("grad_norm":{},"why":"{}","ranks":[{}],)"
+      R"("samples":[{},{}],"indices":[{}]}})",
+      bad.step,
+      name_of(bad.action),
+      number(bad.loss),
+      number(bad.grad_norm),
+      bad.why,
+      fmt::join(bad.ranks, ","),
+      bad.first,
+      bad.count,
+      fmt::join(bad.indices, ","));
 }
 
 std::string utc_now() {
@@ -189,12 +257,14 @@ std::optional<std::uint64_t> samples_hash_at(
 }
 
 MetricsFile::MetricsFile(const std::filesystem::path& folder,
-                         std::int64_t resumed_step)
+                         std::int64_t resumed_step,
+                         std::int64_t resumed_samples)
     : path_(file_in(folder)) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   require(!error, "{}: cannot create: {}", folder.string(), error.message());
-  const Kept kept = lines_up_to(path_, resumed_step);
+  const Kept kept = lines_up_to(path_, resumed_step, resumed_samples);
+  events_ = kept.events;
   elapsed_s_ = kept.elapsed_s;
   last_step_ = kept.last.step;
   evaluation_ = kept.last.evaluation;
@@ -203,17 +273,36 @@ MetricsFile::MetricsFile(const std::filesystem::path& folder,
   require(out_.good(), "{}: cannot open for writing", path_.string());
 }
 
-void MetricsFile::write(const StepReport& report) {
-  out_ << to_json(report) << std::endl;
+void MetricsFile::append(const std::string& line) {
+  out_ << line << std::endl;
   require(out_.good(), "{}: cannot write (disk full?)", path_.string());
+}
+
+void MetricsFile::append_event(const std::string& line) {
+  append(line);
+  events_ += line + "\n";
+}
+
+void MetricsFile::write(const BadStepReport& bad) {
+  append_event(to_json(bad));
+}
+
+void MetricsFile::write_failed_save(const run::Saved& failed) {
+  append_event(save_failed_json(failed));
+}
+
+void MetricsFile::write(const StepReport& report) {
+  append(to_json(report));
+  events_.clear();
   last_step_ = report.step;
   evaluation_ = report.evaluation;
 }
 
 void MetricsFile::add(const Evaluation& evaluation) {
   // The end of the line in one piece: it is whole at any moment.
-  out_.seekp(-static_cast<int>(kLineEnd.size()), std::ios::end);
-  out_ << members(evaluation).append(kLineEnd) << std::flush;
+  out_.seekp(-static_cast<std::streamoff>(kLineEnd.size() + events_.size()),
+             std::ios::end);
+  out_ << members(evaluation).append(kLineEnd).append(events_) << std::flush;
   require(out_.good(), "{}: cannot write (disk full?)", path_.string());
   evaluation_ = evaluation;
 }

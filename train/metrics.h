@@ -3,9 +3,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <optional>
 #include <string>
 
+#include "run/checkpoint_saver.h"
+#include "train/bad_steps.h"
 #include "train/device_memory.h"
 #include "train/evaluation.h"
 
@@ -44,10 +47,17 @@ struct StepReport {
   std::optional<double> active_share = {};
   /// After this step, if at all.
   std::optional<Evaluation> evaluation = {};
+  /// What came of a checkpoint since the step before; rank 0's figures.
+  std::optional<run::Saved> saved = {};
 };
 
-/// One line of JSON, numbers with 17 digits.
+/// One line of JSON, numbers with 17 digits; null for what is not finite.
 std::string to_json(const StepReport& report);
+/// The same of an event: {"event":"bad_step","step":12,"action":"skip", ...}.
+std::string to_json(const BadStepReport& bad);
+/// The same of a checkpoint that could not be written:
+/// {"event":"save_failed","step":12,"why":...}.
+std::string save_failed_json(const run::Saved& failed);
 
 /// Throws `InputError` naming file and line unless a resumed run can go on with
 /// `folder`/metrics.jsonl, which need not be there.
@@ -67,9 +77,17 @@ class MetricsFile {
  public:
   /// Keeps what the file says of steps up to `resumed_step` and drops the rest,
   /// which the resumed run writes again. Lines need no more than a step.
-  /// Throws `InputError` naming the file.
-  MetricsFile(const std::filesystem::path& folder, std::int64_t resumed_step);
+  /// Of events, it keeps those whose samples are among the first
+  /// `resumed_samples` of the run: a run that goes back behind a bad step has
+  /// had it; one that is resumed before it meets it again. What ended the run
+  /// stays in any case. Throws `InputError` naming the file.
+  MetricsFile(
+      const std::filesystem::path& folder,
+      std::int64_t resumed_step,
+      std::int64_t resumed_samples = std::numeric_limits<std::int64_t>::max());
   void write(const StepReport& report);
+  void write(const BadStepReport& bad);
+  void write_failed_save(const run::Saved& failed);
   /// Adds the evaluation after the last step to what the file says of it.
   void add(const Evaluation& evaluation);
   /// What the file says of the last step that it has: its number (0: of none),
@@ -81,8 +99,12 @@ class MetricsFile {
   double elapsed_s() const { return elapsed_s_; }
 
  private:
+  void append(const std::string& line);
+  void append_event(const std::string& line);
+
   std::filesystem::path path_;
   std::fstream out_;
+  std::string events_;  ///< The lines behind that of the last step.
   std::int64_t last_step_ = 0;
   std::optional<Evaluation> evaluation_;
   double elapsed_s_ = 0;

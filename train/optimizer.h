@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "dist/params/flat_buckets.h"
-#include "run/checkpoint.h"
+#include "run/optimizer_state.h"
 #include "run/train_config.h"
 
 namespace mumoe::train {

@@ -7,7 +7,7 @@
 #include <span>
 
 #include "dist/communicator.h"
-#include "run/checkpoint.h"
+#include "run/run_state.h"
 
 // What ranks say to each other of the samples of a step, and what a resumed run
 // holds against it. data/sample_chain.h has the arithmetic.

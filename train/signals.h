@@ -10,9 +10,11 @@ namespace mumoe::train {
 /// From now on SIGTERM, SIGINT, SIGUSR1 and SIGHUP (a closed terminal) are
 /// noted instead of ending the process, and output that nobody reads (SIGPIPE)
 /// never ends it, not even at its exit. A SIGHUP that was ignored stays so
-/// (nohup). A SIGINT two seconds or more after the first signal ends the
-/// process. Needs nothing but the C library: may be called before anything of
-/// the program is initialised.
+/// (nohup). One of the first three that comes two seconds or more after the
+/// first signal is a second one, an earlier one an echo of the first; one that
+/// comes as long after the second, which nothing came of, ends the process
+/// there and then, as preempted. Needs nothing but the C library: may be called
+/// before anything of the program is initialised.
 void take_stop_signals();
 
 /// What comes of a signal that `take_stop_signals` notes; takes them itself if
@@ -21,8 +23,10 @@ void take_stop_signals();
 class StopSignals {
  public:
   /// `end` is called, on a thread of its own, when a signal has come while
-  /// there was nothing to save. It ends the process.
-  explicit StopSignals(std::function<void()> end);
+  /// there was nothing to save, and `end_at_once` on a second one while there
+  /// was. Both end the process.
+  explicit StopSignals(std::function<void()> end,
+                       std::function<void()> end_at_once = exit_preempted);
   /// The four do again what they did before.
   ~StopSignals();
   StopSignals(const StopSignals&) = delete;
@@ -35,11 +39,14 @@ class StopSignals {
   bool requested() const;
 
  private:
-  void watch(const std::function<void()>& end);
+  [[noreturn]] static void exit_preempted();
+  void watch(const std::function<void()>& end,
+             const std::function<void()>& end_at_once);
 
   std::mutex mutex_;
   std::condition_variable changed_;
   bool saving_ = false;  // guarded by mutex_
+  bool over_ = false;    // guarded by mutex_
   std::thread thread_;   // last: starts when the rest is there
 };
 

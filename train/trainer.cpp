@@ -8,12 +8,15 @@
 #include <cmath>
 #include <limits>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "data/sample_chain.h"
 #include "dist/params/gradient_norm.h"
+#include "run/agreed_errors.h"
 #include "run/best_checkpoint.h"
+#include "run/load_checkpoint.h"
 #include "train/any_rank.h"
 #include "train/evaluate.h"
 #include "train/sample_proof.h"
@@ -52,15 +55,6 @@ class StepMeter {
   std::int64_t all_bytes_ = mesh_.dp_tp().total_bytes();
 };
 
-void require_finite(std::int64_t step, double loss, double norm) {
-  if (std::isfinite(loss) && std::isfinite(norm)) return;
-  fail<NonFiniteError>(
-      "step {}: loss {}, gradient norm {}; stopped before the weights changed",
-      step,
-      loss,
-      norm);
-}
-
 /// A sample that counts nothing would still be in the statistics.
 void require_whole_batches(const BatchPlan& plan,
                            std::span<const MuMoEBlock* const> blocks) {
@@ -97,7 +91,12 @@ Trainer::Trainer(const run::TrainerConfig& config,
                {.wire = config.wire,
                 .sinks = parts.buckets.registry().device().is_cuda()}),
       sample_flops_(
-          parts.model.cost(1, parts.buckets.registry().device()).flops) {
+          parts.model.cost(1, parts.buckets.registry().device()).flops),
+      checkpoints_(
+          config_,
+          parts.mesh,
+          parts.buckets,
+          [this](const run::Saved& saved) { news_.push_back(saved); }) {
   config_.validate();
   schedule_.validate();
   const auto blocks = parts.model.mixtures();
@@ -112,8 +111,12 @@ Trainer::Trainer(const run::TrainerConfig& config,
 void Trainer::resume(const std::filesystem::path& checkpoint) {
   auto settings = std::move(state_.settings);
   const auto mixing = state_.mixing;
-  state_ = run::load_checkpoint(checkpoint, parts_.buckets, optimizer_.state());
-  optimizer_.set_steps(state_.step);
+  state_ = run::load_checkpoint(checkpoint,
+                                parts_.buckets,
+                                optimizer_.state(),
+                                parts_.mesh.control())
+               .state;
+  optimizer_.set_steps(state_.step - state_.skipped);
   state_.settings = std::move(settings);
   // Of a run on a CPU there is none.
   if (!mixing || !state_.mixing) state_.mixing = mixing;
@@ -140,6 +143,7 @@ std::optional<StepReport> Trainer::step() {
   auto& mesh = parts_.mesh;
   const StepMeter meter(mesh, parts_.buckets.registry().device());
   const std::int64_t targets = plan_.batch * parts_.train.targets_per_sample();
+  bad_.reset();
   // 1 load, 2 forward, 3 backward, for each micro-batch
   auto sums = accumulate();
   if (!sums) return std::nullopt;
@@ -166,18 +170,28 @@ std::optional<StepReport> Trainer::step() {
                      state_.step + 1,
                      resumed_);
   }
-  require_finite(state_.step + 1, agreed.loss, norm);
+  judge(sums->loss.item<double>(), agreed, norm);
+  if (bad_ && bad_->action == run::BadStep::rewind) {
+    restore_buffers();
+    batches_.reset();
+    return std::nullopt;
+  }
 
   // 5 update
   mesh.set_phase("update");
   const double lr = learning_rate(schedule_, state_.step);
-  optimizer_.step(lr, clip_factor(norm, optimizer_config_.clip));
+  if (bad_) {
+    restore_buffers();
+    ++state_.skipped;
+  } else {
+    optimizer_.step(lr, clip_factor(norm, optimizer_config_.clip));
+  }
   ++state_.step;
   state_.samples += plan_.batch;
   if (!state_.taken) state_.taken.emplace();
   state_.taken->chain = data::chained(state_.taken->chain, agreed.taken.digest);
   resumed_.clear();
-  if (state_.mixing) state_.mixing->active = agreed.active;
+  if (state_.mixing && !bad_) state_.mixing->active = agreed.active;
   choose_mixing();
 
   // 6 report
@@ -206,6 +220,7 @@ std::optional<Trainer::Sums> Trainer::accumulate() {
                       at::TensorOptions(at::kDouble)
                           .device(parts_.buckets.registry().device()))};
   if (active_.defined()) active_.zero_();
+  keep_buffers();
   for (std::int64_t micro = 0; micro < plan_.micro_steps; ++micro) {
     const bool last = micro + 1 == plan_.micro_steps;
     // 1 load
@@ -234,6 +249,7 @@ std::optional<Trainer::Sums> Trainer::accumulate() {
     sums.loss += loss.detach().to(at::kDouble);
     if (stop && stop->answer()) {
       stop_ = true;
+      restore_buffers();
       batches_.reset();
       return std::nullopt;
     }
@@ -271,7 +287,8 @@ Trainer::Agreement Trainer::agree(const Sums& of_rank) {
   };
   add(parts_.stop_requested() ? 1.0 : 0.0);
   add(of_rank.active);
-  add(time_to_save() ? 1.0 : 0.0);
+  add(checkpoints_.time_to_save() ? 1.0 : 0.0);
+  add(checkpoints_.ready() ? 1.0 : 0.0);
   for (const double part :
        digest_parts(of_rank.digest, parts_.mesh.tp().rank())) {
     add(part);
@@ -281,10 +298,11 @@ Trainer::Agreement Trainer::agree(const Sums& of_rank) {
   const std::span sums(reduced.const_data_ptr<double>(), parts.size());
   stop_ = sums[1] > 0;
   save_due_ = sums[3] > 0;
+  all_ready_ = sums[4] == world.size();
   // Of all ranks, in whole micro-batches.
   const double micro_batches = static_cast<double>(plan_.batch * tp) /
                                static_cast<double>(plan_.micro_batch);
-  return {sums[0], sums[2] / micro_batches, agreed_digest(sums.subspan(4), tp)};
+  return {sums[0], sums[2] / micro_batches, agreed_digest(sums.subspan(5), tp)};
 }
 
 Outcome Trainer::run() {
@@ -293,7 +311,9 @@ Outcome Trainer::run() {
     require_same_history(config_.out, state_, parts_.mesh.control());
   }
   std::optional<MetricsFile> metrics;
-  if (shown && !config_.out.empty()) metrics.emplace(config_.out, state_.step);
+  if (shown && !config_.out.empty()) {
+    metrics.emplace(config_.out, state_.step, state_.samples);
+  }
   Progress progress(shown, config_.steps, config_.log_every, parts_.said);
   if (!resumed_.empty() && !state_.taken) {
     progress.note(
@@ -301,25 +321,33 @@ Outcome Trainer::run() {
         ": of an older version, which says nothing of the samples it took: "
         "those of the next step are not checked");
   }
-  saved_ = Clock::now();
-  saved_step_ = state_.step;
-  const auto began = saved_;
-  const double before = metrics ? metrics->elapsed_s() : 0;
+  checkpoints_.open(config_.out, state_.step);
+  auto began = Clock::now();
+  double before = metrics ? metrics->elapsed_s() : 0;
   read_best_loss();
   if (evaluation_due()) evaluation_ = evaluated(metrics);
   if (evaluation_due() && !evaluation_) evaluate_now(metrics, progress);
   keep_best();
   while (state_.step < config_.steps && !stop_) {
-    auto report = step();
+    auto report = step_noting(metrics, progress);
+    if (!report && bad_) {
+      rewind(metrics);
+      // What is lost is none of the run's time.
+      began = Clock::now();
+      before = metrics ? metrics->elapsed_s() : 0;
+      continue;
+    }
     if (report) {
       evaluation_.reset();
       report->time = utc_now();
       report->elapsed_s =
           before + std::chrono::duration<double>(Clock::now() - began).count();
+      report->saved = std::exchange(saved_, std::nullopt);
       if (metrics) metrics->write(*report);
       show(*report, progress);
     }
     // 7 checkpoint / evaluate / stop: nothing is lost while it evaluates
+    if (std::exchange(all_ready_, false)) checkpoints_.advance();
     if (stop_ || save_due_ || state_.step == config_.steps ||
         due(config_.checkpoint_every)) {
       save();
@@ -329,7 +357,10 @@ Outcome Trainer::run() {
       keep_best();
     }
     if (stop_) save();
+    tell_of_saves(metrics, progress);
   }
+  checkpoints_.finish_last(state_.step);
+  tell_of_saves(metrics, progress);
   const bool whole = state_.step == config_.steps && (evaluation_ || !stop_);
   return whole ? Outcome::done : Outcome::preempted;
 }
@@ -397,20 +428,35 @@ void Trainer::evaluate_now(std::optional<MetricsFile>& metrics,
 
 void Trainer::save() {
   // Given up in its first step, a run has nothing new.
-  if (config_.out.empty() || state_.step == saved_step_) return;
-  parts_.mesh.set_phase("checkpoint");
+  if (checkpoints_.has(state_.step)) return;
   if (state_.taken) {
     state_.taken->next =
         data::expected_digest(sequence().order(), state_.samples, plan_.batch);
   }
-  run::save_checkpoint(config_.out / "checkpoints",
-                       state_,
-                       parts_.buckets,
-                       optimizer_.state(),
-                       parts_.mesh,
-                       config_.checkpoint_keep);
-  saved_ = Clock::now();
-  saved_step_ = state_.step;
+  checkpoints_.save(state_, optimizer_.state());
+}
+
+void Trainer::tell_of_saves(std::optional<MetricsFile>& metrics,
+                            Progress& progress) {
+  for (const run::Saved& saved : std::exchange(news_, {})) {
+    if (saved.failure.empty()) {
+      saved_ = saved;
+      parts_.after_save(saved.stall_s);
+    } else {
+      progress.note(fmt::format("warning: step {} is not saved: {}",
+                                saved.step,
+                                saved.failure));
+      if (metrics) metrics->write_failed_save(saved);
+    }
+    if (!saved.note.empty()) progress.note("warning: " + saved.note);
+  }
+}
+
+void Trainer::on_rank_0(const std::function<void()>& action) {
+  auto& world = parts_.mesh.control();
+  run::agree_on_errors(world, [&] {
+    if (world.rank() == 0) action();
+  });
 }
 
 void Trainer::read_best_loss() {
@@ -420,7 +466,7 @@ void Trainer::read_best_loss() {
   const auto folder = config_.out / "checkpoints";
   // What another run has left is none of this one's.
   if (state_.step > 0) {
-    run::write_on_rank_0(parts_.mesh, folder / run::kBestName, [&] {
+    on_rank_0([&] {
       const auto best = run::read_best(folder);
       if (best) loss.fill_(best->val_loss);
     });
@@ -435,19 +481,14 @@ void Trainer::keep_best() {
                      (!best_loss_ || evaluation_->loss < *best_loss_);
   if (!lower) return;
   save();
+  checkpoints_.publish();
+  if (!checkpoints_.has(state_.step)) return;  // it could not be written
   parts_.mesh.set_phase("checkpoint");
-  const auto folder = config_.out / "checkpoints";
-  run::write_on_rank_0(parts_.mesh, folder / run::kBestName, [&] {
-    run::keep_best(folder, {state_.step, evaluation_->loss});
+  on_rank_0([&] {
+    run::keep_best(config_.out / "checkpoints",
+                   {state_.step, evaluation_->loss});
   });
   best_loss_ = evaluation_->loss;
-}
-
-bool Trainer::time_to_save() const {
-  const std::chrono::duration<double, std::ratio<60>> since =
-      Clock::now() - saved_;
-  return parts_.mesh.control().rank() == 0 && config_.checkpoint_minutes > 0 &&
-         since.count() >= config_.checkpoint_minutes;
 }
 
 double Trainer::mfu(double samples_per_s) {

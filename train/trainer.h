@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "data/order.h"
 #include "data/samples.h"
@@ -15,9 +16,11 @@
 #include "dist/params/gradient_reducer.h"
 #include "dist/process_mesh.h"
 #include "model/model.h"
-#include "run/checkpoint.h"
+#include "run/run_state.h"
 #include "run/train_config.h"
+#include "train/bad_steps.h"
 #include "train/batches.h"
+#include "train/checkpointing.h"
 #include "train/metrics.h"
 #include "train/mixing.h"
 #include "train/optimizer.h"
@@ -44,6 +47,9 @@ struct TrainerParts {
   std::string target = "token";
   /// What a run takes when; null: `train` in the order that its seed gives.
   const data::Sequence* sequence = nullptr;
+  /// Called on all ranks after each checkpoint with how long the run waited for
+  /// it.
+  std::function<void(double seconds)> after_save = [](double) {};
 };
 
 enum class Outcome { done, preempted };
@@ -75,13 +81,18 @@ class Trainer {
   /// Steps until `steps`, or until any rank is asked to stop, which takes
   /// effect within a micro-batch; saves and evaluates as configured, in this
   /// order. First makes the evaluation that a resumed run was stopped before.
-  /// Throws `NonFiniteError` on all ranks, before the weights change, when the
-  /// loss or the gradient norm is not finite.
+  /// Steps that are bad (train/bad_steps.h) it leaves out or goes back behind
+  /// as configured: back to the last checkpoint, with the samples that come
+  /// after the bad step's. Throws `NonFiniteError` on all ranks, before the
+  /// weights change, where it is to stop, has no checkpoint to go back to, or
+  /// has had `BadRow::kMost` in a row.
   Outcome run();
 
-  /// One optimizer step. The report has no evaluation. Nothing when any rank
-  /// was asked to stop between two micro-batches: the step was given up, and
-  /// weights and state are those before it.
+  /// One optimizer step. The report has no evaluation. One that is left out
+  /// counts as a step and its samples as taken; weights, buffers and the
+  /// optimizer's state stay. Nothing, and all is as before, when any rank was
+  /// asked to stop between two micro-batches: the step was given up; or when
+  /// the run is to go back. Throws as `run`.
   std::optional<StepReport> step();
 
   const run::RunState& state() const { return state_; }
@@ -113,10 +124,33 @@ class Trainer {
   };
   /// Also settles, for all ranks alike, whether to stop and to save.
   Agreement agree(const Sums& sums);
+  // trainer_bad_steps.cpp:
+  /// Sets `bad_` if the step under way is bad, and throws `NonFiniteError` if
+  /// that ends the run. `loss`: this rank's own. Collective over the world.
+  void judge(double loss, const Agreement& agreed, double norm);
+  /// Finds ranks and samples of a bad step. Collective over the world.
+  void locate(BadStepReport& bad, double loss) const;
+  /// `step`, of which it says what was bad.
+  std::optional<StepReport> step_noting(std::optional<MetricsFile>& metrics,
+                                        Progress& progress);
+  /// Goes back to the last checkpoint, behind the samples of the bad step.
+  void rewind(std::optional<MetricsFile>& metrics);
+  /// Loads the newest whole checkpoint of this run, or throws
+  /// `NonFiniteError`.
+  void restore_newest();
+  /// Running statistics, which forward passes update: keeps those before a
+  /// step; restores them.
+  void keep_buffers();
+  void restore_buffers();
+
   /// Tells blocks on a GPU how to mix, by the share of active experts.
   void choose_mixing();
   void show(const StepReport& report, Progress& progress);
+  /// Saves where the run stands, unless that is saved.
   void save();
+  /// Tells a person and metrics.jsonl what came of checkpoints since it was
+  /// called last.
+  void tell_of_saves(std::optional<MetricsFile>& metrics, Progress& progress);
   /// Whether something that is done every so many steps is, after the last one.
   bool due(std::int64_t every) const;
   /// Whether an evaluation belongs to the last step.
@@ -125,12 +159,12 @@ class Trainer {
   std::optional<Evaluation> evaluated(
       const std::optional<MetricsFile>& metrics);
   void evaluate_now(std::optional<MetricsFile>& metrics, Progress& progress);
+  /// Calls `action` on rank 0; its `InputError` is thrown on all. Collective.
+  void on_rank_0(const std::function<void()>& action);
   /// What checkpoints/best has, of a run that goes on.
   void read_best_loss();
   /// Makes the last checkpoint the best one if the last evaluation is.
   void keep_best();
-  /// Whether rank 0's clock asks for a checkpoint, of which it alone decides.
-  bool time_to_save() const;
   double mfu(double samples_per_s);
 
   run::TrainerConfig config_;
@@ -144,17 +178,26 @@ class Trainer {
   dist::GradientReducer reducer_;
   double sample_flops_;  ///< Forward and backward.
   run::RunState state_;
+  Checkpointing checkpoints_;
+  /// What came of checkpoints and is not yet told; and the last one that is
+  /// there, for the line of the next step.
+  std::vector<run::Saved> news_;
+  std::optional<run::Saved> saved_;
   std::optional<Batches> batches_;
   /// Where the run resumed, until its next step is made.
   std::filesystem::path resumed_;
   bool stop_ = false;
   bool save_due_ = false;
+  /// Whether every rank is ready to go on with the checkpoint in the making.
+  bool all_ready_ = false;
   bool sparse_seen_ = false;
+  /// The last step, if it was bad.
+  std::optional<BadStepReport> bad_;
+  BadRow bad_row_;
+  /// What the buckets of running statistics held before the step.
+  std::vector<at::Tensor> buffers_;
   /// On a GPU: how many coefficients of the step were not zero, int64 [] there.
   at::Tensor active_;
-  std::int64_t saved_step_ = 0;
-  /// When the last checkpoint was written, or the run began.
-  std::chrono::steady_clock::time_point saved_;
   /// Of the last micro-batch of this rank.
   std::optional<MixingSummary> mixing_;
   std::optional<Evaluation> evaluation_;

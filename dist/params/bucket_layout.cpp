@@ -90,10 +90,9 @@ Interval owned(const BucketLayout& layout, std::size_t index, int rank) {
   return {place * part, part};
 }
 
-Interval counted(const BucketLayout& layout, std::size_t index, int rank) {
+Interval share(const BucketLayout& layout, std::size_t index, int rank) {
   const BucketShape& bucket = layout.buckets[index];
   const Interval own = owned(layout, index, rank);
-  if (!bucket.trained) return {own.begin, 0};
   // Those that own the same share the work: the holders of a part.
   const MeshShape& mesh = layout.mesh;
   const int holders = bucket.cut ? mesh.dp : mesh.ranks();
@@ -103,6 +102,11 @@ Interval counted(const BucketLayout& layout, std::size_t index, int rank) {
                                         : rank;
   const Slice part = slice_of(own.count, copies == 1 ? 0 : place, copies);
   return {own.begin + part.begin, part.count};
+}
+
+Interval counted(const BucketLayout& layout, std::size_t index, int rank) {
+  const Interval part = share(layout, index, rank);
+  return {part.begin, layout.buckets[index].trained ? part.count : 0};
 }
 
 Piece piece_of(const BucketEntry& entry, const Interval& interval) {

@@ -2,8 +2,8 @@
 
 import array
 import json
+import math
 import pathlib
-import struct
 import time
 
 from place import Place
@@ -27,16 +27,37 @@ def metrics(run: pathlib.Path) -> list[dict]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
+def rows(shape: list[int], begin: list[int], extent: list[int]) -> list[tuple[int, int]]:
+    """Where the rows of a part of a tensor begin in the whole, and how long they are; in order."""
+    if not shape:
+        return [(0, 1)]
+    starts, stride = [0], math.prod(shape)
+    for size, first, count in zip(shape[:-1], begin, extent):
+        stride //= size
+        starts = [start + (first + i) * stride for start in starts for i in range(count)]
+    return [(start + begin[-1], extent[-1]) for start in starts]
+
+
 def tensors(run: pathlib.Path, step: int, prefix: str) -> dict[str, array.array]:
-    """Values of a checkpoint's tensors whose names begin so, by the rest of the name."""
-    file = run / "checkpoints" / f"step_{step:08}" / "state.safetensors"
-    data = file.read_bytes()
-    (size,) = struct.unpack_from("<Q", data)
+    """Values of a checkpoint's tensors, whole, whose names begin so, by the rest of the name."""
+    folder = run / "checkpoints" / f"step_{step:08}"
+    manifest = json.loads((folder / "manifest.json").read_text())
     found = {}
-    for name, about in json.loads(data[8 : 8 + size]).items():
-        if name.startswith(prefix):
-            begin, end = about["data_offsets"]
-            values = array.array({"F32": "f", "F64": "d"}[about["dtype"]])
-            values.frombytes(data[8 + size + begin : 8 + size + end])
-            found[name.removeprefix(prefix)] = values
+    for name, about in manifest["tensors"].items():
+        if not name.startswith(prefix):
+            continue
+        kind = {"F32": "f", "F64": "d"}[about["dtype"]]
+        whole = array.array(kind, bytes(math.prod(about["shape"]) * array.array(kind).itemsize))
+        for piece in about["pieces"]:
+            values = array.array(kind)
+            with (folder / manifest["files"][piece["file"]]["name"]).open("rb") as file:
+                file.seek(piece["offset"])
+                values.frombytes(file.read(piece["count"] * values.itemsize))
+            place = -piece["first"]  # in `values`, of the row
+            for start, length in rows(about["shape"], piece["begin"], piece["extent"]):
+                low, high = max(place, 0), min(place + length, len(values))
+                if low < high:
+                    whole[start + low - place : start + high - place] = values[low:high]
+                place += length
+        found[name.removeprefix(prefix)] = whole
     return found

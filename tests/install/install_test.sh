@@ -101,7 +101,7 @@ MUMOE_CACHE=$folder/cache timeout 120 "$folder/installed/bin/mumoe" train --conf
   --data.source "$folder/texts" --train.steps 1 --train.batch 1 --train.micro_batch 1 --train.precision fp32 \
   --train.gemm mkl --schedule.warmup 0 --train.eval_every 0 --train.out "$folder/run" \
   >"$folder/log" 2>&1 || wrong "exit code $?: $(<"$folder/log")"
-state=$(echo "$folder"/run/checkpoints/step_*/state.safetensors)
+state=$(echo "$folder"/run/checkpoints/step_*/rank_00000.safetensors)
 "$folder/build/gpt2_experts" "$state" "Fellow citizens" >"$folder/out" || wrong "exit code $?: $(<"$folder/out")"
 cat "$folder/out"
 [[ $(grep -c '^block [0-3]: expert [0-9]* (' "$folder/out") == 4 ]] || wrong "expected four blocks"

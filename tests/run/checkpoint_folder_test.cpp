@@ -16,7 +16,8 @@ namespace fs = std::filesystem;
 using testing::ScratchFolder;
 
 void make_checkpoint(const ScratchFolder& folder, const std::string& name) {
-  folder.write(name + "/" + kStateFile, "weights");
+  folder.write(name + "/" + kManifest, "what is there");
+  folder.write(name + "/rank_00000.safetensors", "weights");
 }
 
 std::set<std::string> names_in(const fs::path& folder) {
@@ -90,7 +91,8 @@ TEST(CheckpointFolder, WhatTheProgramDidNotMakeStays) {
   make_checkpoint(folder, ".step_00000006.tmp");  // of a save that was killed
   fs::create_directory(folder.path() / ".step_00000007.tmp");
 
-  remove_old_checkpoints(folder.path(), 8, 2);
+  remove_leftovers(real_disk(), folder.path());
+  remove_old_checkpoints(real_disk(), folder.path(), 8, 2);
   auto expected = foreign;
   expected.insert({"notes.tmp",
                    ".step_00000042.tmp",
@@ -101,7 +103,7 @@ TEST(CheckpointFolder, WhatTheProgramDidNotMakeStays) {
                    "step_00000008"});
   EXPECT_EQ(names_in(folder.path()), expected);
   for (const char* kept : {"elsewhere", "step_00000002", "step_best"}) {
-    EXPECT_TRUE(fs::exists(folder.path() / kept / kStateFile)) << kept;
+    EXPECT_TRUE(fs::exists(folder.path() / kept / kManifest)) << kept;
   }
 }
 
@@ -111,7 +113,7 @@ TEST(CheckpointFolder, TheNewestOfTheRunIsNeverRemoved) {
        {"step_00000002", "step_00000004", "step_00000900", "step_00000901"}) {
     make_checkpoint(folder, name);
   }
-  remove_old_checkpoints(folder.path(), 4, 1);
+  remove_old_checkpoints(real_disk(), folder.path(), 4, 1);
   EXPECT_EQ(names_in(folder.path()),
             (std::set<std::string>{"step_00000004",
                                    "step_00000900",
@@ -145,7 +147,7 @@ TEST(CheckpointFolder, IsTriedWithoutLeavingATrace) {
   const auto checkpoints = folder.path() / "new" / "checkpoints";
   probe_checkpoint_folder(checkpoints);
   EXPECT_TRUE(fs::is_empty(checkpoints));
-  folder.write("new/checkpoints/.probe.tmp/state.safetensors", "of a crash");
+  folder.write("new/checkpoints/.probe.tmp/manifest.json", "of a crash");
   probe_checkpoint_folder(checkpoints);
   EXPECT_TRUE(fs::is_empty(checkpoints));
   const auto in_the_way = folder.write("file", "");

@@ -116,7 +116,7 @@ TEST(RunDirectory, RunsThatBeginAtOnceHaveDifferentOnes) {
 TEST(RunDirectory, IsNoPartOfARun) {
   const ScratchFolder folder;
   folder.write("run/provenance.json", "{}");
-  folder.write("run/checkpoints/step_00000001/state.safetensors", "");
+  folder.write("run/checkpoints/step_00000001/manifest.json", "");
   for (const char* part : {"checkpoints",
                            "checkpoints/",
                            "checkpoints/step_00000001",

@@ -47,6 +47,80 @@ TEST(Metrics, KeepWhatTheResumedRunDoesNotWriteAgain) {
   EXPECT_EQ(read_file(file), "");
 }
 
+std::string event(const char* action, std::int64_t step, std::int64_t first) {
+  BadStepReport bad;
+  bad.step = step;
+  bad.action = std::string_view(action) == "stop"   ? run::BadStep::stop
+               : std::string_view(action) == "skip" ? run::BadStep::skip
+                                                    : run::BadStep::rewind;
+  bad.first = first;
+  bad.count = 8;
+  return to_json(bad) + "\n";
+}
+
+TEST(Metrics, EventsStayWhereTheRunHasThemBehindIt) {
+  const ScratchFolder folder;
+  const std::string text = three_steps();
+  const auto two = text.substr(0, text.find("{\"step\":3"));
+  const auto three = text.substr(two.size());
+  const auto stopped = event("stop", 5, 32), back = event("rewind", 4, 24),
+             left_out = event("skip", 3, 16);
+  const auto path = folder.path() / "metrics.jsonl";
+  const auto kept = [&](std::int64_t step, std::int64_t samples) {
+    folder.write("metrics.jsonl", two + left_out + three + back + stopped);
+    require_metrics(folder.path());
+    MetricsFile file(folder.path(), step, samples);
+    EXPECT_EQ(file.last_step(), step) << "events are no steps";
+    return read_file(path);
+  };
+  EXPECT_EQ(kept(3, 24), two + left_out + three + stopped)
+      << "resumed before the step that it went back from";
+  EXPECT_EQ(kept(3, 32), two + left_out + three + back + stopped)
+      << "it has just gone back";
+  EXPECT_EQ(kept(2, 32), two + left_out + back + stopped);
+  EXPECT_EQ(kept(2, 16), two + stopped) << "it will be left out again";
+  // What says nothing of samples goes with its step.
+  for (const std::string other :
+       {R"({"event":"note","step":3})",
+        R"({"event":"bad_step","step":3,"action":"skip","samples":[1]})",
+        R"({"event":"x","step":3,"samples":[9223372036854775807,1]})"}) {
+    folder.write("metrics.jsonl", two + other + "\n");
+    MetricsFile(folder.path(), 3, 24);
+    EXPECT_EQ(read_file(path), two + other + "\n");
+    MetricsFile(folder.path(), 2, 24);
+    EXPECT_EQ(read_file(path), two);
+  }
+  folder.write("metrics.jsonl", "{\"event\":\"bad_step\",\"step\":0}\n");
+  expect_input_error([&] { require_metrics(folder.path()); },
+                     {"metrics.jsonl:1"});
+}
+
+TEST(Metrics, AnEvaluationGoesToItsStepNotToAnEvent) {
+  const ScratchFolder folder;
+  const auto path = folder.write("metrics.jsonl", three_steps());
+  BadStepReport bad;
+  bad.step = 4;
+  bad.count = 8;
+  StepReport report;
+  report.step = 3;
+  report.loss = 1.0 / 3;
+  report.evaluation = {.loss = 0.25};
+  std::string expected = three_steps();
+  expected = expected.substr(0, expected.find("{\"step\":3"));
+  expected += to_json(report) + "\n" + to_json(bad) + "\n";
+  {
+    MetricsFile file(folder.path(), 3);
+    file.write(bad);
+    file.add({.loss = 0.25});
+    EXPECT_EQ(read_file(path), expected);
+  }
+  // As found in the file.
+  folder.write("metrics.jsonl", three_steps() + to_json(bad) + "\n");
+  MetricsFile file(folder.path(), 3);
+  file.add({.loss = 0.25});
+  EXPECT_EQ(read_file(path), expected);
+}
+
 double elapsed_in(const std::string& text, std::int64_t step) {
   const ScratchFolder folder;
   folder.write("metrics.jsonl", text);

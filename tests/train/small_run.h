@@ -77,18 +77,36 @@ struct SmallRun {
   /// What the loss of every micro-batch passes through on its way to backward:
   /// a mistake for a test to find. Null: nothing.
   std::function<at::Tensor(const at::Tensor& loss)> spoil = nullptr;
+  /// The same, of a mistake in the data.
+  std::function<at::Tensor(const at::Tensor& loss, const model::Batch& batch)>
+      spoil_batch = nullptr;
+  run::BadStep bad_step = run::BadStep::stop;
+  double spike = 0;
+  std::int64_t spike_window = 128;
+  std::int64_t checkpoint_every = 0;
+  /// Instead of one with a warm-up.
+  std::optional<run::ScheduleConfig> schedule = {};
 };
 
 /// A model with such a mistake.
 class SpoiltModel final : public model::Model {
  public:
-  SpoiltModel(const model::Model& inner,
-              std::function<at::Tensor(const at::Tensor&)> spoil)
+  using Spoil = std::function<at::Tensor(const at::Tensor& loss,
+                                         const model::Batch& batch)>;
+
+  SpoiltModel(const model::Model& inner, Spoil spoil)
       : inner_(inner), spoil_(std::move(spoil)) {}
+  SpoiltModel(const model::Model& inner, const SmallRun& run)
+      : SpoiltModel(inner, run.spoil_batch) {
+    if (!run.spoil) return;
+    spoil_ = [spoil = run.spoil](const at::Tensor& loss, const auto&) {
+      return spoil(loss);
+    };
+  }
 
   at::Tensor loss(const model::Batch& batch, double scale) const override {
     const at::Tensor loss = inner_.loss(batch, scale);
-    return spoil_ ? spoil_(loss) : loss;
+    return spoil_ ? spoil_(loss, batch) : loss;
   }
   model::Score score(const model::Batch& batch) const override {
     return inner_.score(batch);
@@ -107,7 +125,7 @@ class SpoiltModel final : public model::Model {
 
  private:
   const model::Model& inner_;
-  std::function<at::Tensor(const at::Tensor&)> spoil_;
+  Spoil spoil_;
 };
 
 inline model::ModelConfig small_model(const std::string& mlp,
@@ -136,6 +154,7 @@ struct RunResult {
   std::vector<double> active_shares;       ///< None of a dense model.
   std::vector<std::uint64_t> hashes;       ///< Of the samples taken.
   std::optional<train::DeviceMemory> gpu;  ///< Of the last step.
+  run::RunState state;
   double val_loss = 0;
   double largest_padding = 0;
   at::Tensor weights;  ///< All masters, whole, one after the other by name.
@@ -190,7 +209,7 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   auto shape = small_model(run.mlp, run.ranks);
   shape.mlp.recompute = run.recompute;
   const model::Gpt2 gpt2(shape, registry, sharding);
-  const SpoiltModel model(gpt2, run.spoil);
+  const SpoiltModel model(gpt2, run);
   // Several buckets of each kind.
   dist::FlatBuckets buckets(
       registry,
@@ -210,6 +229,10 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   config.checkpoint_minutes = run.checkpoint_minutes;
   config.peak_flops = run.peak_flops;
   config.log_every = 1 << 20;
+  config.bad_step = run.bad_step;
+  config.spike = run.spike;
+  config.spike_window = run.spike_window;
+  config.checkpoint_every = run.checkpoint_every;
   const data::TokenWindows train_windows(train_tokens,
                                          shape.context,
                                          config.seed);
@@ -219,6 +242,7 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   schedule.min_lr = 1e-3;
   schedule.warmup = 4;
   schedule.steps = 20;
+  if (run.schedule) schedule = *run.schedule;
   const data::Order order(config.seed, train_windows.size());
   const auto sequence =
       run.sequence ? run.sequence(train_windows, order) : nullptr;
@@ -252,6 +276,7 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
     result.val_loss = trainer.evaluation().value_or(train::Evaluation{}).loss;
   }
   buckets.await();
+  result.state = trainer.state();
   result.largest_padding = largest_padding(registry);
   std::vector<at::Tensor> masters;
   for (const auto& [name, master] : on_cpu(buckets, &dist::Bucket::master)) {

@@ -12,6 +12,8 @@
 #include "base/file.h"
 #include "dist/self_communicator.h"
 #include "tests/support/thread_communicator.h"
+#include "run/manifest.h"
+#include "tests/support/save_checkpoint.h"
 #include "tests/train/small_run.h"
 #include "train/schedule.h"
 
@@ -116,7 +118,7 @@ TEST(Checkpoint, KeepsTheNewestAndNamesWhatIsBroken) {
   EXPECT_EQ(run::read_run_state(latest).step, 6);
   EXPECT_EQ(run::read_run_state(latest).samples, 48);
 
-  const auto file = latest / "state.safetensors";
+  const auto file = latest / "rank_00000.safetensors";
   const std::string bytes = read_file(file);
   write_file_atomically(file, bytes.substr(0, bytes.size() / 2));
   try {
@@ -137,7 +139,7 @@ TEST(Checkpoint, KeepsHowAGpuMixesExperts) {
   dist::FlatBuckets buckets(registry, mesh, {});
   buckets.initialise(1);
   const auto kept = [&](std::int64_t step, const run::RunState& state) {
-    run::save_checkpoint(folder.path(), state, buckets, {}, mesh, 9);
+    testing::save_checkpoint(folder.path(), state, buckets, {}, mesh, 9);
     return run::read_run_state(run::checkpoint_path(folder.path(), step));
   };
   EXPECT_FALSE(kept(1, {.step = 1}).mixing);

@@ -13,7 +13,8 @@
 #include "dist/self_communicator.h"
 #include "dist/torch_text.h"
 #include "dist/watch/observer.h"
-#include "run/checkpoint.h"
+#include "run/load_checkpoint.h"
+#include "tests/support/save_checkpoint.h"
 #include "tests/dist/bucket_fixture.h"
 #include "tests/support/parameters.h"
 #include "tests/support/scratch.h"
@@ -214,7 +215,7 @@ inline void checkpoints_fit_any_layout(Communicator& world) {
   for (const Layout& from : layouts_of(world.size())) {
     Training saved(world, from);
     saved.steps(0, 5);
-    run::save_checkpoint(folder / from.describe(),
+    testing::save_checkpoint(folder / from.describe(),
                          {5, 60, {}},
                          *saved.buckets,
                          saved.optimizer.state(),
@@ -226,7 +227,8 @@ inline void checkpoints_fit_any_layout(Communicator& world) {
       Training loaded(world, to);
       run::load_checkpoint(folder / from.describe() / "step_00000005",
                            *loaded.buckets,
-                           loaded.optimizer.state());
+                           loaded.optimizer.state(),
+                           world);
       loaded.optimizer.set_steps(5);
       expect_near(loaded.state(), state, 0);
       expect_weights_follow_masters(loaded);
@@ -249,7 +251,7 @@ inline void resuming_changes_no_bit(Communicator& world) {
                                                           : dist::Wire::bf16};
       Training whole(world, layout, dtype, wire);
       whole.steps(0, 4);
-      run::save_checkpoint(
+      testing::save_checkpoint(
           folder / fmt::format("{}{}", layout.describe(), dtype),
           {4, 48, {}},
           *whole.buckets,
@@ -262,7 +264,8 @@ inline void resuming_changes_no_bit(Communicator& world) {
                                fmt::format("{}{}", layout.describe(), dtype) /
                                "step_00000004",
                            *resumed.buckets,
-                           resumed.optimizer.state());
+                           resumed.optimizer.state(),
+                           world);
       resumed.optimizer.set_steps(4);
       resumed.steps(4, 7);
       expect_near(resumed.state(), whole.state(), 0);

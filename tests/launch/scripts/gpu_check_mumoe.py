@@ -43,7 +43,12 @@ def train(out: pathlib.Path) -> None:
         metrics.writelines(line(step) for step in range(first, last + 1))
     values = struct.pack("<4f", *(k * (1 + ERROR + OFF) for k in (1, 2, 3, 4)))
     header = json.dumps({"adam_m.w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}).encode()
-    (folder / "state.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + values)
+    head = struct.pack("<Q", len(header)) + header
+    (folder / "rank_00000.safetensors").write_bytes(head + values)
+    piece = {"file": 0, "offset": len(head), "begin": [0], "extent": [4], "first": 0, "count": 4}
+    tensors = {"adam_m.w": {"dtype": "F32", "shape": [4], "pieces": [piece]}}
+    manifest = {"files": [{"name": "rank_00000.safetensors"}], "tensors": tensors}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     if "--train.micro_batch" not in ASKED:
         return
     shape = {"context": 32, "depth": 1, "heads": 2, "width": 32, "experts": 8, "rank": 5}

@@ -4,7 +4,8 @@
 set -euo pipefail
 
 mumoe=$(realpath "$1")
-mpirun=$(realpath "$(dirname "$0")/../../../launch/mpirun")
+root=$(realpath "$(dirname "$0")/../../..")
+mpirun=$root/launch/mpirun
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname "$(realpath "$0")")/tiny_model.sh" 1 16
 
@@ -109,8 +110,10 @@ two=("$mpirun" -n 2 "$mumoe" train --config tiny.cfg --train.precision fp32 --tr
 quiet "${two[@]}" --train.out whole
 quiet "${two[@]}" --train.out parts --train.steps 7
 quiet "${two[@]}" --train.out parts --train.resume
-state=checkpoints/step_00000012/state.safetensors
-cmp whole/$state parts/$state || wrong "the resumed run ended with other bytes"
+state=checkpoints/step_00000012
+for file in rank_00000.safetensors rank_00001.safetensors; do
+  cmp whole/$state/$file parts/$state/$file || wrong "the resumed run ended with other bytes in $file"
+done
 # Everything that does not depend on time is the same in the metrics.
 cut -d , -f 1-5 whole/metrics.jsonl >whole.metrics
 cut -d , -f 1-5 parts/metrics.jsonl >parts.metrics
@@ -174,21 +177,15 @@ grep -q -- '--rounds N' stdout || wrong "help bench: $(<stdout)"
 
 # Every layout gives the run of one rank, to rounding: losses, gradient norms and final weights.
 cat >agree.py <<'PYTHON'
-import array, json, struct, sys
+import json, pathlib, sys
 a, b, tolerance = sys.argv[1], sys.argv[2], float(sys.argv[3])
+sys.path.insert(0, sys.argv[4])
+import programs
 def numbers(run):
     return [(m["step"], key, m[key]) for m in map(json.loads, open(run + "/metrics.jsonl"))
             for key in ("tokens", "loss", "grad_norm") + ("val_loss",) * (m["step"] == 12)]
 def weights(run):
-    with open(run + "/checkpoints/step_00000012/state.safetensors", "rb") as file:
-        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-        data = file.read()
-    tensors = {}
-    for name, t in header.items():
-        if name != "__metadata__":
-            begin, end = t["data_offsets"]
-            tensors[name] = array.array({"F64": "d", "F32": "f"}[t["dtype"]], data[begin:end])
-    return tensors
+    return programs.tensors(pathlib.Path(run), 12, "")
 pairs = list(zip(numbers(a), numbers(b), strict=True))
 assert len(pairs) == 3 * 12 + 1, pairs
 for x, y in pairs:
@@ -199,7 +196,7 @@ for name in x:
     error = sum((p - q) ** 2 for p, q in zip(x[name], y[name], strict=True)) ** 0.5
     assert error <= 10 * tolerance * sum(q * q for q in y[name]) ** 0.5 + 1e-12, (name, error)
 PYTHON
-agree() { python3 agree.py "$@" 2>stderr || wrong "$1 and $2 differ: $(tail -n 1 stderr)"; }
+agree() { python3 agree.py "$@" "$root/launch/gpu" 2>stderr || wrong "$1 and $2 differ: $(tail -n 1 stderr)"; }
 precision=fp64
 layout() {  # layout NAME DP TP OPTIONS...
   quiet "$mpirun" -n $(($2 * $3)) "$mumoe" train --config tiny.cfg --train.precision $precision --train.gemm mkl \
@@ -319,7 +316,7 @@ stopped_by() {  # stopped_by SIGNAL NAME COMMAND...
   wait "$child" || code=$?
   cp stdout stopped.log
   [[ $code == 3 ]] || wrong "$name: exit code $code, expected 3: $(<stderr)"
-  compgen -G "$name/checkpoints/step_*/state.safetensors" >/dev/null || wrong "$name: saved nothing"
+  compgen -G "$name/checkpoints/step_*/manifest.json" >/dev/null || wrong "$name: saved nothing"
   local steps
   steps=$(wc -l <"$name/metrics.jsonl")
   quiet "$@" --train.out "$name" --train.steps $((steps + 2)) --train.resume

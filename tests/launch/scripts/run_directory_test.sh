@@ -46,7 +46,7 @@ done
 [[ -d run/checkpoints/step_00000012 && -d run/checkpoints/step_00000016 ]] || wrong "newest: $(ls run/checkpoints)"
 [[ ! -e run/checkpoints/step_00000004 ]] || wrong "not pruned: $(ls run/checkpoints)"
 mkdir run/checkpoints/step_00000004
-cp run/checkpoints/step_best/state.safetensors run/checkpoints/step_00000004
+cp run/checkpoints/step_best/* run/checkpoints/step_00000004
 rm -r run/checkpoints/step_0000001[26]
 [[ $(sums run/checkpoints) == "$before" ]] || wrong "changed: $(ls run/checkpoints)"
 

@@ -26,13 +26,13 @@ quiet "${train[@]}"
 said "first" "^out      runs/tiny-1: checkpoints every 15 minutes, at the end"
 said "first" "; run directory runs/tiny-1$"
 said "first" "^memory   about [0-9.]+ [KMG]iB a rank: weights [0-9.]+ KiB, gradients .*, program [0-9.]+ MiB$"
-[[ -s runs/tiny-1/checkpoints/step_00000004/state.safetensors ]] || wrong "first: saved nothing"
+[[ -s runs/tiny-1/checkpoints/step_00000004/manifest.json ]] || wrong "first: saved nothing"
 grep -q "^out = runs/tiny-1$" runs/tiny-1/config.cfg || wrong "first: $(grep out runs/tiny-1/config.cfg)"
 touch runs/tiny-2
 ln -s nowhere runs/tiny-3
 quiet "$mpirun" -n 2 "${train[@]}"
 said "two ranks" "^out      runs/tiny-4: "
-[[ -s runs/tiny-4/checkpoints/step_00000004/state.safetensors ]] || wrong "two ranks: saved nothing"
+[[ -s runs/tiny-4/checkpoints/step_00000004/manifest.json ]] || wrong "two ranks: saved nothing"
 # Several that begin at once have a folder each.
 children=()
 for ((i = 0; i < 4; i++)); do
@@ -120,7 +120,8 @@ said "auto has ended" "^done: 4 steps, validation loss .*; run directory always$
 quiet "$mumoe" train --train.out always --train.resume auto --train.steps 5
 [[ $(steps always) == 5 ]] || wrong "auto goes on: $(steps always) steps"
 # A damaged checkpoint is no reason to start anew.
-state=always/checkpoints/step_00000005/state.safetensors
+rm -r always/checkpoints/step_0000000[0-4]
+state=always/checkpoints/step_00000005/rank_00000.safetensors
 truncate -s -9 $state
 refused "damaged" "$state" "$mumoe" train --train.out always --train.resume auto --train.steps 6
 refused "not one of the words" "train.resume = maybe: expected yes or no, or auto" "${train[@]}" --train.resume maybe

@@ -56,8 +56,8 @@ done
 numbers() { grep -oE '"(step|loss|grad_norm|val_loss)":[^,}]*' run/metrics.jsonl; }
 quiet "$mpirun" -n 2 "$mumoe" "${train[@]}"
 numbers >whole
-weights=run/checkpoints/step_00000006/state.safetensors
-cp $weights whole.weights
+weights=run/checkpoints/step_00000006
+cp -r $weights whole.weights
 grep -v '^pid ' stdout | cmp -s - run/log.txt || wrong "log.txt is not what was said: $(diff stdout run/log.txt)"
 # stops_in NAME STEP LINE PHASE N: with STEP saved, and LINE said last.
 stops_in() {
@@ -67,7 +67,7 @@ stops_in() {
   [[ $(ls run/checkpoints 2>/dev/null || true) == "${2:+step_0000000$2}" ]] || wrong "$1: saved $(ls run/checkpoints)"
   quiet "$mpirun" -n 2 "$mumoe" "${train[@]}" ${2:+--train.resume}
   numbers | cmp -s - whole || wrong "$1: other numbers: $(numbers | diff - whole)"
-  cmp -s $weights whole.weights || wrong "$1: other weights"
+  cmp -s $weights/rank_00001.safetensors whole.weights/rank_00001.safetensors || wrong "$1: other weights"
   [[ $(grep -c '^stopped by' run/log.txt) == 1 && $(tail -n 1 run/log.txt) == done:* ]] || wrong "$1: log.txt: $(<run/log.txt)"
 }
 goes_on="run directory run, saved: --train.resume goes on"

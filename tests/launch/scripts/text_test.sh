@@ -65,16 +65,15 @@ for line in '{"step":"7"}' '{"step":1.5}' '{"step":null}' '{"step":1e300}' '[]' 
   [[ $(cat out/config.cfg out/metrics.jsonl out/provenance.json | cksum) == "$before" ]] ||
     wrong "metrics $line: a refused run changed the folder"
 done
-state=checkpoints/step_00000002/state.safetensors
-for change in 's/"step":"2"/"step":"x"/' 's/"step":"2"/"step":2  /' 's/"samples":"8"/"samples":"-"/' \
-  's/"settings":"{/"settings":"[/' 's/"settings":"{/"settings" "{/' 's/"data_offsets":\[0/"data_offsets":[9/' \
-  's/"dtype":"F32"/"dtype":"F99"/' 's/"format":"/"format" "/'; do
-  spoilt $state
+state=checkpoints/step_00000002
+for change in 's/"step":2/"step":3/' 's/"samples":8/"samples":-8/' 's/"settings":{/"settings":[/' 's/"offset":[0-9]*/"offset":9/' \
+  's/"dtype":"F32"/"dtype":"F99"/' 's/"format":/"format" /' 's/mumoe-checkpoint-2/mumoe-checkpoint-9/' 's/.*//'; do
+  spoilt $state/manifest.json
   LC_ALL=C sed -i "1$change" "$spoils"
-  if cmp -s whole/$state "$spoils"; then wrong "$change: changed nothing"; fi
-  refused "state $change" "state.safetensors" "${resumed[@]}"
+  if cmp -s whole/$state/manifest.json "$spoils"; then wrong "$change: changed nothing"; fi
+  refused "state $change" "manifest.json" "${resumed[@]}"
 done
-refused "state, sample" "state.safetensors" "$mumoe" sample --run out
+refused "state, sample" "manifest.json" "$mumoe" sample --run out
 for text in '' '[model' $'[model]\ndepth = 1\ndepth = 1' $'\xff\xfe[\x01' '{"model": 1}'; do
   spoilt config.cfg
   printf '%s' "$text" >"$spoils"

@@ -112,7 +112,7 @@ for part in 4 6 $steps; do
   resume=(); ((part == 4)) || resume=(--train.resume)
   quiet "${train[@]}" --train.out parts "${best[@]}" --train.steps $part "${resume[@]}"
 done
-cmp best/checkpoints/best/state.safetensors parts/checkpoints/best/state.safetensors ||
+cmp best/checkpoints/best/rank_00000.safetensors parts/checkpoints/best/rank_00000.safetensors ||
   wrong "another best after stops: $(<parts/checkpoints/best/val_loss.json)"
 # A crash between its state and its loss: the loss is that of another step, and the next evaluation is the best.
 sed -i 's/"step":[0-9]*/"step":7/' parts/checkpoints/best/val_loss.json

@@ -1,0 +1,116 @@
+#include "base/disk.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include "base/error.h"
+
+namespace mumoe {
+namespace {
+
+namespace fs = std::filesystem;
+using Kind = DiskCall::Kind;
+
+/// Of one write: a signal, and the end of a disk, are noticed in between.
+constexpr std::size_t kMostAtOnce = 16 << 20;
+
+void check(bool done, const fs::path& path, const char* what) {
+  const int error = errno;
+  require(done, "{}: cannot {}: {}", path.string(), what, std::strerror(error));
+}
+
+}  // namespace
+
+Disk::File::File(Disk& disk, fs::path path)
+    : disk_(disk), path_(std::move(path)) {
+  disk_.before({Kind::create, path_});
+  fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  check(fd_ >= 0, path_, "create");
+}
+
+Disk::File::~File() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void Disk::File::write(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const auto part = bytes.substr(0, kMostAtOnce);
+    disk_.before({Kind::write, path_, {}, part});
+    for (std::string_view rest = part; !rest.empty();) {
+      const ssize_t written = ::write(fd_, rest.data(), rest.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written == 0) errno = ENOSPC;
+      check(written > 0, path_, "write");
+      rest.remove_prefix(static_cast<std::size_t>(written));
+    }
+    bytes.remove_prefix(part.size());
+  }
+}
+
+void Disk::File::sync() {
+  disk_.before({Kind::sync, path_});
+  check(::fsync(fd_) == 0, path_, "flush");
+}
+
+void Disk::write_file(const fs::path& path, std::string_view bytes) {
+  File file(*this, path);
+  file.write(bytes);
+  file.sync();
+}
+
+void Disk::make_folder(const fs::path& path) {
+  before({Kind::make_folder, path});
+  std::error_code error;
+  const bool made = fs::create_directory(path, error);
+  require(made,
+          "{}: cannot create: {}",
+          path.string(),
+          error ? error.message() : std::strerror(EEXIST));
+}
+
+void Disk::sync_folder(const fs::path& path) {
+  before({Kind::sync_folder, path});
+  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  check(fd >= 0, path, "open");
+  const bool done = ::fsync(fd) == 0;
+  const int error = errno;
+  ::close(fd);
+  errno = error;
+  check(done, path, "flush");
+}
+
+void Disk::rename(const fs::path& from, const fs::path& to) {
+  before({Kind::rename, from, to});
+  check(std::rename(from.c_str(), to.c_str()) == 0, to, "rename");
+}
+
+void Disk::link(const fs::path& from, const fs::path& to) {
+  before({Kind::link, from, to});
+  check(::link(from.c_str(), to.c_str()) == 0, to, "link");
+}
+
+void Disk::remove(const fs::path& path) {
+  before({Kind::remove, path});
+  check(std::remove(path.c_str()) == 0, path, "remove");
+}
+
+void Disk::forget(const fs::path& path) {
+  before({Kind::forget, path});
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  check(fd >= 0, path, "open");
+  ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);  // a hint: it may say no
+  ::close(fd);
+}
+
+Disk& real_disk() {
+  static Disk disk;
+  return disk;
+}
+
+}  // namespace mumoe

@@ -1,0 +1,201 @@
+#include "run/checkpoint_saver.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/error.h"
+#include "base/thread_signals.h"
+#include "dist/gather_text.h"
+#include "run/checkpoint_folder.h"
+#include "run/manifest.h"
+#include "run/publish.h"
+
+namespace mumoe::run {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Adds the time that it lives.
+class Stall {
+ public:
+  explicit Stall(double& seconds) : seconds_(seconds) {}
+  ~Stall() {
+    seconds_ += std::chrono::duration<double>(Clock::now() - began_).count();
+  }
+  Stall(const Stall&) = delete;
+  Stall& operator=(const Stall&) = delete;
+
+ private:
+  double& seconds_;
+  Clock::time_point began_ = Clock::now();
+};
+
+}  // namespace
+
+CheckpointSaver::CheckpointSaver(SaverConfig config,
+                                 dist::ProcessMesh& mesh,
+                                 const dist::FlatBuckets& buckets,
+                                 Disk& disk)
+    : config_(std::move(config)),
+      mesh_(mesh),
+      buckets_(buckets),
+      disk_(disk),
+      rank_(mesh.control().rank()) {}
+
+CheckpointSaver::~CheckpointSaver() {
+  if (work_.valid()) work_.wait();
+}
+
+void CheckpointSaver::begin(const RunState& state,
+                            const OptimizerState& optimizer) {
+  finish();
+  began_ = Clock::now();
+  saved_ = {.step = state.step};
+  const Stall stall(saved_.stall_s);
+  state_ = state;
+  temporary_ = temporary_path(config_.folder, state.step);
+  target_ = checkpoint_path(config_.folder, state.step);
+  failure_.clear();
+  note_.clear();
+  if (rank_ == 0) {
+    try {
+      begin_checkpoint(disk_, config_.folder, temporary_);
+    } catch (const InputError& error) {
+      failure_ = error.what();
+    }
+  }
+  stage_ = Stage::writing;
+  // The others write into the folder that rank 0 has made.
+  if (const auto failure = first_text(failure_); !failure.empty()) {
+    return give_up(failure);
+  }
+  part_ = part_of(buckets_, optimizer, rank_, config_.async);
+  saved_.bytes = bytes_of(part_);
+  if (config_.async) saved_.copied_bytes = saved_.bytes;
+  start(Stage::writing);
+}
+
+void CheckpointSaver::start(Stage stage) {
+  stage_ = stage;
+  work_ = std::async(std::launch::async, [this, stage] {
+    block_signals();
+    try {
+      switch (stage) {
+        case Stage::idle:
+          break;
+        case Stage::writing:
+          return write();
+        case Stage::publishing:
+          return publish_on_rank_0();
+        case Stage::verifying:
+          return verify();
+        case Stage::removing:
+          if (rank_ != 0) return;
+          remove_leftovers(disk_, config_.folder);
+          remove_old_checkpoints(disk_,
+                                 config_.folder,
+                                 state_.step,
+                                 config_.keep);
+      }
+    } catch (const InputError& error) {
+      failure_ = error.what();
+    }
+  });
+}
+
+void CheckpointSaver::write() {
+  written_ = write_part(disk_, temporary_, rank_, part_, state_);
+}
+
+void CheckpointSaver::publish_on_rank_0() {
+  if (rank_ != 0) return;
+  note_ = publish_checkpoint(disk_, temporary_, target_, manifest_);
+}
+
+void CheckpointSaver::verify() {
+  disk_.forget(target_ / written_.file.name);
+  CheckedReader(target_, written_.file).check();
+}
+
+void CheckpointSaver::gather_manifest() {
+  const auto parts = dist::gather_text(mesh_.control(), written_.text);
+  if (rank_ != 0) return;
+  Manifest manifest{.state = state_,
+                    .mesh = mesh_.shape(),
+                    .files = {},
+                    .tensors = {}};
+  for (const auto& part : parts) add_part(manifest, part);
+  manifest_ = manifest_text(manifest);
+}
+
+bool CheckpointSaver::ready() const {
+  return work_.valid() &&
+         work_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+}
+
+void CheckpointSaver::advance() {
+  if (!busy()) return;
+  const Stall stall(saved_.stall_s);
+  work_.get();
+  if (const auto failure = first_text(failure_); !failure.empty()) {
+    return give_up(failure);
+  }
+  switch (stage_) {
+    case Stage::idle:
+      break;
+    case Stage::writing:
+      part_ = {};
+      gather_manifest();
+      return start(Stage::publishing);
+    case Stage::publishing:
+      saved_.note = first_text(note_);
+      saved_.seconds = since_begin();
+      result_ = saved_;
+      return start(Stage::verifying);
+    case Stage::verifying:
+      return start(Stage::removing);
+    case Stage::removing:
+      stage_ = Stage::idle;
+  }
+}
+
+void CheckpointSaver::publish() {
+  while (busy() && !published()) advance();
+}
+
+void CheckpointSaver::finish() {
+  while (busy()) advance();
+}
+
+std::optional<Saved> CheckpointSaver::take_result() {
+  return std::exchange(result_, std::nullopt);
+}
+
+void CheckpointSaver::give_up(const std::string& failure) {
+  part_ = {};
+  if (rank_ == 0) {
+    // What was published and is not what was written must not be found.
+    abandon_checkpoint(disk_,
+                       config_.folder,
+                       published() ? target_ : temporary_);
+  }
+  stage_ = Stage::idle;
+  saved_.failure = failure;
+  saved_.seconds = since_begin();
+  result_ = saved_;
+}
+
+std::string CheckpointSaver::first_text(const std::string& here) {
+  for (const auto& text : dist::gather_text(mesh_.control(), here)) {
+    if (!text.empty()) return text;
+  }
+  return {};
+}
+
+double CheckpointSaver::since_begin() const {
+  return std::chrono::duration<double>(Clock::now() - began_).count();
+}
+
+}  // namespace mumoe::run

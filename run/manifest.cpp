@@ -1,0 +1,457 @@
+#include "run/manifest.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+#include <tuple>
+#include <utility>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/number.h"
+#include "mumoe/safetensors.h"
+#include "run/checkpoint_folder.h"
+#include "run/single_file.h"
+
+namespace mumoe::run {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kFormat = "mumoe-checkpoint-2";
+/// Of all that stands in the manifest beside it.
+constexpr const char* kOwnHash = "xxh128";
+
+std::string hexadecimal(std::uint64_t number) {
+  return fmt::format("{:016x}", number);
+}
+
+// ---- To JSON
+
+json to_json(const CheckedFile& file) {
+  return {{"name", file.name}, {"bytes", file.bytes}, {"blocks", file.blocks}};
+}
+
+json to_json(const StoredPiece& piece) {
+  return {{"file", piece.file},
+          {"offset", piece.offset},
+          {"begin", piece.begin},
+          {"extent", piece.extent},
+          {"first", piece.first},
+          {"count", piece.count}};
+}
+
+json to_json(const std::map<std::string, StoredTensor>& tensors) {
+  json all = json::object();
+  for (const auto& [name, tensor] : tensors) {
+    json pieces = json::array();
+    for (const StoredPiece& piece : tensor.pieces) {
+      pieces.push_back(to_json(piece));
+    }
+    all[name] = {{"shape", tensor.shape},
+                 {"dtype", dtype_name(tensor.dtype)},
+                 {"pieces", std::move(pieces)}};
+  }
+  return all;
+}
+
+void add_state(json& all, const RunState& state) {
+  all["step"] = state.step;
+  all["samples"] = state.samples;
+  all["settings"] = state.settings;
+  if (state.skipped > 0) all["skipped"] = state.skipped;
+  if (state.mixing) {
+    all["gpu_mixing"] = {{"sparse_share", state.mixing->sparse_share},
+                         {"active", state.mixing->active}};
+  }
+  if (state.taken) {
+    all["samples_taken"] = {{"chain", hexadecimal(state.taken->chain)},
+                            {"next", hexadecimal(state.taken->next)}};
+  }
+  if (state.spikes) {
+    all["spikes"] = {{"losses", state.spikes->losses},
+                     {"norms", state.spikes->norms}};
+  }
+}
+
+// ---- From JSON: every reader names where it is
+
+/// A member of an object, and how a mistake in it is said.
+struct Node {
+  const json& value;
+  const std::string& where;
+
+  [[noreturn]] void refuse(const char* what) const {
+    fail<DamageError>("{}: expected {}", where, what);
+  }
+  const json& member(const char* name) const {
+    if (!value.is_object()) refuse("an object");
+    const auto found = value.find(name);
+    if (found == value.end()) {
+      fail<DamageError>("{}: has no {}", where, name);
+    }
+    return *found;
+  }
+  bool has(const char* name) const { return value.contains(name); }
+  std::int64_t count(const char* name) const {
+    const auto number = as_count(member(name));
+    if (!number) fail<DamageError>("{}: {}: expected a count", where, name);
+    return *number;
+  }
+  std::string text(const char* name) const {
+    const json& found = member(name);
+    if (!found.is_string()) {
+      fail<DamageError>("{}: {}: expected text", where, name);
+    }
+    return found.get<std::string>();
+  }
+  double number(const char* name) const {
+    const json& found = member(name);
+    if (!found.is_number()) {
+      fail<DamageError>("{}: {}: expected a number", where, name);
+    }
+    return found.get<double>();
+  }
+  const json& list(const char* name) const {
+    const json& found = member(name);
+    if (!found.is_array()) {
+      fail<DamageError>("{}: {}: expected a list", where, name);
+    }
+    return found;
+  }
+  std::vector<std::int64_t> counts(const char* name) const {
+    std::vector<std::int64_t> numbers;
+    for (const json& each : list(name)) {
+      const auto number = as_count(each);
+      if (!number) fail<DamageError>("{}: {}: expected counts", where, name);
+      numbers.push_back(*number);
+    }
+    return numbers;
+  }
+  std::vector<double> numbers(const char* name) const {
+    std::vector<double> all;
+    for (const json& each : list(name)) {
+      if (!each.is_number()) {
+        fail<DamageError>("{}: {}: expected numbers", where, name);
+      }
+      all.push_back(each.get<double>());
+    }
+    return all;
+  }
+  std::uint64_t digits(const char* name) const {
+    const auto number = parse_hexadecimal(text(name));
+    if (!number) {
+      fail<DamageError>("{}: {}: expected 16 hexadecimal digits", where, name);
+    }
+    return *number;
+  }
+};
+
+RunState read_state(const Node& all) {
+  RunState state{.step = all.count("step"), .samples = all.count("samples")};
+  const json& settings = all.member("settings");
+  if (!settings.is_object()) all.refuse("settings by name");
+  for (const auto& [name, value] : settings.items()) {
+    if (!value.is_string()) all.refuse("settings as text");
+    state.settings[name] = value.get<std::string>();
+  }
+  if (all.has("gpu_mixing")) {
+    const Node mixing{all.member("gpu_mixing"), all.where};
+    state.mixing = {mixing.number("sparse_share"), mixing.number("active")};
+  }
+  if (all.has("samples_taken")) {
+    const Node taken{all.member("samples_taken"), all.where};
+    state.taken = {taken.digits("chain"), taken.digits("next")};
+  }
+  if (all.has("skipped")) state.skipped = all.count("skipped");
+  if (all.has("spikes")) {
+    const Node spikes{all.member("spikes"), all.where};
+    state.spikes = {spikes.numbers("losses"), spikes.numbers("norms")};
+  }
+  return state;
+}
+
+/// A name that leads to no other folder.
+bool is_plain(const std::string& name) {
+  return !name.empty() && name != "." && name != ".." &&
+         name.find('/') == name.npos && name.find('\0') == name.npos;
+}
+
+CheckedFile read_file_entry(const Node& entry) {
+  CheckedFile file{entry.text("name"), entry.count("bytes"), {}};
+  if (!is_plain(file.name)) entry.refuse("the plain name of a file");
+  for (const json& block : entry.list("blocks")) {
+    if (!block.is_string()) entry.refuse("checksums as text");
+    file.blocks.push_back(block.get<std::string>());
+  }
+  const auto blocks =
+      file.bytes / kBlockBytes + (file.bytes % kBlockBytes == 0 ? 0 : 1);
+  if (std::ssize(file.blocks) != blocks) {
+    entry.refuse("a checksum for each block of a file");
+  }
+  return file;
+}
+
+StoredTensor read_tensor(const Node& entry) {
+  StoredTensor tensor{entry.counts("shape")};
+  try {
+    tensor.dtype = dtype_of_name(entry.text("dtype"), entry.where);
+  } catch (const InputError& error) {
+    throw DamageError(error.what());
+  }
+  for (const json& each : entry.list("pieces")) {
+    const Node piece{each, entry.where};
+    tensor.pieces.push_back({static_cast<std::size_t>(piece.count("file")),
+                             piece.count("offset"),
+                             piece.counts("begin"),
+                             piece.counts("extent"),
+                             piece.count("first"),
+                             piece.count("count")});
+  }
+  return tensor;
+}
+
+// ---- Whether it all fits together
+
+/// The product, if there can be so many.
+std::optional<std::int64_t> product(std::span<const std::int64_t> extents) {
+  std::int64_t all = 1;
+  for (const auto extent : extents) {
+    if (__builtin_mul_overflow(all, extent, &all)) return std::nullopt;
+  }
+  return all;
+}
+
+bool lies_in(const StoredPiece& piece, const StoredTensor& tensor) {
+  const std::size_t dims = tensor.shape.size();
+  if (piece.begin.size() != dims || piece.extent.size() != dims) return false;
+  for (std::size_t d = 0; d < dims; ++d) {
+    if (piece.begin[d] > tensor.shape[d] ||
+        piece.extent[d] > tensor.shape[d] - piece.begin[d]) {
+      return false;
+    }
+  }
+  const std::int64_t all = *product(piece.extent);  // of a part: it is there
+  return piece.first <= all && piece.count <= all - piece.first;
+}
+
+/// Whether two parts of a tensor share elements; one that is empty has none.
+bool meet(const StoredPiece& a, const StoredPiece& b) {
+  for (std::size_t d = 0; d < a.begin.size(); ++d) {
+    if (a.begin[d] >= b.begin[d] + b.extent[d] ||
+        b.begin[d] >= a.begin[d] + a.extent[d]) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/// Together the pieces must have each element once.
+void require_shared_out(const StoredTensor& tensor, const std::string& where) {
+  const auto wrong = [&](const char* how) {
+    fail<DamageError>("{}: its pieces {}", where, how);
+  };
+  std::vector<const StoredPiece*> pieces;
+  std::int64_t count = 0;
+  for (const StoredPiece& piece : tensor.pieces) {
+    if (!lies_in(piece, tensor)) wrong("lie outside its shape");
+    if (piece.count == 0) continue;
+    if (__builtin_add_overflow(count, piece.count, &count)) {
+      wrong("are more than it has");
+    }
+    pieces.push_back(&piece);
+  }
+  if (count != tensor.numel()) wrong("are not all of it");
+  const auto key = [](const StoredPiece* p) {
+    return std::tie(p->begin, p->extent, p->first);
+  };
+  std::ranges::sort(pieces, {}, key);
+  std::vector<const StoredPiece*> parts;  // a piece of each
+  const StoredPiece* last = nullptr;
+  for (const StoredPiece* piece : pieces) {
+    const bool same = last != nullptr && piece->begin == last->begin &&
+                      piece->extent == last->extent;
+    if (same && piece->first < last->first + last->count) wrong("overlap");
+    if (!same) parts.push_back(piece);
+    last = piece;
+  }
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (meet(*parts[i], *parts[j])) wrong("overlap");
+    }
+  }
+}
+
+/// Pieces must lie in their files, and no two upon each other.
+void require_places(const Manifest& manifest, const std::string& where) {
+  struct Span {
+    std::size_t file;
+    std::int64_t begin, end;
+    const std::string* tensor;
+  };
+  std::vector<Span> spans;
+  for (const auto& [name, tensor] : manifest.tensors) {
+    const auto element =
+        static_cast<std::int64_t>(c10::elementSize(tensor.dtype));
+    for (const StoredPiece& piece : tensor.pieces) {
+      const std::int64_t bytes = piece.count * element;
+      const bool inside =
+          piece.file < manifest.files.size() &&
+          bytes <= manifest.files[piece.file].bytes &&
+          piece.offset <= manifest.files[piece.file].bytes - bytes;
+      if (!inside) {
+        fail<DamageError>("{}: tensor {}: lies outside its file", where, name);
+      }
+      if (bytes == 0) continue;
+      spans.push_back({piece.file, piece.offset, piece.offset + bytes, &name});
+    }
+  }
+  std::ranges::sort(spans, {}, [](const Span& s) {
+    return std::pair(s.file, s.begin);
+  });
+  for (std::size_t i = 1; i < spans.size(); ++i) {
+    if (spans[i].file == spans[i - 1].file &&
+        spans[i].begin < spans[i - 1].end) {
+      fail<DamageError>("{}: tensors {} and {}: lie upon each other in {}",
+                        where,
+                        *spans[i - 1].tensor,
+                        *spans[i].tensor,
+                        manifest.files[spans[i].file].name);
+    }
+  }
+}
+
+void require_sizes(const StoredTensor& tensor, const std::string& where) {
+  const auto elements = product(tensor.shape);
+  std::int64_t bytes = 0;
+  const auto element =
+      static_cast<std::int64_t>(c10::elementSize(tensor.dtype));
+  if (!elements || __builtin_mul_overflow(*elements, element, &bytes)) {
+    fail<DamageError>("{}: a shape of more than there can be", where);
+  }
+}
+
+/// Without what says that it is whole.
+json unsealed(std::string_view text, const std::string& where) {
+  json all;
+  try {
+    all = parse_json(text, where);
+  } catch (const InputError& error) {
+    throw DamageError(error.what());
+  }
+  const std::string format = Node{all, where}.text("format");
+  if (format != kFormat) {
+    fail<DamageError>("{}: format {}, expected {}", where, format, kFormat);
+  }
+  const std::string hash = Node{all, where}.text(kOwnHash);
+  all.erase(kOwnHash);
+  if (hash_of(to_text(all)) != hash) {
+    fail<DamageError>("{}: is not what was written", where);
+  }
+  return all;
+}
+
+}  // namespace
+
+std::int64_t StoredTensor::numel() const {
+  std::int64_t all = 1;
+  for (const auto extent : shape) all *= extent;
+  return all;
+}
+
+std::int64_t StoredTensor::bytes() const {
+  return numel() * static_cast<std::int64_t>(c10::elementSize(dtype));
+}
+
+std::string manifest_text(const Manifest& manifest) {
+  json all = {{"format", kFormat},
+              {"block_bytes", kBlockBytes},
+              {"mesh", {{"dp", manifest.mesh.dp}, {"tp", manifest.mesh.tp}}},
+              {"files", json::array()},
+              {"tensors", to_json(manifest.tensors)}};
+  add_state(all, manifest.state);
+  for (const CheckedFile& file : manifest.files) {
+    all["files"].push_back(to_json(file));
+  }
+  all[kOwnHash] = hash_of(to_text(all));
+  return to_text(all) + "\n";
+}
+
+Manifest parse_manifest(std::string_view text, const std::string& where) {
+  const json all = unsealed(text, where);
+  const Node node{all, where};
+  if (node.count("block_bytes") != kBlockBytes) {
+    node.refuse("blocks of 4 MiB");
+  }
+  Manifest manifest{.state = read_state(node),
+                    .mesh = {},
+                    .files = {},
+                    .tensors = {}};
+  const Node mesh{node.member("mesh"), where};
+  const std::int64_t dp = mesh.count("dp"), tp = mesh.count("tp");
+  constexpr std::int64_t kMost = 1 << 20;
+  if (dp < 1 || tp < 1 || dp > kMost || tp > kMost) mesh.refuse("a mesh");
+  manifest.mesh = {static_cast<int>(dp), static_cast<int>(tp)};
+  for (const json& entry : node.list("files")) {
+    manifest.files.push_back(read_file_entry({entry, where}));
+  }
+  const json& tensors = node.member("tensors");
+  if (!tensors.is_object()) node.refuse("tensors by name");
+  for (const auto& [name, entry] : tensors.items()) {
+    const std::string of = fmt::format("{}: tensor {}", where, name);
+    StoredTensor tensor = read_tensor({entry, of});
+    require_sizes(tensor, of);
+    require_shared_out(tensor, of);
+    manifest.tensors.emplace(name, std::move(tensor));
+  }
+  require_places(manifest, where);
+  return manifest;
+}
+
+Manifest read_manifest(const std::filesystem::path& checkpoint) {
+  const std::filesystem::path file = checkpoint / kManifest;
+  std::error_code error;
+  if (!std::filesystem::exists(file, error) &&
+      std::filesystem::exists(checkpoint / kStateFile, error)) {
+    return read_single_file(checkpoint);
+  }
+  std::string text;
+  try {
+    text = read_file(file);
+  } catch (const InputError& unreadable) {
+    throw DamageError(unreadable.what());
+  }
+  return parse_manifest(text, file.string());
+}
+
+RunState read_run_state(const std::filesystem::path& checkpoint) {
+  return read_manifest(checkpoint).state;
+}
+
+std::string tensors_to_text(const std::map<std::string, StoredTensor>& tensors,
+                            const CheckedFile& file) {
+  return to_text(json{{"file", to_json(file)}, {"tensors", to_json(tensors)}});
+}
+
+void add_part(Manifest& manifest, std::string_view text) {
+  const std::string where = "a rank's part of a checkpoint";
+  const json all = parse_json(text, where);
+  const std::size_t file = manifest.files.size();
+  manifest.files.push_back(read_file_entry({all.at("file"), where}));
+  for (const auto& [name, entry] : all.at("tensors").items()) {
+    StoredTensor part = read_tensor({entry, where});
+    StoredTensor& whole =
+        manifest.tensors.try_emplace(name, part.shape, part.dtype)
+            .first->second;
+    for (StoredPiece& piece : part.pieces) {
+      piece.file = file;
+      whole.pieces.push_back(std::move(piece));
+    }
+  }
+}
+
+}  // namespace mumoe::run

@@ -1,0 +1,56 @@
+#include "run/newest_checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <ranges>
+
+#include "base/error.h"
+#include "run/manifest.h"
+
+namespace mumoe::run {
+namespace {
+
+/// Throws `DamageError` where something is missing.
+RunState look_at(const std::filesystem::path& checkpoint, const Damage& known) {
+  if (const auto found = known.find(checkpoint); found != known.end()) {
+    throw DamageError(found->second);
+  }
+  Manifest manifest = read_manifest(checkpoint);
+  for (const CheckedFile& file : manifest.files) {
+    const CheckedReader there(checkpoint, file);
+  }
+  return std::move(manifest.state);
+}
+
+}  // namespace
+
+std::optional<NewestCheckpoint> newest_checkpoint(
+    const std::filesystem::path& folder,
+    const Damage& known) {
+  const auto all = list_checkpoints(folder);
+  std::vector<std::string> damaged;
+  for (const CheckpointFile& checkpoint : std::views::reverse(all)) {
+    try {
+      RunState state = look_at(checkpoint.path, known);
+      NewestCheckpoint newest{checkpoint.path, std::move(state)};
+      for (const auto& text : damaged) {
+        newest.passed_by.push_back(
+            fmt::format("damaged  {}; {} is taken instead",
+                        text,
+                        checkpoint.path.filename().string()));
+      }
+      return newest;
+    } catch (const DamageError& error) {
+      damaged.emplace_back(error.what());
+    }
+  }
+  if (damaged.empty()) return std::nullopt;
+  fail<DamageError>("{}{}",
+                    damaged.front(),
+                    damaged.size() == 1
+                        ? "; there is no other checkpoint"
+                        : fmt::format("; none of the {} others is whole",
+                                      damaged.size() - 1));
+}
+
+}  // namespace mumoe::run

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "run/damage.h"
+#include "run/run_state.h"
+
+namespace mumoe::run {
+
+/// What a run goes on from.
+struct NewestCheckpoint {
+  std::filesystem::path path;
+  RunState state;
+  /// A line for each newer one that is damaged: what, and that it is passed by.
+  std::vector<std::string> passed_by = {};
+};
+
+/// The newest checkpoint below `folder` that is not in `known`, whose manifest
+/// is as it was written and whose files are there, in their sizes; what is in
+/// them is checked as it is read. None if there is no checkpoint. Throws
+/// `DamageError` naming the newest when all are damaged.
+std::optional<NewestCheckpoint> newest_checkpoint(
+    const std::filesystem::path& folder,
+    const Damage& known = {});
+
+}  // namespace mumoe::run

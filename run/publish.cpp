@@ -1,0 +1,83 @@
+#include "run/publish.h"
+
+#include "base/error.h"
+#include "run/checkpoint_folder.h"
+
+namespace mumoe::run {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Makes a folder that may be there.
+void make_folders(Disk& disk, const fs::path& folder) {
+  std::error_code error;
+  if (folder.empty() || fs::is_directory(folder, error)) return;
+  make_folders(disk, folder.parent_path());
+  disk.make_folder(folder);
+  const fs::path parent = folder.parent_path();
+  disk.sync_folder(parent.empty() ? "." : parent);
+}
+
+/// For people: programs look at the numbers.
+std::string name_latest(Disk& disk, const fs::path& target) {
+  const fs::path folder = target.parent_path();
+  const fs::path fresh = folder / ".latest.tmp";
+  try {
+    std::error_code error;
+    if (fs::exists(fs::symlink_status(fresh, error))) disk.remove(fresh);
+    disk.write_file(fresh, target.filename().string() + "\n");
+    disk.rename(fresh, folder / kLatest);
+    disk.sync_folder(folder);
+    return {};
+  } catch (const InputError& error) {
+    return error.what();
+  }
+}
+
+}  // namespace
+
+void begin_checkpoint(Disk& disk,
+                      const fs::path& folder,
+                      const fs::path& temporary) {
+  make_folders(disk, folder);
+  remove_leftovers(disk, folder);
+  disk.make_folder(temporary);
+}
+
+std::string publish_checkpoint(Disk& disk,
+                               const fs::path& temporary,
+                               const fs::path& target,
+                               std::string_view manifest) {
+  disk.write_file(temporary / kManifest, manifest);
+  disk.sync_folder(temporary);
+  const fs::path folder = target.parent_path();
+  std::error_code error;
+  const bool again = fs::exists(fs::symlink_status(target, error));
+  const fs::path displaced =
+      displaced_path(folder, step_in_name(target).value_or(0));
+  if (again) disk.rename(target, displaced);
+  try {
+    disk.rename(temporary, target);
+  } catch (const InputError&) {
+    if (again) disk.rename(displaced, target);
+    throw;
+  }
+  disk.sync_folder(folder);
+  return name_latest(disk, target);
+}
+
+void abandon_checkpoint(Disk& disk,
+                        const fs::path& folder,
+                        const fs::path& checkpoint) {
+  try {
+    if (checkpoint ==
+        checkpoint_path(folder, step_in_name(checkpoint).value_or(-1))) {
+      retire_checkpoint(disk, folder, checkpoint);
+    }
+    remove_leftovers(disk, folder);
+  } catch (const InputError&) {
+    // The next save, or the next run, tries again.
+  }
+}
+
+}  // namespace mumoe::run

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <string>
+
+#include "run/manifest.h"
+
+namespace mumoe::run {
+
+// A checkpoint of one file, state.safetensors, in which all tensors are whole
+// and the header says where the run stands: as `mumoe convert` writes weights,
+// and as versions before the manifest wrote all of it. It has no checksums.
+
+/// What the header of `state`'s file says beside its tensors.
+std::map<std::string, std::string> single_file_metadata(const RunState& state);
+
+/// What it would have as a manifest. Throws `DamageError` naming the file.
+Manifest read_single_file(const std::filesystem::path& checkpoint);
+
+/// Makes `folder`/step_XXXXXXXX with the state file that `write` writes to the
+/// path it is given. The folder appears whole or not at all. Throws
+/// `InputError`, with nothing left.
+void write_single_file(
+    const std::filesystem::path& folder,
+    std::int64_t step,
+    const std::function<void(const std::filesystem::path& file)>& write);
+
+}  // namespace mumoe::run
