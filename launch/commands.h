@@ -42,6 +42,7 @@ ExitCode sample_command(const Invocation& invocation);
 ExitCode eval_command(const Invocation& invocation);
 ExitCode data_command(const Invocation& invocation);
 ExitCode convert_command(const Invocation& invocation);
+ExitCode inspect_command(const Invocation& invocation);
 ExitCode bench_command(const Invocation& invocation);
 ExitCode help_command(const Invocation& invocation);
 
@@ -50,6 +51,7 @@ std::vector<run::OwnOption> sample_options();
 std::vector<run::OwnOption> eval_options();
 std::vector<run::OwnOption> data_options();
 std::vector<run::OwnOption> convert_options();
+std::vector<run::OwnOption> inspect_options();
 std::vector<run::OwnOption> bench_layer_options();
 std::vector<run::OwnOption> bench_kernels_options();
 std::vector<run::OwnOption> bench_comm_options();

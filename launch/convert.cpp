@@ -5,10 +5,12 @@
 #include <cstdio>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "launch/commands.h"
 #include "run/command_line.h"
+#include "run/consolidate.h"
 #include "run/option_table.h"
 
 namespace mumoe::launch {
@@ -31,6 +33,22 @@ std::filesystem::path required(const run::CommandLine& line,
   return value;
 }
 
+ExitCode say(const std::vector<std::string>& lines) {
+  for (const auto& line : lines) std::printf("%s\n", line.c_str());
+  return ExitCode::done;
+}
+
+/// Nothing is converted: what says how has no meaning.
+void require_alone(const run::CommandLine& line) {
+  for (const auto& [name, value] : line.own) {
+    require(name == "from" || name == "to" || name == "consolidate",
+            "--{} {}: --consolidate keeps a checkpoint as it is; expected one "
+            "of the two",
+            name,
+            value);
+  }
+}
+
 }  // namespace
 
 std::vector<run::OwnOption> convert_options() {
@@ -39,11 +57,12 @@ std::vector<run::OwnOption> convert_options() {
        "PATH",
        "a run directory, a checkpoint, a folder of .safetensors files, one "
        "such file, or llm.c's .bin",
-       "input in source src model checkpoint"},
+       "input in source src model checkpoint run"},
       {"to",
        "PATH",
        "a new run directory, a folder for model.safetensors (and, of hf, "
-       "config.json), or a file",
+       "config.json), or a file; with --consolidate the folder of a "
+       "checkpoint",
        "output out target dst"},
       {"as",
        "FORMAT",
@@ -51,6 +70,12 @@ std::vector<run::OwnOption> convert_options() {
        "or run; if it is not said, a run becomes hf or timm where its MLPs are "
        "dense, else mumoe, and others become a run",
        "format type to_format"},
+      {"consolidate",
+       "",
+       "write a whole checkpoint, with the optimizer's state, as one file, "
+       "state.safetensors, in the bytes that it has: a run goes on from it as "
+       "checkpoints/step_XXXXXXXX",
+       "merge gather"},
       {"dtype", "T", "fp32, bf16, fp16 or fp64 [fp32]", "precision"},
       {"tokenizer",
        "T",
@@ -67,6 +92,10 @@ ExitCode convert_command(const Invocation& invocation) {
   const run::CommandLine line =
       run::read_command_line(invocation.arguments, "", options);
   run::ConvertRequest request{required(line, "from"), required(line, "to")};
+  if (line.own.contains("consolidate")) {
+    require_alone(line);
+    return say(run::consolidate(request.from, request.to));
+  }
   if (const std::string as = line.text("as", ""); !as.empty()) {
     try {
       request.as = run::parse_weight_format(as);
@@ -81,10 +110,7 @@ ExitCode convert_command(const Invocation& invocation) {
   if (const auto name = line.text("tokenizer", ""); !name.empty()) {
     request.given["data.tokenizer"] = name;
   }
-  for (const auto& text : run::convert(request)) {
-    std::printf("%s\n", text.c_str());
-  }
-  return ExitCode::done;
+  return say(run::convert(request));
 }
 
 }  // namespace mumoe::launch

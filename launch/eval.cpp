@@ -127,13 +127,16 @@ EvalReport evaluate(const EvalRequest& request,
   dist::FlatBuckets buckets(registry,
                             mesh,
                             bucket_options(options.parallel, sharding, device));
-  const auto state =
-      run::load_checkpoint(opened.checkpoint, buckets, {}, mesh.control())
-          .state;
+  const run::Loaded loaded =
+      run::load_checkpoint(opened.checkpoint, buckets, {}, mesh.control());
+  for (const auto& line : loaded.rebuilt) {
+    if (mesh.control().rank() == 0)
+      std::fprintf(stderr, "mumoe eval: %s\n", line.c_str());
+  }
   const EvalJob job{request, session, settled, *model};
   EvalReport report{.run = request.run,
                     .checkpoint = opened.checkpoint,
-                    .step = state.step,
+                    .step = loaded.state.step,
                     .model = model->describe()};
   const bool images =
       model::family(options.family).learns_from == model::LearnsFrom::images;

@@ -33,6 +33,9 @@ void overview(HelpText& help) {
           "[--out FOLDER]")
       .command("mumoe convert --from PATH --to PATH [--as FORMAT] [--dtype T]")
       .command(
+          "mumoe inspect PATH [--other PATH] [--tensors WORD] "
+          "[--verify yes|no] [--json FILE]")
+      .command(
           "mumoe bench layer [--case NAME] [--device cpu|cuda] "
           "[--precision fp32|bf16] [--rounds N]")
       .command(
@@ -109,7 +112,8 @@ void data(HelpText& help) {
 void convert(HelpText& help) {
   help.paragraph(
           "mumoe convert: weights from one program's files to another's. Whose "
-          "they are is seen by the names in them.")
+          "they are is seen by the names in them. With --consolidate, of a "
+          "checkpoint of several files one of one file.")
       .options(convert_options())
       .options({kHelpItself})
       .paragraph(
@@ -117,6 +121,19 @@ void convert(HelpText& help) {
           "of "
           "nanoGPT:")
       .keys("model");
+}
+
+void inspect(HelpText& help) {
+  help.command(
+          "mumoe inspect PATH [--other PATH] [--tensors WORD] "
+          "[--verify yes|no] [--json FILE]")
+      .paragraph(
+          "mumoe inspect: what a run directory or a checkpoint holds, and "
+          "whether it is what was written; with --other, in what two "
+          "checkpoints differ. What is damaged is named, and the exit code is "
+          "then 2.")
+      .options(inspect_options())
+      .options({kHelpItself});
 }
 
 void bench(HelpText& help) {
@@ -149,6 +166,7 @@ const std::map<std::string, void (*)(HelpText&)>& pages() {
       {"eval", eval},
       {"data", data},
       {"convert", convert},
+      {"inspect", inspect},
       {"bench", bench},
   };
   return table;

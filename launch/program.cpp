@@ -45,6 +45,7 @@ const std::map<std::string, Command>& commands() {
       {"eval", eval_command},
       {"data", data_command},
       {"convert", convert_command},
+      {"inspect", inspect_command},
       {"bench", bench_command},
       {"help", help_command},
       {"--version", help_command},
@@ -73,6 +74,7 @@ bool left_to_rank_0(Command command, const Invocation& invocation) {
       command == sample_command    ? "sample"
       : command == data_command    ? "data"
       : command == convert_command ? "convert"
+      : command == inspect_command ? "inspect"
       : words.empty()              ? "bench"
                                    : "bench " + words.front(),
       ranks);

@@ -228,7 +228,10 @@ ExitCode sample(const Invocation& invocation, const run::Damage& known) {
           folder.string(),
           settled.options.family);
   dist::FlatBuckets buckets(registry, kBucketBytes);
-  run::load_weights(opened.checkpoint, buckets);
+  for (const auto& line :
+       run::load_weights(opened.checkpoint, buckets).rebuilt) {
+    std::fprintf(stderr, "mumoe sample: %s\n", line.c_str());
+  }
 
   const auto tokenizer = data::make_tokenizer(settled.options.tokenizer);
   config.vocabulary = tokenizer->vocabulary();

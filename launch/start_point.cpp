@@ -86,7 +86,10 @@ StartPoint find_start(const run::Options& asked,
   auto [options, reasons] = run::replay(asked, state.settings);
   options.resume = run::Resume::yes;
   // Before anything is fetched or measured.
-  run::check_resumable(state.settings, run::settings_of(options), checkpoint);
+  run::check_resumable(state.settings,
+                       run::settings_of(options),
+                       run::forced_keys(options),
+                       checkpoint);
   reasons.insert(reasons.begin(), passed_by.begin(), passed_by.end());
   return {std::move(options),
           std::move(reasons),

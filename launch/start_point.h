@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,8 @@ struct StartPoint {
   /// What it goes on from, if it resumes, and what that says of itself.
   std::optional<std::filesystem::path> checkpoint = {};
   run::RunState state = {};
+  /// Settings that are not the checkpoint's, as train.force allows.
+  std::set<std::string> forced = {};
   /// The weights that it begins with, if it neither resumes nor draws its own.
   std::shared_ptr<const run::OpenedWeights> from = {};
 };

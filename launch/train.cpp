@@ -195,11 +195,13 @@ void set_weights(const Job& job,
   const std::uint64_t seed = job.settled.options.trainer.seed;
   if (job.start.checkpoint) {
     trainer.resume(*job.start.checkpoint);
+    if (run::change_samples(job.start.forced)) trainer.take_other_samples();
   } else if (job.start.from) {
     const run::OpenedWeights& from = *job.start.from;
     run::agree_on_damage(job.session.mesh.control(), from.origin, [&] {
       run::import_weights(from, buckets);
     });
+    for (const auto& line : from.file->rebuilt()) job.session.say(line);
   } else if (job.session.alone) {
     buckets.initialise_alone(seed);
   } else {
@@ -314,7 +316,10 @@ ExitCode train(const run::CommandLine& line,
     const Settled settled = settle(start.options, session, batch, unequal_cpus);
     const auto settings = run::settings_of(settled.options, data.facts);
     if (start.checkpoint) {
-      run::check_resumable(start.state.settings, settings, *start.checkpoint);
+      start.forced = run::check_resumable(start.state.settings,
+                                          settings,
+                                          run::forced_keys(settled.options),
+                                          *start.checkpoint);
     }
     return run_steps({line,
                       session,

@@ -50,27 +50,34 @@ CheckedFile BlockHasher::finish(std::string name) {
 }
 
 CheckedReader::CheckedReader(const std::filesystem::path& folder,
-                             const CheckedFile& file)
-    : path_(folder / file.name), file_(file) {
+                             const CheckedFile& file,
+                             Rebuild rebuild)
+    : path_(folder / file.name), file_(file), rebuild_(std::move(rebuild)) {
+  lost_ = open();
+  if (lost_.empty()) return;
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = -1;
+  if (!rebuild_) throw DamageError(lost_);
+}
+
+std::string CheckedReader::open() {
   fd_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   const int error = errno;
   struct stat status = {};
   if (fd_ < 0 || ::fstat(fd_, &status) != 0 || !S_ISREG(status.st_mode)) {
-    if (fd_ >= 0) ::close(fd_);
-    fail<DamageError>("{}: {}",
-                      path_.string(),
-                      fd_ < 0 ? std::strerror(error) : "not a regular file");
+    return fmt::format("{}: {}",
+                       path_.string(),
+                       fd_ < 0 ? std::strerror(error) : "not a regular file");
   }
-  if (status.st_size == file.bytes) return;
-  ::close(fd_);
-  fail<DamageError>("{}: {} bytes, of {} that were written",
-                    path_.string(),
-                    status.st_size,
-                    file.bytes);
+  if (status.st_size == file_.bytes) return {};
+  return fmt::format("{}: {} bytes, of {} that were written",
+                     path_.string(),
+                     status.st_size,
+                     file_.bytes);
 }
 
 CheckedReader::~CheckedReader() {
-  ::close(fd_);
+  if (fd_ >= 0) ::close(fd_);
 }
 
 void CheckedReader::read(std::int64_t begin,
@@ -99,6 +106,18 @@ void CheckedReader::check() {
 void CheckedReader::load(std::int64_t block, std::string_view what) {
   if (loaded_ == block) return;
   loaded_ = -1;
+  try {
+    read_block(block, what);
+  } catch (const DamageError& damage) {
+    if (!rebuild_) throw;
+    block_ = rebuild_(block, damage.what());
+  }
+  ++blocks_read_;
+  loaded_ = block;
+}
+
+void CheckedReader::read_block(std::int64_t block, std::string_view what) {
+  if (!lost_.empty()) throw DamageError(lost_);
   const std::int64_t begin = block * kBlockBytes;
   block_.resize(
       static_cast<std::size_t>(std::min(kBlockBytes, file_.bytes - begin)));
@@ -118,11 +137,8 @@ void CheckedReader::load(std::int64_t block, std::string_view what) {
     }
     read += static_cast<std::size_t>(more);
   }
-  ++blocks_read_;
-  loaded_ = block;
   if (file_.blocks.empty()) return;
   if (hash_of(block_) != file_.blocks[static_cast<std::size_t>(block)]) {
-    loaded_ = -1;
     fail<DamageError>("{}: {}bytes {} to {} are not those that were written",
                       path_.string(),
                       tensor,

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -47,13 +48,21 @@ class BlockHasher {
   CheckedFile file_;
 };
 
+/// Where a block of a file is not as it was written, and `damage` says why: its
+/// bytes, from elsewhere. Throws `DamageError`.
+using Rebuild =
+    std::function<std::string(std::int64_t block, const std::string& damage)>;
+
 /// Reads parts of a file, and checks each block that holds a part of them:
 /// once, as long as parts are asked for in the order in which they lie. Not
 /// thread-safe.
 class CheckedReader {
  public:
   /// Throws `DamageError` naming the file: it is missing or of another size.
-  CheckedReader(const std::filesystem::path& folder, const CheckedFile& file);
+  /// With `rebuild` that, and any other damage, is what it is asked about.
+  CheckedReader(const std::filesystem::path& folder,
+                const CheckedFile& file,
+                Rebuild rebuild = nullptr);
   ~CheckedReader();
   CheckedReader(const CheckedReader&) = delete;
   CheckedReader& operator=(const CheckedReader&) = delete;
@@ -67,10 +76,15 @@ class CheckedReader {
   std::int64_t blocks_read() const { return blocks_read_; }
 
  private:
+  /// Why it cannot be read at all; empty: it is open.
+  std::string open();
   void load(std::int64_t block, std::string_view what);
+  void read_block(std::int64_t block, std::string_view what);
 
   std::filesystem::path path_;
   const CheckedFile& file_;
+  const Rebuild rebuild_;
+  std::string lost_;  ///< What `open` returned.
   int fd_ = -1;
   std::int64_t loaded_ = -1;
   std::int64_t blocks_read_ = 0;

@@ -88,7 +88,8 @@ bool is_our_file(std::string_view name) {
     name = name.substr(0, dot);
   }
   return name == kManifest || name == kStateFile || name == kLossFile ||
-         is_numbered(name, "rank_", ".safetensors");
+         is_numbered(name, "rank_", ".safetensors") ||
+         is_numbered(name, "parity_", ".bin");
 }
 
 /// Whether a folder, and no link to one, holds nothing but files of ours.

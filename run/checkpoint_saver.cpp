@@ -11,6 +11,7 @@
 #include "run/checkpoint_folder.h"
 #include "run/manifest.h"
 #include "run/publish.h"
+#include "run/rebuild.h"
 
 namespace mumoe::run {
 namespace {
@@ -82,27 +83,31 @@ void CheckpointSaver::start(Stage stage) {
   work_ = std::async(std::launch::async, [this, stage] {
     block_signals();
     try {
-      switch (stage) {
-        case Stage::idle:
-          break;
-        case Stage::writing:
-          return write();
-        case Stage::publishing:
-          return publish_on_rank_0();
-        case Stage::verifying:
-          return verify();
-        case Stage::removing:
-          if (rank_ != 0) return;
-          remove_leftovers(disk_, config_.folder);
-          remove_old_checkpoints(disk_,
-                                 config_.folder,
-                                 state_.step,
-                                 config_.keep);
-      }
+      work(stage);
     } catch (const InputError& error) {
       failure_ = error.what();
     }
   });
+}
+
+void CheckpointSaver::work(Stage stage) {
+  switch (stage) {
+    case Stage::idle:
+      break;
+    case Stage::writing:
+      return write();
+    case Stage::protecting:
+      parity_ = write_parity(disk_, temporary_, rank_, manifest_.files);
+      return;
+    case Stage::publishing:
+      return publish_on_rank_0();
+    case Stage::verifying:
+      return verify();
+    case Stage::removing:
+      if (rank_ != 0) return;
+      remove_leftovers(disk_, config_.folder);
+      remove_old_checkpoints(disk_, config_.folder, state_.step, config_.keep);
+  }
 }
 
 void CheckpointSaver::write() {
@@ -111,23 +116,37 @@ void CheckpointSaver::write() {
 
 void CheckpointSaver::publish_on_rank_0() {
   if (rank_ != 0) return;
-  note_ = publish_checkpoint(disk_, temporary_, target_, manifest_);
+  note_ =
+      publish_checkpoint(disk_, temporary_, target_, manifest_text(manifest_));
 }
 
 void CheckpointSaver::verify() {
-  disk_.forget(target_ / written_.file.name);
-  CheckedReader(target_, written_.file).check();
+  const auto read_again = [&](const CheckedFile& file) {
+    disk_.forget(target_ / file.name);
+    CheckedReader(target_, file).check();
+  };
+  read_again(written_.file);
+  if (config_.parity) read_again(parity_);
+  if (rank_ != 0) return;
+  // Without it the other files are worth nothing.
+  disk_.forget(target_ / kManifest);
+  read_manifest(target_);
 }
 
-void CheckpointSaver::gather_manifest() {
+void CheckpointSaver::gather_parts() {
   const auto parts = dist::gather_text(mesh_.control(), written_.text);
-  if (rank_ != 0) return;
-  Manifest manifest{.state = state_,
-                    .mesh = mesh_.shape(),
-                    .files = {},
-                    .tensors = {}};
-  for (const auto& part : parts) add_part(manifest, part);
-  manifest_ = manifest_text(manifest);
+  manifest_ = {.state = state_,
+               .mesh = mesh_.shape(),
+               .files = {},
+               .tensors = {}};
+  if (rank_ != 0 && !config_.parity) return;
+  for (const auto& part : parts) add_part(manifest_, part);
+}
+
+void CheckpointSaver::gather_parity() {
+  const auto files =
+      dist::gather_text(mesh_.control(), parity_to_text(parity_));
+  for (const auto& file : files) add_parity(manifest_, file);
 }
 
 bool CheckpointSaver::ready() const {
@@ -147,7 +166,10 @@ void CheckpointSaver::advance() {
       break;
     case Stage::writing:
       part_ = {};
-      gather_manifest();
+      gather_parts();
+      return start(config_.parity ? Stage::protecting : Stage::publishing);
+    case Stage::protecting:
+      gather_parity();
       return start(Stage::publishing);
     case Stage::publishing:
       saved_.note = first_text(note_);

@@ -23,6 +23,8 @@ struct SaverConfig {
   /// Whether `begin` returns before anything is written, and this rank's part
   /// is copied for that.
   bool async = false;
+  /// Whether the ranks write parity too (run/parity.h).
+  bool parity = false;
 };
 
 /// What came of a checkpoint.
@@ -43,8 +45,9 @@ struct Saved {
 /// there before goes only after every rank has read its part from the disk
 /// again. At most one is in the making.
 ///
-/// The stages, of which a thread does this rank's work: write the parts;
-/// publish (rank 0); read the parts again; remove what is old (rank 0). Between
+/// The stages, of which a thread does this rank's work: write the parts; read
+/// those of all ranks and write parity, if so configured; publish (rank 0);
+/// read again what this rank has written; remove what is old (rank 0). Between
 /// stages ranks agree, in `advance`, so that a collective never waits for a
 /// disk unless `finish` or a new checkpoint does.
 ///
@@ -83,12 +86,21 @@ class CheckpointSaver {
   std::optional<Saved> take_result();
 
  private:
-  enum class Stage { idle, writing, publishing, verifying, removing };
+  enum class Stage {
+    idle,
+    writing,
+    protecting,
+    publishing,
+    verifying,
+    removing
+  };
 
   void start(Stage stage);
   void write();
-  /// What all ranks have written, on rank 0. Collective.
-  void gather_manifest();
+  void work(Stage stage);
+  /// What all ranks have written: on rank 0, and on all for parity. Collective.
+  void gather_parts();
+  void gather_parity();
   void publish_on_rank_0();
   void verify();
   void give_up(const std::string& failure);
@@ -111,7 +123,8 @@ class CheckpointSaver {
   WrittenPart written_;
   std::string failure_;
   std::string note_;
-  std::string manifest_;  ///< On rank 0, to be written.
+  CheckedFile parity_;
+  Manifest manifest_;  ///< To be written by rank 0.
   std::chrono::steady_clock::time_point began_;
   Saved saved_;
   std::optional<Saved> result_;

@@ -1,22 +1,19 @@
 #include "run/checkpoint_survey.h"
 
-#include <ATen/Dispatch.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <map>
 #include <set>
-#include <span>
-#include <string_view>
 #include <utility>
 
 #include "base/error.h"
 #include "run/checkpoint_folder.h"
+#include "run/file_survey.h"
 #include "run/manifest.h"
 #include "run/optimizer_state.h"
+#include "run/rebuild.h"
 
 namespace mumoe::run {
 namespace {
@@ -26,150 +23,17 @@ namespace fs = std::filesystem;
 /// Tensors that a line of damage names.
 constexpr std::size_t kNamed = 4;
 
-template <class T>
-ValueFacts facts_of(std::string_view bytes) {
-  ValueFacts facts;
-  for (std::size_t at = 0; at + sizeof(T) <= bytes.size(); at += sizeof(T)) {
-    T stored;
-    std::memcpy(&stored, bytes.data() + at, sizeof(T));
-    const auto value = static_cast<double>(stored);
-    if (!std::isfinite(value)) {
-      ++facts.non_finite;
-      continue;
-    }
-    facts.squares += value * value;
-    facts.largest = std::max(facts.largest, std::abs(value));
-  }
-  return facts;
-}
-
-ValueFacts facts_of(std::string_view bytes, at::ScalarType dtype) {
-  ValueFacts facts;
-  AT_DISPATCH_ALL_TYPES_AND3(
-      at::kBool,
-      at::kHalf,
-      at::kBFloat16,
-      dtype,
-      "facts_of",
-      [&] {
-        // Whatever byte stands for true.
-        using Stored =
-            std::conditional_t<std::is_same_v<scalar_t, bool>, char, scalar_t>;
-        facts = facts_of<Stored>(bytes);
-      });
-  return facts;
-}
-
-/// A piece of a file, and the tensor that it is of.
-struct Reading {
-  const StoredPiece* piece;
-  SurveyedTensor* tensor;
-
-  std::int64_t begin() const { return piece->offset; }
-  std::int64_t end() const {
-    return begin() + piece->count * static_cast<std::int64_t>(
-                                        c10::elementSize(tensor->dtype));
-  }
-};
-
-std::string without_path(std::string_view text, const fs::path& path) {
-  const std::string before = path.string() + ": ";
-  if (text.starts_with(before)) text.remove_prefix(before.size());
-  return std::string(text);
-}
-
-/// A file of a checkpoint, read from its beginning to its end.
-class FileSurvey {
- public:
-  /// `readings` are those of this file, in the order in which they lie.
-  FileSurvey(const fs::path& folder,
-             const CheckedFile& file,
-             std::span<const Reading> readings,
-             SurveyedFile& found)
-      : folder_(folder), file_(file), readings_(readings), found_(found) {}
-
-  void look(bool verify) {
-    try {
-      CheckedReader reader(folder_, file_);
-      if (verify) read(reader);
-    } catch (const DamageError& error) {
-      found_.damage = without_path(error.what(), folder_ / file_.name);
-      for (const Reading& reading : readings_) mark(reading, found_.damage);
-    }
-  }
-
- private:
-  void read(CheckedReader& reader) {
-    for (std::int64_t begin = 0; begin < file_.bytes; begin += kBlockBytes) {
-      block_.resize(
-          static_cast<std::size_t>(std::min(kBlockBytes, file_.bytes - begin)));
-      std::string damage;
-      try {
-        reader.read(begin, block_, {});
-      } catch (const DamageError& error) {
-        damage = without_path(error.what(), folder_ / file_.name);
-        if (found_.damage.empty()) found_.damage = damage;
-        ++found_.damaged_blocks;
-      }
-      take(begin, damage);
-    }
-  }
-
-  /// What the block that begins at `begin` has of the pieces.
-  void take(std::int64_t begin, const std::string& damage) {
-    const std::int64_t end = begin + std::ssize(block_);
-    for (; next_ < readings_.size(); ++next_) {
-      const Reading& reading = readings_[next_];
-      if (reading.begin() >= end) return;
-      if (!damage.empty()) mark(reading, damage);
-      const std::int64_t from = std::max(reading.begin(), begin);
-      const std::int64_t to = std::min(reading.end(), end);
-      if (reading.tensor->damage.empty()) {
-        add(reading,
-            std::string_view(block_).substr(
-                static_cast<std::size_t>(from - begin),
-                static_cast<std::size_t>(to - from)));
-      }
-      if (reading.end() > end) return;
-      rest_.clear();
-    }
-  }
-
-  void add(const Reading& reading, std::string_view bytes) {
-    const std::size_t element = c10::elementSize(reading.tensor->dtype);
-    // An element may lie in two blocks.
-    rest_ += bytes;
-    const std::size_t whole = rest_.size() / element * element;
-    reading.tensor->values->add(
-        facts_of(std::string_view(rest_).substr(0, whole),
-                 reading.tensor->dtype));
-    rest_.erase(0, whole);
-  }
-
-  void mark(const Reading& reading, const std::string& damage) {
-    std::string& known = reading.tensor->damage;
-    if (known.empty()) known = fmt::format("{}: {}", file_.name, damage);
-  }
-
-  const fs::path& folder_;
-  const CheckedFile& file_;
-  std::span<const Reading> readings_;
-  SurveyedFile& found_;
-  std::size_t next_ = 0;
-  std::string block_;
-  std::string rest_;
-};
-
 std::string damage_line(const fs::path& folder,
                         const SurveyedFile& file,
                         const std::set<std::string>& tensors) {
   std::string line =
       fmt::format("{}: {}", (folder / file.name).string(), file.damage);
-  if (file.damaged_blocks > 1) {
+  if (!file.lost && file.damaged_blocks > 1) {
     line += fmt::format(", nor {} other of its {} blocks",
                         file.damaged_blocks - 1,
                         file.blocks);
   }
+  if (file.rebuilt) line += "; can be rebuilt from the others";
   const auto last = tensors.size() > kNamed ? std::next(tensors.begin(), kNamed)
                                             : tensors.end();
   if (!tensors.empty()) {
@@ -203,8 +67,11 @@ std::vector<SurveyedTensor> tensors_of(const Manifest& manifest, bool verify) {
   return tensors;
 }
 
-void look_at_files(CheckpointSurvey& survey, const Manifest& manifest) {
-  std::vector<std::vector<Reading>> by_file(manifest.files.size());
+/// What each file has of the tensors of `survey`, as it lies.
+std::vector<std::vector<Reading>> readings_of(const Manifest& manifest,
+                                              CheckpointSurvey& survey,
+                                              std::size_t files) {
+  std::vector<std::vector<Reading>> by_file(files);
   auto tensor = survey.tensors.begin();
   for (const auto& [name, stored] : manifest.tensors) {
     for (const StoredPiece& piece : stored.pieces) {
@@ -212,19 +79,51 @@ void look_at_files(CheckpointSurvey& survey, const Manifest& manifest) {
     }
     ++tensor;
   }
+  for (auto& readings : by_file) {
+    std::ranges::sort(readings, {}, &Reading::begin);
+  }
+  return by_file;
+}
+
+/// Whether those that are lost can be made of the others.
+bool can_be_rebuilt(const Rebuilder& rebuilder,
+                    const std::vector<SurveyedFile>& files) {
+  std::map<std::size_t, std::string> lost;
+  for (std::size_t f = 0; f < files.size(); ++f) {
+    if (files[f].lost) lost.emplace(f, files[f].damage);
+  }
+  try {
+    rebuilder.require_rebuildable(lost);
+    return true;
+  } catch (const DamageError&) {
+    return false;
+  }
+}
+
+void look_at_files(CheckpointSurvey& survey, const Manifest& manifest) {
+  Rebuilder rebuilder(survey.folder, manifest);
+  const auto by_file = readings_of(manifest, survey, rebuilder.files());
+  survey.files.resize(by_file.size());
   for (std::size_t f = 0; f < by_file.size(); ++f) {
-    std::ranges::sort(by_file[f], {}, &Reading::begin);
-    const CheckedFile& file = manifest.files[f];
-    SurveyedFile found{file.name, file.bytes, std::ssize(file.blocks)};
-    FileSurvey(survey.folder, file, by_file[f], found).look(survey.verified);
-    if (!found.damage.empty()) {
-      std::set<std::string> names;
-      for (const Reading& reading : by_file[f]) {
-        if (!reading.tensor->damage.empty()) names.insert(reading.tensor->name);
-      }
-      survey.damage.push_back(damage_line(survey.folder, found, names));
+    const CheckedFile& file = rebuilder.file(f);
+    survey.files[f] = {.name = file.name,
+                       .bytes = file.bytes,
+                       .blocks = std::ssize(file.blocks),
+                       .parity = f >= manifest.files.size()};
+    look_for(survey.folder, file, survey.files[f]);
+  }
+  const bool known = can_be_rebuilt(rebuilder, survey.files);
+  for (std::size_t f = 0; f < by_file.size(); ++f) {
+    SurveyedFile& found = survey.files[f];
+    FileSurvey look(survey.folder, rebuilder.file(f), by_file[f], found);
+    if (survey.verified) {
+      look.read(rebuilder.of(f));
+    } else if (found.lost) {
+      found.rebuilt = known;
+      if (!known) look.lose_all();
     }
-    survey.files.push_back(std::move(found));
+    if (found.damage.empty()) continue;
+    survey.damage.push_back(damage_line(survey.folder, found, look.touched()));
   }
   for (SurveyedTensor& each : survey.tensors) {
     if (!each.damage.empty()) each.values.reset();
@@ -285,20 +184,17 @@ std::vector<KindTotal> totals_of(const std::vector<SurveyedTensor>& tensors) {
 
 }  // namespace
 
-double ValueFacts::norm() const {
-  return std::sqrt(squares);
-}
-
-void ValueFacts::add(const ValueFacts& others) {
-  squares += others.squares;
-  largest = std::max(largest, others.largest);
-  non_finite += others.non_finite;
-}
-
 std::int64_t CheckpointSurvey::bytes() const {
   std::int64_t all = 0;
   for (const SurveyedFile& file : files) all += file.bytes;
   return all;
+}
+
+bool CheckpointSurvey::readable() const {
+  return format != 0 &&
+         std::ranges::all_of(files, [](const SurveyedFile& file) {
+           return file.damage.empty() || file.rebuilt;
+         });
 }
 
 KindTotal CheckpointSurvey::total() const {

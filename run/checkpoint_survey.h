@@ -10,26 +10,23 @@
 
 #include "dist/process_mesh.h"
 #include "run/run_state.h"
+#include "run/value_facts.h"
 
 namespace mumoe::run {
-
-/// What values are like; those that are not finite are counted and no more.
-struct ValueFacts {
-  double squares = 0;  ///< Their sum, in fp64.
-  double largest = 0;  ///< Absolute value.
-  std::int64_t non_finite = 0;
-
-  double norm() const;  ///< 2-norm.
-  void add(const ValueFacts& others);
-};
 
 /// A file of a checkpoint.
 struct SurveyedFile {
   std::string name;
   std::int64_t bytes = 0;   ///< As the manifest has it.
   std::int64_t blocks = 0;  ///< That have a checksum; 0: it has none.
+  bool parity = false;      ///< run/parity.h
   std::int64_t damaged_blocks = 0;
   std::string damage = {};  ///< What is first found; empty: nothing.
+  bool lost = false;        ///< It is missing or of another size.
+  /// Whether what is damaged is still known by the other files and parity.
+  bool rebuilt = false;
+
+  bool operator==(const SurveyedFile&) const = default;
 };
 
 struct SurveyedTensor {
@@ -42,7 +39,8 @@ struct SurveyedTensor {
   std::vector<std::string> files = {};
   /// None where they were not read, or not all can be.
   std::optional<ValueFacts> values = {};
-  std::string damage = {};  ///< File and place; empty: nothing.
+  /// File and place of what cannot be rebuilt; empty: nothing.
+  std::string damage = {};
 };
 
 /// All tensors of a kind: "master", "adam_m", "adam_v", "buffers" (what is
@@ -72,6 +70,9 @@ struct CheckpointSurvey {
   std::vector<std::string> damage = {};
 
   std::int64_t bytes() const;  ///< Of its files.
+  /// Whether a run could go on from it, as far as is known: what is damaged, if
+  /// anything, can be rebuilt.
+  bool readable() const;
   /// All totals together.
   KindTotal total() const;
 };

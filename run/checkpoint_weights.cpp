@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "run/damage.h"
+#include "run/rebuild.h"
 #include "run/slice_map.h"
 
 namespace mumoe::run {
@@ -15,7 +16,9 @@ namespace {
 class CheckpointWeights final : public WeightFile {
  public:
   CheckpointWeights(std::filesystem::path checkpoint, Manifest manifest)
-      : checkpoint_(std::move(checkpoint)), manifest_(std::move(manifest)) {
+      : checkpoint_(std::move(checkpoint)),
+        manifest_(std::move(manifest)),
+        rebuilder_(checkpoint_, manifest_) {
     for (const auto& [name, tensor] : manifest_.tensors) {
       const auto file =
           tensor.pieces.empty() ? kManifest : file_of(tensor.pieces[0]).name;
@@ -31,6 +34,10 @@ class CheckpointWeights final : public WeightFile {
     } catch (const DamageError& error) {
       throw DamagedCheckpoint(checkpoint_, error.what());
     }
+  }
+
+  std::vector<std::string> rebuilt() const override {
+    return rebuilt_lines(rebuilder_.rebuilt());
   }
 
  private:
@@ -60,12 +67,17 @@ class CheckpointWeights final : public WeightFile {
   }
 
   CheckedReader& reader(const StoredPiece& piece) {
-    return readers_.try_emplace(piece.file, checkpoint_, file_of(piece))
+    return readers_
+        .try_emplace(piece.file,
+                     checkpoint_,
+                     file_of(piece),
+                     rebuilder_.of(piece.file))
         .first->second;
   }
 
   std::filesystem::path checkpoint_;
   Manifest manifest_;
+  Rebuilder rebuilder_;
   std::map<std::size_t, CheckedReader> readers_;
 };
 

@@ -8,8 +8,9 @@
 
 namespace mumoe::run {
 
-/// The tensors of a checkpoint, each put together from its pieces. Reading
-/// throws `DamagedCheckpoint` naming file and tensor.
+/// The tensors of a checkpoint, each put together from its pieces. What is
+/// damaged is rebuilt in memory, where there is parity; else reading throws
+/// `DamagedCheckpoint` naming file and tensor.
 std::unique_ptr<WeightFile> open_checkpoint_weights(
     const std::filesystem::path& checkpoint,
     Manifest manifest);

@@ -232,6 +232,7 @@ std::vector<std::string> convert_past(const ConvertRequest& request,
                   weights.file->entries().size()),
       fmt::format("model {}", source.model->describe())};
   for (const auto& note : weights.notes) lines.push_back("note  " + note);
+  for (const auto& note : weights.file->rebuilt()) lines.push_back(note);
   if (format == WeightFormat::llmc &&
       options.model.gelu == model::Gelu::exact) {
     lines.push_back(

@@ -13,6 +13,7 @@
 #include "dist/self_communicator.h"
 #include "run/agreed_errors.h"
 #include "run/part.h"
+#include "run/rebuild.h"
 #include "run/slice_map.h"
 
 namespace mumoe::run {
@@ -128,26 +129,28 @@ void read_piece(CheckedReader& reader, const Wanted& wanted, Loaded& loaded) {
 }
 
 /// Reads what the targets want: file by file, in the order in which it lies.
-void read_targets(const fs::path& checkpoint,
-                  const Manifest& manifest,
-                  std::span<Target> targets,
-                  Loaded& loaded) {
+RebuiltBlocks read_targets(const fs::path& checkpoint,
+                           const Manifest& manifest,
+                           std::span<Target> targets,
+                           Loaded& loaded) {
   std::vector<std::vector<Wanted>> by_file(manifest.files.size());
   for (Target& target : targets) {
     for (const StoredPiece& piece : target.stored->pieces) {
       if (piece.count > 0) by_file[piece.file].push_back({&piece, &target});
     }
   }
+  Rebuilder rebuilder(checkpoint, manifest);
   for (std::size_t f = 0; f < by_file.size(); ++f) {
     auto& wanted = by_file[f];
     if (wanted.empty()) continue;
-    CheckedReader reader(checkpoint, manifest.files[f]);
+    CheckedReader reader(checkpoint, manifest.files[f], rebuilder.of(f));
     std::ranges::sort(wanted, {}, [](const Wanted& w) {
       return w.piece->offset;
     });
     for (const Wanted& each : wanted) read_piece(reader, each, loaded);
     loaded.blocks += reader.blocks_read();
   }
+  return rebuilder.rebuilt();
 }
 
 }  // namespace
@@ -158,16 +161,18 @@ Loaded load_checkpoint(const fs::path& checkpoint,
                        dist::Communicator& world) {
   const at::NoGradGuard no_grad;
   Loaded loaded;
+  RebuiltBlocks rebuilt;
   buckets.await();
   agree_on_damage(world, checkpoint, [&] {
     const Manifest manifest = read_manifest(checkpoint);
     auto targets = targets_of(manifest, checkpoint, buckets, optimizer);
-    read_targets(checkpoint, manifest, targets, loaded);
+    rebuilt = read_targets(checkpoint, manifest, targets, loaded);
     for (const Target& target : targets) {
       if (target.shard.defined()) target.shard.copy_(target.places);
     }
     loaded.state = manifest.state;
   });
+  loaded.rebuilt = rebuilt_lines(gather_rebuilt(world, rebuilt));
   buckets.registry().set_given();
   buckets.refresh_compute();
   return loaded;

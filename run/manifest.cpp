@@ -15,6 +15,7 @@
 #include "base/number.h"
 #include "mumoe/safetensors.h"
 #include "run/checkpoint_folder.h"
+#include "run/parity.h"
 #include "run/single_file.h"
 
 namespace mumoe::run {
@@ -335,6 +336,37 @@ void require_sizes(const StoredTensor& tensor, const std::string& where) {
   }
 }
 
+/// How the files are summed follows from their lengths; it is said too, for
+/// readers that are not this program.
+json parity_to_json(const Manifest& manifest) {
+  const ParityLayout layout(lengths_of(manifest.files));
+  json all = {{"chunk_bytes", layout.chunk_bytes()}, {"files", json::array()}};
+  for (const CheckedFile& file : manifest.parity) {
+    all["files"].push_back(to_json(file));
+  }
+  return all;
+}
+
+void read_parity(const Node& node, Manifest& manifest) {
+  const auto wrong = [&](const char* how) {
+    fail<DamageError>("{}: parity {}", node.where, how);
+  };
+  for (const json& entry : node.list("files")) {
+    manifest.parity.push_back(read_file_entry({entry, node.where}));
+  }
+  if (manifest.files.empty() ||
+      manifest.parity.size() != manifest.files.size()) {
+    wrong("is not of as many files as there are");
+  }
+  const ParityLayout layout(lengths_of(manifest.files));
+  bool same = node.count("chunk_bytes") == layout.chunk_bytes();
+  for (std::size_t i = 0; i < manifest.parity.size(); ++i) {
+    same = same &&
+           manifest.parity[i].bytes == layout.bytes(manifest.files.size() + i);
+  }
+  if (!same) wrong("is of files of other lengths");
+}
+
 /// Without what says that it is whole.
 json unsealed(std::string_view text, const std::string& where) {
   json all;
@@ -377,6 +409,7 @@ std::string manifest_text(const Manifest& manifest) {
   for (const CheckedFile& file : manifest.files) {
     all["files"].push_back(to_json(file));
   }
+  if (!manifest.parity.empty()) all["parity"] = parity_to_json(manifest);
   all[kOwnHash] = hash_of(to_text(all));
   return to_text(all) + "\n";
 }
@@ -399,6 +432,7 @@ Manifest parse_manifest(std::string_view text, const std::string& where) {
   for (const json& entry : node.list("files")) {
     manifest.files.push_back(read_file_entry({entry, where}));
   }
+  if (node.has("parity")) read_parity({all.at("parity"), where}, manifest);
   const json& tensors = node.member("tensors");
   if (!tensors.is_object()) node.refuse("tensors by name");
   for (const auto& [name, entry] : tensors.items()) {
@@ -412,7 +446,9 @@ Manifest parse_manifest(std::string_view text, const std::string& where) {
   return manifest;
 }
 
-Manifest read_manifest(const std::filesystem::path& checkpoint) {
+namespace {
+
+Manifest read_either(const std::filesystem::path& checkpoint) {
   const std::filesystem::path file = checkpoint / kManifest;
   std::error_code error;
   if (!std::filesystem::exists(file, error) &&
@@ -426,6 +462,21 @@ Manifest read_manifest(const std::filesystem::path& checkpoint) {
     throw DamageError(unreadable.what());
   }
   return parse_manifest(text, file.string());
+}
+
+}  // namespace
+
+Manifest read_manifest(const std::filesystem::path& checkpoint) {
+  Manifest manifest = read_either(checkpoint);
+  const auto named = step_in_name(checkpoint);
+  if (named && *named != manifest.state.step) {
+    fail<DamageError>(
+        "{}: holds the state after step {}; expected it under the name {}",
+        checkpoint.string(),
+        manifest.state.step,
+        checkpoint_path("", manifest.state.step).string());
+  }
+  return manifest;
 }
 
 RunState read_run_state(const std::filesystem::path& checkpoint) {
@@ -452,6 +503,15 @@ void add_part(Manifest& manifest, std::string_view text) {
       whole.pieces.push_back(std::move(piece));
     }
   }
+}
+
+std::string parity_to_text(const CheckedFile& file) {
+  return to_text(to_json(file));
+}
+
+void add_parity(Manifest& manifest, std::string_view text) {
+  const std::string where = "a rank's parity of a checkpoint";
+  manifest.parity.push_back(read_file_entry({parse_json(text, where), where}));
 }
 
 }  // namespace mumoe::run

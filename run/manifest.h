@@ -47,6 +47,9 @@ struct Manifest {
   dist::MeshShape mesh;
   std::vector<CheckedFile> files;
   std::map<std::string, StoredTensor> tensors;
+  /// Sums of `files`, one for each, by which those that are damaged are rebuilt
+  /// (run/parity.h); none where the run was not asked for them.
+  std::vector<CheckedFile> parity = {};
 };
 
 /// The text of manifest.json, which has a checksum of its own.
@@ -59,7 +62,8 @@ Manifest parse_manifest(std::string_view text, const std::string& where);
 
 /// That of the checkpoint in the folder `checkpoint`; of one of the form before
 /// (one file, state.safetensors) what its header says, without checksums.
-/// Throws `DamageError` naming the file.
+/// Throws `DamageError` naming the file, also where the folder has the name of
+/// another step.
 Manifest read_manifest(const std::filesystem::path& checkpoint);
 
 /// What it says of the run. Throws as `read_manifest` does.
@@ -71,5 +75,9 @@ std::string tensors_to_text(const std::map<std::string, StoredTensor>& tensors,
                             const CheckedFile& file);
 /// Adds it to `manifest`, with the file. Throws `InternalError`.
 void add_part(Manifest& manifest, std::string_view text);
+
+/// The same of the parity file that each rank writes.
+std::string parity_to_text(const CheckedFile& file);
+void add_parity(Manifest& manifest, std::string_view text);
 
 }  // namespace mumoe::run

@@ -6,19 +6,27 @@
 
 #include "base/error.h"
 #include "run/manifest.h"
+#include "run/rebuild.h"
 
 namespace mumoe::run {
 namespace {
 
-/// Throws `DamageError` where something is missing.
+/// Throws `DamageError` where something is missing that cannot be rebuilt.
 RunState look_at(const std::filesystem::path& checkpoint, const Damage& known) {
   if (const auto found = known.find(checkpoint); found != known.end()) {
     throw DamageError(found->second);
   }
   Manifest manifest = read_manifest(checkpoint);
-  for (const CheckedFile& file : manifest.files) {
-    const CheckedReader there(checkpoint, file);
+  const Rebuilder rebuilder(checkpoint, manifest);
+  std::map<std::size_t, std::string> lost;
+  for (std::size_t index = 0; index < rebuilder.files(); ++index) {
+    try {
+      const CheckedReader there(checkpoint, rebuilder.file(index));
+    } catch (const DamageError& error) {
+      lost.emplace(index, error.what());
+    }
   }
+  rebuilder.require_rebuildable(lost);
   return std::move(manifest.state);
 }
 

@@ -19,9 +19,10 @@ struct NewestCheckpoint {
 };
 
 /// The newest checkpoint below `folder` that is not in `known`, whose manifest
-/// is as it was written and whose files are there, in their sizes; what is in
-/// them is checked as it is read. None if there is no checkpoint. Throws
-/// `DamageError` naming the newest when all are damaged.
+/// is as it was written and whose files are there, in their sizes, or can be
+/// rebuilt from those that are; what is in them is checked as it is read. None
+/// if there is no checkpoint. Throws `DamageError` naming the newest when all
+/// are damaged.
 std::optional<NewestCheckpoint> newest_checkpoint(
     const std::filesystem::path& folder,
     const Damage& known = {});

@@ -340,6 +340,12 @@ std::vector<Key> make_table() {
        resume_form(),
        "resume_from_checkpoint load init_from restart auto_resume"
        " resume_from continue resume_training"},
+      {"train.force", free,
+       "keys, with commas between, that a resumed run may have otherwise than its "
+       "checkpoint, such as optimizer.lr or data.source",
+       plain(MUMOE_FIELD(force)),
+       "override_opt_param override_lr reset_optimizer ignore_mismatch"
+       " use_checkpoint_opt_param_scheduler override_opt_param_scheduler"},
       {"train.from", free,
        "weights to begin with: a run, a checkpoint, or files that mumoe convert "
        "reads (empty: none); a run that resumes goes on with its own",
@@ -401,6 +407,11 @@ std::vector<Key> make_table() {
        "write checkpoints behind the steps that follow, from a copy in memory",
        plain(MUMOE_FIELD(trainer.checkpoint_async)),
        "async_save async_checkpoint async_mode non_blocking"},
+      {"checkpoint.parity", free,
+       "1: write sums by which any one rank's lost or damaged files are rebuilt,"
+       " 1/(ranks - 1) more bytes (one rank: a copy); 0: none",
+       plain(MUMOE_FIELD(trainer.checkpoint_parity)),
+       "redundancy erasure_coding raid"},
       {"checkpoint.on_failure", free,
        "of a checkpoint that cannot be written: continue and try again when the "
        "next is due, or stop",

@@ -97,6 +97,9 @@ struct Options {
   /// or one of the others.
   Keep keep = Keep::numbered;
   Resume resume = Resume::no;
+  /// Keys, with commas between, that a resumed run may have otherwise than its
+  /// checkpoint though they change what is trained.
+  std::string force;
   /// Weights that a run begins with; empty: it draws its own.
   std::filesystem::path from;
   /// File of a Chrome trace of the run's first steps; empty: none.

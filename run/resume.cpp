@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
@@ -9,6 +12,20 @@
 
 namespace mumoe::run {
 namespace {
+
+/// Its name stands for the hash of the data.
+constexpr const char* kDataSource = "data.source";
+
+/// Keys of the section [model] that say how it trains, not what it is.
+constexpr std::string_view kOfTraining[] = {"model.level_noise",
+                                            "model.dropout",
+                                            "model.stochastic_depth",
+                                            "model.label_smoothing"};
+
+bool shapes_weights(const Key& key) {
+  return key.name.starts_with("model.") &&
+         std::ranges::find(kOfTraining, key.name) == std::end(kOfTraining);
+}
 
 /// What `stored` has instead of `auto`, or of what followed from others; or
 /// nullptr.
@@ -69,25 +86,54 @@ Replayed replay(Options options, const Settings& stored) {
   return replayed;
 }
 
-void check_resumable(const Settings& stored,
-                     const Settings& now,
-                     const std::filesystem::path& checkpoint) {
+std::set<std::string> forced_keys(const Options& options) {
+  std::set<std::string> forced;
+  std::string_view rest = options.force;
+  while (!rest.empty()) {
+    const auto end = std::min(rest.find(','), rest.size());
+    const std::string name(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    const Key* key = find_key(name);
+    require(key != nullptr, "train.force = {}: no key is called so", name);
+    require(name == kDataSource || must_match(*key),
+            "train.force = {}: may be changed without it",
+            name);
+    require(!shapes_weights(*key),
+            "train.force = {}: the weights of the checkpoint are of another "
+            "shape then; expected a key that shapes none",
+            name);
+    forced.insert(name);
+  }
+  return forced;
+}
+
+std::set<std::string> check_resumable(const Settings& stored,
+                                      const Settings& now,
+                                      const std::set<std::string>& forced,
+                                      const std::filesystem::path& checkpoint) {
+  std::set<std::string> changed;
   const auto check = [&](const std::string& name,
+                         const std::string& key,
                          const std::string& by_default,
-                         const char* same = "") {
+                         const char* same) {
     const auto value = now.find(name);
     if (value == now.end()) return;
     const auto found = stored.find(name);
     // What a run knew nothing of was as it is by default.
     const std::string has = found != stored.end() ? found->second : by_default;
-    require(has == value->second,
+    if (has == value->second) return;
+    const Key* row = find_key(key);
+    const bool may = row != nullptr && !shapes_weights(*row);
+    require(may && forced.contains(key),
             "--train.resume: {} is {}, but the run in {} has {}; give the same "
-            "value{}, or start a new run",
+            "value{}{}, or start a new run",
             name,
             value->second,
             checkpoint.string(),
             has,
-            same);
+            same,
+            may ? fmt::format(", or --train.force {}", key) : "");
+    changed.insert(key);
   };
   // What may be `auto` follows from others, which are the ones to name.
   const Options open = Draft().unresolved();
@@ -96,14 +142,42 @@ void check_resumable(const Settings& stored,
       if (must_match(key) && (key.text.get(open) == "auto") == follows) {
         const bool taken_over =
             key.on_resume == OnResume::replayed && key.text.has_auto;
-        check(key.name, key.text.get(open), taken_over ? " or auto" : "");
+        check(key.name,
+              key.name,
+              key.text.get(open),
+              taken_over ? " or auto" : "");
       }
     }
   }
   // What is no key: the hash of the data.
   for (const auto& [name, value] : now) {
-    if (find_key(name) == nullptr) check(name, "none");
+    if (find_key(name) == nullptr) check(name, kDataSource, "none", "");
   }
+  return changed;
+}
+
+bool change_samples(const std::set<std::string>& keys) {
+  return std::ranges::any_of(keys, [](const std::string& key) {
+    return key.starts_with("data.") || key == "train.seed" ||
+           key == "train.batch";
+  });
+}
+
+std::vector<std::string> changed_settings(
+    const std::map<std::string, std::string>& before,
+    const std::map<std::string, std::string>& now) {
+  static constexpr std::string_view kOfTheStart[] = {"train.out",
+                                                     "train.resume",
+                                                     "train.from",
+                                                     "train.force"};
+  std::vector<std::string> changed;
+  for (const auto& [key, value] : now) {
+    const auto was = before.find(key);
+    if (was == before.end() || was->second == value) continue;
+    if (std::ranges::find(kOfTheStart, key) != std::end(kOfTheStart)) continue;
+    changed.push_back(fmt::format("{} = {}, was {}", key, value, was->second));
+  }
+  return changed;
 }
 
 }  // namespace mumoe::run

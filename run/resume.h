@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,10 +29,26 @@ struct Replayed {
 /// where the keys' rows ask for it.
 Replayed replay(Options options, const Settings& stored);
 
-/// Throws `InputError` naming the first setting of `now` that must match and
-/// does not, both values, and what to do.
-void check_resumable(const Settings& stored,
-                     const Settings& now,
-                     const std::filesystem::path& checkpoint);
+/// Keys that train.force names. Throws `InputError` for one that is none, or
+/// that no run may change: those that shape weights, and those that are free.
+std::set<std::string> forced_keys(const Options& options);
+
+/// Throws `InputError` naming the first setting of `now` that must match, does
+/// not and is not `forced`, both values, and what to do. Returns the keys that
+/// are forced and do not match.
+std::set<std::string> check_resumable(const Settings& stored,
+                                      const Settings& now,
+                                      const std::set<std::string>& forced,
+                                      const std::filesystem::path& checkpoint);
+
+/// Whether other values of one of `keys` make other samples of the same
+/// numbers.
+bool change_samples(const std::set<std::string>& keys);
+
+/// "optimizer.lr = 0.002, was 0.001" of each key in which `now` differs from
+/// `before`, but for those of where a run is kept and begins.
+std::vector<std::string> changed_settings(
+    const std::map<std::string, std::string>& before,
+    const std::map<std::string, std::string>& now);
 
 }  // namespace mumoe::run

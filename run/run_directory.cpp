@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <torch/headeronly/version.h>
 
 #include <algorithm>
@@ -21,6 +22,7 @@
 #include "run/manifest.h"
 #include "run/newest_checkpoint.h"
 #include "run/option_table.h"
+#include "run/resume.h"
 #include "run/version.h"
 
 namespace mumoe::run {
@@ -212,6 +214,21 @@ std::optional<NewestCheckpoint> find_checkpoint(const fs::path& folder,
   return std::nullopt;
 }
 
+/// In what a resumed run differs from what it was, a line; empty: in nothing,
+/// or nobody knows.
+std::string describe_changes(const fs::path& out, const Options& options) {
+  try {
+    const auto changed =
+        changed_settings(to_map(read_config(out / "config.cfg")),
+                         to_map(options));
+    return changed.empty()
+               ? ""
+               : fmt::format("changed  {}", fmt::join(changed, "; "));
+  } catch (const InputError&) {
+    return {};  // it is gone, or somebody's draft
+  }
+}
+
 /// How much of the run will be there if it ends unasked.
 std::string describe_checkpoints(const TrainerConfig& config) {
   std::string when;
@@ -301,10 +318,12 @@ std::vector<std::string> RunDirectory::prepare(const Start& start) {
                   config.checkpoint_keep + (config.checkpoint_best ? 1 : 0));
   make();
   options.trainer.out = out_;
+  options.force.clear();  // of this start alone
   if (!lock_) claim();
   probe_checkpoint_folder(out_ / "checkpoints");
   const std::string config_text = to_config_text(options);
   const auto aside = resumes ? "" : set_aside(out_, config_text);
+  const auto changed = resumes ? describe_changes(out_, options) : "";
   write_file_atomically(out_ / "config.cfg", config_text);
   write_file_atomically(
       out_ / "provenance.json",
@@ -315,7 +334,7 @@ std::vector<std::string> RunDirectory::prepare(const Start& start) {
     lines.emplace_back(
         "this file system knows no locks: nothing keeps a second run out");
   }
-  for (const auto& line : {space, aside}) {
+  for (const auto& line : {space, aside, changed}) {
     if (!line.empty()) lines.push_back(line);
   }
   return lines;

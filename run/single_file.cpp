@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <ranges>
 #include <sstream>
+#include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -22,6 +25,9 @@ constexpr const char* kFormat = "mumoe-checkpoint-1";
 /// Of a run on GPUs: MixingState.
 constexpr const char* kMixing = "gpu_mixing";
 constexpr const char* kTaken = "samples_taken";
+/// Of a run that looks for spikes: SpikeHistory, as JSON.
+constexpr const char* kSpikes = "spikes";
+constexpr const char* kSkipped = "skipped";
 
 /// Two numbers of 16 hexadecimal digits.
 TakenSamples parse_taken(const std::string& text, const fs::path& file) {
@@ -35,6 +41,21 @@ TakenSamples parse_taken(const std::string& text, const fs::path& file) {
           kTaken,
           text);
   return {*chain, *next};
+}
+
+SpikeHistory parse_spikes(const std::string& text, const fs::path& file) {
+  const std::string where =
+      fmt::format("{}: {} in its header", file.string(), kSpikes);
+  const auto json = parse_json(text, where);
+  const auto numbers = [&](const char* name) {
+    const bool listed =
+        json.is_object() && json.contains(name) && json[name].is_array() &&
+        std::ranges::all_of(json[name],
+                            [](const auto& each) { return each.is_number(); });
+    require(listed, "{}: expected numbers called {}", where, name);
+    return json[name].template get<std::vector<double>>();
+  };
+  return {numbers("losses"), numbers("norms")};
 }
 
 RunState parse_state(const std::map<std::string, std::string>& metadata,
@@ -84,7 +105,41 @@ RunState parse_state(const std::map<std::string, std::string>& metadata,
   if (const auto taken = metadata.find(kTaken); taken != metadata.end()) {
     state.taken = parse_taken(taken->second, file);
   }
+  if (const auto spikes = metadata.find(kSpikes); spikes != metadata.end()) {
+    state.spikes = parse_spikes(spikes->second, file);
+  }
+  if (metadata.contains(kSkipped)) state.skipped = count(kSkipped);
   return state;
+}
+
+/// Without a slash at its end.
+fs::path plain_path(const fs::path& path) {
+  const fs::path plain = path.lexically_normal();
+  return plain.has_filename() ? plain : plain.parent_path();
+}
+
+fs::path parent_of(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : ".";
+}
+
+void require_free(const fs::path& folder) {
+  std::error_code error;
+  const bool there = fs::exists(fs::symlink_status(folder, error));
+  const bool empty = there && fs::is_directory(folder, error) &&
+                     fs::is_empty(folder, error) && !error;
+  require(!there || empty,
+          "{}: is there already; expected the name of a folder to be made",
+          folder.string());
+}
+
+/// Makes a folder and those above it; `made`: those that were not there.
+void make_folders(const fs::path& folder, std::vector<fs::path>& made) {
+  std::error_code error;
+  if (fs::is_directory(folder, error)) return;
+  if (folder.has_parent_path()) make_folders(folder.parent_path(), made);
+  const bool fresh = fs::create_directory(folder, error);
+  require(!error, "{}: cannot create: {}", folder.string(), error.message());
+  if (fresh) made.push_back(folder);
 }
 
 }  // namespace
@@ -104,6 +159,11 @@ std::map<std::string, std::string> single_file_metadata(const RunState& state) {
     metadata[kTaken] =
         fmt::format("{:016x} {:016x}", state.taken->chain, state.taken->next);
   }
+  if (state.spikes) {
+    metadata[kSpikes] = to_text(nlohmann::json{{"losses", state.spikes->losses},
+                                               {"norms", state.spikes->norms}});
+  }
+  if (state.skipped > 0) metadata[kSkipped] = std::to_string(state.skipped);
   return metadata;
 }
 
@@ -128,26 +188,45 @@ Manifest read_single_file(const fs::path& checkpoint) {
   }
 }
 
+void write_single_file_as(
+    const fs::path& target,
+    std::int64_t step,
+    const std::function<void(const fs::path& file)>& write) {
+  const fs::path folder = plain_path(target);
+  require_free(folder);
+  const fs::path parent = parent_of(folder);
+  const fs::path temporary = temporary_path(parent, step);
+  std::vector<fs::path> made;
+  try {
+    make_folders(parent, made);
+    remove_if_ours(real_disk(), temporary);  // of a save that was cut short
+    std::error_code error;
+    fs::create_directory(temporary, error);
+    require(!error,
+            "{}: cannot create: {}",
+            temporary.string(),
+            error.message());
+    write(temporary / kStateFile);
+    fs::rename(temporary, folder, error);
+    require(!error, "{}: cannot rename: {}", folder.string(), error.message());
+  } catch (...) {
+    remove_if_ours(real_disk(), temporary);
+    std::error_code ignored;
+    for (const fs::path& each : std::views::reverse(made)) {
+      fs::remove(each, ignored);  // unless somebody has put something there
+    }
+    throw;
+  }
+  sync_to_disk(parent);
+  for (const fs::path& each : std::views::reverse(made)) {
+    sync_to_disk(parent_of(each));
+  }
+}
+
 void write_single_file(const fs::path& folder,
                        std::int64_t step,
                        const std::function<void(const fs::path& file)>& write) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  require(!error, "{}: cannot create: {}", folder.string(), error.message());
-  const fs::path temporary = temporary_path(folder, step);
-  remove_if_ours(real_disk(), temporary);  // of a save that was cut short
-  fs::create_directory(temporary, error);
-  require(!error, "{}: cannot create: {}", temporary.string(), error.message());
-  try {
-    write(temporary / kStateFile);
-    const fs::path target = checkpoint_path(folder, step);
-    fs::rename(temporary, target, error);
-    require(!error, "{}: cannot rename: {}", target.string(), error.message());
-  } catch (const InputError&) {
-    remove_if_ours(real_disk(), temporary);
-    throw;
-  }
-  sync_to_disk(folder);
+  write_single_file_as(checkpoint_path(folder, step), step, write);
 }
 
 }  // namespace mumoe::run

@@ -21,6 +21,9 @@ void TrainerConfig::validate() const {
   require(checkpoint_keep > 0,
           "checkpoint_keep = {}: expected at least 1",
           checkpoint_keep);
+  require(checkpoint_parity == 0 || checkpoint_parity == 1,
+          "checkpoint_parity = {}: expected 0 or 1",
+          checkpoint_parity);
   require(spike >= 0 && std::isfinite(spike),
           "spike = {}: expected at least 0",
           spike);

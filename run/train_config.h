@@ -31,6 +31,8 @@ struct TrainerConfig {
   bool checkpoint_best = false;  ///< That of the lowest validation loss too.
   /// Whether checkpoints are written behind the steps that follow, from a copy.
   bool checkpoint_async = false;
+  /// Files of how many ranks may be lost (run/parity.h): none or one.
+  int checkpoint_parity = 0;
   SaveFailure checkpoint_failure = SaveFailure::proceed;
   BadStep bad_step = BadStep::stop;
   /// A finite loss or norm is a spike when it lies more than so many robust

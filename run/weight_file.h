@@ -33,6 +33,9 @@ class WeightFile {
   }
   /// Of a tensor that is there (MUMOE_CHECK): on the CPU, as it is stored.
   virtual at::Tensor read(const std::string& name) = 0;
+  /// A line for each file of a checkpoint that is damaged, of whose bytes those
+  /// read so far were rebuilt from the others.
+  virtual std::vector<std::string> rebuilt() const { return {}; }
 
  protected:
   std::map<std::string, Entry> entries_;

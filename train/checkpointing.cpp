@@ -20,7 +20,8 @@ void Checkpointing::open(const std::filesystem::path& out, std::int64_t step) {
   if (out.empty()) return;
   saver_.emplace(run::SaverConfig{.folder = out / "checkpoints",
                                   .keep = config_.checkpoint_keep,
-                                  .async = config_.checkpoint_async},
+                                  .async = config_.checkpoint_async,
+                                  .parity = config_.checkpoint_parity > 0},
                  mesh_,
                  buckets_);
 }

@@ -9,6 +9,7 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -269,13 +270,11 @@ MetricsFile::MetricsFile(const std::filesystem::path& folder,
   last_step_ = kept.last.step;
   evaluation_ = kept.last.evaluation;
   write_file_atomically(path_, kept.text);
-  out_.open(path_, std::ios::in | std::ios::out | std::ios::ate);
-  require(out_.good(), "{}: cannot open for writing", path_.string());
+  out_.emplace(path_);
 }
 
 void MetricsFile::append(const std::string& line) {
-  out_ << line << std::endl;
-  require(out_.good(), "{}: cannot write (disk full?)", path_.string());
+  out_->append(line + "\n");
 }
 
 void MetricsFile::append_event(const std::string& line) {
@@ -299,11 +298,8 @@ void MetricsFile::write(const StepReport& report) {
 }
 
 void MetricsFile::add(const Evaluation& evaluation) {
-  // The end of the line in one piece: it is whole at any moment.
-  out_.seekp(-static_cast<std::streamoff>(kLineEnd.size() + events_.size()),
-             std::ios::end);
-  out_ << members(evaluation).append(kLineEnd).append(events_) << std::flush;
-  require(out_.good(), "{}: cannot write (disk full?)", path_.string());
+  out_->replace_end(kLineEnd.size() + events_.size(),
+                    members(evaluation).append(kLineEnd).append(events_));
   evaluation_ = evaluation;
 }
 

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <limits>
 #include <optional>
 #include <string>
@@ -11,6 +10,7 @@
 #include "train/bad_steps.h"
 #include "train/device_memory.h"
 #include "train/evaluation.h"
+#include "train/line_file.h"
 
 namespace mumoe::train {
 
@@ -97,13 +97,18 @@ class MetricsFile {
   /// The time of the run that its lines, as found, tell of. Where they are of a
   /// version that did not write it, what their steps took.
   double elapsed_s() const { return elapsed_s_; }
+  /// Makes what it has outlast a power cut, with the checkpoint that it goes
+  /// with.
+  void sync() { out_->sync(); }
+  /// Why some of it waits in memory for the disk; empty: nothing does.
+  const std::string& problem() const { return out_->problem(); }
 
  private:
   void append(const std::string& line);
   void append_event(const std::string& line);
 
   std::filesystem::path path_;
-  std::fstream out_;
+  std::optional<LineFile> out_;
   std::string events_;  ///< The lines behind that of the last step.
   std::int64_t last_step_ = 0;
   std::optional<Evaluation> evaluation_;

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
 #include <span>
 #include <utility>
 #include <vector>
@@ -14,11 +13,8 @@
 #include "base/error.h"
 #include "data/sample_chain.h"
 #include "dist/params/gradient_norm.h"
-#include "run/agreed_errors.h"
-#include "run/best_checkpoint.h"
 #include "run/load_checkpoint.h"
 #include "train/any_rank.h"
-#include "train/evaluate.h"
 #include "train/sample_proof.h"
 #include "train/schedule.h"
 
@@ -111,11 +107,12 @@ Trainer::Trainer(const run::TrainerConfig& config,
 void Trainer::resume(const std::filesystem::path& checkpoint) {
   auto settings = std::move(state_.settings);
   const auto mixing = state_.mixing;
-  state_ = run::load_checkpoint(checkpoint,
-                                parts_.buckets,
-                                optimizer_.state(),
-                                parts_.mesh.control())
-               .state;
+  run::Loaded loaded = run::load_checkpoint(checkpoint,
+                                            parts_.buckets,
+                                            optimizer_.state(),
+                                            parts_.mesh.control());
+  state_ = std::move(loaded.state);
+  rebuilt_ = std::move(loaded.rebuilt);
   optimizer_.set_steps(state_.step - state_.skipped);
   state_.settings = std::move(settings);
   // Of a run on a CPU there is none.
@@ -164,7 +161,7 @@ std::optional<StepReport> Trainer::step() {
   }
   const Agreement agreed = agree(*sums);
   const double norm = dist::norm_of_squares(seen.narrow(0, 1, 1), mesh);
-  if (!resumed_.empty() && state_.taken) {
+  if (!resumed_.empty() && state_.taken && !other_samples_) {
     require_promised(agreed.taken,
                      state_.taken->next,
                      state_.step + 1,
@@ -191,6 +188,7 @@ std::optional<StepReport> Trainer::step() {
   if (!state_.taken) state_.taken.emplace();
   state_.taken->chain = data::chained(state_.taken->chain, agreed.taken.digest);
   resumed_.clear();
+  other_samples_ = false;
   if (state_.mixing && !bad_) state_.mixing->active = agreed.active;
   choose_mixing();
 
@@ -303,192 +301,6 @@ Trainer::Agreement Trainer::agree(const Sums& of_rank) {
   const double micro_batches = static_cast<double>(plan_.batch * tp) /
                                static_cast<double>(plan_.micro_batch);
   return {sums[0], sums[2] / micro_batches, agreed_digest(sums.subspan(5), tp)};
-}
-
-Outcome Trainer::run() {
-  const bool shown = parts_.mesh.control().rank() == 0;
-  if (!resumed_.empty() && !config_.out.empty()) {
-    require_same_history(config_.out, state_, parts_.mesh.control());
-  }
-  std::optional<MetricsFile> metrics;
-  if (shown && !config_.out.empty()) {
-    metrics.emplace(config_.out, state_.step, state_.samples);
-  }
-  Progress progress(shown, config_.steps, config_.log_every, parts_.said);
-  if (!resumed_.empty() && !state_.taken) {
-    progress.note(
-        resumed_.string() +
-        ": of an older version, which says nothing of the samples it took: "
-        "those of the next step are not checked");
-  }
-  checkpoints_.open(config_.out, state_.step);
-  auto began = Clock::now();
-  double before = metrics ? metrics->elapsed_s() : 0;
-  read_best_loss();
-  if (evaluation_due()) evaluation_ = evaluated(metrics);
-  if (evaluation_due() && !evaluation_) evaluate_now(metrics, progress);
-  keep_best();
-  while (state_.step < config_.steps && !stop_) {
-    auto report = step_noting(metrics, progress);
-    if (!report && bad_) {
-      rewind(metrics);
-      // What is lost is none of the run's time.
-      began = Clock::now();
-      before = metrics ? metrics->elapsed_s() : 0;
-      continue;
-    }
-    if (report) {
-      evaluation_.reset();
-      report->time = utc_now();
-      report->elapsed_s =
-          before + std::chrono::duration<double>(Clock::now() - began).count();
-      report->saved = std::exchange(saved_, std::nullopt);
-      if (metrics) metrics->write(*report);
-      show(*report, progress);
-    }
-    // 7 checkpoint / evaluate / stop: nothing is lost while it evaluates
-    if (std::exchange(all_ready_, false)) checkpoints_.advance();
-    if (stop_ || save_due_ || state_.step == config_.steps ||
-        due(config_.checkpoint_every)) {
-      save();
-    }
-    if (report && !stop_ && evaluation_due()) {
-      evaluate_now(metrics, progress);
-      keep_best();
-    }
-    if (stop_) save();
-    tell_of_saves(metrics, progress);
-  }
-  checkpoints_.finish_last(state_.step);
-  tell_of_saves(metrics, progress);
-  const bool whole = state_.step == config_.steps && (evaluation_ || !stop_);
-  return whole ? Outcome::done : Outcome::preempted;
-}
-
-void Trainer::show(const StepReport& report, Progress& progress) {
-  progress.show(report);
-  if (sparse_seen_ || !mixing_ || mixing_->sparse_blocks == 0) return;
-  sparse_seen_ = true;
-  progress.note(
-      fmt::format("step {}: {}",
-                  report.step,
-                  describe_sparse_mixing(*mixing_, *report.active_share)));
-}
-
-bool Trainer::due(std::int64_t every) const {
-  return every > 0 && state_.step % every == 0;
-}
-
-bool Trainer::evaluation_due() const {
-  return state_.step > 0 &&
-         (state_.step == config_.steps || due(config_.eval_every));
-}
-
-std::optional<Evaluation> Trainer::evaluated(
-    const std::optional<MetricsFile>& metrics) {
-  std::optional<Evaluation> known;
-  if (metrics && metrics->last_step() == state_.step) {
-    known = metrics->evaluation();
-  }
-  // Negative: none.
-  const auto e = known.value_or(Evaluation{});
-  const at::Tensor said = at::tensor(
-      {known ? 1.0 : -1.0, e.loss, e.top1.value_or(-1), e.top5.value_or(-1)},
-      at::kDouble);
-  parts_.mesh.control().broadcast(said, 0);
-  const auto share = [&](int place) -> std::optional<double> {
-    const double value = said[place].item<double>();
-    return value < 0 ? std::nullopt : std::optional(value);
-  };
-  if (!share(0)) return std::nullopt;
-  return Evaluation{said[1].item<double>(), share(2), share(3)};
-}
-
-void Trainer::evaluate_now(std::optional<MetricsFile>& metrics,
-                           Progress& progress) {
-  parts_.mesh.set_phase("evaluation");
-  await_weights();
-  evaluation_ = evaluate(parts_.model,
-                         parts_.val,
-                         config_.eval_windows,
-                         plan_.micro_batch,
-                         parts_.mesh,
-                         parts_.buckets.registry().device(),
-                         parts_.stop_requested);
-  stop_ = !evaluation_;
-  if (stop_) return;
-  if (metrics && metrics->last_step() == state_.step) {
-    metrics->add(*evaluation_);
-  }
-  progress.note(fmt::format("step {}: validation loss {:.4f}{}",
-                            state_.step,
-                            evaluation_->loss,
-                            describe_shares(*evaluation_)));
-}
-
-void Trainer::save() {
-  // Given up in its first step, a run has nothing new.
-  if (checkpoints_.has(state_.step)) return;
-  if (state_.taken) {
-    state_.taken->next =
-        data::expected_digest(sequence().order(), state_.samples, plan_.batch);
-  }
-  checkpoints_.save(state_, optimizer_.state());
-}
-
-void Trainer::tell_of_saves(std::optional<MetricsFile>& metrics,
-                            Progress& progress) {
-  for (const run::Saved& saved : std::exchange(news_, {})) {
-    if (saved.failure.empty()) {
-      saved_ = saved;
-      parts_.after_save(saved.stall_s);
-    } else {
-      progress.note(fmt::format("warning: step {} is not saved: {}",
-                                saved.step,
-                                saved.failure));
-      if (metrics) metrics->write_failed_save(saved);
-    }
-    if (!saved.note.empty()) progress.note("warning: " + saved.note);
-  }
-}
-
-void Trainer::on_rank_0(const std::function<void()>& action) {
-  auto& world = parts_.mesh.control();
-  run::agree_on_errors(world, [&] {
-    if (world.rank() == 0) action();
-  });
-}
-
-void Trainer::read_best_loss() {
-  if (!config_.checkpoint_best || config_.out.empty()) return;
-  constexpr double kNone = std::numeric_limits<double>::infinity();
-  const at::Tensor loss = at::full({}, kNone, at::kDouble);
-  const auto folder = config_.out / "checkpoints";
-  // What another run has left is none of this one's.
-  if (state_.step > 0) {
-    on_rank_0([&] {
-      const auto best = run::read_best(folder);
-      if (best) loss.fill_(best->val_loss);
-    });
-  }
-  parts_.mesh.control().broadcast(loss, 0);
-  if (loss.item<double>() < kNone) best_loss_ = loss.item<double>();
-}
-
-void Trainer::keep_best() {
-  if (!config_.checkpoint_best || config_.out.empty() || !evaluation_) return;
-  const bool lower = std::isfinite(evaluation_->loss) &&
-                     (!best_loss_ || evaluation_->loss < *best_loss_);
-  if (!lower) return;
-  save();
-  checkpoints_.publish();
-  if (!checkpoints_.has(state_.step)) return;  // it could not be written
-  parts_.mesh.set_phase("checkpoint");
-  on_rank_0([&] {
-    run::keep_best(config_.out / "checkpoints",
-                   {state_.step, evaluation_->loss});
-  });
-  best_loss_ = evaluation_->loss;
 }
 
 double Trainer::mfu(double samples_per_s) {

@@ -78,6 +78,10 @@ class Trainer {
   /// on all ranks, before the weights change, if it has not.
   void resume(const std::filesystem::path& checkpoint);
 
+  /// The next step takes other samples than the checkpoint promises: other
+  /// data, in another order, or another number of them.
+  void take_other_samples() { other_samples_ = true; }
+
   /// Steps until `steps`, or until any rank is asked to stop, which takes
   /// effect within a micro-batch; saves and evaluates as configured, in this
   /// order. First makes the evaluation that a resumed run was stopped before.
@@ -150,6 +154,7 @@ class Trainer {
   void save();
   /// Tells a person and metrics.jsonl what came of checkpoints since it was
   /// called last.
+  void tell_of_rebuilt(Progress& progress);
   void tell_of_saves(std::optional<MetricsFile>& metrics, Progress& progress);
   /// Whether something that is done every so many steps is, after the last one.
   bool due(std::int64_t every) const;
@@ -182,10 +187,14 @@ class Trainer {
   /// What came of checkpoints and is not yet told; and the last one that is
   /// there, for the line of the next step.
   std::vector<run::Saved> news_;
+  bool metrics_wait_ = false;  ///< For the disk; a person has been told.
   std::optional<run::Saved> saved_;
   std::optional<Batches> batches_;
+  /// What was damaged there and rebuilt as it was read, until it is told.
+  std::vector<std::string> rebuilt_;
   /// Where the run resumed, until its next step is made.
   std::filesystem::path resumed_;
+  bool other_samples_ = false;
   bool stop_ = false;
   bool save_due_ = false;
   /// Whether every rank is ready to go on with the checkpoint in the making.

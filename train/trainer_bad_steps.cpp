@@ -94,15 +94,14 @@ void Trainer::restore_newest() {
     std::optional<run::NewestCheckpoint> newest;
     // All ranks see the folder that rank 0 writes into.
     run::agree_on_errors(world, [&] {
-      if (checkpoints_.is_open())
-        newest = run::newest_checkpoint(folder, known);
+      if (!checkpoints_.is_open()) return;
+      newest = run::newest_checkpoint(folder, known);
     });
     // What another run has left is none of this one's.
     if (!newest || !checkpoints_.may_be_of_this_run(newest->state.step)) {
       fail<NonFiniteError>(
           "step {}: {}; train.bad_step = rewind, but this run has no "
-          "checkpoint "
-          "to go back to; stopped before the weights changed",
+          "checkpoint to go back to; stopped before the weights changed",
           bad_->step,
           bad_->why);
     }

@@ -278,7 +278,7 @@ TEST(Settings, AutomaticChoicesAreMadeOnceAndReplayed) {
     const run::Options resumed = settled({}, stored);
     EXPECT_EQ(resumed.model.gemm, library);
     EXPECT_NO_THROW(
-        run::check_resumable(stored, run::settings_of(resumed, {}), "run"));
+        run::check_resumable(stored, run::settings_of(resumed, {}), {}, "run"));
 
     // A choice of the user's own is not overruled, but refused.
     if (!offers(GemmLibrary::onednn)) continue;
@@ -286,7 +286,7 @@ TEST(Settings, AutomaticChoicesAreMadeOnceAndReplayed) {
         settled({name == "mkl" ? "--train.gemm=onednn" : "--train.gemm=mkl"},
                 stored);
     EXPECT_THROW(
-        run::check_resumable(stored, run::settings_of(other, {}), "run"),
+        run::check_resumable(stored, run::settings_of(other, {}), {}, "run"),
         InputError);
   }
   const run::Options options = settled({}, {});

@@ -12,6 +12,7 @@
 #include "run/option_table.h"
 #include "run/resume.h"
 #include "tests/run/refusal.h"
+#include "tests/support/errors.h"
 #include "tests/support/scratch.h"
 
 namespace mumoe::run {
@@ -204,19 +205,19 @@ TEST(Settings, WhatMattersToAResumedRunIsCompared) {
   DataFacts data;
   data.train.hash = "a";
   const auto stored = settings_of(options, data);
-  EXPECT_NO_THROW(check_resumable(stored, stored, "run"));
+  EXPECT_NO_THROW(check_resumable(stored, stored, {}, "run"));
   // Where it runs, how long and what it prints do not matter.
   Options other = options;
   other.trainer.steps += 10;
   other.trainer.log_every = 3;
   other.trainer.micro_batch = 2;
   other.parallel.dp = 2;
-  EXPECT_NO_THROW(check_resumable(stored, settings_of(other, data), "run"));
+  EXPECT_NO_THROW(check_resumable(stored, settings_of(other, data), {}, "run"));
   const auto expect_refused = [&](auto change, const std::string& key) {
     Options changed = options;
     change(changed);
     try {
-      check_resumable(stored, settings_of(changed, data), "run");
+      check_resumable(stored, settings_of(changed, data), {}, "run");
       FAIL() << key;
     } catch (const InputError& error) {
       expect_contains(error.what(), {key});
@@ -242,7 +243,7 @@ TEST(Settings, WhatMattersToAResumedRunIsCompared) {
                                 const std::string& key) {
     const Options changed = read_command_line({argument}).options;
     try {
-      check_resumable(stored, settings_of(changed, data), "run");
+      check_resumable(stored, settings_of(changed, data), {}, "run");
       FAIL() << key;
     } catch (const InputError& error) {
       expect_contains(error.what(), {"--train.resume: " + key + " is"});
@@ -254,8 +255,55 @@ TEST(Settings, WhatMattersToAResumedRunIsCompared) {
   expect_named("--data.tokenizer=gpt2", "data.tokenizer");
   expect_named("--model.hidden=1000", "model.rank");
   data.train.hash = "b";
-  EXPECT_THROW(check_resumable(stored, settings_of(options, data), "run"),
+  EXPECT_THROW(check_resumable(stored, settings_of(options, data), {}, "run"),
                InputError);
+}
+
+TEST(Settings, WhatIsForcedByNameMayDiffer) {
+  using Keys = std::set<std::string>;
+  const Options options = read_command_line({}).options;
+  DataFacts data;
+  data.train.hash = "a";
+  const auto stored = settings_of(options, data);
+  const auto changed = [&](const std::string& force,
+                           const std::string& argument,
+                           const char* hash) {
+    const Options other =
+        read_command_line({argument, "--train.force=" + force}).options;
+    DataFacts others;
+    others.train.hash = hash;
+    return check_resumable(stored,
+                           settings_of(other, others),
+                           forced_keys(other),
+                           "run");
+  };
+  const std::string lr = "--optimizer.lr=1e-5";
+  EXPECT_EQ(changed("optimizer.lr", lr, "a"), Keys{"optimizer.lr"});
+  EXPECT_EQ(changed("data.source,optimizer.lr,train.seed", lr, "b"),
+            (Keys{"data.source", "optimizer.lr"}));
+  EXPECT_EQ(changed("optimizer.lr", "--train.steps=7", "a"), Keys{});
+  const auto refused = [&](const std::string& force,
+                           const std::string& argument,
+                           const std::string& text) {
+    testing::expect_input_error([&] { changed(force, argument, "a"); }, {text});
+  };
+  refused("optimizer.beta1", lr, "or --train.force optimizer.lr, or start");
+  refused("model.width", "--model.width=384", "train.force = model.width: the");
+  refused("optimizer.lrr", lr, "train.force = optimizer.lrr: no key");
+  refused("train.steps", lr, "train.force = train.steps: may be changed");
+  EXPECT_TRUE(change_samples({"data.source"}));
+  EXPECT_TRUE(change_samples({"optimizer.lr", "train.batch"}));
+  EXPECT_FALSE(change_samples({"optimizer.lr"}));
+}
+
+TEST(Settings, ChangesAreListed) {
+  const Options options = read_command_line({}).options;
+  Options other = options;
+  other.trainer.steps = 7;
+  other.trainer.out = "elsewhere";
+  EXPECT_EQ(changed_settings(to_map(options), to_map(other)),
+            (std::vector<std::string>{fmt::format("train.steps = 7, was {}",
+                                                  options.trainer.steps)}));
 }
 
 }  // namespace

@@ -367,7 +367,7 @@ TEST(Resume, ALongerRunKeepsItsSchedule) {
   EXPECT_EQ(replayed.reasons.front(),
             "schedule.warmup auto: 10, as the checkpoint has it");
   EXPECT_NO_THROW(
-      check_resumable(stored, settings_of(replayed.options), "run"));
+      check_resumable(stored, settings_of(replayed.options), {}, "run"));
   const auto notes = notes_on(replayed.options, {});
   ASSERT_EQ(notes.size(), 1u);
   EXPECT_EQ(notes[0].find("schedule.steps = 100 of train.steps = 300: the last "
@@ -389,10 +389,11 @@ TEST(Resume, ALongerRunKeepsItsSchedule) {
       [&] {
         check_resumable(stored,
                         settings_of(replay(other, stored).options),
+                        {},
                         "r");
       },
       {"schedule.steps is 300, but the run in r has 100; give the same value "
-       "or auto, or start a new run"});
+       "or auto, or --train.force schedule.steps, or start a new run"});
 }
 
 }  // namespace

@@ -85,7 +85,7 @@ TEST(BadRuns, WithoutACheckpointThereIsNoWayBack) {
   run.out = folder.path();
   run.checkpoint_every = 3;
   run.steps = 6;
-  const std::string expected = "this run has no checkpoint yet to go back to";
+  const std::string expected = "this run has no checkpoint to go back to";
   EXPECT_NE(error_of(run).find(expected), std::string::npos);
   // Those of another run are none of its own.
   SmallRun other = run;

@@ -33,6 +33,7 @@ same_help train train --config nowhere.cfg --help --nothing known
 same_help sample sample --run nowhere -h
 same_help eval eval --run nowhere -h
 same_help data data --help
+same_help inspect inspect nowhere -h
 same_help bench bench comm --rounds 3 -h
 same_help bench bench layer --help
 refused "help of nothing" "mumoe nothing: no such subcommand" "$mumoe" nothing --help
@@ -62,7 +63,7 @@ except OSError:
 sys.stdout.write(shown.decode().replace("\r\n", "\n"))
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 PYTHON
-for page in "" train sample eval data convert bench; do
+for page in "" train sample eval data convert inspect bench; do
   COLUMNS=40 "$mumoe" help $page >narrow
   (($(longest narrow) <= 40)) || wrong "COLUMNS=40 help $page: a line of $(longest narrow)"
 done

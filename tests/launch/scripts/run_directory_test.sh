@@ -29,7 +29,7 @@ in_background() {  # in_background COMMAND...: until its first step is in run/me
   wrong "no step after 30 s: $(<background)"
 }
 killed() { kill -9 "$child"; wait "$child" 2>/dev/null || true; child=''; }
-sums() { find "$1" -type f ! -name .lock -exec cksum {} + | sort -k 3; }
+sums() { find "$1" -type f ! -name .lock ! -name latest -exec cksum {} + | sort -k 3; }
 
 # Names of people's own are no checkpoints, and stay.
 quiet "${train[@]}"
@@ -91,8 +91,9 @@ grep -q "run/config.cfg: is not there; the checkpoint's settings are taken$" std
 
 # A copy under another number is not the newest checkpoint.
 cp -r run/checkpoints/step_00000004 run/checkpoints/step_00000012
-refused "a copy" "step_00000012: holds the state after step 4; expected it under the name step_00000004" \
-  "${train[@]}" --train.resume --train.steps 20 --schedule.steps 4
+quiet "${train[@]}" --train.resume
+grep -q "step_00000012: holds the state after step 4; expected it under the name step_00000004; step_00000004 is taken instead$" stdout ||
+  wrong "a copy: $(<stdout)"
 rm -r run/checkpoints/step_00000012
 quiet "${train[@]}" --train.resume
 grep -q "^resumed after step 4 .*: no step is left of train.steps = 4$" stdout || wrong "nothing left: $(<stdout)"

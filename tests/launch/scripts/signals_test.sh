@@ -145,7 +145,9 @@ failed "a rank is killed before the first step"
 quiet "$mumoe" "${train[@]::5}" --train.steps 1 --train.out one --parallel.tp 1
 mkdir large
 yes "we hold these truths to be plain" | head -c 200000000 >large/text.txt || true
-caught() { (((0x$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$job/status" 2>/dev/null || echo 0) >> 14) & 1)); }
+caught() {  # by the program: the shell from which it comes catches SIGTERM as well
+  [[ /proc/$job/exe -ef $mumoe ]] && (((0x$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$job/status" 2>/dev/null || echo 0) >> 14) & 1))
+}
 prepares() {  # prepares NAME SIGNAL LINE WORD...; sample may write by then, and LINE is what it says before
   local code=0 said
   "$mumoe" "${@:4}" >stdout 2>stderr </dev/null &

@@ -64,7 +64,7 @@ stops_in() {
   rm -rf run
   stopped "$1" "$mpirun" -n 2 "$failing" 1 ask "$4" "$5" "${train[@]}"
   [[ $(tail -n 1 stdout) == "stopped by a signal $3" ]] || wrong "$1: $(tail -n 1 stdout)"
-  [[ $(ls run/checkpoints 2>/dev/null || true) == "${2:+step_0000000$2}" ]] || wrong "$1: saved $(ls run/checkpoints)"
+  [[ $(ls -I latest run/checkpoints 2>/dev/null || true) == "${2:+step_0000000$2}" ]] || wrong "$1: saved $(ls run/checkpoints)"
   quiet "$mpirun" -n 2 "$mumoe" "${train[@]}" ${2:+--train.resume}
   numbers | cmp -s - whole || wrong "$1: other numbers: $(numbers | diff - whole)"
   cmp -s $weights/rank_00001.safetensors whole.weights/rank_00001.safetensors || wrong "$1: other weights"

@@ -92,7 +92,7 @@ done
 [[ $step != "$steps" ]] || wrong "the last step is the best one, which proves nothing: $(<best/metrics.jsonl)"
 grep -qF "{\"step\":$step,\"val_loss\":" best/checkpoints/best/val_loss.json ||
   wrong "lowest at $step: $(<best/checkpoints/best/val_loss.json)"
-[[ $(ls best/checkpoints) == $(printf 'best\nstep_%08d' $steps) ]] || wrong "kept: $(ls best/checkpoints)"
+[[ $(ls -I latest best/checkpoints) == $(printf 'best\nstep_%08d' $steps) ]] || wrong "kept: $(ls best/checkpoints)"
 text best --checkpoint best >best.text
 text best >last.text
 cmp -s best.text last.text && wrong "--checkpoint best is the last: $(<best.text)"

@@ -133,6 +133,31 @@ if expect "warned of its time limit" "$warned" 0; then
   same_numbers "warned of its time limit" one2x1 warned
 fi
 
+# A rank that is killed is another's affair, scancel is not.
+said() {  # said TEXT JOB: waits until it is
+  for ((i = 0; i < 600; i++)); do if grep -q "$1" "$2.log" 2>/dev/null; then return 0; fi; sleep 0.1; done
+  wrong "no '$1' in $(cat "$2.log")"
+}
+rank_of() {  # rank_of FOLDER: the process of a rank that writes there
+  local process
+  for process in /proc/[0-9]*; do
+    if [[ $(readlink "$process/exe") == "$mumoe" ]] && tr '\0' ' ' <"$process/cmdline" | grep -q -- "--train.out $1 "; then
+      echo "${process#/proc/}"
+      return
+    fi
+  done 2>/dev/null
+}
+killed=$(submit 2 "${options[@]::8}" --schedule.warmup 2 --train.steps 1000000 --train.out killed --checkpoint.every 2)
+for ((i = 0; i < 600; i++)); do if [[ -e killed/checkpoints/step_00000002 ]]; then break; fi; sleep 0.1; done
+kill -KILL "$(rank_of killed)" || wrong "no rank to kill"
+said "communication failure, with what was saved in killed; queued anew" "$killed"
+said "resumed after step" "$killed"
+on host-a scancel "$killed"
+ended "$killed"
+sleep 2
+[[ $(state_of "$killed") == CANCELLED ]] || wrong "scancel: the job is $(state_of "$killed"): $(cat "$killed.log")"
+tail -n 1 "$killed.log" | grep -q "^launch/slurm.sbatch: preempted, with what was saved in killed" || wrong "scancel: $(cat "$killed.log")"
+
 by_mpirun=$(MUMOE_SRUN_MPI=mpirun submit 2 "${options[@]}" --train.out by_mpirun)
 if expect "mpirun in the allocation" "$by_mpirun" 0; then
   same_numbers "mpirun in the allocation" one2x1 by_mpirun

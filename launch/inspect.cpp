@@ -1,0 +1,154 @@
+#include <fmt/format.h>
+#include <fnmatch.h>
+
+#include <cstdio>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/terminal.h"
+#include "launch/commands.h"
+#include "launch/inspect_report.h"
+#include "run/command_line.h"
+#include "run/named_checkpoint.h"
+
+namespace mumoe::launch {
+namespace {
+
+/// Words of which the one that no option stands before is the path.
+std::vector<std::string> with_path(const std::vector<std::string>& words) {
+  std::vector<std::string> all;
+  bool value = false;  // of the option before it
+  for (const std::string& word : words) {
+    const bool option = !value && word.starts_with("-");
+    if (!value && !option) all.emplace_back("--path");
+    value = option && word.find('=') == word.npos;
+    all.push_back(word);
+  }
+  return all;
+}
+
+/// Whether a name has `pattern` in it, or matches it where that has wildcards.
+std::function<bool(const std::string&)> matching(const std::string& pattern) {
+  const bool wild = pattern.find_first_of("*?[") != pattern.npos;
+  return [=](const std::string& name) {
+    return wild ? ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0
+                : name.find(pattern) != name.npos;
+  };
+}
+
+/// Where it is said what was found.
+class Output {
+ public:
+  /// `name`: a file for JSON; -: stdout, without the table; empty: none. What
+  /// cannot be written is found now.
+  explicit Output(const std::string& name) : alone_(name == "-") {
+    if (!name.empty() && !alone_) file_.emplace(name);
+  }
+
+  template <class Found>
+  void tell(const Found& found) {
+    const std::string json = json_of(found);
+    fmt::print("{}",
+               alone_ ? json : table_of(found, terminal_columns()) + "\n");
+    std::fflush(stdout);
+    if (!file_) return;
+    file_->write(json);
+    file_->commit();
+  }
+
+ private:
+  bool alone_;
+  std::optional<AtomicFile> file_;
+};
+
+bool read_verify(const run::CommandLine& line) {
+  const std::string verify = line.text("verify", "yes");
+  require(verify == "yes" || verify == "no",
+          "--verify {}: expected yes or no",
+          verify);
+  require(verify == "yes" || !line.own.contains("other"),
+          "--verify no: to compare two checkpoints all of them is read");
+  return verify == "yes";
+}
+
+void require_whole(const std::vector<std::string>& damage) {
+  if (damage.empty()) return;
+  fail<InputError>("{}{}",
+                   damage.front(),
+                   damage.size() == 1
+                       ? ""
+                       : fmt::format(" (and {} more)", damage.size() - 1));
+}
+
+}  // namespace
+
+std::vector<run::OwnOption> inspect_options() {
+  return {{"path",
+           "PATH",
+           "a run directory or a checkpoint; --path may be left out",
+           "run checkpoint from out"},
+          {"other",
+           "PATH",
+           "another one, to compare with: of a run the newest checkpoint",
+           "compare diff with"},
+          {"tensors",
+           "WORD",
+           "only tensors with it in their names, or that match it where it has "
+           "*, ? or [ [all]",
+           "filter tensor name"},
+          {"verify",
+           "yes|no",
+           "whether all bytes are read and checked; no: the manifest and the "
+           "sizes of files alone, and no norms [yes]",
+           "check checksums"},
+          {"json",
+           "FILE",
+           "where to write the same facts, - for stdout, without the table",
+           "output out_json output_path"}};
+}
+
+ExitCode inspect_command(const Invocation& invocation) {
+  const run::CommandLine line =
+      run::read_command_line(with_path(invocation.arguments),
+                             "",
+                             inspect_options());
+  const std::string path = line.text("path", "");
+  require(!path.empty(),
+          "mumoe inspect: PATH is missing: a run directory or a checkpoint");
+  for (const char* name : {"other", "json", "tensors"}) {
+    require(!line.own.contains(name) || !line.text(name, "").empty(),
+            "--{} : expected a word behind it",
+            name);
+  }
+  const bool verify = read_verify(line);
+  const auto wanted = matching(line.text("tensors", ""));
+  Output output(line.text("json", ""));
+  std::vector<std::string> damage;
+  if (line.own.contains("other")) {
+    const auto found = run::compare_checkpoints(
+        run::named_checkpoint(path).folder,
+        run::named_checkpoint(line.text("other", "")).folder,
+        wanted);
+    output.tell(found);
+    damage = found.damage();
+  } else if (run::is_run(path)) {
+    const auto found = run::survey_run(path, verify);
+    output.tell(found);
+    damage = found.damage;
+  } else {
+    auto found =
+        run::survey_checkpoint(run::named_checkpoint(path).folder, verify);
+    std::erase_if(found.tensors,
+                  [&](const auto& tensor) { return !wanted(tensor.name); });
+    output.tell(found);
+    damage = found.damage;
+  }
+  require_whole(damage);
+  return ExitCode::done;
+}
+
+}  // namespace mumoe::launch

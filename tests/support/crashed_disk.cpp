@@ -1,0 +1,262 @@
+#include "tests/support/crashed_disk.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "base/error.h"
+
+namespace mumoe::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using Call = DiskCall::Kind;
+
+std::string refused(const DiskEvent& event, const char* why) {
+  return fmt::format("{}: {}", describe(event), why);
+}
+
+}  // namespace
+
+std::string describe(const DiskEvent& event) {
+  if (event.kind == DiskEvent::Kind::collective) return "meeting";
+  if (event.kind == DiskEvent::Kind::published) return "published";
+  const auto name = [&] {
+    switch (event.call) {
+      case Call::create:
+        return "create";
+      case Call::write:
+        return "write";
+      case Call::sync:
+        return "sync";
+      case Call::make_folder:
+        return "make_folder";
+      case Call::sync_folder:
+        return "sync_folder";
+      case Call::rename:
+        return "rename";
+      case Call::link:
+        return "link";
+      case Call::remove:
+        return "remove";
+      case Call::forget:
+        return "forget";
+    }
+    return "?";
+  }();
+  return fmt::format("rank {}: {} {}{}{}",
+                     event.rank,
+                     name,
+                     event.path.string(),
+                     event.to.empty() ? "" : " to ",
+                     event.to.string());
+}
+
+Content::Content(std::string text)
+    : bytes(std::move(text)), hash(std::hash<std::string>()(bytes)) {}
+
+ModelDisk::ModelDisk() {
+  nodes_.push_back({.folder = true});
+}
+
+ModelDisk::Place ModelDisk::find(const fs::path& path) const {
+  Place place{.folder = 0, .name = {}, .node = 0};
+  for (const fs::path& part : path) {
+    if (part == ".") continue;
+    place.folder = place.node;
+    place.name = part.string();
+    if (place.folder < 0 || !nodes_[place.folder].folder) return {};
+    const Names& names = nodes_[place.folder].names;
+    const auto found = names.find(place.name);
+    place.node = found == names.end() ? -1 : found->second;
+  }
+  return place;
+}
+
+void ModelDisk::change(int folder,
+                       std::vector<std::pair<std::string, int>> names) {
+  for (const auto& [name, node] : names) {
+    if (node < 0) {
+      nodes_[folder].names.erase(name);
+    } else {
+      nodes_[folder].names[name] = node;
+    }
+  }
+  changes_.push_back({.node = folder, .names = std::move(names)});
+}
+
+int ModelDisk::make(const Place& place, bool folder) {
+  const int node = static_cast<int>(nodes_.size());
+  nodes_.push_back({.folder = folder});
+  change(place.folder, {{place.name, node}});
+  return node;
+}
+
+std::string ModelDisk::rename(const DiskEvent& event) {
+  const Place from = find(event.path), to = find(event.to);
+  if (from.node < 0) return refused(event, "it is not there");
+  MUMOE_CHECK(from.folder == to.folder, "a rename from folder to folder");
+  if (to.node >= 0 && nodes_[to.node].folder &&
+      !nodes_[to.node].names.empty()) {
+    return refused(event, "that is a folder with something in it");
+  }
+  change(from.folder, {{from.name, -1}, {to.name, from.node}});
+  return {};
+}
+
+std::string ModelDisk::sync_folder(const DiskEvent& event) {
+  const Place place = find(event.path);
+  if (place.node < 0) return refused(event, "it is not there");
+  nodes_[place.node].kept = nodes_[place.node].names;
+  std::erase_if(changes_, [&](const Change& change) {
+    return change.write < 0 && change.node == place.node;
+  });
+  return {};
+}
+
+std::string ModelDisk::apply(const DiskEvent& event) {
+  const auto opened = [&] {
+    const auto found = open_.find({event.rank, event.path});
+    return found == open_.end() ? -1 : found->second;
+  };
+  switch (event.call) {
+    case Call::write: {
+      const int node = opened();
+      if (node < 0) return refused(event, "it is not open");
+      changes_.push_back(
+          {.node = node,
+           .write = static_cast<int>(nodes_[node].writes.size())});
+      nodes_[node].writes.emplace_back(event.bytes);
+      nodes_[node].whole.reset();
+      return {};
+    }
+    case Call::sync: {
+      const int node = opened();
+      if (node < 0) return refused(event, "it is not open");
+      nodes_[node].synced = nodes_[node].writes.size();
+      std::erase_if(changes_, [&](const Change& change) {
+        return change.write >= 0 && change.node == node;
+      });
+      return {};
+    }
+    case Call::sync_folder:
+      return sync_folder(event);
+    case Call::rename:
+      return rename(event);
+    default:
+      break;
+  }
+  const Place place = find(event.path);
+  if (event.call == Call::create || event.call == Call::make_folder) {
+    if (place.folder < 0) return refused(event, "its folder is not there");
+    if (place.node >= 0) return refused(event, "it is there already");
+    const int node = make(place, event.call == Call::make_folder);
+    if (event.call == Call::create) open_[{event.rank, event.path}] = node;
+    return {};
+  }
+  if (place.node < 0) return refused(event, "it is not there");
+  if (event.call == Call::forget) {
+    nodes_[place.node].read_again = true;
+    return {};
+  }
+  if (event.call == Call::remove) {
+    if (!nodes_[place.node].names.empty()) {
+      return refused(event, "it is not empty");
+    }
+    change(place.folder, {{place.name, -1}});
+    return {};
+  }
+  const Place to = find(event.to);
+  if (to.node >= 0) return refused(event, "the other name is there");
+  change(to.folder, {{to.name, place.node}});
+  return {};
+}
+
+std::vector<bool> ModelDisk::unsynced() const {
+  std::vector<bool> writes;
+  for (const Change& change : changes_) writes.push_back(change.write >= 0);
+  return writes;
+}
+
+std::shared_ptr<const Content> ModelDisk::content(
+    const Node& node,
+    const std::vector<Fate>& fates) const {
+  const bool all =
+      std::ranges::all_of(fates, [](Fate fate) { return fate == Fate::kept; });
+  if (all && node.whole) return node.whole;
+  std::string bytes;
+  std::size_t offset = 0;
+  for (std::size_t i = 0; i < node.writes.size(); ++i) {
+    const std::string_view write = node.writes[i];
+    const Fate fate = i < node.synced ? Fate::kept : fates[i - node.synced];
+    if (fate != Fate::lost) {
+      const std::size_t length =
+          fate == Fate::torn ? write.size() / 2 : write.size();
+      bytes.resize(offset + length);
+      if (fate != Fate::zeros) bytes.replace(offset, length, write, 0, length);
+    }
+    offset += write.size();
+  }
+  auto made = std::make_shared<const Content>(std::move(bytes));
+  if (all) node.whole = made;
+  return made;
+}
+
+void ModelDisk::walk(int folder,
+                     const std::string& path,
+                     const std::function<void(const std::string&, int)>& visit,
+                     const std::vector<Names>& names) const {
+  for (const auto& [name, node] : names[folder]) {
+    const std::string there = path.empty() ? name : path + "/" + name;
+    visit(there, node);
+    if (nodes_[node].folder) walk(node, there, visit, names);
+  }
+}
+
+DiskImage ModelDisk::image(const std::vector<Fate>& fates) const {
+  std::vector<Names> names;
+  for (const Node& node : nodes_) names.push_back(node.kept);
+  std::map<int, std::vector<Fate>> writes;
+  for (std::size_t i = 0; i < changes_.size(); ++i) {
+    const Change& change = changes_[i];
+    if (change.write >= 0) {
+      writes[change.node].push_back(fates[i]);
+    } else if (fates[i] == Fate::kept) {
+      for (const auto& [name, node] : change.names) {
+        names[change.node].erase(name);
+        if (node >= 0) names[change.node][name] = node;
+      }
+    }
+  }
+  DiskImage image;
+  walk(
+      0,
+      "",
+      [&](const std::string& path, int node) {
+        image[path] =
+            nodes_[node].folder ? nullptr : content(nodes_[node], writes[node]);
+      },
+      names);
+  return image;
+}
+
+std::vector<std::string> ModelDisk::unread() const {
+  std::vector<Names> names;
+  for (const Node& node : nodes_) names.push_back(node.names);
+  std::vector<std::string> paths;
+  walk(
+      0,
+      "",
+      [&](const std::string& path, int index) {
+        const Node& node = nodes_[index];
+        const bool synced = node.synced == node.writes.size();
+        if (!node.folder && synced && !node.read_again) {
+          paths.push_back(path);
+        }
+      },
+      names);
+  return paths;
+}
+
+}  // namespace mumoe::testing
