@@ -64,9 +64,16 @@ FittedTable& FittedTable::fact(const std::string& label, const Cells& words) {
 FittedTable& FittedTable::rows(const Cells& head,
                                const std::vector<Cells>& rows) {
   if (rows.empty()) return *this;
-  std::vector<Cells> all = {head};
-  all.insert(all.end(), rows.begin(), rows.end());
-  std::vector<std::size_t> widths(head.size(), 0);
+  std::vector<Cells> all(rows.size() + 1);
+  for (std::size_t i = 0; i < head.size(); ++i) {
+    const auto is_empty = [&](const Cells& cells) { return cells[i].empty(); };
+    if (std::ranges::all_of(rows, is_empty)) continue;
+    all[0].push_back(head[i]);
+    for (std::size_t row = 0; row < rows.size(); ++row) {
+      all[row + 1].push_back(rows[row][i]);
+    }
+  }
+  std::vector<std::size_t> widths(all[0].size(), 0);
   for (const Cells& cells : all) {
     for (std::size_t i = 0; i < cells.size(); ++i) {
       widths[i] = std::max(widths[i], cells[i].size());

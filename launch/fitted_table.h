@@ -20,8 +20,8 @@ class FittedTable {
     return fact(label, Cells{words});
   }
   /// Rows under a head, behind an empty line: the first column to the left, the
-  /// others to the right. Where they have no room, each row is a paragraph, in
-  /// which empty cells are left out.
+  /// others to the right; no column in which all is empty. Where they have no
+  /// room, each row is a paragraph, in which empty cells are left out.
   FittedTable& rows(const Cells& head, const std::vector<Cells>& rows);
 
   /// Without the last end of a line.

@@ -29,7 +29,7 @@ std::string shape_of(const std::vector<std::int64_t>& shape) {
 }
 
 std::string number(double value) {
-  return fmt::format("{:.4e}", value);
+  return fmt::format("{:.3e}", value);
 }
 
 /// Norm, largest absolute value and count of what is not finite.
@@ -38,7 +38,7 @@ Cells cells_of(const std::optional<run::ValueFacts>& values,
   if (!values) return {otherwise, "", ""};
   return {number(values->norm()),
           number(values->largest),
-          std::to_string(values->non_finite)};
+          values->non_finite == 0 ? "" : std::to_string(values->non_finite)};
 }
 
 Cells joined(Cells front, const Cells& back) {
@@ -49,7 +49,8 @@ Cells joined(Cells front, const Cells& back) {
 Cells settings_of(const std::map<std::string, std::string>& settings) {
   Cells words;
   for (const auto& [key, value] : settings) {
-    words.push_back(fmt::format("{} = {}", key, value));
+    words.push_back(
+        fmt::format("{} = {}", key, value.empty() ? "empty" : value));
   }
   return words;
 }
@@ -126,7 +127,7 @@ void put_tensors(FittedTable& table, const CheckpointSurvey& survey) {
               "pieces",
               "size",
               "norm",
-              "largest",
+              "max",
               "not finite"},
              rows);
   auto totals = survey.totals;
@@ -249,14 +250,15 @@ std::string table_of(const run::CheckpointDifference& difference,
     } else if (!each.form.empty() && !each.relative && each.largest == 0) {
       rows.push_back({each.name, "", "", "", each.form});
     } else {
-      rows.push_back({each.name,
-                      each.relative ? number(*each.relative) : "from zero",
-                      number(each.largest),
-                      std::to_string(each.non_finite),
-                      each.form});
+      rows.push_back(
+          {each.name,
+           each.relative ? number(*each.relative) : "from zero",
+           number(each.largest),
+           each.non_finite == 0 ? "" : std::to_string(each.non_finite),
+           each.form});
     }
   }
-  table.rows({"tensor", "relative", "largest", "not finite", "form"}, rows);
+  table.rows({"tensor", "relative", "max", "not finite", "form"}, rows);
   return table.text();
 }
 

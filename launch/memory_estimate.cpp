@@ -125,15 +125,19 @@ std::string describe_memory(const MemoryEstimate& estimate, bool on_cpu) {
   };
   return fmt::format(
       "memory   about {} a rank{}: weights {}, gradients {}, optimizer {}, "
-      "kept for backward {}, workspace {}{}",
-      size_text(estimate.model() + (on_cpu ? estimate.program : 0)),
+      "kept for backward {}, workspace {}{}{}",
+      size_text(on_cpu ? estimate.of_cpu() : estimate.model()),
       on_cpu ? "" : " on its GPU",
       bytes(estimate.parameters.weights),
       bytes(estimate.parameters.gradients),
       bytes(estimate.parameters.optimizer),
       size_text(estimate.kept),
       size_text(estimate.workspace),
-      on_cpu ? ", program " + size_text(estimate.program) : "");
+      on_cpu ? ", program " + size_text(estimate.program) : "",
+      estimate.saving > 0 ? fmt::format(", {}a checkpoint's copy {}",
+                                        on_cpu ? "" : "on its host ",
+                                        size_text(estimate.saving))
+                          : "");
 }
 
 double available_memory(const fs::path& root) {
@@ -193,14 +197,16 @@ std::vector<std::string> memory_lines(const MemoryEstimate& estimate,
                                       const dist::ProcessMesh& mesh,
                                       const dist::HostMap& hosts,
                                       bool alone) {
+  const double needed =
+      estimate.model() + (device.is_cpu() ? estimate.saving : 0);
   std::vector<MemoryNeed> needs;
   for (const std::string& text :
        dist::gather_text(mesh.control(),
-                         fmt::format("{} {}", estimate.model(), available))) {
+                         fmt::format("{} {}", needed, available))) {
     MemoryNeed& need = needs.emplace_back();
     std::istringstream(text) >> need.needed >> need.available;
   }
-  if (alone) needs.assign(needs.size(), {estimate.model(), available});
+  if (alone) needs.assign(needs.size(), {needed, available});
   return {describe_memory(estimate, device.is_cpu()),
           warn_of_memory(needs, hosts, alone || !device.is_cpu())};
 }

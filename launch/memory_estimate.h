@@ -23,6 +23,9 @@ struct MemoryEstimate {
   double kept = 0;
   /// What backward makes and frees on the way, and libraries for themselves.
   double workspace = 0;
+  /// The copy from which a checkpoint is written behind the run: in the memory
+  /// of the host.
+  double saving = 0;
 
   /// On the device of the model; the program is not there unless that is a CPU.
   double model() const {
@@ -30,6 +33,7 @@ struct MemoryEstimate {
                                parameters.optimizer) +
            kept + workspace;
   }
+  double of_cpu() const { return model() + program + saving; }
 };
 
 /// Of a run in `dtype` on a CPU or a GPU with `micro_batch` samples at once

@@ -168,11 +168,12 @@ struct Room {
 /// What the start table says of memory. Collective.
 std::vector<std::string> memory_of(const Job& job,
                                    const model::Cost& cost,
+                                   double bytes_of_checkpoint,
                                    const Room& before) {
   const Session& session = job.session;
   const Settled& settled = job.settled;
   const run::Options& options = settled.options;
-  const auto estimate =
+  auto estimate =
       estimate_memory(cost,
                       model::family(options.family).workspace(options.model),
                       settled.batch.micro_batch,
@@ -180,6 +181,9 @@ std::vector<std::string> memory_of(const Job& job,
                       settled.compute.dtype,
                       settled.compute.device.is_cpu(),
                       before.program);
+  if (options.trainer.checkpoint_async) {
+    estimate.saving = bytes_of_checkpoint / session.mesh.shape().ranks();
+  }
   return memory_lines(estimate,
                       before.available,
                       settled.compute.device,
@@ -260,11 +264,12 @@ ExitCode run_steps(const Job& job) {
     return ExitCode::preempted;
   }
   const auto cost = cost_in(job, *model, buckets);
-  const auto out = report_start(job,
-                                summary_of(*model, registry, *job.data.train),
-                                checkpoint_bytes(registry),
-                                trainer.state().step,
-                                memory_of(job, cost, before));
+  const auto out =
+      report_start(job,
+                   summary_of(*model, registry, *job.data.train),
+                   checkpoint_bytes(registry),
+                   trainer.state().step,
+                   memory_of(job, cost, checkpoint_bytes(registry), before));
   trainer.write_to(out);
 
   const bool preempted = trainer.run() == train::Outcome::preempted;

@@ -158,12 +158,15 @@ void CheckpointSaver::advance() {
   if (!busy()) return;
   const Stall stall(saved_.stall_s);
   work_.get();
+  if (stage_ == Stage::removing) {
+    // Others wait for nothing of it, and what stays goes with the next.
+    stage_ = Stage::idle;
+    return;
+  }
   if (const auto failure = first_text(failure_); !failure.empty()) {
     return give_up(failure);
   }
   switch (stage_) {
-    case Stage::idle:
-      break;
     case Stage::writing:
       part_ = {};
       gather_parts();
@@ -178,8 +181,9 @@ void CheckpointSaver::advance() {
       return start(Stage::verifying);
     case Stage::verifying:
       return start(Stage::removing);
+    case Stage::idle:
     case Stage::removing:
-      stage_ = Stage::idle;
+      break;
   }
 }
 

@@ -25,8 +25,6 @@ struct SurveyedFile {
   bool lost = false;        ///< It is missing or of another size.
   /// Whether what is damaged is still known by the other files and parity.
   bool rebuilt = false;
-
-  bool operator==(const SurveyedFile&) const = default;
 };
 
 struct SurveyedTensor {

@@ -312,6 +312,8 @@ std::vector<std::string> RunDirectory::prepare(const Start& start) {
   const TrainerConfig& config = options.trainer;
   const bool resumes = options.resume != Resume::no;
   if (!out_.empty()) require_free(start, resumes);
+  // Of a run that was killed while it saved: room for one that is whole.
+  if (!out_.empty()) remove_leftovers(real_disk(), out_ / "checkpoints");
   const auto space =
       check_space(out_.empty() ? numbered_ : out_,
                   start.checkpoint_bytes,

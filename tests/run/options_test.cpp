@@ -281,7 +281,7 @@ TEST(Settings, WhatIsForcedByNameMayDiffer) {
   EXPECT_EQ(changed("optimizer.lr", lr, "a"), Keys{"optimizer.lr"});
   EXPECT_EQ(changed("data.source,optimizer.lr,train.seed", lr, "b"),
             (Keys{"data.source", "optimizer.lr"}));
-  EXPECT_EQ(changed("optimizer.lr", "--train.steps=7", "a"), Keys{});
+  EXPECT_EQ(changed("optimizer.lr", "--log.every=7", "a"), Keys{});
   const auto refused = [&](const std::string& force,
                            const std::string& argument,
                            const std::string& text) {

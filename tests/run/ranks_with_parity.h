@@ -5,11 +5,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/disk.h"
+#include "base/file.h"
 #include "dist/params/flat_buckets.h"
 #include "dist/process_mesh.h"
 #include "run/checkpoint_saver.h"
@@ -122,5 +125,26 @@ inline void expect_equal(const Tensors& a, const Tensors& b) {
     }
   }
 }
+
+inline std::string rank_file(int rank) {
+  return run::part_name(rank);
+}
+
+inline void rewrite(const std::filesystem::path& file,
+                    const std::string& bytes) {
+  // Another file than that of which it is a second name.
+  std::filesystem::remove(file);
+  real_disk().write_file(file, bytes);
+}
+
+inline void flip(const std::filesystem::path& file, double place) {
+  std::string bytes = read_file(file);
+  const auto at =
+      static_cast<std::size_t>(place * static_cast<double>(bytes.size() - 1));
+  bytes[at] = static_cast<char>(bytes[at] ^ 0x10);
+  rewrite(file, bytes);
+}
+
+using Harm = std::function<void(const std::filesystem::path& file)>;
 
 }  // namespace mumoe::testing

@@ -308,6 +308,17 @@ bool may_be_left_out(const DiskEvent& event) {
           event.call == Call::rename || event.call == Call::forget);
 }
 
+/// Of several that look the same, which one it is.
+std::string after(const std::vector<DiskEvent>& events, std::size_t index) {
+  for (std::size_t i = index; i-- > 0;) {
+    if (events[i].rank == events[index].rank && events[i].kind == Kind::call &&
+        events[i].call != Call::write) {
+      return ", after " + describe(events[i]);
+    }
+  }
+  return {};
+}
+
 std::vector<DiskEvent> without_meetings(const std::vector<DiskEvent>& events,
                                         int ranks,
                                         int first,
@@ -341,7 +352,7 @@ std::vector<Mutation> mutations_of(const std::vector<DiskEvent>& events,
   std::vector<Mutation> mutations;
   for (std::size_t i = 0; i < events.size(); ++i) {
     if (!may_be_left_out(events[i])) continue;
-    Mutation mutation{describe(events[i]), events, i};
+    Mutation mutation{describe(events[i]) + after(events, i), events, i};
     mutation.events.erase(mutation.events.begin() + std::ptrdiff_t(i));
     mutations.push_back(std::move(mutation));
   }

@@ -171,7 +171,7 @@ cp -r cut broken
 python3 - <<'PYTHON'
 import json
 folder = "broken/checkpoints/step_00000004/"
-piece = next(p for p in json.load(open(folder + "manifest.json"))["tensors"]["master.wte.weight"]["pieces"] if p["file"] == 1)
+piece = next(p for p in json.load(open(folder + "manifest.json"))["tensors"]["master.wte"]["pieces"] if p["file"] == 1)
 with open(folder + "rank_00001.safetensors", "r+b") as file:
     file.seek(piece["offset"])
     byte = file.read(1)[0]
