@@ -279,7 +279,7 @@ TEST(Manifest, WhatDoesNotFitTogetherIsNamed) {
 }
 
 TEST(Manifest, NamesOfFilesLeadNowhereElse) {
-  for (const std::string name : {std::string("../rank_00000.safetensors"),
+  for (const std::string& name : {std::string("../rank_00000.safetensors"),
                                  std::string("/etc/passwd"),
                                  std::string("a/b"),
                                  std::string(""),
