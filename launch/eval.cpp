@@ -129,9 +129,12 @@ EvalReport evaluate(const EvalRequest& request,
                             bucket_options(options.parallel, sharding, device));
   const run::Loaded loaded =
       run::load_checkpoint(opened.checkpoint, buckets, {}, mesh.control());
-  for (const auto& line : loaded.rebuilt) {
-    if (mesh.control().rank() == 0)
-      std::fprintf(stderr, "mumoe eval: %s\n", line.c_str());
+  // Not before it is read: that it is taken may be wrong.
+  for (const auto& lines : {opened.notes, loaded.rebuilt}) {
+    for (const auto& line : lines) {
+      if (mesh.control().rank() == 0)
+        std::fprintf(stderr, "mumoe eval: %s\n", line.c_str());
+    }
   }
   const EvalJob job{request, session, settled, *model};
   EvalReport report{.run = request.run,
@@ -201,10 +204,6 @@ ExitCode eval_command(const Invocation& invocation) {
     require_same_run(world, found);
     const auto options = options_here(opened, line, world.size());
     Session session(options, world, invocation);
-    for (const auto& note : opened.notes) {
-      if (world.rank() == 0)
-        std::fprintf(stderr, "mumoe eval: %s\n", note.c_str());
-    }
     const auto batch =
         require_layout(options, session.mesh, /*unequal_cpus=*/"");
     const Settled settled = settle_evaluation(options, session, batch);

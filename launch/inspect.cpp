@@ -14,6 +14,7 @@
 #include "launch/inspect_report.h"
 #include "run/command_line.h"
 #include "run/named_checkpoint.h"
+#include "run/repair.h"
 
 namespace mumoe::launch {
 namespace {
@@ -65,14 +66,36 @@ class Output {
   std::optional<AtomicFile> file_;
 };
 
+bool read_switch(const run::CommandLine& line,
+                 const std::string& name,
+                 const char* otherwise) {
+  const std::string value = line.text(name, otherwise);
+  require(value == "yes" || value == "no",
+          "--{} {}: expected yes or no",
+          name,
+          value);
+  return value == "yes";
+}
+
 bool read_verify(const run::CommandLine& line) {
-  const std::string verify = line.text("verify", "yes");
-  require(verify == "yes" || verify == "no",
-          "--verify {}: expected yes or no",
-          verify);
-  require(verify == "yes" || !line.own.contains("other"),
+  const bool verify = read_switch(line, "verify", "yes");
+  require(verify || !line.own.contains("other"),
           "--verify no: to compare two checkpoints all of them is read");
-  return verify == "yes";
+  return verify;
+}
+
+/// Says on stderr what it has written: stdout may be JSON.
+void repair(const std::string& path) {
+  const auto folder = run::named_checkpoint(path).folder;
+  const auto lines = run::repair_checkpoint(folder);
+  for (const auto& text : lines) {
+    fmt::print(stderr, "mumoe inspect: {}\n", text);
+  }
+  if (lines.empty()) {
+    fmt::print(stderr,
+               "mumoe inspect: {}: nothing to repair\n",
+               folder.string());
+  }
 }
 
 void require_whole(const std::vector<std::string>& damage) {
@@ -105,6 +128,12 @@ std::vector<run::OwnOption> inspect_options() {
            "whether all bytes are read and checked; no: the manifest and the "
            "sizes of files alone, and no norms [yes]",
            "check checksums"},
+          {"repair",
+           "yes|no",
+           "write files that are lost or damaged anew, where checkpoint.parity "
+           "was 1 and the others are whole; of a run, of its newest checkpoint "
+           "[no]",
+           "rebuild fix"},
           {"json",
            "FILE",
            "where to write the same facts, - for stdout, without the table",
@@ -125,6 +154,7 @@ ExitCode inspect_command(const Invocation& invocation) {
             name);
   }
   const bool verify = read_verify(line);
+  if (read_switch(line, "repair", "no")) repair(path);
   const auto wanted = matching(line.text("tensors", ""));
   Output output(line.text("json", ""));
   std::vector<std::string> damage;

@@ -205,9 +205,6 @@ ExitCode sample(const Invocation& invocation, const run::Damage& known) {
   const std::vector<std::string> prompts = read_prompts(line);
   run::RunOnDisk opened =
       run::open_run(folder, line.text("checkpoint", ""), known);
-  for (const auto& note : opened.notes) {
-    std::fprintf(stderr, "mumoe sample: %s\n", note.c_str());
-  }
   const Settled settled = settle_alone(std::move(opened.options));
   if (!settled.note.empty()) {
     std::fprintf(stderr, "mumoe sample: %s\n", settled.note.c_str());
@@ -228,9 +225,12 @@ ExitCode sample(const Invocation& invocation, const run::Damage& known) {
           folder.string(),
           settled.options.family);
   dist::FlatBuckets buckets(registry, kBucketBytes);
-  for (const auto& line :
-       run::load_weights(opened.checkpoint, buckets).rebuilt) {
-    std::fprintf(stderr, "mumoe sample: %s\n", line.c_str());
+  const run::Loaded loaded = run::load_weights(opened.checkpoint, buckets);
+  // Not before it is read: that it is taken may be wrong.
+  for (const auto& lines : {opened.notes, loaded.rebuilt}) {
+    for (const auto& line : lines) {
+      std::fprintf(stderr, "mumoe sample: %s\n", line.c_str());
+    }
   }
 
   const auto tokenizer = data::make_tokenizer(settled.options.tokenizer);

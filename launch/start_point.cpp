@@ -7,8 +7,8 @@
 #include "base/error.h"
 #include "launch/same_run.h"
 #include "run/agreed_errors.h"
+#include "run/manifest.h"
 #include "run/newest_checkpoint.h"
-#include "run/resume.h"
 
 namespace mumoe::launch {
 namespace {
@@ -46,7 +46,34 @@ StartPoint begin(const run::Options& asked,
   return start;
 }
 
+/// Throws `DamageError` where files do not begin as their manifest says.
+void require_own_manifest(const std::filesystem::path& checkpoint) {
+  const run::Manifest manifest = run::read_manifest(checkpoint);
+  for (const auto& file : manifest.files) {
+    run::CheckedReader reader(checkpoint, file);
+    char first = 0;
+    if (file.bytes > 0) reader.read(0, {&first, 1}, "its beginning");
+  }
+}
+
 }  // namespace
+
+std::set<std::string> require_resumable(const StartPoint& start,
+                                        const run::Settings& now,
+                                        dist::Communicator& world) {
+  try {
+    return run::check_resumable(start.state.settings,
+                                now,
+                                run::forced_keys(start.options),
+                                *start.checkpoint);
+  } catch (const InputError&) {
+    // All ranks compare the same.
+    run::agree_on_damage(world, *start.checkpoint, [&] {
+      if (world.rank() == 0) require_own_manifest(*start.checkpoint);
+    });
+    throw;
+  }
+}
 
 std::filesystem::path numbered_out(const run::CommandLine& line) {
   const run::Options& options = line.options;
@@ -85,16 +112,14 @@ StartPoint find_start(const run::Options& asked,
           asked.trainer.out.string());
   auto [options, reasons] = run::replay(asked, state.settings);
   options.resume = run::Resume::yes;
-  // Before anything is fetched or measured.
-  run::check_resumable(state.settings,
-                       run::settings_of(options),
-                       run::forced_keys(options),
-                       checkpoint);
   reasons.insert(reasons.begin(), passed_by.begin(), passed_by.end());
-  return {std::move(options),
-          std::move(reasons),
-          std::move(checkpoint),
-          std::move(state)};
+  StartPoint start{std::move(options),
+                   std::move(reasons),
+                   std::move(checkpoint),
+                   std::move(state)};
+  // Before anything is fetched or measured.
+  require_resumable(start, run::settings_of(start.options), world);
+  return start;
 }
 
 }  // namespace mumoe::launch

@@ -12,6 +12,7 @@
 #include "run/damage.h"
 #include "run/import_weights.h"
 #include "run/options.h"
+#include "run/resume.h"
 #include "run/run_state.h"
 
 namespace mumoe::launch {
@@ -35,6 +36,14 @@ struct StartPoint {
 /// Where a run makes a folder of its own, but for its number: `runs/NAME`.
 /// Empty: it makes none. A rank alone has no weights to keep.
 std::filesystem::path numbered_out(const run::CommandLine& line);
+
+/// Keys of which `now`, settings of the run, has a forced value that is not the
+/// checkpoint's (`run::check_resumable`). Throws `InputError` naming one that
+/// may not differ; `run::DamagedCheckpoint` if what says so, the manifest, is
+/// that of other files. Collective.
+std::set<std::string> require_resumable(const StartPoint& start,
+                                        const run::Settings& now,
+                                        dist::Communicator& world);
 
 /// Throws `InputError` when there is nothing to resume though it must, another
 /// thing on some rank, or a run of other settings; when the weights to begin

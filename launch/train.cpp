@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 
@@ -68,10 +69,15 @@ struct Job {
   }
 };
 
-/// Bytes of a checkpoint: masters and both moments of all parameters.
-double checkpoint_bytes(const dist::ParameterRegistry& registry) {
+/// Bytes of a checkpoint: masters and both moments of all parameters, and what
+/// `ranks` of them write to rebuild them by.
+double checkpoint_bytes(const dist::ParameterRegistry& registry,
+                        int parity,
+                        int ranks) {
   const double element = registry.master_dtype() == at::kDouble ? 8 : 4;
-  return 3 * element * static_cast<double>(registry.global_numel());
+  const double state =
+      3 * element * static_cast<double>(registry.global_numel());
+  return parity == 0 ? state : state + state / std::max(ranks - 1, 1);
 }
 
 ModelSummary summary_of(const model::Model& model,
@@ -264,12 +270,14 @@ ExitCode run_steps(const Job& job) {
     return ExitCode::preempted;
   }
   const auto cost = cost_in(job, *model, buckets);
-  const auto out =
-      report_start(job,
-                   summary_of(*model, registry, *job.data.train),
-                   checkpoint_bytes(registry),
-                   trainer.state().step,
-                   memory_of(job, cost, checkpoint_bytes(registry), before));
+  const auto out = report_start(
+      job,
+      summary_of(*model, registry, *job.data.train),
+      checkpoint_bytes(registry,
+                       options.trainer.checkpoint_parity,
+                       mesh.shape().ranks()),
+      trainer.state().step,
+      memory_of(job, cost, checkpoint_bytes(registry, 0, 1), before));
   trainer.write_to(out);
 
   const bool preempted = trainer.run() == train::Outcome::preempted;
@@ -321,10 +329,7 @@ ExitCode train(const run::CommandLine& line,
     const Settled settled = settle(start.options, session, batch, unequal_cpus);
     const auto settings = run::settings_of(settled.options, data.facts);
     if (start.checkpoint) {
-      start.forced = run::check_resumable(start.state.settings,
-                                          settings,
-                                          run::forced_keys(settled.options),
-                                          *start.checkpoint);
+      start.forced = require_resumable(start, settings, world);
     }
     return run_steps({line,
                       session,

@@ -212,7 +212,8 @@ void remove_old_checkpoints(Disk& disk,
                             int keep) {
   auto all = list_checkpoints(folder);
   std::erase_if(all, [&](const CheckpointFile& file) {
-    return file.step > step || file.path.filename() != name_of(file.step);
+    return file.step > step || (file.path.filename() != name_of(file.step) &&
+                                file.path != displaced_path(folder, file.step));
   });
   for (std::size_t i = 0; i + static_cast<std::size_t>(keep) < all.size();
        ++i) {

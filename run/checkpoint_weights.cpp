@@ -13,6 +13,9 @@
 namespace mumoe::run {
 namespace {
 
+/// Files of a checkpoint that are open at once.
+constexpr std::size_t kMostReaders = 64;
+
 class CheckpointWeights final : public WeightFile {
  public:
   CheckpointWeights(std::filesystem::path checkpoint, Manifest manifest)
@@ -67,6 +70,10 @@ class CheckpointWeights final : public WeightFile {
   }
 
   CheckedReader& reader(const StoredPiece& piece) {
+    // Each holds a block and a descriptor.
+    if (readers_.size() >= kMostReaders && !readers_.contains(piece.file)) {
+      readers_.clear();
+    }
     return readers_
         .try_emplace(piece.file,
                      checkpoint_,

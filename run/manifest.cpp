@@ -3,11 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 #include <nlohmann/json.hpp>
-#include <optional>
-#include <span>
-#include <tuple>
 #include <utility>
 
 #include "base/file.h"
@@ -15,6 +11,8 @@
 #include "base/number.h"
 #include "mumoe/safetensors.h"
 #include "run/checkpoint_folder.h"
+#include "run/manifest_check.h"
+#include "run/manifest_node.h"
 #include "run/parity.h"
 #include "run/single_file.h"
 
@@ -81,76 +79,7 @@ void add_state(json& all, const RunState& state) {
 
 // ---- From JSON: every reader names where it is
 
-/// A member of an object, and how a mistake in it is said.
-struct Node {
-  const json& value;
-  const std::string& where;
-
-  [[noreturn]] void refuse(const char* what) const {
-    fail<DamageError>("{}: expected {}", where, what);
-  }
-  const json& member(const char* name) const {
-    if (!value.is_object()) refuse("an object");
-    const auto found = value.find(name);
-    if (found == value.end()) {
-      fail<DamageError>("{}: has no {}", where, name);
-    }
-    return *found;
-  }
-  bool has(const char* name) const { return value.contains(name); }
-  std::int64_t count(const char* name) const {
-    const auto number = as_count(member(name));
-    if (!number) fail<DamageError>("{}: {}: expected a count", where, name);
-    return *number;
-  }
-  std::string text(const char* name) const {
-    const json& found = member(name);
-    if (!found.is_string()) {
-      fail<DamageError>("{}: {}: expected text", where, name);
-    }
-    return found.get<std::string>();
-  }
-  double number(const char* name) const {
-    const json& found = member(name);
-    if (!found.is_number()) {
-      fail<DamageError>("{}: {}: expected a number", where, name);
-    }
-    return found.get<double>();
-  }
-  const json& list(const char* name) const {
-    const json& found = member(name);
-    if (!found.is_array()) {
-      fail<DamageError>("{}: {}: expected a list", where, name);
-    }
-    return found;
-  }
-  std::vector<std::int64_t> counts(const char* name) const {
-    std::vector<std::int64_t> numbers;
-    for (const json& each : list(name)) {
-      const auto number = as_count(each);
-      if (!number) fail<DamageError>("{}: {}: expected counts", where, name);
-      numbers.push_back(*number);
-    }
-    return numbers;
-  }
-  std::vector<double> numbers(const char* name) const {
-    std::vector<double> all;
-    for (const json& each : list(name)) {
-      if (!each.is_number()) {
-        fail<DamageError>("{}: {}: expected numbers", where, name);
-      }
-      all.push_back(each.get<double>());
-    }
-    return all;
-  }
-  std::uint64_t digits(const char* name) const {
-    const auto number = parse_hexadecimal(text(name));
-    if (!number) {
-      fail<DamageError>("{}: {}: expected 16 hexadecimal digits", where, name);
-    }
-    return *number;
-  }
-};
+using Node = ManifestNode;
 
 RunState read_state(const Node& all) {
   RunState state{.step = all.count("step"), .samples = all.count("samples")};
@@ -214,126 +143,6 @@ StoredTensor read_tensor(const Node& entry) {
                              piece.count("count")});
   }
   return tensor;
-}
-
-// ---- Whether it all fits together
-
-/// The product, if there can be so many.
-std::optional<std::int64_t> product(std::span<const std::int64_t> extents) {
-  std::int64_t all = 1;
-  for (const auto extent : extents) {
-    if (__builtin_mul_overflow(all, extent, &all)) return std::nullopt;
-  }
-  return all;
-}
-
-bool lies_in(const StoredPiece& piece, const StoredTensor& tensor) {
-  const std::size_t dims = tensor.shape.size();
-  if (piece.begin.size() != dims || piece.extent.size() != dims) return false;
-  for (std::size_t d = 0; d < dims; ++d) {
-    if (piece.begin[d] > tensor.shape[d] ||
-        piece.extent[d] > tensor.shape[d] - piece.begin[d]) {
-      return false;
-    }
-  }
-  const std::int64_t all = *product(piece.extent);  // of a part: it is there
-  return piece.first <= all && piece.count <= all - piece.first;
-}
-
-/// Whether two parts of a tensor share elements; one that is empty has none.
-bool meet(const StoredPiece& a, const StoredPiece& b) {
-  for (std::size_t d = 0; d < a.begin.size(); ++d) {
-    if (a.begin[d] >= b.begin[d] + b.extent[d] ||
-        b.begin[d] >= a.begin[d] + a.extent[d]) {
-      return false;
-    }
-  }
-  return true;
-}
-
-/// Together the pieces must have each element once.
-void require_shared_out(const StoredTensor& tensor, const std::string& where) {
-  const auto wrong = [&](const char* how) {
-    fail<DamageError>("{}: its pieces {}", where, how);
-  };
-  std::vector<const StoredPiece*> pieces;
-  std::int64_t count = 0;
-  for (const StoredPiece& piece : tensor.pieces) {
-    if (!lies_in(piece, tensor)) wrong("lie outside its shape");
-    if (piece.count == 0) continue;
-    if (__builtin_add_overflow(count, piece.count, &count)) {
-      wrong("are more than it has");
-    }
-    pieces.push_back(&piece);
-  }
-  if (count != tensor.numel()) wrong("are not all of it");
-  const auto key = [](const StoredPiece* p) {
-    return std::tie(p->begin, p->extent, p->first);
-  };
-  std::ranges::sort(pieces, {}, key);
-  std::vector<const StoredPiece*> parts;  // a piece of each
-  const StoredPiece* last = nullptr;
-  for (const StoredPiece* piece : pieces) {
-    const bool same = last != nullptr && piece->begin == last->begin &&
-                      piece->extent == last->extent;
-    if (same && piece->first < last->first + last->count) wrong("overlap");
-    if (!same) parts.push_back(piece);
-    last = piece;
-  }
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    for (std::size_t j = 0; j < i; ++j) {
-      if (meet(*parts[i], *parts[j])) wrong("overlap");
-    }
-  }
-}
-
-/// Pieces must lie in their files, and no two upon each other.
-void require_places(const Manifest& manifest, const std::string& where) {
-  struct Span {
-    std::size_t file;
-    std::int64_t begin, end;
-    const std::string* tensor;
-  };
-  std::vector<Span> spans;
-  for (const auto& [name, tensor] : manifest.tensors) {
-    const auto element =
-        static_cast<std::int64_t>(c10::elementSize(tensor.dtype));
-    for (const StoredPiece& piece : tensor.pieces) {
-      const std::int64_t bytes = piece.count * element;
-      const bool inside =
-          piece.file < manifest.files.size() &&
-          bytes <= manifest.files[piece.file].bytes &&
-          piece.offset <= manifest.files[piece.file].bytes - bytes;
-      if (!inside) {
-        fail<DamageError>("{}: tensor {}: lies outside its file", where, name);
-      }
-      if (bytes == 0) continue;
-      spans.push_back({piece.file, piece.offset, piece.offset + bytes, &name});
-    }
-  }
-  std::ranges::sort(spans, {}, [](const Span& s) {
-    return std::pair(s.file, s.begin);
-  });
-  for (std::size_t i = 1; i < spans.size(); ++i) {
-    if (spans[i].file == spans[i - 1].file &&
-        spans[i].begin < spans[i - 1].end) {
-      fail<DamageError>("{}: tensors {} and {}: lie upon each other in {}",
-                        where,
-                        *spans[i - 1].tensor,
-                        *spans[i].tensor,
-                        manifest.files[spans[i].file].name);
-    }
-  }
-}
-
-void require_sizes(const StoredTensor& tensor, const std::string& where) {
-  const auto elements = product(tensor.shape);
-  std::int64_t bytes = 0;
-  const auto element =
-      static_cast<std::int64_t>(c10::elementSize(tensor.dtype));
-  if (!elements || __builtin_mul_overflow(*elements, element, &bytes)) {
-    fail<DamageError>("{}: a shape of more than there can be", where);
-  }
 }
 
 /// How the files are summed follows from their lengths; it is said too, for
@@ -438,7 +247,6 @@ Manifest parse_manifest(std::string_view text, const std::string& where) {
   for (const auto& [name, entry] : tensors.items()) {
     const std::string of = fmt::format("{}: tensor {}", where, name);
     StoredTensor tensor = read_tensor({entry, of});
-    require_sizes(tensor, of);
     require_shared_out(tensor, of);
     manifest.tensors.emplace(name, std::move(tensor));
   }

@@ -56,13 +56,17 @@ std::string publish_checkpoint(Disk& disk,
   const fs::path displaced =
       displaced_path(folder, step_in_name(target).value_or(0));
   if (again) disk.rename(target, displaced);
+  bool renamed = false;
   try {
     disk.rename(temporary, target);
+    renamed = true;
+    disk.sync_folder(folder);
   } catch (const InputError&) {
+    // What might not last must not be found.
+    if (renamed) disk.rename(target, temporary);
     if (again) disk.rename(displaced, target);
     throw;
   }
-  disk.sync_folder(folder);
   return name_latest(disk, target);
 }
 
@@ -70,9 +74,14 @@ void abandon_checkpoint(Disk& disk,
                         const fs::path& folder,
                         const fs::path& checkpoint) {
   try {
-    if (checkpoint ==
-        checkpoint_path(folder, step_in_name(checkpoint).value_or(-1))) {
+    const auto step = step_in_name(checkpoint);
+    if (step && checkpoint == checkpoint_path(folder, *step)) {
       retire_checkpoint(disk, folder, checkpoint);
+      const auto left = latest_checkpoint(folder);
+      if (left) name_latest(disk, *left);
+    } else {
+      // Else a name that was taken back could outlast the files.
+      disk.sync_folder(folder);
     }
     remove_leftovers(disk, folder);
   } catch (const InputError&) {

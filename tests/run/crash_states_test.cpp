@@ -226,9 +226,11 @@ class Checker {
       if (outcome.step != each.step) return "another step";
       steps.insert(each.step);
     }
-    if (!newest) return state.published > 0 ? "none is found" : "";
-    if (!newest->passed_by.empty()) return newest->passed_by.front();
-    if (newest->state.samples < state.published) return "it is too old";
+    if (!newest && state.published > 0) return "none is found";
+    if (newest && !newest->passed_by.empty()) return newest->passed_by.front();
+    if (newest && newest->state.samples < state.published) {
+      return "it is too old";
+    }
     return about_latest(state, steps);
   }
 
@@ -327,11 +329,14 @@ TEST_P(CrashStates, AreBadWithoutAnyOneCallOrMeeting) {
   Checker checker;
   std::size_t bad = 0, exempt = 0;
   for (const auto& mutation : testing::mutations_of(record, kRanks)) {
+    auto t0=std::chrono::steady_clock::now();
     const bool first = is_of_first_reading(mutation);
     CrashOptions options;
     options.from = mutation.from;
     options.cuts = 10;
-    options.samples = 8;
+    options.samples = 4;
+    // Where ranks may do what they should not, in any order of theirs.
+    options.any_cuts = mutation.is_meeting;
     options.may_be_damaged = is_of_checkpoint;
     std::string problem;
     each_crash(mutation.events, kRanks, options, [&](const CrashState& state) {
@@ -339,6 +344,7 @@ TEST_P(CrashStates, AreBadWithoutAnyOneCallOrMeeting) {
       return problem.empty() && !(first && state.published > 1);
     });
     (first ? exempt : bad) += 1;
+    fmt::print("DBG {:.2f} {} {}\n", std::chrono::duration<double>(std::chrono::steady_clock::now()-t0).count(), mutation.what, problem);
     EXPECT_EQ(problem.empty(), first)
         << "without " << mutation.what << ": " << problem;
   }

@@ -280,12 +280,12 @@ TEST(Manifest, WhatDoesNotFitTogetherIsNamed) {
 
 TEST(Manifest, NamesOfFilesLeadNowhereElse) {
   for (const std::string& name : {std::string("../rank_00000.safetensors"),
-                                 std::string("/etc/passwd"),
-                                 std::string("a/b"),
-                                 std::string(""),
-                                 std::string("."),
-                                 std::string(".."),
-                                 std::string("a\0b", 3)}) {
+                                  std::string("/etc/passwd"),
+                                  std::string("a/b"),
+                                  std::string(""),
+                                  std::string("."),
+                                  std::string(".."),
+                                  std::string("a\0b", 3)}) {
     Manifest manifest = example();
     manifest.files[0].name = name;
     const std::string text = refusal(manifest_text(manifest));

@@ -280,6 +280,24 @@ TEST(ParityFiles, LostOnesAreReadAndWrittenAgainAsTheyWere) {
   }
 }
 
+TEST(ParityFiles, SumsOfOtherBytesRebuildNothing) {
+  const ScratchFolder folder;
+  Manifest manifest = write_files(folder.path(), {70, 80, 90});
+  // File 0 is in the sums of parity file 1 alone.
+  BlockHasher hasher;
+  const std::string other = random_bytes(manifest.parity[1].bytes, 77);
+  hasher.add(other);
+  manifest.parity[1] = hasher.finish(manifest.parity[1].name);
+  fs::remove(folder.path() / manifest.parity[1].name);
+  folder.write(manifest.parity[1].name, other);
+  fs::remove(folder.path() / manifest.files[0].name);
+  Rebuilder rebuilder(folder.path(), manifest);
+  CheckedReader reader(folder.path(), manifest.files[0], rebuilder.of(0));
+  expect_input_error([&] { reader.check(); },
+                     {manifest.files[0].name, "the others give other bytes"});
+  EXPECT_TRUE(rebuilder.rebuilt().empty());
+}
+
 TEST(ParityFiles, AManifestWhoseSumsAreOfOtherFilesIsRefused) {
   const ScratchFolder folder;
   const Manifest whole = write_files(folder.path(), {70, 80, 90});

@@ -81,7 +81,7 @@ bool commutes(const Segment& segment) {
 }
 
 std::set<Cut> cuts_of(const Segment& segment,
-                      int count,
+                      const CrashOptions& options,
                       std::mt19937_64& random) {
   const int ranks = static_cast<int>(segment.lengths.size());
   Cut cut(ranks, 0);
@@ -90,6 +90,7 @@ std::set<Cut> cuts_of(const Segment& segment,
     ++cut[event->rank];
     cuts.insert(cut);
   }
+  if (!options.any_cuts) return cuts;
   for (const Cut& others : {Cut(ranks, 0), segment.lengths}) {
     for (int rank = 0; rank < ranks; ++rank) {
       Cut corner = others;
@@ -99,7 +100,7 @@ std::set<Cut> cuts_of(const Segment& segment,
       }
     }
   }
-  for (int i = 0; i < count; ++i) {
+  for (int i = 0; i < options.cuts; ++i) {
     for (int rank = 0; rank < ranks; ++rank) {
       cut[rank] = static_cast<int>(
           random() % static_cast<std::uint64_t>(segment.lengths[rank] + 1));
@@ -225,8 +226,9 @@ class Enumeration {
   /// Whether to go on with what comes after the segment.
   bool segment(const Segment& segment) {
     if (segment.last >= options_.from) {
-      for (const Cut& cut : cuts_of(segment, options_.cuts, random_)) {
-        for (const Order& order : orders_of(segment, cut, random_)) {
+      const auto cuts = cuts_of(segment, options_, random_);
+      for (auto cut = cuts.rbegin(); cut != cuts.rend(); ++cut) {
+        for (const Order& order : orders_of(segment, *cut, random_)) {
           if (!states_after(order)) return false;
         }
       }
@@ -274,20 +276,17 @@ class Enumeration {
 
   bool damages(const ModelDisk& disk, int published, const Order& order) {
     const std::size_t changes = disk.unsynced().size();
-    for (const std::string& path : disk.unread()) {
-      if (!options_.may_be_damaged(path)) continue;
-      for (const Fate fate : {Fate::kept, Fate::lost}) {
-        const Fates fates(changes, fate);
+    for (const Fate fate : {Fate::kept, Fate::lost}) {
+      const Fates fates(changes, fate);
+      for (const std::string& path : disk.unread(fate)) {
+        if (!options_.may_be_damaged(path)) continue;
         CrashState state{.image = disk.image(fates),
                          .published = published,
                          .damaged = path,
                          .describe = [&] { return text_of(order, fates); }};
         const auto found = state.image.find(path);
-        if (found == state.image.end() || found->second->bytes.empty()) {
-          continue;
-        }
         std::string bytes = found->second->bytes;
-        bytes[bytes.size() - 2] ^= 1;
+        bytes[bytes.size() / 2] ^= 1;
         found->second = std::make_shared<const Content>(std::move(bytes));
         if (!visit_(state)) return false;
       }
@@ -306,6 +305,14 @@ bool may_be_left_out(const DiskEvent& event) {
   return event.kind == Kind::call &&
          (event.call == Call::sync || event.call == Call::sync_folder ||
           event.call == Call::rename || event.call == Call::forget);
+}
+
+const DiskEvent& last_call(const Segment& segment) {
+  const DiskEvent* last = segment.recorded.front();
+  for (const DiskEvent* event : segment.recorded) {
+    if (event->kind == Kind::call) last = event;
+  }
+  return *last;
 }
 
 /// Of several that look the same, which one it is.
@@ -365,12 +372,13 @@ std::vector<Mutation> mutations_of(const std::vector<DiskEvent>& events,
         static_cast<std::size_t>(before.recorded.front() - events.data());
     const std::size_t from = begin - std::min<std::size_t>(begin, ranks);
     mutations.push_back(
-        {fmt::format("meeting after {}", describe(*before.recorded.back())),
+        {fmt::format("meeting after {}", describe(last_call(before))),
          without_meetings(events,
                           ranks,
                           before.first_meeting,
                           after.first_meeting),
-         from});
+         from,
+         /*is_meeting=*/true});
   }
   return mutations;
 }

@@ -33,9 +33,11 @@ struct CrashOptions {
   /// `samples` of them.
   std::size_t exhaustive = 12;
   int samples = 16;
-  /// Cuts between two meetings, beside those where ranks have done nothing, all
-  /// or as much as in the record.
-  int cuts = 100;
+  /// Cuts between two meetings, beside those of the record and those where one
+  /// rank is at any place and the others have done nothing, or all.
+  int cuts = 40;
+  /// Whether there are others than those of the record.
+  bool any_cuts = true;
   std::uint64_t seed = 1;
   /// The first event of the record that may be left out of a state.
   std::size_t from = 0;
@@ -57,6 +59,7 @@ struct Mutation {
   std::vector<DiskEvent> events;
   /// No event before it is concerned (`CrashOptions::from`).
   std::size_t from = 0;
+  bool is_meeting = false;
 };
 /// One for each sync, sync_folder, rename, forget and meeting.
 std::vector<Mutation> mutations_of(const std::vector<DiskEvent>& events,

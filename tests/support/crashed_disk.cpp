@@ -241,9 +241,11 @@ DiskImage ModelDisk::image(const std::vector<Fate>& fates) const {
   return image;
 }
 
-std::vector<std::string> ModelDisk::unread() const {
+std::vector<std::string> ModelDisk::unread(Fate fate) const {
   std::vector<Names> names;
-  for (const Node& node : nodes_) names.push_back(node.names);
+  for (const Node& node : nodes_) {
+    names.push_back(fate == Fate::kept ? node.names : node.kept);
+  }
   std::vector<std::string> paths;
   walk(
       0,

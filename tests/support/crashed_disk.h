@@ -47,8 +47,9 @@ class ModelDisk {
   /// What is there when change i has had fate i. A name is kept or lost.
   DiskImage image(const std::vector<Fate>& fates) const;
   /// Files that are synced and that nobody has read again since, by the paths
-  /// at which programs see them.
-  std::vector<std::string> unread() const;
+  /// at which programs see them: after a cut if all names are kept, or if those
+  /// that are not synced are lost.
+  std::vector<std::string> unread(Fate names) const;
 
  private:
   using Names = std::map<std::string, int>;

@@ -25,7 +25,7 @@ if [[ $word == *+* ]]; then mkdir -p "out/checkpoints/step_${word#*+}"; touch "o
 if [[ $word == *@* ]]; then
   trap "exit ${word%@*}" "${word#*@}"
   echo $$ >waiting
-  while :; do sleep 0.05; done
+  for ((i = 0; i < 1200; i++)); do sleep 0.05; done
 fi
 exit "${word%+*}"'
 
