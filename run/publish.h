@@ -21,13 +21,14 @@ void begin_checkpoint(Disk& disk,
 /// `temporary` its name, `target`. A checkpoint that has that name gets
 /// `displaced_path`'s, and goes with `remove_leftovers`. Returns why `latest`
 /// could not be made to name it; empty: it does. Throws `InputError`, with what
-/// was there before still there.
+/// was there before still there, and the new one not.
 std::string publish_checkpoint(Disk& disk,
                                const std::filesystem::path& temporary,
                                const std::filesystem::path& target,
                                std::string_view manifest);
 
-/// Removes one that is not to be, as far as the disk lets it.
+/// Removes one that is not to be, as far as the disk lets it; where it was
+/// published, `latest` names the one before.
 void abandon_checkpoint(Disk& disk,
                         const std::filesystem::path& folder,
                         const std::filesystem::path& checkpoint);

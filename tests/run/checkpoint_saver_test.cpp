@@ -10,43 +10,28 @@
 #include <functional>
 #include <set>
 #include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 #include "dist/gather_text.h"
 #include "run/checkpoint_folder.h"
 #include "run/load_checkpoint.h"
 #include "run/newest_checkpoint.h"
 #include "tests/run/saved_buckets.h"
+#include "tests/support/bad_disk.h"
 #include "tests/support/scratch.h"
+#include "tests/support/steps.h"
 #include "tests/support/thread_communicator.h"
 
 namespace mumoe::run {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::BadDisk;
 using testing::SavedBuckets;
 using testing::ScratchFolder;
 using Names = std::set<std::string>;
-
-/// Of one rank. Refuses one call, or does something before one.
-class BadDisk final : public Disk {
- public:
-  /// From now on the `number`-th call is refused, from 1.
-  void refuse(int number) { refused_at_ = calls_ + number; }
-  bool has_refused() const { return refused_at_ > 0 && calls_ >= refused_at_; }
-  std::function<void(const DiskCall&)> act;
-
- protected:
-  void before(const DiskCall& call) override {
-    if (++calls_ == refused_at_) {
-      fail<InputError>("{}: the disk says no", call.path.string());
-    }
-    if (act) act(call);
-  }
-
- private:
-  int calls_ = 0;
-  int refused_at_ = 0;
-};
 
 Names names_in(const fs::path& folder) {
   Names names;
@@ -136,7 +121,7 @@ bool refuse_one(SaverConfig config, std::int64_t step, int rank, int number) {
     EXPECT_EQ(ranks.save(1, 1).failure, "");
     if (world.rank() == rank) ranks.disk().refuse(number);
     const Saved second = ranks.save(step, 2);
-    if (world.rank() == rank) was_there = ranks.disk().has_refused();
+    if (world.rank() == rank) was_there = ranks.disk().relent();
     if (second.failure.empty()) {
       ranks.expect_newest(step, 2);
     } else {
@@ -160,9 +145,11 @@ class Refused : public ::testing::TestWithParam<std::tuple<bool, int>> {};
 
 TEST_P(Refused, AnyOneCallLosesNothing) {
   const auto [async, step] = GetParam();
+  // Where a sanitizer makes them slow, some of them.
+  const int stride = testing::compared_steps() < 20 ? 11 : 1;
   int calls = 0;
   for (int rank = 0; rank < 4; ++rank) {
-    for (int number = 1;; ++number) {
+    for (int number = 1;; number += stride) {
       SCOPED_TRACE(fmt::format("call {} of rank {}", number, rank));
       const ScratchFolder folder;
       const bool was_there =
@@ -174,7 +161,7 @@ TEST_P(Refused, AnyOneCallLosesNothing) {
       ++calls;
     }
   }
-  EXPECT_GT(calls, 50);
+  EXPECT_GT(calls * stride, 50);
 }
 
 INSTANTIATE_TEST_SUITE_P(All,

@@ -29,8 +29,9 @@ struct SavedLayout {
   at::ScalarType compute = at::kFloat;
   /// Rows are padded and parameters begin at multiples, as on a GPU.
   bool padded = false;
-  /// Parameters of all kinds, not just three.
+  /// Parameters of all kinds, not just three, and a large one.
   bool many = false;
+  bool large = false;
   std::int64_t bucket_bytes = 400;
 
   std::string describe() const {
@@ -43,7 +44,8 @@ struct SavedLayout {
   }
 };
 
-inline void add_saved(dist::ParameterRegistry& registry, bool many) {
+inline void add_saved(dist::ParameterRegistry& registry,
+                      const SavedLayout& layout) {
   using dist::Placement;
   const auto add = [&](std::string name,
                        std::vector<std::int64_t> shape,
@@ -63,7 +65,9 @@ inline void add_saved(dist::ParameterRegistry& registry, bool many) {
   add("cut", {5, 3}, Placement::cut(0));
   add("whole", {7}, {});
   add("statistics", {3}, {}, /*trained=*/false);
-  if (!many) return;
+  // More than a block of a file.
+  if (layout.large) add("large", {701, 1117}, Placement::cut(1));
+  if (!layout.many) return;
   add("middle", {2, 5, 3}, Placement::cut(1));
   add("last", {3, 7}, Placement::cut(1));
   add("few", {1, 2}, Placement::cut(0));
@@ -82,7 +86,7 @@ struct SavedBuckets {
                  at::kCPU,
                  /*decay_all=*/false,
                  layout.padded ? 4 : 1),
-        buckets(added(registry, layout.many),
+        buckets(added(registry, layout),
                 mesh,
                 {.bytes = layout.bucket_bytes,
                  .align = layout.padded ? 16 : 1,
@@ -98,8 +102,8 @@ struct SavedBuckets {
   }
 
   static dist::ParameterRegistry& added(dist::ParameterRegistry& registry,
-                                        bool many) {
-    add_saved(registry, many);
+                                        const SavedLayout& layout) {
+    add_saved(registry, layout);
     return registry;
   }
 

@@ -10,6 +10,8 @@
 #include <set>
 #include <utility>
 
+#include "tests/support/crash_fates.h"
+
 namespace mumoe::testing {
 namespace {
 
@@ -149,59 +151,6 @@ std::vector<Order> orders_of(const Segment& segment,
 
 using Fates = std::vector<Fate>;
 
-/// Which changes are kept, of those that are not synced.
-std::vector<Fates> subsets_of(std::size_t changes,
-                              const CrashOptions& options,
-                              std::mt19937_64& random) {
-  std::vector<Fates> subsets;
-  if (changes <= options.exhaustive) {
-    for (std::size_t mask = 0; mask < std::size_t{1} << changes; ++mask) {
-      Fates fates(changes);
-      for (std::size_t i = 0; i < changes; ++i) {
-        fates[i] = (mask >> i & 1) == 0 ? Fate::kept : Fate::lost;
-      }
-      subsets.push_back(std::move(fates));
-    }
-    return subsets;
-  }
-  subsets = {Fates(changes, Fate::kept), Fates(changes, Fate::lost)};
-  for (int i = 0; i < options.samples; ++i) {
-    // Half of them, few of them, all but a few.
-    const std::uint64_t of_8 = i % 4 == 0 ? 1 : i % 4 == 1 ? 7 : 4;
-    Fates fates(changes);
-    for (Fate& fate : fates) {
-      fate = random() % 8 < of_8 ? Fate::kept : Fate::lost;
-    }
-    subsets.push_back(std::move(fates));
-  }
-  return subsets;
-}
-
-/// The same, and writes that are there in part.
-std::vector<Fates> fates_of(const std::vector<bool>& writes,
-                            const CrashOptions& options,
-                            std::mt19937_64& random) {
-  auto all = subsets_of(writes.size(), options, random);
-  const std::size_t subsets = all.size();
-  for (std::size_t s = 0; s < subsets; ++s) {
-    Fates torn = all[s];
-    for (std::size_t i = 0; i < torn.size(); ++i) {
-      if (!writes[i] || torn[i] == Fate::lost) continue;
-      torn[i] = std::array{Fate::torn, Fate::zeros, Fate::kept}[random() % 3];
-    }
-    if (torn != all[s]) all.push_back(std::move(torn));
-  }
-  for (std::size_t i = 0; i < writes.size(); ++i) {
-    if (!writes[i]) continue;
-    for (const Fate fate : {Fate::torn, Fate::zeros}) {
-      Fates one(writes.size(), Fate::kept);
-      one[i] = fate;
-      all.push_back(std::move(one));
-    }
-  }
-  return all;
-}
-
 std::string text_of(const Order& order, const Fates& fates) {
   std::string text = order.empty() ? "at once" : "";
   for (const DiskEvent* event : order) {
@@ -264,7 +213,10 @@ class Enumeration {
       const std::string failed = apply(disk, published, *event);
       if (!failed.empty()) return fails(failed, order);
     }
-    for (const Fates& fates : fates_of(disk.unsynced(), options_, random_)) {
+    for (const Fates& fates : fates_of(disk.unsynced(),
+                                       options_.exhaustive,
+                                       options_.samples,
+                                       random_)) {
       const bool go_on = visit_(
           {.image = disk.image(fates), .published = published, .describe = [&] {
              return text_of(order, fates);
@@ -357,10 +309,13 @@ void each_crash(const std::vector<DiskEvent>& events,
 std::vector<Mutation> mutations_of(const std::vector<DiskEvent>& events,
                                    int ranks) {
   std::vector<Mutation> mutations;
+  int published = 0;
   for (std::size_t i = 0; i < events.size(); ++i) {
+    published = std::max(published, events[i].save);
     if (!may_be_left_out(events[i])) continue;
     Mutation mutation{describe(events[i]) + after(events, i), events, i};
     mutation.events.erase(mutation.events.begin() + std::ptrdiff_t(i));
+    mutation.published = published;
     mutations.push_back(std::move(mutation));
   }
   const auto segments = segments_of(events, ranks);

@@ -60,6 +60,8 @@ struct Mutation {
   /// No event before it is concerned (`CrashOptions::from`).
   std::size_t from = 0;
   bool is_meeting = false;
+  /// The last save that had come to its end before.
+  int published = 0;
 };
 /// One for each sync, sync_folder, rename, forget and meeting.
 std::vector<Mutation> mutations_of(const std::vector<DiskEvent>& events,

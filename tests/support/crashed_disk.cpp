@@ -86,13 +86,6 @@ void ModelDisk::change(int folder,
   changes_.push_back({.node = folder, .names = std::move(names)});
 }
 
-int ModelDisk::make(const Place& place, bool folder) {
-  const int node = static_cast<int>(nodes_.size());
-  nodes_.push_back({.folder = folder});
-  change(place.folder, {{place.name, node}});
-  return node;
-}
-
 std::string ModelDisk::rename(const DiskEvent& event) {
   const Place from = find(event.path), to = find(event.to);
   if (from.node < 0) return refused(event, "it is not there");
@@ -112,65 +105,108 @@ std::string ModelDisk::sync_folder(const DiskEvent& event) {
   std::erase_if(changes_, [&](const Change& change) {
     return change.write < 0 && change.node == place.node;
   });
+  drop_unreachable();
+  return {};
+}
+
+void ModelDisk::drop_unreachable() {
+  std::vector<bool> reachable(nodes_.size());
+  std::vector<int> next{0};
+  const auto reach = [&](int node) {
+    if (node < 0 || reachable[node]) return;
+    reachable[node] = true;
+    next.push_back(node);
+  };
+  while (!next.empty()) {
+    const int folder = next.back();
+    next.pop_back();
+    for (const auto& [name, node] : nodes_[folder].names) reach(node);
+    for (const auto& [name, node] : nodes_[folder].kept) reach(node);
+    for (const Change& change : changes_) {
+      if (change.node != folder) continue;
+      for (const auto& [name, node] : change.names) reach(node);
+    }
+  }
+  std::erase_if(changes_, [&](const Change& change) {
+    return change.node != 0 && !reachable[change.node];
+  });
+}
+
+std::string ModelDisk::write_or_sync(const DiskEvent& event) {
+  const auto found = open_.find({event.rank, event.path});
+  if (found == open_.end()) return refused(event, "it is not open");
+  Node& file = nodes_[found->second];
+  if (event.call == Call::write) {
+    changes_.push_back(
+        {.node = found->second, .write = static_cast<int>(file.writes.size())});
+    file.writes.emplace_back(event.bytes);
+    file.whole.reset();
+    return {};
+  }
+  file.synced = file.writes.size();
+  std::erase_if(changes_, [&](const Change& change) {
+    return change.write >= 0 && change.node == found->second;
+  });
+  return {};
+}
+
+std::string ModelDisk::make(const DiskEvent& event) {
+  const Place place = find(event.path);
+  if (place.folder < 0) return refused(event, "its folder is not there");
+  if (place.node >= 0) return refused(event, "it is there already");
+  const int node = static_cast<int>(nodes_.size());
+  nodes_.push_back({.folder = event.call == Call::make_folder});
+  change(place.folder, {{place.name, node}});
+  if (event.call == Call::create) open_[{event.rank, event.path}] = node;
+  return {};
+}
+
+std::string ModelDisk::remove(const DiskEvent& event) {
+  const Place place = find(event.path);
+  if (place.node < 0) return refused(event, "it is not there");
+  if (!nodes_[place.node].names.empty()) {
+    return refused(event, "it is not empty");
+  }
+  change(place.folder, {{place.name, -1}});
+  return {};
+}
+
+std::string ModelDisk::link(const DiskEvent& event) {
+  const Place from = find(event.path), to = find(event.to);
+  if (from.node < 0) return refused(event, "it is not there");
+  if (to.folder < 0) return refused(event, "the other folder is not there");
+  if (to.node >= 0) return refused(event, "the other name is there");
+  change(to.folder, {{to.name, from.node}});
+  return {};
+}
+
+std::string ModelDisk::forget(const DiskEvent& event) {
+  const Place place = find(event.path);
+  if (place.node < 0) return refused(event, "it is not there");
+  nodes_[place.node].read_again = true;
   return {};
 }
 
 std::string ModelDisk::apply(const DiskEvent& event) {
-  const auto opened = [&] {
-    const auto found = open_.find({event.rank, event.path});
-    return found == open_.end() ? -1 : found->second;
-  };
   switch (event.call) {
-    case Call::write: {
-      const int node = opened();
-      if (node < 0) return refused(event, "it is not open");
-      changes_.push_back(
-          {.node = node,
-           .write = static_cast<int>(nodes_[node].writes.size())});
-      nodes_[node].writes.emplace_back(event.bytes);
-      nodes_[node].whole.reset();
-      return {};
-    }
-    case Call::sync: {
-      const int node = opened();
-      if (node < 0) return refused(event, "it is not open");
-      nodes_[node].synced = nodes_[node].writes.size();
-      std::erase_if(changes_, [&](const Change& change) {
-        return change.write >= 0 && change.node == node;
-      });
-      return {};
-    }
+    case Call::create:
+    case Call::make_folder:
+      return make(event);
+    case Call::write:
+    case Call::sync:
+      return write_or_sync(event);
     case Call::sync_folder:
       return sync_folder(event);
     case Call::rename:
       return rename(event);
-    default:
-      break;
+    case Call::link:
+      return link(event);
+    case Call::remove:
+      return remove(event);
+    case Call::forget:
+      return forget(event);
   }
-  const Place place = find(event.path);
-  if (event.call == Call::create || event.call == Call::make_folder) {
-    if (place.folder < 0) return refused(event, "its folder is not there");
-    if (place.node >= 0) return refused(event, "it is there already");
-    const int node = make(place, event.call == Call::make_folder);
-    if (event.call == Call::create) open_[{event.rank, event.path}] = node;
-    return {};
-  }
-  if (place.node < 0) return refused(event, "it is not there");
-  if (event.call == Call::forget) {
-    nodes_[place.node].read_again = true;
-    return {};
-  }
-  if (event.call == Call::remove) {
-    if (!nodes_[place.node].names.empty()) {
-      return refused(event, "it is not empty");
-    }
-    change(place.folder, {{place.name, -1}});
-    return {};
-  }
-  const Place to = find(event.to);
-  if (to.node >= 0) return refused(event, "the other name is there");
-  change(to.folder, {{to.name, place.node}});
-  return {};
+  return refused(event, "there is no such call");
 }
 
 std::vector<bool> ModelDisk::unsynced() const {

@@ -75,9 +75,15 @@ class ModelDisk {
   };
 
   Place find(const std::filesystem::path& path) const;
+  std::string make(const DiskEvent& event);
+  std::string write_or_sync(const DiskEvent& event);
   std::string rename(const DiskEvent& event);
+  std::string link(const DiskEvent& event);
+  std::string remove(const DiskEvent& event);
+  std::string forget(const DiskEvent& event);
   std::string sync_folder(const DiskEvent& event);
-  int make(const Place& place, bool folder);
+  /// Forgets changes in what no name can lead to any more.
+  void drop_unreachable();
   void change(int folder, std::vector<std::pair<std::string, int>> names);
   std::shared_ptr<const Content> content(const Node& node,
                                          const std::vector<Fate>& fates) const;

@@ -197,6 +197,19 @@ echo nonsense >broken/checkpoints/step_00000004/manifest.json
 refused "no manifest" "step_00000004/manifest.json" "$mumoe" inspect broken/checkpoints/step_00000004
 grep -q '^rank_00000.safetensors ' stdout || wrong "no manifest: $(<stdout)"
 
+# What one rank wrote, made anew of the others.
+quiet "$mpirun" -n 2 "$mumoe" train --config tiny.cfg --train.out summed --train.steps 2 --checkpoint.parity 1
+cp -r summed/checkpoints/step_00000002 before
+rm summed/checkpoints/step_00000002/rank_00001.safetensors
+refused "lost" "rank_00001.safetensors" "$mumoe" inspect summed/checkpoints/step_00000002
+quiet "$mumoe" inspect summed --repair yes
+grep -q '^mumoe inspect: .*rank_00001.safetensors' stderr || wrong "repaired: $(<stderr)"
+diff -r before summed/checkpoints/step_00000002 || wrong "repaired: other bytes"
+quiet "$mumoe" inspect summed/checkpoints/step_00000002 --repair yes
+grep -q 'nothing to repair$' stderr || wrong "whole: $(<stderr)"
+rm summed/checkpoints/step_00000002/{*.safetensors,parity_00000.bin}
+refused "all lost" "rank_00001.safetensors" "$mumoe" inspect summed/checkpoints/step_00000002 --repair yes
+
 # What does not fit.
 refused "no path" "mumoe inspect: PATH is missing" "$mumoe" inspect
 refused "nowhere" "nowhere: is not there" "$mumoe" inspect nowhere

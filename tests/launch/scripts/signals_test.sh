@@ -125,6 +125,14 @@ took=$(timeout 20 bash -c "SECONDS=0; while kill -0 $job 2>/dev/null; do sleep 0
 ends "a second signal" 3
 [[ $(grep -c "^stopped" stdout) == 1 && $(tail -n 1 stdout) == "$at_once" ]] || wrong "a second signal: $(<stdout)"
 [[ $(newest) == 2 ]] || wrong "a second signal: saved $(newest)"
+hang
+launcher=$(pgrep -P "$job")  # below timeout, which would kill it after a signal
+kill -TERM "$launcher"
+sleep 2.2
+kill -TERM "$launcher"
+code=0; wait "$job" || code=$?
+[[ $code == 3 ]] || wrong "a second signal to mpirun: code $code, expected 3: $(<stdout) $(<stderr)"
+grep -q "^launch/mpirun: ended at once by a second signal$" stderr || wrong "a second signal to mpirun: $(<stderr)"
 # mpirun sends SIGTERM to the others when a rank dies: that is no second signal, nor a first one.
 failed() {  # failed NAME: the job ends as a rank was killed
   local code=0
@@ -160,7 +168,7 @@ prepares() {  # prepares NAME SIGNAL LINE WORD...; sample may write by then, and
   [[ $said == "$3" || ($1 == sample && -s stdout && ! -s stderr) ]] || wrong "$1: $said"
 }
 prepares "data" USR1 "stopped by a signal: the same command makes what is missing" data --data.source large --out made
-prepares "sample" INT "mumoe sample: stopped by a signal" sample --run one --tokens 100000000
+prepares "sample" INT "mumoe sample: stopped by a signal" sample --run one --tokens 100000000 --temperature 0
 prepares "eval" TERM "stopped by a signal: nothing was written" eval --run one --data large
 
 end
