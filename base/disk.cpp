@@ -74,6 +74,21 @@ void Disk::make_folder(const fs::path& path) {
           error ? error.message() : std::strerror(EEXIST));
 }
 
+void Disk::make_folders(const fs::path& path) {
+  std::error_code error;
+  if (path.empty() || fs::is_directory(path, error)) return;
+  // "runs/mine/": the last part is empty.
+  const fs::path parent = path.parent_path();
+  if (!path.has_filename()) return make_folders(parent);
+  make_folders(parent);
+  try {
+    make_folder(path);
+  } catch (const InputError&) {
+    if (!fs::is_directory(path, error)) throw;
+  }
+  sync_folder(parent.empty() ? "." : parent);
+}
+
 void Disk::sync_folder(const fs::path& path) {
   before({Kind::sync_folder, path});
   const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -88,11 +103,6 @@ void Disk::sync_folder(const fs::path& path) {
 void Disk::rename(const fs::path& from, const fs::path& to) {
   before({Kind::rename, from, to});
   check(std::rename(from.c_str(), to.c_str()) == 0, to, "rename");
-}
-
-void Disk::link(const fs::path& from, const fs::path& to) {
-  before({Kind::link, from, to});
-  check(::link(from.c_str(), to.c_str()) == 0, to, "link");
 }
 
 void Disk::remove(const fs::path& path) {

@@ -16,7 +16,6 @@ struct DiskCall {
     make_folder,  ///< One that was not there.
     sync_folder,  ///< The names in it.
     rename,       ///< `path` to `to`, which a file may have had.
-    link,         ///< `to` becomes a second name of the file `path`.
     remove,       ///< A file, a link, or a folder that is empty.
     forget,       ///< What is in memory of the file, so that it is read anew.
   };
@@ -57,10 +56,12 @@ class Disk {
   /// A whole file, made, written and synced.
   void write_file(const std::filesystem::path& path, std::string_view bytes);
   void make_folder(const std::filesystem::path& path);
+  /// The same of one that may be there, and of those above it, whose names then
+  /// outlast a power cut. Another process may make them meanwhile.
+  void make_folders(const std::filesystem::path& path);
   void sync_folder(const std::filesystem::path& path);
   void rename(const std::filesystem::path& from,
               const std::filesystem::path& to);
-  void link(const std::filesystem::path& from, const std::filesystem::path& to);
   void remove(const std::filesystem::path& path);
   void forget(const std::filesystem::path& path);
 

@@ -11,13 +11,20 @@ namespace mumoe {
 
 using nlohmann::json;
 
+/// The library writes by recursion what it reads without.
+constexpr int kDeepest = 100;
+
 json parse_json(std::string_view text, const std::string& what) {
   // The library would take it for the end.
   const auto zero = text.find('\0');
   require(zero == text.npos, "{} is not JSON from byte {} on", what, zero + 1);
   // Of the objects that are open; the library keeps the last entry of a name.
   std::vector<std::set<std::string>> names;
-  const auto look = [&](int, json::parse_event_t event, json& value) {
+  const auto look = [&](int depth, json::parse_event_t event, json& value) {
+    require(depth <= kDeepest,
+            "{} is not JSON of any use: it is nested more than {} times",
+            what,
+            kDeepest);
     if (event == json::parse_event_t::object_start) names.emplace_back();
     if (event == json::parse_event_t::object_end) names.pop_back();
     if (event == json::parse_event_t::key) {

@@ -9,6 +9,7 @@
 #include "run/agreed_errors.h"
 #include "run/manifest.h"
 #include "run/newest_checkpoint.h"
+#include "run/rebuild.h"
 
 namespace mumoe::launch {
 namespace {
@@ -49,8 +50,10 @@ StartPoint begin(const run::Options& asked,
 /// Throws `DamageError` where files do not begin as their manifest says.
 void require_own_manifest(const std::filesystem::path& checkpoint) {
   const run::Manifest manifest = run::read_manifest(checkpoint);
-  for (const auto& file : manifest.files) {
-    run::CheckedReader reader(checkpoint, file);
+  run::Rebuilder rebuilder(checkpoint, manifest);
+  for (std::size_t f = 0; f < manifest.files.size(); ++f) {
+    const run::CheckedFile& file = manifest.files[f];
+    run::CheckedReader reader(checkpoint, file, rebuilder.of(f));
     char first = 0;
     if (file.bytes > 0) reader.read(0, {&first, 1}, "its beginning");
   }

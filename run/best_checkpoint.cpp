@@ -87,9 +87,11 @@ void keep_best(const fs::path& folder, const BestCheckpoint& best) {
   fs::create_directory(fresh, error);
   require(!error, "{}: cannot create: {}", fresh.string(), error.message());
   const fs::path state = checkpoint_path(folder, best.step);
-  for (const auto& file : fs::directory_iterator(state, error)) {
-    if (!is_file_of_checkpoint(file.path())) continue;
-    link_or_copy(file.path(), fresh / file.path().filename());
+  for (fs::directory_iterator file(state, error);
+       !error && file != fs::directory_iterator();
+       file.increment(error)) {
+    if (!is_file_of_checkpoint(file->path())) continue;
+    link_or_copy(file->path(), fresh / file->path().filename());
   }
   require(!error, "{}: cannot list: {}", state.string(), error.message());
   const nlohmann::json loss = {{"step", best.step},

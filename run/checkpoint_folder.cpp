@@ -106,8 +106,14 @@ bool is_ours(const fs::path& checkpoint) {
 
 bool is_checkpoint(const fs::path& folder) {
   std::error_code error;
-  return fs::exists(folder / kManifest, error) ||
-         fs::exists(folder / kStateFile, error);
+  if (fs::exists(folder / kManifest, error) ||
+      fs::exists(folder / kStateFile, error)) {
+    return true;
+  }
+  const auto files = entries_of(folder, error);
+  return std::ranges::any_of(files, [](const fs::path& file) {
+    return is_numbered(file.filename().native(), "rank_", ".safetensors");
+  });
 }
 
 bool is_file_of_checkpoint(const fs::path& file) {
@@ -197,7 +203,11 @@ void retire_checkpoint(Disk& disk,
 void remove_leftovers(Disk& disk, const fs::path& folder) {
   for (const fs::path& path : entries_of(folder)) {
     if (is_temporary(path.filename().native())) remove_if_ours(disk, path);
-    // Displaced by one that has come to its place.
+  }
+}
+
+void remove_displaced(Disk& disk, const fs::path& folder) {
+  for (const fs::path& path : entries_of(folder)) {
     const auto step = step_in_name(path);
     if (step && path == displaced_path(folder, *step) &&
         is_checkpoint(checkpoint_path(folder, *step)) && is_ours(path)) {
@@ -223,11 +233,13 @@ void remove_old_checkpoints(Disk& disk,
 
 void probe_checkpoint_folder(const fs::path& folder) {
   std::error_code error;
-  fs::create_directories(folder, error);
-  require(!error && fs::is_directory(folder, error),
-          "{}: checkpoints cannot be written here: {}",
-          folder.string(),
-          error ? error.message() : "it is not a folder");
+  try {
+    real_disk().make_folders(folder);
+  } catch (const InputError& reason) {
+    fail<InputError>("{}: checkpoints cannot be written here: {}",
+                     folder.string(),
+                     reason.what());
+  }
   const fs::path written = folder / ".probe.tmp", renamed = folder / ".probe";
   const auto clean = [&] {
     for (const fs::path& path : {written, renamed}) {

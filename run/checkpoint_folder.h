@@ -42,7 +42,7 @@ std::optional<std::int64_t> step_in_name(
 std::filesystem::path displaced_path(const std::filesystem::path& folder,
                                      std::int64_t step);
 
-/// Whether a folder says that it is one, whole or not.
+/// Whether a folder is one, whole or not: it has a file of its own kind.
 bool is_checkpoint(const std::filesystem::path& folder);
 
 /// Whether a file of a checkpoint is one of those that this program writes.
@@ -77,6 +77,10 @@ void retire_checkpoint(Disk& disk,
 
 /// Removes what a crash left half written.
 void remove_leftovers(Disk& disk, const std::filesystem::path& folder);
+
+/// Removes what was displaced by another checkpoint of the same step, once that
+/// or a newer one is known to be whole.
+void remove_displaced(Disk& disk, const std::filesystem::path& folder);
 
 /// Removes the checkpoints of up to `step` steps but for the newest `keep` of
 /// them: never that of `step`. A checkpoint into which somebody has put files

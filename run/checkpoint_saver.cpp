@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <exception>
+#include <new>
 #include <utility>
 
 #include "base/error.h"
@@ -51,10 +53,10 @@ CheckpointSaver::~CheckpointSaver() {
 
 void CheckpointSaver::begin(const RunState& state,
                             const OptimizerState& optimizer) {
-  finish();
+  const Stall stall(stall_);
+  while (busy()) advance_stage();
   began_ = Clock::now();
   saved_ = {.step = state.step};
-  const Stall stall(saved_.stall_s);
   state_ = state;
   temporary_ = temporary_path(config_.folder, state.step);
   target_ = checkpoint_path(config_.folder, state.step);
@@ -72,7 +74,12 @@ void CheckpointSaver::begin(const RunState& state,
   if (const auto failure = first_text(failure_); !failure.empty()) {
     return give_up(failure);
   }
-  part_ = part_of(buckets_, optimizer, rank_, config_.async);
+  buckets_.await();
+  try {
+    part_ = part_of(buckets_, optimizer, rank_, config_.async);
+  } catch (const std::exception& error) {  // no memory for the copy
+    failure_ = one_line(error.what());
+  }
   saved_.bytes = bytes_of(part_);
   if (config_.async) saved_.copied_bytes = saved_.bytes;
   start(Stage::writing);
@@ -83,9 +90,11 @@ void CheckpointSaver::start(Stage stage) {
   work_ = std::async(std::launch::async, [this, stage] {
     block_signals();
     try {
-      work(stage);
+      if (failure_.empty()) work(stage);
     } catch (const InputError& error) {
       failure_ = error.what();
+    } catch (const std::bad_alloc&) {
+      failure_ = fmt::format("{}: no memory to write it", target_.string());
     }
   });
 }
@@ -105,7 +114,7 @@ void CheckpointSaver::work(Stage stage) {
       return verify();
     case Stage::removing:
       if (rank_ != 0) return;
-      remove_leftovers(disk_, config_.folder);
+      remove_displaced(disk_, config_.folder);
       remove_old_checkpoints(disk_, config_.folder, state_.step, config_.keep);
   }
 }
@@ -155,8 +164,11 @@ bool CheckpointSaver::ready() const {
 }
 
 void CheckpointSaver::advance() {
-  if (!busy()) return;
-  const Stall stall(saved_.stall_s);
+  const Stall stall(stall_);
+  if (busy()) advance_stage();
+}
+
+void CheckpointSaver::advance_stage() {
   work_.get();
   if (stage_ == Stage::removing) {
     // Others wait for nothing of it, and what stays goes with the next.
@@ -196,7 +208,9 @@ void CheckpointSaver::finish() {
 }
 
 std::optional<Saved> CheckpointSaver::take_result() {
-  return std::exchange(result_, std::nullopt);
+  auto result = std::exchange(result_, std::nullopt);
+  if (result) result->stall_s = std::exchange(stall_, 0);
+  return result;
 }
 
 void CheckpointSaver::give_up(const std::string& failure) {

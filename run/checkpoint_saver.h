@@ -34,9 +34,10 @@ struct Saved {
   std::string failure = {};
   /// What could not be done beside it; empty: nothing.
   std::string note = {};
-  double seconds = 0;      ///< From `begin` until it was durable.
-  double stall_s = 0;      ///< Of these, what this rank spent in this class.
-  std::int64_t bytes = 0;  ///< Of this rank's tensors.
+  double seconds = 0;  ///< From `begin` until it was durable.
+  /// What this rank spent in this class since the result before.
+  double stall_s = 0;
+  std::int64_t bytes = 0;         ///< Of this rank's tensors.
   std::int64_t copied_bytes = 0;  ///< Of them in memory a second time.
 };
 
@@ -96,6 +97,7 @@ class CheckpointSaver {
   };
 
   void start(Stage stage);
+  void advance_stage();
   void write();
   void work(Stage stage);
   /// What all ranks have written: on rank 0, and on all for parity. Collective.
@@ -128,6 +130,7 @@ class CheckpointSaver {
   std::chrono::steady_clock::time_point began_;
   Saved saved_;
   std::optional<Saved> result_;
+  double stall_ = 0;        ///< Seconds that `result_` has not told.
   std::future<void> work_;  // last: its thread uses the rest
 };
 

@@ -171,12 +171,12 @@ void write_run(const Conversion& c) {
   Options options = c.options;
   options.trainer.out = c.request.to;
   options.keep = Keep::folder;
-  write_file_atomically(c.request.to / "config.cfg", to_config_text(options));
   const RunState state{.settings = settings_of(options)};
   const auto tensors = foreign_tensors(WeightFormat::run, c.source.registry);
   write_single_file(checkpoints, 0, [&](const fs::path& file) {
     write_tensors(c, c.source, tensors, file, single_file_metadata(state));
   });
+  write_file_atomically(c.request.to / "config.cfg", to_config_text(options));
 }
 
 /// Where a format's tensors go: `to` itself, or a file in that folder.
@@ -220,10 +220,18 @@ std::vector<std::string> convert_past(const ConvertRequest& request,
   const WeightFormat format = choose_format(request, weights, options);
   require_names(format, options);
   const Conversion conversion{request, options, source, import};
-  if (format == WeightFormat::run) {
-    write_run(conversion);
-  } else {
-    write_named(conversion, format);
+  std::error_code error;
+  const bool there = fs::exists(request.to, error);
+  try {
+    if (format == WeightFormat::run) {
+      write_run(conversion);
+    } else {
+      write_named(conversion, format);
+    }
+  } catch (const InputError&) {
+    // Damage shows when it is read; a folder that is not empty stays.
+    if (!there) fs::remove(request.to, error);
+    throw;
   }
   std::vector<std::string> lines = {
       fmt::format("from  {}: {}, {} tensors",

@@ -34,10 +34,12 @@ RunState look_at(const std::filesystem::path& checkpoint, const Damage& known) {
 
 std::optional<NewestCheckpoint> newest_checkpoint(
     const std::filesystem::path& folder,
-    const Damage& known) {
+    const Damage& known,
+    std::int64_t most) {
   const auto all = list_checkpoints(folder);
   std::vector<std::string> damaged;
   for (const CheckpointFile& checkpoint : std::views::reverse(all)) {
+    if (checkpoint.step > most) continue;
     try {
       RunState state = look_at(checkpoint.path, known);
       NewestCheckpoint newest{checkpoint.path, std::move(state)};

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,8 +25,10 @@ struct NewestCheckpoint {
 /// rebuilt from those that are; what is in them is checked as it is read. None
 /// if there is no checkpoint. Throws `DamageError` naming the newest when all
 /// are damaged.
+/// Those of more than `most` steps do not count.
 std::optional<NewestCheckpoint> newest_checkpoint(
     const std::filesystem::path& folder,
-    const Damage& known = {});
+    const Damage& known = {},
+    std::int64_t most = std::numeric_limits<std::int64_t>::max());
 
 }  // namespace mumoe::run

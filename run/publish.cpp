@@ -8,16 +8,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Makes a folder that may be there.
-void make_folders(Disk& disk, const fs::path& folder) {
-  std::error_code error;
-  if (folder.empty() || fs::is_directory(folder, error)) return;
-  make_folders(disk, folder.parent_path());
-  disk.make_folder(folder);
-  const fs::path parent = folder.parent_path();
-  disk.sync_folder(parent.empty() ? "." : parent);
-}
-
 /// For people: programs look at the numbers.
 std::string name_latest(Disk& disk, const fs::path& target) {
   const fs::path folder = target.parent_path();
@@ -39,7 +29,7 @@ std::string name_latest(Disk& disk, const fs::path& target) {
 void begin_checkpoint(Disk& disk,
                       const fs::path& folder,
                       const fs::path& temporary) {
-  make_folders(disk, folder);
+  disk.make_folders(folder);
   remove_leftovers(disk, folder);
   disk.make_folder(temporary);
 }
@@ -55,7 +45,12 @@ std::string publish_checkpoint(Disk& disk,
   const bool again = fs::exists(fs::symlink_status(target, error));
   const fs::path displaced =
       displaced_path(folder, step_in_name(target).value_or(0));
-  if (again) disk.rename(target, displaced);
+  if (again && is_checkpoint(displaced)) {
+    // A crash came before it was known whether what is in its place is whole.
+    retire_checkpoint(disk, folder, target);
+  } else if (again) {
+    disk.rename(target, displaced);
+  }
   bool renamed = false;
   try {
     disk.rename(temporary, target);

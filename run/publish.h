@@ -19,7 +19,7 @@ void begin_checkpoint(Disk& disk,
 
 /// Writes the manifest beside the parts, which are synced, and gives the folder
 /// `temporary` its name, `target`. A checkpoint that has that name gets
-/// `displaced_path`'s, and goes with `remove_leftovers`. Returns why `latest`
+/// `displaced_path`'s, and goes with `remove_displaced`. Returns why `latest`
 /// could not be made to name it; empty: it does. Throws `InputError`, with what
 /// was there before still there, and the new one not.
 std::string publish_checkpoint(Disk& disk,

@@ -256,8 +256,26 @@ RunDirectory::RunDirectory(fs::path out, fs::path numbered)
   if (fs::is_directory(out_, error)) claim();
 }
 
+namespace {
+
+/// Makes the names of `folder` and of those above it, up to `known`, which was
+/// there, outlast a power cut: as long as its checkpoints do.
+void sync_names(const fs::path& folder, const fs::path& known) {
+  std::error_code error;
+  for (fs::path path = fs::absolute(folder, error).lexically_normal();
+       path != known && path.has_relative_path();) {
+    path = path.parent_path();
+    sync_to_disk(path);
+  }
+}
+
+}  // namespace
+
 void RunDirectory::make() {
   std::error_code error;
+  const fs::path known =
+      existing_part_of(out_.empty() ? numbered_.parent_path() : out_)
+          .lexically_normal();
   const auto require_made = [&](const fs::path& path) {
     require(!error,
             "train.out = {}: cannot create: {}",
@@ -267,7 +285,7 @@ void RunDirectory::make() {
   if (!out_.empty()) {
     fs::create_directories(out_, error);
     require_made(out_);
-    return;
+    return sync_names(out_, known);
   }
   fs::create_directories(numbered_.parent_path(), error);
   require_made(numbered_);
@@ -279,6 +297,7 @@ void RunDirectory::make() {
     require_made(next);
     if (made) out_ = std::move(next);
   }
+  sync_names(out_, known);
 }
 
 void RunDirectory::claim() {

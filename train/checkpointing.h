@@ -32,11 +32,9 @@ class Checkpointing {
   void open(const std::filesystem::path& out, std::int64_t step);
   /// The run stands at `step` again, of which there is a checkpoint.
   void go_back(std::int64_t step) { begun_ = kept_ = older_ = step; }
-  /// Whether a checkpoint of `step` may be one of this run: it has made one, or
-  /// gone on from one, of that step or a later one.
-  bool may_be_of_this_run(std::int64_t step) const {
-    return step > 0 && step <= kept_;
-  }
+  /// The step of the last one of this run that is there: what it has made, or
+  /// gone on from. 0: none, or there are no checkpoints.
+  std::int64_t kept() const { return is_open() ? kept_ : 0; }
   bool is_open() const { return saver_.has_value(); }
   /// Whether there is nothing new since the last one that was begun.
   bool has(std::int64_t step) const { return !is_open() || step == begun_; }

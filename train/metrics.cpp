@@ -148,6 +148,9 @@ Kept lines_up_to(const std::filesystem::path& path,
     // Cut short by a crash; its step is repeated.
     if (end == text.npos) break;
     auto line = std::string_view(text).substr(begin, end - begin);
+    // A block that a power cut left without its bytes: what follows is
+    // repeated.
+    if (line.find('\0') != line.npos) break;
     begin = end + 1;
     ++number;
     line = line.substr(0, line.find_last_not_of(" \t\r") + 1);
@@ -264,13 +267,27 @@ MetricsFile::MetricsFile(const std::filesystem::path& folder,
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   require(!error, "{}: cannot create: {}", folder.string(), error.message());
-  const Kept kept = lines_up_to(path_, resumed_step, resumed_samples);
+  keep(resumed_step, resumed_samples);
+}
+
+void MetricsFile::keep(std::int64_t step, std::int64_t samples) {
+  const Kept kept = lines_up_to(path_, step, samples);
+  write_file_atomically(path_, kept.text);
+  out_.emplace(path_);
   events_ = kept.events;
   elapsed_s_ = kept.elapsed_s;
   last_step_ = kept.last.step;
   evaluation_ = kept.last.evaluation;
-  write_file_atomically(path_, kept.text);
-  out_.emplace(path_);
+}
+
+void MetricsFile::go_back(std::int64_t step, std::int64_t samples) {
+  out_->sync();
+  if (!out_->problem().empty()) return;
+  try {
+    keep(step, samples);
+  } catch (const InputError&) {
+    // Who resumes cuts what is too much; readers take the last of a step.
+  }
 }
 
 void MetricsFile::append(const std::string& line) {

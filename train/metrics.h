@@ -85,6 +85,9 @@ class MetricsFile {
       const std::filesystem::path& folder,
       std::int64_t resumed_step,
       std::int64_t resumed_samples = std::numeric_limits<std::int64_t>::max());
+  /// The same of a run that goes back while it runs. Where the disk refuses,
+  /// the file keeps what it has, and later lines stand behind that.
+  void go_back(std::int64_t step, std::int64_t samples);
   void write(const StepReport& report);
   void write(const BadStepReport& bad);
   void write_failed_save(const run::Saved& failed);
@@ -104,6 +107,7 @@ class MetricsFile {
   const std::string& problem() const { return out_->problem(); }
 
  private:
+  void keep(std::int64_t step, std::int64_t samples);
   void append(const std::string& line);
   void append_event(const std::string& line);
 

@@ -105,12 +105,12 @@ Trainer::Trainer(const run::TrainerConfig& config,
 }
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {
-  auto settings = std::move(state_.settings);
-  const auto mixing = state_.mixing;
   run::Loaded loaded = run::load_checkpoint(checkpoint,
                                             parts_.buckets,
                                             optimizer_.state(),
                                             parts_.mesh.control());
+  auto settings = std::move(state_.settings);
+  const auto mixing = state_.mixing;
   state_ = std::move(loaded.state);
   rebuilt_ = std::move(loaded.rebuilt);
   optimizer_.set_steps(state_.step - state_.skipped);

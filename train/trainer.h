@@ -16,6 +16,7 @@
 #include "dist/params/gradient_reducer.h"
 #include "dist/process_mesh.h"
 #include "model/model.h"
+#include "run/damage.h"
 #include "run/run_state.h"
 #include "run/train_config.h"
 #include "train/bad_steps.h"
@@ -139,6 +140,9 @@ class Trainer {
                                         Progress& progress);
   /// Goes back to the last checkpoint, behind the samples of the bad step.
   void rewind(std::optional<MetricsFile>& metrics);
+  /// The newest checkpoint of this run that is not in `known`, as rank 0 finds
+  /// it. Throws `NonFiniteError` on all ranks where there is none.
+  std::filesystem::path newest_of_this_run(const run::Damage& known);
   /// Loads the newest whole checkpoint of this run, or throws
   /// `NonFiniteError`.
   void restore_newest();
@@ -151,7 +155,7 @@ class Trainer {
   void choose_mixing();
   void show(const StepReport& report, Progress& progress);
   /// Saves where the run stands, unless that is saved.
-  void save();
+  void save(std::optional<MetricsFile>& metrics);
   /// Tells a person and metrics.jsonl what came of checkpoints since it was
   /// called last.
   void tell_of_rebuilt(Progress& progress);
@@ -164,12 +168,14 @@ class Trainer {
   std::optional<Evaluation> evaluated(
       const std::optional<MetricsFile>& metrics);
   void evaluate_now(std::optional<MetricsFile>& metrics, Progress& progress);
-  /// Calls `action` on rank 0; its `InputError` is thrown on all. Collective.
-  void on_rank_0(const std::function<void()>& action);
+  /// Calls `action` on rank 0. Its `InputError`, of a disk that refuses, is a
+  /// warning, or thrown on all ranks: as checkpoint.on_failure says. Returns
+  /// whether there was none. Collective.
+  bool on_rank_0(const std::function<void()>& action);
   /// What checkpoints/best has, of a run that goes on.
   void read_best_loss();
   /// Makes the last checkpoint the best one if the last evaluation is.
-  void keep_best();
+  void keep_best(std::optional<MetricsFile>& metrics);
   double mfu(double samples_per_s);
 
   run::TrainerConfig config_;
@@ -184,11 +190,12 @@ class Trainer {
   double sample_flops_;  ///< Forward and backward.
   run::RunState state_;
   Checkpointing checkpoints_;
-  /// What came of checkpoints and is not yet told; and the last one that is
-  /// there, for the line of the next step.
+  /// What came of checkpoints, and other warnings, and is not yet told.
   std::vector<run::Saved> news_;
-  bool metrics_wait_ = false;  ///< For the disk; a person has been told.
+  std::vector<std::string> warnings_;
+  /// The last checkpoint that is there, for the line of the next step.
   std::optional<run::Saved> saved_;
+  bool metrics_wait_ = false;  ///< For the disk; a person has been told.
   std::optional<Batches> batches_;
   /// What was damaged there and rebuilt as it was read, until it is told.
   std::vector<std::string> rebuilt_;

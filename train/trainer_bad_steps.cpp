@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "data/sample_chain.h"
-#include "run/agreed_errors.h"
+#include "dist/gather_text.h"
 #include "run/newest_checkpoint.h"
 #include "train/trainer.h"
 
@@ -86,31 +86,45 @@ std::optional<StepReport> Trainer::step_noting(
   }
 }
 
+std::filesystem::path Trainer::newest_of_this_run(const run::Damage& known) {
+  std::string path, problem;
+  // Rank 0 looks for all: another host may see an older list.
+  if (parts_.mesh.control().rank() == 0 && checkpoints_.kept() > 0) {
+    try {
+      // What another run has left is none of this one's.
+      const auto newest = run::newest_checkpoint(config_.out / "checkpoints",
+                                                 known,
+                                                 checkpoints_.kept());
+      if (newest && newest->state.step > 0) path = newest->path.string();
+      if (newest) rebuilt_ = newest->passed_by;
+    } catch (const InputError& error) {
+      problem = fmt::format(" ({})", error.what());
+    }
+  }
+  path = dist::gather_text(parts_.mesh.control(), path)[0];
+  problem = dist::gather_text(parts_.mesh.control(), problem)[0];
+  if (!path.empty()) return path;
+  fail<NonFiniteError>(
+      "step {}: {}; train.bad_step = rewind, but this run has no checkpoint to "
+      "go back to{}; stopped before the weights changed",
+      bad_->step,
+      bad_->why,
+      problem);
+}
+
 void Trainer::restore_newest() {
-  auto& world = parts_.mesh.control();
-  const auto folder = config_.out / "checkpoints";
   checkpoints_.finish();
   run::past_damage([&](const run::Damage& known) {
-    std::optional<run::NewestCheckpoint> newest;
-    // All ranks see the folder that rank 0 writes into.
-    run::agree_on_errors(world, [&] {
-      if (!checkpoints_.is_open()) return;
-      newest = run::newest_checkpoint(folder, known);
-    });
-    // What another run has left is none of this one's.
-    if (!newest || !checkpoints_.may_be_of_this_run(newest->state.step)) {
-      fail<NonFiniteError>(
-          "step {}: {}; train.bad_step = rewind, but this run has no "
-          "checkpoint to go back to; stopped before the weights changed",
-          bad_->step,
-          bad_->why);
-    }
-    resume(newest->path);
+    // As long as a checkpoint may take.
+    parts_.mesh.set_phase("checkpoint");
+    const auto newest = newest_of_this_run(known);
+    auto passed_by = std::exchange(rebuilt_, {});
+    resume(newest);
+    rebuilt_.insert(rebuilt_.begin(), passed_by.begin(), passed_by.end());
   });
 }
 
 void Trainer::rewind(std::optional<MetricsFile>& metrics) {
-  parts_.mesh.set_phase("rewind");
   const std::int64_t next = bad_->first + bad_->count;
   restore_newest();
   state_.samples = next;
@@ -124,7 +138,7 @@ void Trainer::rewind(std::optional<MetricsFile>& metrics) {
   checkpoints_.go_back(state_.step);
   save_due_ = all_ready_ = false;
   evaluation_.reset();
-  if (metrics) metrics.emplace(config_.out, state_.step, state_.samples);
+  if (metrics) metrics->go_back(state_.step, state_.samples);
 }
 
 void Trainer::keep_buffers() {

@@ -43,7 +43,7 @@ Outcome Trainer::run() {
   read_best_loss();
   if (evaluation_due()) evaluation_ = evaluated(metrics);
   if (evaluation_due() && !evaluation_) evaluate_now(metrics, progress);
-  keep_best();
+  keep_best(metrics);
   while (state_.step < config_.steps && !stop_) {
     auto report = step_noting(metrics, progress);
     if (!report && bad_) {
@@ -65,17 +65,18 @@ Outcome Trainer::run() {
     }
     // 7 checkpoint / evaluate / stop: nothing is lost while it evaluates
     if (std::exchange(all_ready_, false)) checkpoints_.advance();
-    if (stop_ || save_due_ || state_.step == config_.steps ||
-        due(config_.checkpoint_every)) {
-      save();
-    }
+    const bool saves = stop_ || save_due_ || state_.step == config_.steps ||
+                       due(config_.checkpoint_every);
+    if (saves) save(metrics);
     if (report && !stop_ && evaluation_due()) {
       evaluate_now(metrics, progress);
-      keep_best();
+      keep_best(metrics);
     }
-    if (stop_) save();
+    if (stop_ && !saves) save(metrics);
     tell_of_saves(metrics, progress);
   }
+  checkpoints_.finish();
+  save(metrics);  // again, if it is not there
   checkpoints_.finish_last(state_.step);
   tell_of_saves(metrics, progress);
   const bool whole = state_.step == config_.steps && (evaluation_ || !stop_);
@@ -143,9 +144,11 @@ void Trainer::evaluate_now(std::optional<MetricsFile>& metrics,
                             describe_shares(*evaluation_)));
 }
 
-void Trainer::save() {
+void Trainer::save(std::optional<MetricsFile>& metrics) {
   // Given up in its first step, a run has nothing new.
   if (checkpoints_.has(state_.step)) return;
+  // A checkpoint never knows of steps that the metrics may lose.
+  if (metrics) metrics->sync();
   if (state_.taken) {
     state_.taken->next =
         data::expected_digest(sequence().order(), state_.samples, plan_.batch);
@@ -164,8 +167,9 @@ void Trainer::tell_of_saves(std::optional<MetricsFile>& metrics,
   for (const run::Saved& saved : std::exchange(news_, {})) {
     if (saved.failure.empty()) {
       saved_ = saved;
-      parts_.after_save(saved.stall_s);
-      if (metrics) metrics->sync();
+      // What one at the end takes: until it is there and read again; and
+      // behind a run another may still be in the making.
+      parts_.after_save(saved.seconds * (config_.checkpoint_async ? 4 : 2));
     } else {
       progress.note(fmt::format("warning: step {} is not saved: {}",
                                 saved.step,
@@ -174,16 +178,26 @@ void Trainer::tell_of_saves(std::optional<MetricsFile>& metrics,
     }
     if (!saved.note.empty()) progress.note("warning: " + saved.note);
   }
+  for (const std::string& warning : std::exchange(warnings_, {})) {
+    progress.note("warning: " + warning);
+  }
   const std::string problem = metrics ? metrics->problem() : "";
   if (std::exchange(metrics_wait_, !problem.empty()) || problem.empty()) return;
   progress.note("warning: " + problem);
 }
 
-void Trainer::on_rank_0(const std::function<void()>& action) {
+bool Trainer::on_rank_0(const std::function<void()>& action) {
   auto& world = parts_.mesh.control();
-  run::agree_on_errors(world, [&] {
-    if (world.rank() == 0) action();
-  });
+  try {
+    run::agree_on_errors(world, [&] {
+      if (world.rank() == 0) action();
+    });
+    return true;
+  } catch (const InputError& error) {
+    if (config_.checkpoint_failure == run::SaveFailure::stop) throw;
+    warnings_.emplace_back(error.what());
+    return false;
+  }
 }
 
 void Trainer::read_best_loss() {
@@ -202,19 +216,21 @@ void Trainer::read_best_loss() {
   if (loss.item<double>() < kNone) best_loss_ = loss.item<double>();
 }
 
-void Trainer::keep_best() {
+void Trainer::keep_best(std::optional<MetricsFile>& metrics) {
   if (!config_.checkpoint_best || config_.out.empty() || !evaluation_) return;
   const bool lower = std::isfinite(evaluation_->loss) &&
                      (!best_loss_ || evaluation_->loss < *best_loss_);
   if (!lower) return;
-  save();
-  checkpoints_.publish();
-  if (!checkpoints_.has(state_.step)) return;  // it could not be written
+  save(metrics);
+  // To the end: what is kept must have been read again.
+  checkpoints_.finish();
+  if (checkpoints_.kept() != state_.step) return;  // it could not be written
   parts_.mesh.set_phase("checkpoint");
-  on_rank_0([&] {
+  const bool kept = on_rank_0([&] {
     run::keep_best(config_.out / "checkpoints",
                    {state_.step, evaluation_->loss});
   });
+  if (!kept) return;
   best_loss_ = evaluation_->loss;
 }
 

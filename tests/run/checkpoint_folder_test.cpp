@@ -132,6 +132,15 @@ TEST(CheckpointFolder, NamesInThePlaceOfCheckpointsToComeAreFound) {
   EXPECT_TRUE(names_in_the_way(folder.path(), 7, 8).empty());
 }
 
+TEST(CheckpointFolder, OneWithoutItsManifestIsDamagedNotSomebodysOwn) {
+  const ScratchFolder folder;
+  folder.write("step_00000007/rank_00001.safetensors", "weights");
+  folder.write("step_00000008/notes.txt", "thoughts");
+  EXPECT_EQ(newest(folder), "step_00000007");
+  EXPECT_EQ(names_in_the_way(folder.path(), 4, 9),
+            (std::vector<std::string>{"step_00000008"}));
+}
+
 // Checkpoints may be there: a run must not begin over them.
 TEST(CheckpointFolder, ThatCannotBeListedIsNotEmpty) {
   const ScratchFolder folder;

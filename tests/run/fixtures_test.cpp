@@ -13,7 +13,9 @@
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "dist/self_communicator.h"
+#include "run/checkpoint_folder.h"
 #include "run/checkpoint_saver.h"
 #include "run/load_checkpoint.h"
 #include "run/manifest.h"
@@ -205,6 +207,34 @@ TEST(FixtureOfAManifest, IsCheckedAsOneOfThisVersion) {
   testing::expect_input_error(
       [&] { load_checkpoint(there, rank.buckets, rank.optimizer, *self); },
       {"rank_00001.safetensors"});
+}
+
+TEST(FixtureOfASingleFile, IsNamedWhereItsHeaderIsNotWhatItWas) {
+  const testing::ScratchFolder scratch;
+  const fs::path from = fixtures() / "single_file/checkpoints/step_00000012";
+  const std::string whole = read_file(from / kStateFile);
+  std::string longest = whole;
+  longest.replace(0, 8, std::string("\0\0\0\0\0\0\0\x80", 8));  // 2^63
+  std::string overlapping = whole;
+  const std::string offsets = "\"data_offsets\":[60,";
+  overlapping.replace(overlapping.find(offsets) + offsets.size() - 3, 2, "56");
+  for (const std::string& bytes : {longest,
+                                   overlapping,
+                                   std::string(64, 'x') + whole.substr(64),
+                                   whole.substr(0, whole.size() - 1),
+                                   whole.substr(0, 100),
+                                   std::string()}) {
+    const auto file =
+        scratch.write("checkpoints/step_00000012/state.safetensors", bytes);
+    try {
+      newest_checkpoint(scratch.path() / "checkpoints");
+      ADD_FAILURE() << "read " << bytes.size() << " bytes";
+    } catch (const DamageError& error) {
+      const std::string text = error.what();
+      EXPECT_EQ(text.find(file.string()), 0u) << text;
+      EXPECT_EQ(text.find('\n'), text.npos) << text;
+    }
+  }
 }
 
 // How the fixture of the manifest was made: never again.

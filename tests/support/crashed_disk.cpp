@@ -36,8 +36,6 @@ std::string describe(const DiskEvent& event) {
         return "sync_folder";
       case Call::rename:
         return "rename";
-      case Call::link:
-        return "link";
       case Call::remove:
         return "remove";
       case Call::forget:
@@ -171,15 +169,6 @@ std::string ModelDisk::remove(const DiskEvent& event) {
   return {};
 }
 
-std::string ModelDisk::link(const DiskEvent& event) {
-  const Place from = find(event.path), to = find(event.to);
-  if (from.node < 0) return refused(event, "it is not there");
-  if (to.folder < 0) return refused(event, "the other folder is not there");
-  if (to.node >= 0) return refused(event, "the other name is there");
-  change(to.folder, {{to.name, from.node}});
-  return {};
-}
-
 std::string ModelDisk::forget(const DiskEvent& event) {
   const Place place = find(event.path);
   if (place.node < 0) return refused(event, "it is not there");
@@ -199,8 +188,6 @@ std::string ModelDisk::apply(const DiskEvent& event) {
       return sync_folder(event);
     case Call::rename:
       return rename(event);
-    case Call::link:
-      return link(event);
     case Call::remove:
       return remove(event);
     case Call::forget:

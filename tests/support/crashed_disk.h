@@ -78,7 +78,6 @@ class ModelDisk {
   std::string make(const DiskEvent& event);
   std::string write_or_sync(const DiskEvent& event);
   std::string rename(const DiskEvent& event);
-  std::string link(const DiskEvent& event);
   std::string remove(const DiskEvent& event);
   std::string forget(const DiskEvent& event);
   std::string sync_folder(const DiskEvent& event);

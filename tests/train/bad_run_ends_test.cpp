@@ -4,6 +4,7 @@
 #include <atomic>
 #include <nlohmann/json.hpp>
 
+#include "run/manifest.h"
 #include "tests/train/bad_run.h"
 
 namespace mumoe {
@@ -119,6 +120,77 @@ TEST(BadRuns, GoBackToTheCheckpointThatIsThere) {
   EXPECT_EQ(alone(run).state.samples, 64 + 6 * 8);
   EXPECT_TRUE(exists(newest)) << "saved anew";
   EXPECT_EQ(told_in(folder.path()).steps, up_to(9));
+}
+
+/// Flips a bit in the middle of the weights of a checkpoint.
+void damage(const std::filesystem::path& checkpoint) {
+  const auto file = checkpoint / "rank_00000.safetensors";
+  std::string bytes = read_file(file);
+  bytes[bytes.size() / 2] ^= 1;
+  write_file_atomically(file, bytes);
+}
+
+// What the run holds of itself must not go with a checkpoint that is passed by.
+TEST(BadRuns, GoBackPastDamageAsWhatTheyWere) {
+  const ScratchFolder folder;
+  SmallRun run = bad_run(BadStep::rewind, {{60, kNan}});
+  run.out = folder.path();
+  run.checkpoint_every = 3;
+  run.steps = 9;
+  run.settings = {{"model.width", "16"}};
+  const auto checkpoints = folder.path() / "checkpoints";
+  run.spoil_batch = [&, spoil = run.spoil_batch](const at::Tensor& loss,
+                                                 const model::Batch& batch) {
+    if ((batch.ids == 60).any().item<bool>()) {
+      damage(checkpoints / "step_00000006");
+    }
+    return spoil(loss, batch);
+  };
+  EXPECT_EQ(alone(run).state.samples, 64 + 6 * 8);
+  EXPECT_EQ(run::read_run_state(checkpoints / "step_00000009").settings,
+            run.settings);
+}
+
+// Which it has gone on from an older one, since that was damaged.
+TEST(BadRuns, GoBackBesideANewerOneThatIsDamaged) {
+  const ScratchFolder folder;
+  SmallRun run = bad_run(BadStep::rewind, {{33, kNan}});
+  run.out = folder.path();
+  run.checkpoint_every = 3;
+  run.steps = 3;
+  alone(run);
+  const auto checkpoints = folder.path() / "checkpoints";
+  std::filesystem::copy(checkpoints / "step_00000003",
+                        checkpoints / "step_00000008");
+  auto manifest = run::read_manifest(checkpoints / "step_00000003");
+  manifest.state.step = 8;
+  write_file_atomically(checkpoints / "step_00000008" / run::kManifest,
+                        run::manifest_text(manifest));
+  damage(checkpoints / "step_00000008");
+  run.resume_from = checkpoints / "step_00000003";
+  run.resume = true;
+  run.steps = 7;
+  EXPECT_EQ(alone(run).state.samples, 40 + 4 * 8);
+}
+
+// The best checkpoint is beside the run, which goes on without it.
+TEST(BestCheckpoint, ThatCannotBeKeptEndsNoRun) {
+  for (const bool strict : {false, true}) {
+    const ScratchFolder folder;
+    SmallRun run = bad_run(BadStep::stop, {});
+    run.out = folder.path();
+    run.steps = 3;
+    run.checkpoint_best = true;
+    if (strict) run.checkpoint_failure = run::SaveFailure::stop;
+    folder.write("checkpoints/.best.tmp/mine", "somebody's own");
+    if (strict) {
+      EXPECT_THROW(alone(run), InputError);
+    } else {
+      EXPECT_EQ(alone(run).state.step, 3);
+    }
+    EXPECT_TRUE(exists(folder.path() / "checkpoints/step_00000003"));
+    EXPECT_FALSE(exists(folder.path() / "checkpoints/best"));
+  }
 }
 
 }  // namespace

@@ -47,6 +47,33 @@ TEST(Metrics, KeepWhatTheResumedRunDoesNotWriteAgain) {
   EXPECT_EQ(read_file(file), "");
 }
 
+TEST(Metrics, WhatAPowerCutLeftEmptyIsRepeated) {
+  const ScratchFolder folder;
+  const std::string text = three_steps();
+  const auto two = text.substr(0, text.find("{\"step\":3"));
+  // A block of zeros, and lines behind it.
+  const auto file = folder.write(
+      "metrics.jsonl",
+      two + std::string(50, '\0') + "\n" + text.substr(two.size()));
+  require_metrics(folder.path());
+  MetricsFile(folder.path(), 3);
+  EXPECT_EQ(read_file(file), two);
+}
+
+TEST(Metrics, GoBackWhileTheRunGoesOn) {
+  const ScratchFolder folder;
+  const auto file = folder.write("metrics.jsonl", three_steps());
+  MetricsFile metrics(folder.path(), 3);
+  metrics.go_back(1, 8);
+  EXPECT_EQ(metrics.last_step(), 1);
+  StepReport again;
+  again.step = 2;
+  metrics.write(again);
+  const std::string text = three_steps();
+  EXPECT_EQ(read_file(file),
+            text.substr(0, text.find("{\"step\":2")) + to_json(again) + "\n");
+}
+
 std::string event(const char* action, std::int64_t step, std::int64_t first) {
   BadStepReport bad;
   bad.step = step;

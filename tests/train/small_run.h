@@ -84,6 +84,11 @@ struct SmallRun {
   double spike = 0;
   std::int64_t spike_window = 128;
   std::int64_t checkpoint_every = 0;
+  bool checkpoint_best = false;
+  run::SaveFailure checkpoint_failure = run::SaveFailure::proceed;
+  std::map<std::string, std::string> settings = {};
+  /// Instead of the newest checkpoint.
+  std::filesystem::path resume_from = {};
   /// Instead of one with a warm-up.
   std::optional<run::ScheduleConfig> schedule = {};
 };
@@ -248,10 +253,15 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
       run.sequence ? run.sequence(train_windows, order) : nullptr;
   train::TrainerParts parts{mesh, model, buckets, train_windows, val_windows};
   parts.sequence = sequence.get();
+  config.checkpoint_best = run.checkpoint_best;
+  config.checkpoint_failure = run.checkpoint_failure;
   train::Trainer trainer(config, schedule, {}, parts);
+  trainer.set_settings(run.settings);
   if (run.sparse_share) trainer.set_sparse_share(*run.sparse_share);
   if (run.resume) {
-    trainer.resume(*run::latest_checkpoint(run.out / "checkpoints"));
+    trainer.resume(run.resume_from.empty()
+                       ? *run::latest_checkpoint(run.out / "checkpoints")
+                       : run.resume_from);
   } else {
     buckets.initialise(config.seed);
   }

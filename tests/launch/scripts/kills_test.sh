@@ -31,6 +31,8 @@ CONFIG
 sed -i 's/^source = .*/source = tokens/' tiny.cfg
 run=$folder/run
 train=("$mumoe" train --config tiny.cfg --train.resume auto)
+# Open MPI ends the other ranks 2 s later, of which this would wait for fifty.
+export OMPI_MCA_odls_base_sigkill_timeout=${OMPI_MCA_odls_base_sigkill_timeout:-0}
 stress=${MUMOE_STRESS:-0}
 RANDOM=${MUMOE_SEED:-$((SRANDOM % 32768))}
 echo "seed: MUMOE_SEED=${MUMOE_SEED:-$RANDOM}"
@@ -139,7 +141,8 @@ missed=$(missed_kinds)
 pid_of() {  # of rank $1 of the run
   local pid
   for pid in $(pgrep -f -- "--train.out $run "); do
-    if [[ $(readlink "/proc/$pid/exe") == "$mumoe" ]] && tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1"; then
+    # " (deleted)": somebody builds it anew meanwhile.
+    if [[ $(readlink "/proc/$pid/exe") == "$mumoe"* ]] && tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1"; then
       echo "$pid"
       return
     fi
@@ -165,7 +168,7 @@ at_instant() {  # at_instant N: of its first steps, or now and then of its start
     if [[ $pid ]]; then break; fi
     sleep 0.01
   done
-  kill -9 "$pid"
+  if [[ $pid ]]; then kill -9 "$pid"; else wrong "rank $rank at instant $1: it never was there: $(<stderr)"; fi
   wait "$child" || code=$?
   ended "rank $rank at instant $1" $code "$(bound 20 $async)"
 }
