@@ -108,8 +108,8 @@ BucketLayout lay_out(std::span<const Parameter> parameters,
 /// What world rank `rank` updates of bucket `index`: the whole or, with ZeRO,
 /// one of its parts.
 Interval owned(const BucketLayout& layout, std::size_t index, int rank);
-/// The part of it that the rank alone stands for, e.g. in a checkpoint: over the
-/// world each element of the model is in one.
+/// The part of it that the rank alone stands for, e.g. in a checkpoint: over
+/// the world each element of the model is in one.
 Interval share(const BucketLayout& layout, std::size_t index, int rank);
 /// The part of it whose squares the rank adds to the norm: its share of what is
 /// trained.
