@@ -11,9 +11,9 @@
 
 #include "base/file.h"
 #include "dist/self_communicator.h"
-#include "tests/support/thread_communicator.h"
 #include "run/manifest.h"
 #include "tests/support/save_checkpoint.h"
+#include "tests/support/thread_communicator.h"
 #include "tests/train/small_run.h"
 #include "train/schedule.h"
 

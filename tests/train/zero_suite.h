@@ -14,9 +14,9 @@
 #include "dist/torch_text.h"
 #include "dist/watch/observer.h"
 #include "run/load_checkpoint.h"
-#include "tests/support/save_checkpoint.h"
 #include "tests/dist/bucket_fixture.h"
 #include "tests/support/parameters.h"
+#include "tests/support/save_checkpoint.h"
 #include "tests/support/scratch.h"
 #include "tests/support/steps.h"
 #include "train/optimizer.h"
@@ -216,11 +216,11 @@ inline void checkpoints_fit_any_layout(Communicator& world) {
     Training saved(world, from);
     saved.steps(0, 5);
     testing::save_checkpoint(folder / from.describe(),
-                         {5, 60, {}},
-                         *saved.buckets,
-                         saved.optimizer.state(),
-                         saved.mesh,
-                         1);
+                             {5, 60, {}},
+                             *saved.buckets,
+                             saved.optimizer.state(),
+                             saved.mesh,
+                             1);
     const auto state = saved.state();
     for (const Layout& to : layouts_of(world.size())) {
       SCOPED_TRACE(from.describe() + " to " + to.describe());
