@@ -83,9 +83,8 @@ void keep_best(const fs::path& folder, const BestCheckpoint& best) {
   restore(folder);
   const fs::path fresh = in_the_making(folder), old = replaced(folder);
   for (const fs::path& left : {fresh, old}) remove_if_ours(real_disk(), left);
+  real_disk().make_folder(fresh);
   std::error_code error;
-  fs::create_directory(fresh, error);
-  require(!error, "{}: cannot create: {}", fresh.string(), error.message());
   const fs::path state = checkpoint_path(folder, best.step);
   for (fs::directory_iterator file(state, error);
        !error && file != fs::directory_iterator();
