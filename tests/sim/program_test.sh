@@ -119,6 +119,16 @@ quiet "$mumoe" "${common[@]}" --train.out cpu --train.resume --train.steps 8
 for run in there cpu; do
   [[ $(losses $run) == "$(losses whole)" ]] || wrong "$run goes on with $(losses $run), expected $(losses whole)"
 done
+# Written behind the run, from a copy on the host, and with parity: the same bytes.
+written=(--train.steps 8 --checkpoint.every 2)
+quiet "$root/launch/mpirun" -n 2 "$mumoe" "${common[@]}" "${written[@]}" --train.out at_once
+quiet "$root/launch/mpirun" -n 2 "$mumoe" "${common[@]}" "${written[@]}" --train.out behind --checkpoint.async yes --checkpoint.parity 1
+for step in 6 8; do
+  for rank in 0 1; do
+    cmp {at_once,behind}/checkpoints/step_0000000$step/rank_0000$rank.safetensors || wrong "behind the run: other bytes, step $step, rank $rank"
+  done
+done
+quiet "$mumoe" inspect behind
 SIM_GPU_DEVICES=0 quiet "$mumoe" sample --run cpu1x1 --tokens 8 --temperature 0
 mv stdout sampled
 quiet "$mumoe" sample --run cpu1x1 --tokens 8 --temperature 0
