@@ -148,9 +148,6 @@ Kept lines_up_to(const std::filesystem::path& path,
     // Cut short by a crash; its step is repeated.
     if (end == text.npos) break;
     auto line = std::string_view(text).substr(begin, end - begin);
-    // A block that a power cut left without its bytes: what follows is
-    // repeated.
-    if (line.find('\0') != line.npos) break;
     begin = end + 1;
     ++number;
     line = line.substr(0, line.find_last_not_of(" \t\r") + 1);

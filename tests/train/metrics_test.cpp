@@ -47,19 +47,6 @@ TEST(Metrics, KeepWhatTheResumedRunDoesNotWriteAgain) {
   EXPECT_EQ(read_file(file), "");
 }
 
-TEST(Metrics, WhatAPowerCutLeftEmptyIsRepeated) {
-  const ScratchFolder folder;
-  const std::string text = three_steps();
-  const auto two = text.substr(0, text.find("{\"step\":3"));
-  // A block of zeros, and lines behind it.
-  const auto file = folder.write(
-      "metrics.jsonl",
-      two + std::string(50, '\0') + "\n" + text.substr(two.size()));
-  require_metrics(folder.path());
-  MetricsFile(folder.path(), 3);
-  EXPECT_EQ(read_file(file), two);
-}
-
 TEST(Metrics, GoBackWhileTheRunGoesOn) {
   const ScratchFolder folder;
   const auto file = folder.write("metrics.jsonl", three_steps());
