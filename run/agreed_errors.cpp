@@ -1,8 +1,5 @@
 #include "run/agreed_errors.h"
 
-#include <string>
-#include <string_view>
-
 #include "base/error.h"
 #include "dist/gather_text.h"
 #include "run/damage.h"
@@ -26,26 +23,25 @@ std::string attempt(const std::function<void()>& action) {
   }
 }
 
-/// That of the lowest rank that had any. Collective.
-std::string first_problem(dist::Communicator& world, std::string_view here) {
+}  // namespace
+
+std::string first_text(dist::Communicator& world, std::string_view here) {
   for (const std::string& each : dist::gather_text(world, here)) {
     if (!each.empty()) return each;
   }
   return {};
 }
 
-}  // namespace
-
 void agree_on_errors(dist::Communicator& world,
                      const std::function<void()>& action) {
-  const std::string problem = first_problem(world, attempt(action));
+  const std::string problem = first_text(world, attempt(action));
   if (!problem.empty()) throw InputError(problem.substr(1));
 }
 
 void agree_on_damage(dist::Communicator& world,
                      const std::filesystem::path& checkpoint,
                      const std::function<void()>& read) {
-  const std::string problem = first_problem(world, attempt(read));
+  const std::string problem = first_text(world, attempt(read));
   if (problem.empty()) return;
   if (problem.front() == kInput) throw InputError(problem.substr(1));
   throw DamagedCheckpoint(checkpoint, problem.substr(1));

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/thread_signals.h"
 #include "dist/gather_text.h"
+#include "run/agreed_errors.h"
 #include "run/checkpoint_folder.h"
 #include "run/manifest.h"
 #include "run/publish.h"
@@ -71,7 +72,8 @@ void CheckpointSaver::begin(const RunState& state,
   }
   stage_ = Stage::writing;
   // The others write into the folder that rank 0 has made.
-  if (const auto failure = first_text(failure_); !failure.empty()) {
+  if (const auto failure = first_text(mesh_.control(), failure_);
+      !failure.empty()) {
     return give_up(failure);
   }
   buckets_.await();
@@ -175,7 +177,8 @@ void CheckpointSaver::advance_stage() {
     stage_ = Stage::idle;
     return;
   }
-  if (const auto failure = first_text(failure_); !failure.empty()) {
+  if (const auto failure = first_text(mesh_.control(), failure_);
+      !failure.empty()) {
     return give_up(failure);
   }
   switch (stage_) {
@@ -187,7 +190,7 @@ void CheckpointSaver::advance_stage() {
       gather_parity();
       return start(Stage::publishing);
     case Stage::publishing:
-      saved_.note = first_text(note_);
+      saved_.note = first_text(mesh_.control(), note_);
       saved_.seconds = since_begin();
       result_ = saved_;
       return start(Stage::verifying);
@@ -225,13 +228,6 @@ void CheckpointSaver::give_up(const std::string& failure) {
   saved_.failure = failure;
   saved_.seconds = since_begin();
   result_ = saved_;
-}
-
-std::string CheckpointSaver::first_text(const std::string& here) {
-  for (const auto& text : dist::gather_text(mesh_.control(), here)) {
-    if (!text.empty()) return text;
-  }
-  return {};
 }
 
 double CheckpointSaver::since_begin() const {

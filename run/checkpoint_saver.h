@@ -106,8 +106,6 @@ class CheckpointSaver {
   void publish_on_rank_0();
   void verify();
   void give_up(const std::string& failure);
-  /// The first text of any rank that is not empty. Collective.
-  std::string first_text(const std::string& here);
   double since_begin() const;
 
   SaverConfig config_;

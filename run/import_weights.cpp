@@ -47,12 +47,6 @@ bool of_model(const std::string& key) {
 /// Tokens of GPT-2's encoding.
 constexpr std::int64_t kBytePairs = 50257;
 
-/// Keys that say how a model begins or trains, and no weight depends on.
-constexpr const char* kOfTraining[] = {"model.level_noise",
-                                       "model.dropout",
-                                       "model.stochastic_depth",
-                                       "model.label_smoothing"};
-
 /// Keys that a model with dense MLPs has no use for.
 constexpr const char* kOfMixtures[] = {"model.experts",
                                        "model.rank",
@@ -64,8 +58,7 @@ constexpr const char* kOfMixtures[] = {"model.experts",
 
 /// Whether two models of which `key` differs may have other weights.
 bool shapes_weights(const std::string& key, bool dense) {
-  return key.starts_with("model.") &&
-         std::ranges::find(kOfTraining, key) == std::end(kOfTraining) &&
+  return key.starts_with("model.") && !shapes_no_weight(key) &&
          (!dense ||
           std::ranges::find(kOfMixtures, key) == std::end(kOfMixtures));
 }

@@ -437,6 +437,14 @@ const std::vector<Key>& option_table() {
   return table;
 }
 
+bool shapes_no_weight(const std::string& key) {
+  static constexpr std::string_view kOfTraining[] = {"model.level_noise",
+                                                     "model.dropout",
+                                                     "model.stochastic_depth",
+                                                     "model.label_smoothing"};
+  return std::ranges::find(kOfTraining, key) != std::end(kOfTraining);
+}
+
 const Key* find_key(const std::string& name) {
   for (const Key& k : option_table()) {
     if (k.name == name) return &k;

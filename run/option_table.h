@@ -51,6 +51,10 @@ inline bool must_match(const Key& key) {
          key.on_resume == OnResume::replayed;
 }
 
+/// Whether a key of the section [model] says how a model begins or trains, so
+/// that no weight depends on it.
+bool shapes_no_weight(const std::string& key);
+
 /// "4,2" as numbers. Throws `InputError` that says what was `expected`.
 std::vector<std::int64_t> parse_list(
     const std::string& text,

@@ -16,15 +16,8 @@ namespace {
 /// Its name stands for the hash of the data.
 constexpr const char* kDataSource = "data.source";
 
-/// Keys of the section [model] that say how it trains, not what it is.
-constexpr std::string_view kOfTraining[] = {"model.level_noise",
-                                            "model.dropout",
-                                            "model.stochastic_depth",
-                                            "model.label_smoothing"};
-
 bool shapes_weights(const Key& key) {
-  return key.name.starts_with("model.") &&
-         std::ranges::find(kOfTraining, key.name) == std::end(kOfTraining);
+  return key.name.starts_with("model.") && !shapes_no_weight(key.name);
 }
 
 /// What `stored` has instead of `auto`, or of what followed from others; or

@@ -51,18 +51,12 @@ void Checkpointing::save(const run::RunState& state,
   take_result();
 }
 
-void Checkpointing::publish() {
-  if (!saver_) return;
-  mesh_.set_phase("checkpoint");
-  saver_->publish();
-  take_result();
-}
-
 void Checkpointing::finish() {
   if (!saver_ || !saver_->busy()) return;
   mesh_.set_phase("checkpoint");
   // Twice: what is published may still be found damaged.
-  publish();
+  saver_->publish();
+  take_result();
   saver_->finish();
   take_result();
 }

@@ -51,8 +51,6 @@ class Checkpointing {
   /// behind the run, or cannot be: then `came` is told, and `InputError` thrown
   /// if the configuration says so.
   void save(const run::RunState& state, const run::OptimizerState& optimizer);
-  /// Waits until the one in the making is there, or cannot be.
-  void publish();
   /// Waits until nothing is in the making.
   void finish();
   /// The same, at the end of a run that stands at `step`: throws `InputError`

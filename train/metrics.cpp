@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <fstream>
@@ -16,6 +15,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/number.h"
 
 namespace mumoe::train {
 namespace {
@@ -68,16 +68,6 @@ void read_event(const nlohmann::json& entry, Line& read) {
   }
 }
 
-/// A number of 16 hexadecimal digits.
-std::optional<std::uint64_t> parse_hash(const std::string& text) {
-  std::uint64_t hash = 0;
-  const char* const end = text.data() + text.size();
-  const auto read = std::from_chars(text.data(), end, hash, 16);
-  const bool whole =
-      text.size() == 16 && read.ec == std::errc() && read.ptr == end;
-  return whole ? std::optional(hash) : std::nullopt;
-}
-
 /// Throws `InputError` that begins with `where`.
 Line read_line(std::string_view line, const std::string& where) {
   const auto entry = parse_json(line, where);
@@ -114,7 +104,8 @@ Line read_line(std::string_view line, const std::string& where) {
             line);
   }
   if (const auto hash = entry.find("samples_hash"); hash != entry.end()) {
-    if (hash->is_string()) read.samples_hash = parse_hash(*hash);
+    if (hash->is_string())
+      read.samples_hash = parse_hexadecimal(hash->get<std::string>());
     require(
         read.samples_hash.has_value(),
         "{}: {}: expected a samples_hash of 16 hexadecimal digits, or none; "
