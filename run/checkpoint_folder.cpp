@@ -102,6 +102,11 @@ bool is_ours(const fs::path& checkpoint) {
   });
 }
 
+void remove_files(Disk& disk, const fs::path& checkpoint) {
+  for (const fs::path& file : entries_of(checkpoint)) disk.remove(file);
+  disk.remove(checkpoint);
+}
+
 }  // namespace
 
 bool is_checkpoint(const fs::path& folder) {
@@ -177,27 +182,35 @@ std::vector<std::string> names_in_the_way(const fs::path& folder,
 bool remove_if_ours(Disk& disk, const fs::path& checkpoint) {
   if (!is_ours(checkpoint)) return false;
   try {
-    for (const fs::path& file : entries_of(checkpoint)) disk.remove(file);
-    disk.remove(checkpoint);
+    remove_files(disk, checkpoint);
     return true;
   } catch (const InputError&) {
     return false;  // what stays is in nobody's way
   }
 }
 
-void retire_checkpoint(Disk& disk,
-                       const fs::path& folder,
-                       const fs::path& checkpoint) {
+std::string retire_checkpoint(Disk& disk,
+                              const fs::path& folder,
+                              const fs::path& checkpoint) {
+  // Not where one of the same step is written.
   const fs::path doomed =
-      temporary_path(folder, step_in_name(checkpoint).value_or(0));
+      folder /
+      fmt::format(".{}{}",
+                  displaced_path(folder, step_in_name(checkpoint).value_or(0))
+                      .filename()
+                      .string(),
+                  kTemporary);
   try {
     disk.rename(checkpoint, doomed);
     // Else the name could outlast the files.
     disk.sync_folder(folder);
-  } catch (const InputError&) {
-    return;
+    if (is_ours(doomed)) remove_files(disk, doomed);
+    return {};
+  } catch (const InputError& error) {
+    return fmt::format("{} is not removed: {}",
+                       checkpoint.string(),
+                       error.what());
   }
-  remove_if_ours(disk, doomed);
 }
 
 void remove_leftovers(Disk& disk, const fs::path& folder) {
@@ -206,20 +219,23 @@ void remove_leftovers(Disk& disk, const fs::path& folder) {
   }
 }
 
-void remove_displaced(Disk& disk, const fs::path& folder) {
+std::string remove_old_checkpoints(Disk& disk,
+                                   const fs::path& folder,
+                                   std::int64_t step,
+                                   int keep) {
+  std::string reason;
+  const auto retire = [&](const fs::path& checkpoint) {
+    const std::string one = retire_checkpoint(disk, folder, checkpoint);
+    if (reason.empty()) reason = one;
+  };
   for (const fs::path& path : entries_of(folder)) {
-    const auto step = step_in_name(path);
-    if (step && path == displaced_path(folder, *step) &&
-        is_checkpoint(checkpoint_path(folder, *step)) && is_ours(path)) {
-      retire_checkpoint(disk, folder, path);
+    const auto displaced_step = step_in_name(path);
+    if (displaced_step && path == displaced_path(folder, *displaced_step) &&
+        is_checkpoint(checkpoint_path(folder, *displaced_step)) &&
+        is_ours(path)) {
+      retire(path);
     }
   }
-}
-
-void remove_old_checkpoints(Disk& disk,
-                            const fs::path& folder,
-                            std::int64_t step,
-                            int keep) {
   auto all = list_checkpoints(folder);
   std::erase_if(all, [&](const CheckpointFile& file) {
     return file.step > step || (file.path.filename() != name_of(file.step) &&
@@ -227,8 +243,9 @@ void remove_old_checkpoints(Disk& disk,
   });
   for (std::size_t i = 0; i + static_cast<std::size_t>(keep) < all.size();
        ++i) {
-    if (is_ours(all[i].path)) retire_checkpoint(disk, folder, all[i].path);
+    if (is_ours(all[i].path)) retire(all[i].path);
   }
+  return reason;
 }
 
 void probe_checkpoint_folder(const fs::path& folder) {

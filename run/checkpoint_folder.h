@@ -69,26 +69,25 @@ std::vector<std::string> names_in_the_way(const std::filesystem::path& folder,
                                           std::int64_t after,
                                           std::int64_t last);
 
-/// Removes a checkpoint that holds nothing of others, as far as the disk lets
-/// it; a crash meanwhile leaves none without its files.
-void retire_checkpoint(Disk& disk,
-                       const std::filesystem::path& folder,
-                       const std::filesystem::path& checkpoint);
+/// Removes a checkpoint that holds nothing of others; a crash meanwhile leaves
+/// none without its files. Returns which is not removed, and why; empty: it is.
+std::string retire_checkpoint(Disk& disk,
+                              const std::filesystem::path& folder,
+                              const std::filesystem::path& checkpoint);
 
 /// Removes what a crash left half written.
 void remove_leftovers(Disk& disk, const std::filesystem::path& folder);
 
-/// Removes what was displaced by another checkpoint of the same step, once that
-/// or a newer one is known to be whole.
-void remove_displaced(Disk& disk, const std::filesystem::path& folder);
-
-/// Removes the checkpoints of up to `step` steps but for the newest `keep` of
-/// them: never that of `step`. A checkpoint into which somebody has put files
-/// of their own, or that is a link, stays.
-void remove_old_checkpoints(Disk& disk,
-                            const std::filesystem::path& folder,
-                            std::int64_t step,
-                            int keep);
+/// Removes what was displaced by another checkpoint of the same step, and the
+/// checkpoints of up to `step` steps but for the newest `keep` of them: never
+/// that of `step`, which is known to be whole. A checkpoint into which somebody
+/// has put files of their own, or that is a link, stays. Returns which one the
+/// disk does not let go, and why; empty: none. Throws `InputError` where the
+/// folder cannot be listed.
+std::string remove_old_checkpoints(Disk& disk,
+                                   const std::filesystem::path& folder,
+                                   std::int64_t step,
+                                   int keep);
 
 /// Removes a folder that holds nothing but what this program writes into a
 /// checkpoint; leaves any other. Returns whether it is gone.

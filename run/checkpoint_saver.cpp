@@ -36,6 +36,14 @@ class Stall {
   Clock::time_point began_ = Clock::now();
 };
 
+/// From the disk, not from memory.
+void read_again(Disk& disk,
+                const std::filesystem::path& folder,
+                const CheckedFile& file) {
+  disk.forget(folder / file.name);
+  CheckedReader(folder, file).check();
+}
+
 }  // namespace
 
 CheckpointSaver::CheckpointSaver(SaverConfig config,
@@ -62,7 +70,7 @@ void CheckpointSaver::begin(const RunState& state,
   temporary_ = temporary_path(config_.folder, state.step);
   target_ = checkpoint_path(config_.folder, state.step);
   failure_.clear();
-  note_.clear();
+  named_ = false;
   if (rank_ == 0) {
     try {
       begin_checkpoint(disk_, config_.folder, temporary_);
@@ -108,40 +116,63 @@ void CheckpointSaver::work(Stage stage) {
     case Stage::writing:
       return write();
     case Stage::protecting:
-      parity_ = write_parity(disk_, temporary_, rank_, manifest_.files);
-      return;
+      return protect();
     case Stage::publishing:
-      return publish_on_rank_0();
+      if (rank_ == 0) publish_on_rank_0();
+      return;
     case Stage::verifying:
       return verify();
     case Stage::removing:
-      if (rank_ != 0) return;
-      remove_displaced(disk_, config_.folder);
-      remove_old_checkpoints(disk_, config_.folder, state_.step, config_.keep);
+      if (rank_ == 0) remove_old();
   }
 }
 
 void CheckpointSaver::write() {
   written_ = write_part(disk_, temporary_, rank_, part_, state_);
+  if (!config_.async) return;
+  part_ = {};
+  read_again(disk_, temporary_, written_.file);
+}
+
+void CheckpointSaver::protect() {
+  parity_ = write_parity(disk_, temporary_, rank_, manifest_.files);
+  if (config_.async) read_again(disk_, temporary_, parity_);
 }
 
 void CheckpointSaver::publish_on_rank_0() {
-  if (rank_ != 0) return;
-  note_ =
-      publish_checkpoint(disk_, temporary_, target_, manifest_text(manifest_));
+  add_note(
+      publish_checkpoint(disk_, temporary_, target_, manifest_text(manifest_)));
+  named_ = true;
+  if (!config_.async) return;
+  verify_manifest();
+  remove_old();
 }
 
 void CheckpointSaver::verify() {
-  const auto read_again = [&](const CheckedFile& file) {
-    disk_.forget(target_ / file.name);
-    CheckedReader(target_, file).check();
-  };
-  read_again(written_.file);
-  if (config_.parity) read_again(parity_);
-  if (rank_ != 0) return;
+  read_again(disk_, target_, written_.file);
+  if (config_.parity) read_again(disk_, target_, parity_);
+  if (rank_ == 0) verify_manifest();
+}
+
+void CheckpointSaver::verify_manifest() {
   // Without it the other files are worth nothing.
   disk_.forget(target_ / kManifest);
   read_manifest(target_);
+}
+
+void CheckpointSaver::remove_old() {
+  try {
+    add_note(remove_old_checkpoints(disk_,
+                                    config_.folder,
+                                    state_.step,
+                                    config_.keep));
+  } catch (const InputError& error) {
+    add_note(error.what());
+  }
+}
+
+void CheckpointSaver::add_note(const std::string& note) {
+  if (note_.empty()) note_ = note;
 }
 
 void CheckpointSaver::gather_parts() {
@@ -190,16 +221,23 @@ void CheckpointSaver::advance_stage() {
       gather_parity();
       return start(Stage::publishing);
     case Stage::publishing:
-      saved_.note = first_text(mesh_.control(), note_);
-      saved_.seconds = since_begin();
-      result_ = saved_;
-      return start(Stage::verifying);
+      tell_published();
+      if (!config_.async) return start(Stage::verifying);
+      stage_ = Stage::idle;
+      return;
     case Stage::verifying:
       return start(Stage::removing);
     case Stage::idle:
     case Stage::removing:
       break;
   }
+}
+
+void CheckpointSaver::tell_published() {
+  saved_.note = first_text(mesh_.control(), note_);
+  note_.clear();
+  saved_.seconds = since_begin();
+  result_ = saved_;
 }
 
 void CheckpointSaver::publish() {
@@ -220,9 +258,7 @@ void CheckpointSaver::give_up(const std::string& failure) {
   part_ = {};
   if (rank_ == 0) {
     // What was published and is not what was written must not be found.
-    abandon_checkpoint(disk_,
-                       config_.folder,
-                       published() ? target_ : temporary_);
+    abandon_checkpoint(disk_, config_.folder, named_ ? target_ : temporary_);
   }
   stage_ = Stage::idle;
   saved_.failure = failure;

@@ -32,7 +32,7 @@ struct Saved {
   std::int64_t step = 0;
   /// Why it is not there, naming path and reason; empty: it is.
   std::string failure = {};
-  /// What could not be done beside it; empty: nothing.
+  /// What could not be done beside it, or after the one before; empty: nothing.
   std::string note = {};
   double seconds = 0;  ///< From `begin` until it was durable.
   /// What this rank spent in this class since the result before.
@@ -48,9 +48,13 @@ struct Saved {
 ///
 /// The stages, of which a thread does this rank's work: write the parts; read
 /// those of all ranks and write parity, if so configured; publish (rank 0);
-/// read again what this rank has written; remove what is old (rank 0). Between
-/// stages ranks agree, in `advance`, so that a collective never waits for a
-/// disk unless `finish` or a new checkpoint does.
+/// read again what this rank has written; remove what is old (rank 0). A run
+/// that waits for the checkpoint waits for no more than that it is published;
+/// where it does not wait (`async`), each file is read again in the stage that
+/// writes it, and what is old goes as soon as the new one is published, since
+/// every stage may last until the run's next step. Between stages ranks agree,
+/// in `advance`, so that a collective never waits for a disk unless `finish` or
+/// a new checkpoint does.
 ///
 /// Thread safety: one thread at a time. All but `busy`, `published` and `ready`
 /// are collective over the world. A disk's refusal is no error: it is in
@@ -98,13 +102,19 @@ class CheckpointSaver {
 
   void start(Stage stage);
   void advance_stage();
-  void write();
   void work(Stage stage);
+  void write();
+  void protect();
+  void publish_on_rank_0();
+  /// What this rank has written is read from the disk again.
+  void verify();
+  void verify_manifest();
+  void remove_old();
+  void add_note(const std::string& note);
   /// What all ranks have written: on rank 0, and on all for parity. Collective.
   void gather_parts();
   void gather_parity();
-  void publish_on_rank_0();
-  void verify();
+  void tell_published();
   void give_up(const std::string& failure);
   double since_begin() const;
 
@@ -122,9 +132,10 @@ class CheckpointSaver {
   /// Of the worker: what this rank has done, or why it has not.
   WrittenPart written_;
   std::string failure_;
-  std::string note_;
+  std::string note_;  ///< Of rank 0, and not told yet.
   CheckedFile parity_;
-  Manifest manifest_;  ///< To be written by rank 0.
+  bool named_ = false;  ///< On rank 0: whether it has its name, `target_`.
+  Manifest manifest_;   ///< To be written by rank 0.
   std::chrono::steady_clock::time_point began_;
   Saved saved_;
   std::optional<Saved> result_;
