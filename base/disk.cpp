@@ -17,8 +17,10 @@ namespace {
 namespace fs = std::filesystem;
 using Kind = DiskCall::Kind;
 
-/// Of one write: a signal, and the end of a disk, are noticed in between.
-constexpr std::size_t kMostAtOnce = 16 << 20;
+/// What a file has before the rest of it is written directly, and then in one
+/// call: a signal, and the end of a disk, are noticed in between.
+constexpr std::size_t kDirectFrom = 4 << 20;
+constexpr std::size_t kDirectBytes = 4 << 20;
 
 void check(bool done, const fs::path& path, const char* what) {
   const int error = errno;
@@ -40,20 +42,37 @@ Disk::File::~File() {
 
 void Disk::File::write(std::string_view bytes) {
   while (!bytes.empty()) {
-    const auto part = bytes.substr(0, kMostAtOnce);
-    disk_.before({Kind::write, path_, {}, part});
-    for (std::string_view rest = part; !rest.empty();) {
-      const ssize_t written = ::write(fd_, rest.data(), rest.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written == 0) errno = ENOSPC;
-      check(written > 0, path_, "write");
-      rest.remove_prefix(static_cast<std::size_t>(written));
+    if (written_ < kDirectFrom) {
+      const auto part = bytes.substr(0, kDirectFrom - written_);
+      write_now(part);
+      bytes.remove_prefix(part.size());
+      continue;
     }
+    if (!buffer_) {
+      buffer_.emplace(kDirectBytes);
+      set_direct(fd_, true);
+    }
+    const auto part = bytes.substr(0, kDirectBytes - filled_);
+    std::memcpy(buffer_->data() + filled_, part.data(), part.size());
+    filled_ += part.size();
     bytes.remove_prefix(part.size());
+    if (filled_ == kDirectBytes) flush();
   }
 }
 
+void Disk::File::flush() {
+  if (filled_ % kDirectUnit != 0) set_direct(fd_, false);
+  write_now({buffer_->data(), std::exchange(filled_, 0)});
+}
+
+void Disk::File::write_now(std::string_view bytes) {
+  disk_.before({Kind::write, path_, {}, bytes});
+  check(write_all(fd_, bytes), path_, "write");
+  written_ += bytes.size();
+}
+
 void Disk::File::sync() {
+  if (filled_ > 0) flush();
   disk_.before({Kind::sync, path_});
   check(::fsync(fd_) == 0, path_, "flush");
 }

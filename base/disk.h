@@ -2,8 +2,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
+
+#include "base/direct_io.h"
 
 namespace mumoe {
 
@@ -34,7 +37,9 @@ class Disk {
  public:
   virtual ~Disk() = default;
 
-  /// A file to be written from its beginning to its end. Closed when destroyed.
+  /// A file to be written from its beginning to its end, and then synced. What
+  /// is large goes past the operating system's memory, where the file system
+  /// lets it. Closed when destroyed.
   class File {
    public:
     File(Disk& disk, std::filesystem::path path);
@@ -44,13 +49,19 @@ class Disk {
 
     void write(std::string_view bytes);
     /// Returns when what was written would outlast a power cut; its name would
-    /// not, before `Disk::sync_folder`.
+    /// not, before `Disk::sync_folder`. Nothing can be written after it.
     void sync();
 
    private:
+    void flush();
+    void write_now(std::string_view bytes);
+
     Disk& disk_;
     std::filesystem::path path_;
     int fd_ = -1;
+    std::size_t written_ = 0;
+    std::optional<DirectBuffer> buffer_;
+    std::size_t filled_ = 0;  ///< Bytes of it.
   };
 
   /// A whole file, made, written and synced.

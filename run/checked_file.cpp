@@ -90,60 +90,69 @@ void CheckedReader::read(std::int64_t begin,
     const std::int64_t block = begin / kBlockBytes;
     load(block, what);
     const auto from = static_cast<std::size_t>(begin - block * kBlockBytes);
-    const auto count = std::min(out.size(), block_.size() - from);
-    std::memcpy(out.data(), block_.data() + from, count);
+    const auto count = std::min(out.size(), size_of(block) - from);
+    std::memcpy(out.data(), block_->data() + from, count);
     out = out.subspan(count);
     begin += static_cast<std::int64_t>(count);
   }
 }
 
 void CheckedReader::check() {
-  for (std::int64_t begin = 0; begin < file_.bytes; begin += kBlockBytes) {
-    load(begin / kBlockBytes, {});
+  DirectBuffer buffer(kBlock);
+  if (fd_ >= 0) set_direct(fd_, true);
+  for (std::int64_t block = 0; block * kBlockBytes < file_.bytes; ++block) {
+    try {
+      read_block(block, {}, buffer.data());
+    } catch (const DamageError& damage) {
+      if (!rebuild_) throw;
+      rebuild_(block, damage.what());
+    }
   }
+  if (fd_ >= 0) set_direct(fd_, false);
 }
 
 void CheckedReader::load(std::int64_t block, std::string_view what) {
   if (loaded_ == block) return;
   loaded_ = -1;
   try {
-    read_block(block, what);
+    if (!block_) block_.emplace(kBlock);
+    read_block(block, what, block_->data());
   } catch (const DamageError& damage) {
     if (!rebuild_) throw;
-    block_ = rebuild_(block, damage.what());
+    const std::string bytes = rebuild_(block, damage.what());
+    std::memcpy(block_->data(), bytes.data(), bytes.size());
   }
   ++blocks_read_;
   loaded_ = block;
 }
 
-void CheckedReader::read_block(std::int64_t block, std::string_view what) {
+std::size_t CheckedReader::size_of(std::int64_t block) const {
+  return static_cast<std::size_t>(
+      std::min(kBlockBytes, file_.bytes - block * kBlockBytes));
+}
+
+void CheckedReader::read_block(std::int64_t block,
+                               std::string_view what,
+                               char* to) {
   if (!lost_.empty()) throw DamageError(lost_);
   const std::int64_t begin = block * kBlockBytes;
-  block_.resize(
-      static_cast<std::size_t>(std::min(kBlockBytes, file_.bytes - begin)));
+  const std::size_t size = size_of(block);
   const std::string tensor = what.empty() ? "" : fmt::format("{}: ", what);
-  for (std::size_t read = 0; read < block_.size();) {
-    const ssize_t more = ::pread(fd_,
-                                 block_.data() + read,
-                                 block_.size() - read,
-                                 begin + static_cast<off_t>(read));
-    if (more < 0 && errno == EINTR) continue;
-    if (more <= 0) {
-      fail<DamageError>("{}: {}cannot be read at byte {}: {}",
-                        path_.string(),
-                        tensor,
-                        begin + static_cast<std::int64_t>(read),
-                        more < 0 ? std::strerror(errno) : "it ends there");
-    }
-    read += static_cast<std::size_t>(more);
+  const auto read = read_all(fd_, static_cast<std::size_t>(begin), size, to);
+  if (read != static_cast<std::ptrdiff_t>(size)) {
+    fail<DamageError>("{}: {}cannot be read at byte {}: {}",
+                      path_.string(),
+                      tensor,
+                      begin + std::max<std::ptrdiff_t>(read, 0),
+                      read < 0 ? std::strerror(errno) : "it ends there");
   }
   if (file_.blocks.empty()) return;
-  if (hash_of(block_) != file_.blocks[static_cast<std::size_t>(block)]) {
+  if (hash_of({to, size}) != file_.blocks[static_cast<std::size_t>(block)]) {
     fail<DamageError>("{}: {}bytes {} to {} are not those that were written",
                       path_.string(),
                       tensor,
                       begin,
-                      begin + std::ssize(block_));
+                      begin + static_cast<std::int64_t>(size));
   }
 }
 

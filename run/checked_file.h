@@ -3,11 +3,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/direct_io.h"
 #include "base/error.h"
 
 namespace mumoe::run {
@@ -71,7 +73,7 @@ class CheckedReader {
   /// (MUMOE_CHECK). Throws `DamageError` naming the file, `what` is read, and
   /// the block that is not as it was written.
   void read(std::int64_t begin, std::span<char> out, std::string_view what);
-  /// Checks all blocks.
+  /// Checks all blocks: as they are on the disk, where the file system can say.
   void check();
   std::int64_t blocks_read() const { return blocks_read_; }
 
@@ -79,7 +81,8 @@ class CheckedReader {
   /// Why it cannot be read at all; empty: it is open.
   std::string open();
   void load(std::int64_t block, std::string_view what);
-  void read_block(std::int64_t block, std::string_view what);
+  void read_block(std::int64_t block, std::string_view what, char* to);
+  std::size_t size_of(std::int64_t block) const;
 
   std::filesystem::path path_;
   const CheckedFile& file_;
@@ -88,7 +91,7 @@ class CheckedReader {
   int fd_ = -1;
   std::int64_t loaded_ = -1;
   std::int64_t blocks_read_ = 0;
-  std::string block_;
+  std::optional<DirectBuffer> block_;
 };
 
 }  // namespace mumoe::run

@@ -1,7 +1,8 @@
 // failing_train RANK HOW WHERE N ARGUMENTS OF MUMOE...
 // The program, whose rank RANK (of the world; "all": every rank) fails at the
-// Nth time that it enters phase WHERE or begins collective WHERE on the dp axis
-// (so that it fails with the collective under way):
+// Nth time that it enters phase WHERE or begins collective WHERE on the dp
+// axis, or "AXIS WHERE" on another (so that it fails with the collective under
+// way):
 //     kill  the process kills itself      stop  it stops itself, until SIGCONT
 //     loop  it computes for ever                  ask   it is asked to stop
 //     term  the same, by SIGTERM
@@ -38,9 +39,9 @@ class FailAt final : public dist::Observer {
   dist::Work started(const dist::Communicator& group,
                      const dist::Collective& collective,
                      dist::Work work) override {
-    if (group.axis() == "dp" && dist::to_string(collective.op) == where_) {
-      visit();
-    }
+    const std::string op(dist::to_string(collective.op));
+    const std::string axis(group.axis());
+    if ((axis == "dp" && op == where_) || axis + " " + op == where_) visit();
     return work;
   }
 

@@ -57,9 +57,12 @@ resumes() {
   numbers | cmp -s - whole || wrong "$1: other numbers: $(numbers | diff - whole)"
 }
 
-quiet "$mpirun" -n 4 "$mumoe" "${train[@]}"
-numbers >whole
-[[ $(wc -l <whole) == 20 ]] || wrong "expected six steps and two evaluations: $(<whole)"
+uninterrupted() {  # uninterrupted [OPTION...]: its numbers are those to come to
+  rm -rf run
+  quiet "$mpirun" -n 4 "$mumoe" "${train[@]}" "$@"
+  numbers >whole
+  [[ $(wc -l <whole) == 20 ]] || wrong "expected six steps and two evaluations: $(<whole)"
+}
 
 # asked NAME STEP RANK SIGNAL WHERE N [OPTION...]: rank RANK gets it where it is for the Nth time.
 asked() {
@@ -67,8 +70,12 @@ asked() {
   ends "$1" 3
   resumes "$1" "$2"
 }
+uninterrupted --parallel.zero 0
+asked "SIGTERM in an all-reduce" "" 1 term all_reduce 4 --parallel.zero 0
+uninterrupted
 asked "SIGTERM in forward" 1 3 term forward 3
 asked "SIGTERM in a reduce-scatter" "" 2 term reduce_scatter 4
+asked "SIGTERM in a gather of the tp axis" "" 0 term "tp all_gather" 40
 asked "SIGUSR1 in an evaluation" 3 1 ask evaluation 3
 asked "SIGTERM in a save" 4 3 term checkpoint 2
 
