@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import xxhash
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 from torch import Tensor
 
@@ -41,7 +41,7 @@ from twin_models import GPT2, GPT2Config, cross_entropy
 MPIRUN = Path(__file__).resolve().parents[2] / "launch" / "mpirun"
 VOCAB, CONTEXT, DEPTH, HEADS, WIDTH, HIDDEN = 259, 23, 2, 6, 42, 99
 EXPERTS = (5, 3)
-STEPS, WINDOWS = 40, 64
+STEPS, WINDOWS = 120, 64
 TOLERANCE = 1e-6  # of losses, relative
 MASTER = "master."  # before the names of weights, beside the moments'
 
@@ -72,9 +72,10 @@ def run(*command: object) -> str:
 def write_tokens(path: Path, count: int, seed: int) -> Tensor:
     """A file as the trainer prepares them, of a chain that can be learned."""
     draw = np.random.default_rng(seed)
-    tokens = np.zeros(count, "<u2")
+    letters = np.zeros(count, "<u2")
     for i, step in enumerate(draw.integers(1, 4, count - 1)):
-        tokens[i + 1] = (3 * tokens[i] + step) % 23
+        letters[i + 1] = (3 * letters[i] + step) % 23
+    tokens = letters + ord("a")
     header = np.zeros(HEADER_INTS, "<i4")
     header[:3] = MAGIC, UINT16_VERSION, count
     path.write_bytes(header.tobytes() + tokens.tobytes())
@@ -137,43 +138,61 @@ def check_sums(folder: Path, text: str, manifest: dict) -> None:
     require(own == manifest["xxh128"], "manifest.json: its checksum")
 
 
+class RankFile:
+    """One of the checkpoint's files; knows which tensors were asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.tensors = safe_open(path, "numpy")
+        self.content = path.read_bytes()
+        self.unread = set(self.tensors.keys())
+
+    def read(self, name: str, piece: dict) -> np.ndarray:
+        """Flat. That its bytes lie at the manifest's offset is checked."""
+        values = self.tensors.get_tensor(name).ravel()
+        self.unread.remove(name)
+        require(values.size == piece["count"], f"{name}: a piece's size")
+        stored = self.content[piece["offset"] :][: values.nbytes]
+        same = stored == values.tobytes()
+        require(same, f"{name}: a piece is not at its offset")
+        return values
+
+
+def put_together(name: str, tensor: dict, files: list[RankFile]) -> np.ndarray:
+    require(tensor["dtype"] == "F32", f"{name}: {tensor['dtype']}")
+    whole = np.zeros(tensor["shape"], np.float32)
+    times = np.zeros(tensor["shape"], np.int64)  # that each element is named
+    for piece in tensor["pieces"]:
+        values = files[piece["file"]].read(name, piece)
+        region = tuple(
+            slice(begin, begin + extent)
+            for begin, extent in zip(piece["begin"], piece["extent"])
+        )
+        # The piece is a run of the region's elements, in row-major order.
+        run_of = slice(piece["first"], piece["first"] + piece["count"])
+        for array, added in ((whole, values), (times, 1)):
+            part = array[region].flatten()
+            part[run_of] += added
+            array[region] = part.reshape(piece["extent"])
+    require(bool((times == 1).all()), f"{name}: not each element once")
+    return whole
+
+
 def assemble(folder: Path) -> tuple[Arrays, bool]:
     """The whole tensors, and whether any was cut into unequal parts."""
     text = (folder / "manifest.json").read_text()
     manifest = json.loads(text)
     check_sums(folder, text, manifest)
-    paths = [folder / file["name"] for file in manifest["files"]]
-    files = [safe_open(path, "numpy") for path in paths]
-    contents = [path.read_bytes() for path in paths]
-    unread = {(i, key) for i, file in enumerate(files) for key in file.keys()}
-    uneven = False
-    tensors = {}
-    for name, tensor in manifest["tensors"].items():
-        require(tensor["dtype"] == "F32", f"{name}: {tensor['dtype']}")
-        whole = np.zeros(tensor["shape"], np.float32)
-        times = np.zeros(tensor["shape"], np.int64)
-        for piece in tensor["pieces"]:
-            values = files[piece["file"]].get_tensor(name).ravel()
-            unread.remove((piece["file"], name))
-            require(values.size == piece["count"], f"{name}: a piece's size")
-            stored = contents[piece["file"]][piece["offset"] :]
-            same = stored[: values.nbytes] == values.tobytes()
-            require(same, f"{name}: a piece is not at its offset")
-            region = tuple(
-                slice(begin, begin + extent)
-                for begin, extent in zip(piece["begin"], piece["extent"])
-            )
-            # Flat copies: pieces are runs of the region's row-major elements.
-            part, counted = whole[region].copy(), times[region].copy()
-            span = slice(piece["first"], piece["first"] + piece["count"])
-            part.reshape(-1)[span] = values
-            counted.reshape(-1)[span] += 1
-            whole[region], times[region] = part, counted
-        require(bool((times == 1).all()), f"{name}: not each element once")
-        extents = {tuple(piece["extent"]) for piece in tensor["pieces"]}
-        uneven = uneven or len(extents) > 1
-        tensors[name] = whole
+    files = [RankFile(folder / file["name"]) for file in manifest["files"]]
+    tensors = {
+        name: put_together(name, tensor, files)
+        for name, tensor in manifest["tensors"].items()
+    }
+    unread = set().union(*(file.unread for file in files))
     require(not unread, f"not in the manifest: {sorted(unread)}")
+    uneven = any(
+        len({tuple(piece["extent"]) for piece in tensor["pieces"]}) > 1
+        for tensor in manifest["tensors"].values()
+    )
     return tensors, uneven
 
 
@@ -288,8 +307,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 good = check(mumoe, case, Path(folder)) and good
-            except (ValueError, KeyError, RuntimeError) as error:
-                print(f"FAIL  {case.kind}, plan {case.plan}: {error}")
+            except (ValueError, KeyError, SafetensorError) as error:
+                print(f"FAIL  {case.kind}, plan {case.plan}: {error!r}")
                 good = False
     return 0 if good else 1
 

@@ -46,14 +46,14 @@ launched() {  # launched COMMAND...: in the background, as $job
   timeout -k 5 60 "$@" >stdout 2>stderr </dev/null &
   job=$!
 }
-# resumes NAME [STEP]: what was said and saved, of STEP where it is known; and it goes on.
+# resumes NAME [STEP [OPTION...]]: what was said and saved, of STEP where it is known; and it goes on.
 resumes() {
   local said
   said=$(tail -n 1 stdout)
   [[ $said =~ ^stopped\ by\ a\ signal\ after\ step\ ([0-9]+)\; ]] || { wrong "$1: $said"; return; }
   [[ ${BASH_REMATCH[1]} == "${2:-${BASH_REMATCH[1]}}" ]] || wrong "$1: expected step $2: $said"
   [[ $(newest) == "${BASH_REMATCH[1]}" ]] || wrong "$1: $said; saved: $(ls run/checkpoints)"
-  quiet "$mpirun" -n 4 "$mumoe" "${train[@]}" --train.resume
+  quiet "$mpirun" -n 4 "$mumoe" "${train[@]}" --train.resume "${@:3}"
   numbers | cmp -s - whole || wrong "$1: other numbers: $(numbers | diff - whole)"
 }
 
@@ -68,7 +68,7 @@ uninterrupted() {  # uninterrupted [OPTION...]: its numbers are those to come to
 asked() {
   launched "$mpirun" -n 4 "$failing" "${@:3:4}" "${train[@]}" "${@:7}"
   ends "$1" 3
-  resumes "$1" "$2"
+  resumes "$1" "$2" "${@:7}"
 }
 uninterrupted --parallel.zero 0
 asked "SIGTERM in an all-reduce" "" 1 term all_reduce 4 --parallel.zero 0
