@@ -18,6 +18,7 @@ if(NOT MUMOE_LAYER_ONLY)
   pkg_check_modules(ZLIB REQUIRED IMPORTED_TARGET zlib)
   pkg_check_modules(JPEG REQUIRED IMPORTED_TARGET libjpeg)
   pkg_check_modules(PNG REQUIRED IMPORTED_TARGET libpng)
+  pkg_check_modules(CAIRO REQUIRED IMPORTED_TARGET cairo)
 endif()
 
 set(MUMOE_HAS_CUDA OFF)

@@ -45,7 +45,7 @@ class ModuleCase : public LayerCase {
                   place.dtype,
                   place.device,
                   /*decay_all=*/false,
-                  row_multiple(place.device)),
+                  train::row_multiple(place.device)),
         device_(place.device),
         x_(at::randn({kTokens, inputs}).to(device_)),
         upstream_(at::randn({kTokens, outputs}).to(device_, place.dtype)) {
@@ -87,8 +87,9 @@ class ModuleCase : public LayerCase {
   void initialise() {
     buckets_ = std::make_unique<dist::FlatBuckets>(
         registry_,
-        dist::BucketOptions{.bytes = 64 << 20,
-                            .align = bucket_options({}, {}, device_).align});
+        dist::BucketOptions{
+            .bytes = 64 << 20,
+            .align = train::bucket_options({}, {}, device_).align});
     buckets_->initialise(1);
   }
   const at::Tensor& x() const { return x_; }

@@ -43,7 +43,10 @@ ExitCode eval_command(const Invocation& invocation);
 ExitCode data_command(const Invocation& invocation);
 ExitCode convert_command(const Invocation& invocation);
 ExitCode inspect_command(const Invocation& invocation);
+ExitCode predict_check_command(const Invocation& invocation);
+ExitCode plan_command(const Invocation& invocation);
 ExitCode bench_command(const Invocation& invocation);
+ExitCode scale_command(const Invocation& invocation);
 ExitCode help_command(const Invocation& invocation);
 
 /// What they take besides keys of a run, for them and for their help.
@@ -52,6 +55,9 @@ std::vector<run::OwnOption> eval_options();
 std::vector<run::OwnOption> data_options();
 std::vector<run::OwnOption> convert_options();
 std::vector<run::OwnOption> inspect_options();
+std::vector<run::OwnOption> predict_check_options();
+std::vector<run::OwnOption> plan_options();
+std::vector<run::OwnOption> scale_options();
 std::vector<run::OwnOption> bench_layer_options();
 std::vector<run::OwnOption> bench_kernels_options();
 std::vector<run::OwnOption> bench_comm_options();

@@ -73,7 +73,7 @@ std::vector<Product> products_of(const run::Options& options,
                                    at::kFloat,
                                    at::kMeta,
                                    /*decay_all=*/false,
-                                   row_multiple(device));
+                                   train::row_multiple(device));
   const auto model =
       model::family(options.family).make(options.model, registry, {}, nullptr);
   return with_fewer_rows(model->products(micro_batch),

@@ -13,9 +13,6 @@
 
 namespace mumoe::launch {
 
-/// Gradient bytes of one bucket of the reducer.
-inline constexpr std::int64_t kBucketBytes = std::int64_t{4} << 20;
-
 /// What a run computes with.
 struct Compute {
   at::ScalarType dtype;

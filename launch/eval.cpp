@@ -119,14 +119,17 @@ EvalReport evaluate(const EvalRequest& request,
                                    settled.compute.dtype,
                                    device,
                                    /*decay_all=*/false,
-                                   row_multiple(device));
+                                   train::row_multiple(device));
   const Sharding sharding{settled.plan.plan, &mesh.tp()};
-  const auto model =
-      model::family(options.family)
-          .make(options.model, registry, sharding, batch_group(mesh, sharding));
-  dist::FlatBuckets buckets(registry,
-                            mesh,
-                            bucket_options(options.parallel, sharding, device));
+  const auto model = model::family(options.family)
+                         .make(options.model,
+                               registry,
+                               sharding,
+                               train::batch_group(mesh, sharding));
+  dist::FlatBuckets buckets(
+      registry,
+      mesh,
+      train::bucket_options(options.parallel, sharding, device));
   const run::Loaded loaded =
       run::load_checkpoint(opened.checkpoint, buckets, {}, mesh.control());
   // Not before it is read: that it is taken may be wrong.

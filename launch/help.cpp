@@ -36,6 +36,12 @@ void overview(HelpText& help) {
           "mumoe inspect PATH [--other PATH] [--tensors WORD] "
           "[--verify yes|no] [--json FILE]")
       .command(
+          "mumoe predict-check FILE ... [--many FILE] [--machine NAME] "
+          "[--machines FILE] [--seed N] [--json FILE]")
+      .command(
+          "mumoe plan [--config FILE] [--section.key value] ... "
+          "[--machine NAME] [--nodes N] [--gpus-per-node N] [--json FILE]")
+      .command(
           "mumoe bench layer [--case NAME] [--device cpu|cuda] "
           "[--precision fp32|bf16] [--rounds N]")
       .command(
@@ -43,6 +49,9 @@ void overview(HelpText& help) {
       .command(
           "launch/mpirun -n RANKS mumoe bench comm [--ops A,B] [--axes A,B] "
           "[--sizes R] ...")
+      .command(
+          "mumoe scale STUDY.json --out FOLDER [--runner mpirun|slurm] "
+          "[--retry yes|no] [--dry-run yes|no] [--json FILE]")
       .command("mumoe help [SUBCOMMAND]")
       .command("mumoe --version")
       .heading("Exit codes")
@@ -67,7 +76,8 @@ void train(HelpText& help) {
       .paragraph(
           "Without --config it is the default recipe, a small GPT-2 (the text "
           "of configs/gpt2_cp_small.cfg); a run that resumes takes the "
-          "config.cfg of its folder.")
+          "config.cfg of its folder, one that branches (train.branch) that of "
+          "the run that it branches off.")
       .paragraph(
           "FILE has lines `[section]`, `key = value` and `# comment`. A value "
           "with ` #`, or with blanks at its ends, stands in quotes: source = "
@@ -136,6 +146,38 @@ void inspect(HelpText& help) {
       .options({kHelpItself});
 }
 
+void predict_check(HelpText& help) {
+  help.command(
+          "mumoe predict-check FILE ... [--many FILE] [--machine NAME] "
+          "[--machines FILE] [--seed N] [--json FILE]")
+      .paragraph(
+          "mumoe predict-check: how close predicted step times come to "
+          "measured ones of dense GPTs. Runs on one node are predicted from "
+          "others of them, runs on several nodes from all on one node and the "
+          "machine's links; and what the layout costs that is predicted to be "
+          "the fastest. FILE is CSV with the columns # GPUs, global batch, "
+          "micro batch, hidden size, attention heads, # layers, sequence "
+          "length, tensor parallelism, data parallelism, iteration time (ms).")
+      .options(predict_check_options())
+      .options({kHelpItself});
+}
+
+void plan(HelpText& help) {
+  help.command(
+          "mumoe plan [--config FILE] [--section.key value] ... "
+          "[--machine NAME] [--nodes N] [--gpus-per-node N] [--json FILE]")
+      .paragraph(
+          "mumoe plan: what a run will need of GPUs that need not be here: its "
+          "layouts, the fastest first, with the memory of a rank, the time of "
+          "a step and an interval, and what each rank moves; why the others "
+          "cannot be; and the command line. Nothing is measured. A key of the "
+          "layout that is given (parallel.tp, train.micro_batch, ...) is not "
+          "looked for.")
+      .options(plan_options())
+      .options({kHelpItself})
+      .keys("*");
+}
+
 void bench(HelpText& help) {
   help.paragraph(
           "mumoe bench layer: times μMoE blocks and the dense MLPs they "
@@ -157,6 +199,27 @@ void bench(HelpText& help) {
       .keys("parallel");
 }
 
+void scale(HelpText& help) {
+  help.command(
+          "mumoe scale STUDY.json --out FOLDER [--runner mpirun|slurm] "
+          "[--retry yes|no] [--dry-run yes|no] [--json FILE]")
+      .paragraph(
+          "mumoe scale: measures a scaling study, models x layouts x (weak, "
+          "strong) x repeats, each a run of its own, and shows a table. The "
+          "same command goes on where it was stopped.")
+      .options(scale_options())
+      .options({kHelpItself})
+      .paragraph(
+          "STUDY.json: an object with models {name: {key of a run: value}} and "
+          "layouts [{dp, tp, plan, zero, micro_batch, recompute, models}], "
+          "each "
+          "a value or a list of values. Besides: name, config FILE, settings "
+          "{key: value} of all cells, scaling [strong, weak] (weak: "
+          "train.batch "
+          "is that of one rank), steps that are measured [10] after the first "
+          "skip [2], repeats [3], minutes that a run may take [30].");
+}
+
 const std::map<std::string, void (*)(HelpText&)>& pages() {
   static const std::map<std::string, void (*)(HelpText&)> table = {
       {"", overview},
@@ -167,7 +230,10 @@ const std::map<std::string, void (*)(HelpText&)>& pages() {
       {"data", data},
       {"convert", convert},
       {"inspect", inspect},
+      {"predict-check", predict_check},
+      {"plan", plan},
       {"bench", bench},
+      {"scale", scale},
   };
   return table;
 }

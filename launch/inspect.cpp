@@ -12,25 +12,13 @@
 #include "base/terminal.h"
 #include "launch/commands.h"
 #include "launch/inspect_report.h"
+#include "launch/positional.h"
 #include "run/command_line.h"
 #include "run/named_checkpoint.h"
 #include "run/repair.h"
 
 namespace mumoe::launch {
 namespace {
-
-/// Words of which the one that no option stands before is the path.
-std::vector<std::string> with_path(const std::vector<std::string>& words) {
-  std::vector<std::string> all;
-  bool value = false;  // of the option before it
-  for (const std::string& word : words) {
-    const bool option = !value && word.starts_with("-");
-    if (!value && !option) all.emplace_back("--path");
-    value = option && word.find('=') == word.npos;
-    all.push_back(word);
-  }
-  return all;
-}
 
 /// Whether a name has `pattern` in it, or matches it where that has wildcards.
 std::function<bool(const std::string&)> matching(const std::string& pattern) {
@@ -142,7 +130,7 @@ std::vector<run::OwnOption> inspect_options() {
 
 ExitCode inspect_command(const Invocation& invocation) {
   const run::CommandLine line =
-      run::read_command_line(with_path(invocation.arguments),
+      run::read_command_line(with_positional(invocation.arguments, "path"),
                              "",
                              inspect_options());
   const std::string path = line.text("path", "");

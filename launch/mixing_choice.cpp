@@ -39,7 +39,8 @@ double choose_sparse_share(const run::Options& options,
     // As they are stored.
     const auto mlp = model::family(options.family).mlps(model).back();
     auto ranks = mlp.block.ranks;
-    ranks.back() = dist::rounded_up(ranks.back(), row_multiple(compute.device));
+    ranks.back() =
+        dist::rounded_up(ranks.back(), train::row_multiple(compute.device));
     const auto times = with_room_on_gpu(micro_batch, [&] {
       return measure_mixing(mlp.block.shape().layers(ranks),
                             micro_batch * mlp.tokens,

@@ -45,9 +45,10 @@ std::unique_ptr<dist::Communicator> make_null_world(const run::Options& options,
       processes == 1,
       "parallel.backend = null: {} ranks were started; expected one process",
       processes);
-  require(options.trainer.out.empty() && options.resume == run::Resume::no,
+  require(options.trainer.out.empty() && options.resume == run::Resume::no &&
+              options.branch.empty(),
           "parallel.backend = null: its weights mean nothing; expected an "
-          "empty train.out (none) and no train.resume");
+          "empty train.out (none), no train.resume and no train.branch");
   return dist::make_null_communicator(
       {.dp = parallel.dp, .tp = parallel.tp, .rank = 0});
 }

@@ -27,13 +27,6 @@ constexpr Plan kPlans[] = {Plan::sequence, Plan::bottleneck, Plan::rank};
 /// are nearly equal would change the choice from run to run.
 constexpr double kClearPlan = 1.15;
 
-// A GPU starts an operation in some microseconds, in which it could add up
-// megabytes: 32 MiB are 0.1 to 0.2 ms of a fast link. Products are fastest with
-// matrices at multiples of 128 bytes whose rows are multiples of 16 bytes.
-constexpr std::int64_t kGpuBucketBytes = std::int64_t{32} << 20;
-constexpr std::int64_t kGpuAlign = 64;
-constexpr std::int64_t kGpuRowMultiple = 8;
-
 /// Whether all ranks of a tp group compute something from the same numbers,
 /// the gradients of whole parameters above all, and rely on the same bits.
 bool repeats_work(Plan plan) {
@@ -80,16 +73,18 @@ model::Cost cost_of_plan(const run::Options& options,
                                    compute.dtype,
                                    at::kMeta,
                                    /*decay_all=*/false,
-                                   row_multiple(compute.device));
+                                   train::row_multiple(compute.device));
   const Sharding sharding{plan, &mesh.tp()};
-  const auto model =
-      model::family(options.family)
-          .make(options.model, registry, sharding, batch_group(mesh, sharding));
-  const auto layout =
-      dist::lay_out(registry.parameters(),
-                    compute.dtype,
-                    mesh.shape(),
-                    bucket_options(options.parallel, sharding, compute.device));
+  const auto model = model::family(options.family)
+                         .make(options.model,
+                               registry,
+                               sharding,
+                               train::batch_group(mesh, sharding));
+  const auto layout = dist::lay_out(
+      registry.parameters(),
+      compute.dtype,
+      mesh.shape(),
+      train::bucket_options(options.parallel, sharding, compute.device));
   return model::cost_of(*model,
                         layout,
                         batch.micro_batch,
@@ -180,34 +175,6 @@ void require_plan(const run::Options& options,
 }
 
 }  // namespace
-
-dist::Communicator* batch_group(const dist::ProcessMesh& mesh,
-                                const Sharding& sharding) {
-  return sharding.region().tokens_cut() ? &mesh.dp_tp() : &mesh.dp();
-}
-
-dist::BucketOptions bucket_options(const run::ParallelOptions& parallel,
-                                   const Sharding& sharding,
-                                   at::Device device) {
-  return {.bytes = device.is_cuda() ? kGpuBucketBytes : kBucketBytes,
-          .align = device.is_cuda() ? kGpuAlign : 1,
-          .zero = parallel.zero,
-          .whole_is_partial = sharding.region().tokens_cut()};
-}
-
-std::int64_t row_multiple(at::Device device) {
-  return device.is_cuda() ? kGpuRowMultiple : 1;
-}
-
-std::vector<std::string> describe_layout(at::Device device) {
-  if (!device.is_cuda()) return {};
-  return {fmt::format(
-      "buckets of {} MiB of gradients; parameters begin at multiples of {} "
-      "elements, rows of mixtures' ranks at multiples of {}",
-      kGpuBucketBytes >> 20,
-      kGpuAlign,
-      kGpuRowMultiple)};
-}
 
 std::string find_unequal_cpus(dist::Communicator& world,
                               const std::vector<dist::RankPlace>& places) {

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "dist/host_map.h"
-#include "dist/params/bucket_layout.h"
 #include "dist/process_mesh.h"
 #include "dist/watch/bandwidth.h"
 #include "launch/compute.h"
@@ -12,6 +11,7 @@
 #include "mumoe/sharding.h"
 #include "run/options.h"
 #include "train/batches.h"
+#include "train/parameter_layout.h"
 
 namespace mumoe::launch {
 
@@ -30,20 +30,6 @@ std::string find_unequal_cpus(dist::Communicator& world,
 train::BatchPlan require_layout(const run::Options& options,
                                 const dist::ProcessMesh& mesh,
                                 const std::string& unequal_cpus);
-
-/// The ranks whose samples a batch norm takes its statistics over.
-dist::Communicator* batch_group(const dist::ProcessMesh& mesh,
-                                const Sharding& sharding);
-
-/// How a run on `device` lays its parameters out: on a GPU so that products are
-/// fast and its operations few.
-dist::BucketOptions bucket_options(const run::ParallelOptions& parallel,
-                                   const Sharding& sharding,
-                                   at::Device device);
-/// `row_multiple` of its registry.
-std::int64_t row_multiple(at::Device device);
-/// What the start table says of both; nothing on a CPU.
-std::vector<std::string> describe_layout(at::Device device);
 
 /// What the estimate of a step's time rests on.
 struct Machine {

@@ -46,7 +46,10 @@ const std::map<std::string, Command>& commands() {
       {"data", data_command},
       {"convert", convert_command},
       {"inspect", inspect_command},
+      {"predict-check", predict_check_command},
+      {"plan", plan_command},
       {"bench", bench_command},
+      {"scale", scale_command},
       {"help", help_command},
       {"--version", help_command},
   };
@@ -71,12 +74,15 @@ bool left_to_rank_0(Command command, const Invocation& invocation) {
   fail<InputError>(
       "mumoe {}: {} ranks were started, each of which would do the whole work; "
       "expected one process, without mpirun",
-      command == sample_command    ? "sample"
-      : command == data_command    ? "data"
-      : command == convert_command ? "convert"
-      : command == inspect_command ? "inspect"
-      : words.empty()              ? "bench"
-                                   : "bench " + words.front(),
+      command == sample_command          ? "sample"
+      : command == data_command          ? "data"
+      : command == convert_command       ? "convert"
+      : command == inspect_command       ? "inspect"
+      : command == predict_check_command ? "predict-check"
+      : command == plan_command          ? "plan"
+      : command == scale_command         ? "scale"
+      : words.empty()                    ? "bench"
+                                         : "bench " + words.front(),
       ranks);
 }
 
@@ -155,7 +161,7 @@ bool alone_or_first() {
 
 /// What a command that a signal ends says.
 std::string when_stopped(std::string_view command, bool second) {
-  if (second && command == "train") {
+  if (second && (command == "train" || command == "scale")) {
     return "stopped at once by a second signal: what was saved before is there";
   }
   if (second) return "mumoe sample: stopped at once by a second signal";
@@ -250,7 +256,8 @@ int run_program(int argc, char** argv, std::vector<dist::Observer*> observers) {
   EarlyEnd end(*log, word);
   std::optional<train::StopSignals> signals;
   // What others lose by a signal they make again.
-  if (word == "train" || word == "eval" || word == "sample" || word == "data") {
+  if (word == "train" || word == "eval" || word == "sample" || word == "data" ||
+      word == "scale") {
     signals.emplace([&end] { end.by_signal(/*second=*/false); },
                     [&end] { end.by_signal(/*second=*/true); });
   }

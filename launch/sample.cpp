@@ -216,7 +216,7 @@ ExitCode sample(const Invocation& invocation, const run::Damage& known) {
                                    compute.dtype,
                                    compute.device,
                                    /*decay_all=*/false,
-                                   row_multiple(compute.device));
+                                   train::row_multiple(compute.device));
   const auto made = model::family(settled.options.family)
                         .make(settled.options.model, registry, {}, nullptr);
   const auto* model = dynamic_cast<const model::LanguageModel*>(made.get());
@@ -224,7 +224,7 @@ ExitCode sample(const Invocation& invocation, const run::Damage& known) {
           "{}: model.family = {} writes no text; expected one that does",
           folder.string(),
           settled.options.family);
-  dist::FlatBuckets buckets(registry, kBucketBytes);
+  dist::FlatBuckets buckets(registry, train::kBucketBytes);
   const run::Loaded loaded = run::load_weights(opened.checkpoint, buckets);
   // Not before it is read: that it is taken may be wrong.
   for (const auto& lines : {opened.notes, loaded.rebuilt}) {

@@ -14,7 +14,7 @@ namespace mumoe::launch {
 struct Settled {
   /// As asked for, and no `auto` where something was chosen: device, backend,
   /// precision, GEMM library, plan (of several tp ranks), and the peak that
-  /// `mfu` compares with.
+  /// `mfu` and `sol` compare with.
   run::Options options;
   Compute compute;
   ChosenPlan plan;

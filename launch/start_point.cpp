@@ -2,25 +2,82 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
 #include "launch/same_run.h"
 #include "run/agreed_errors.h"
 #include "run/manifest.h"
+#include "run/named_checkpoint.h"
 #include "run/newest_checkpoint.h"
 #include "run/rebuild.h"
+#include "train/schedule.h"
 
 namespace mumoe::launch {
 namespace {
 
-Facts facts_of(const run::RunState& state) {
-  Facts facts = {{"--train.resume: samples of the checkpoint",
-                  std::to_string(state.samples)}};
+/// `option`: how the run was told to go on.
+Facts facts_of(const run::RunState& state, const std::string& option) {
+  Facts facts = {
+      {option + ": samples of the checkpoint", std::to_string(state.samples)}};
   for (const auto& [name, value] : state.settings) {
-    facts["--train.resume: " + name + " of the checkpoint"] = value;
+    facts[option + ": " + name + " of the checkpoint"] = value;
   }
   return facts;
+}
+
+/// A run of `asked` that goes on from `found`, which was named by `folder`.
+StartPoint go_on(const run::Options& asked,
+                 run::NewestCheckpoint found,
+                 const std::filesystem::path& folder,
+                 dist::Communicator& world) {
+  const std::string option =
+      run::branches(asked) ? "--train.branch" : "--train.resume";
+  auto& [checkpoint, state, damage] = found;
+  require_same_run(world, facts_of(state, option));
+  require(state.step > 0,
+          "{}: {} holds weights alone, of mumoe convert; expected "
+          "--train.from {}, to begin a run with them in another folder",
+          option,
+          checkpoint.string(),
+          folder.string());
+  auto [options, reasons] = run::replay(asked, state.settings);
+  reasons.insert(reasons.begin(), damage.begin(), damage.end());
+  StartPoint start{std::move(options),
+                   std::move(reasons),
+                   std::move(checkpoint),
+                   std::move(state)};
+  // Before anything is fetched or measured.
+  require_resumable(start, run::settings_of(start.options), world);
+  return start;
+}
+
+/// A run that begins where a checkpoint of another one stands.
+StartPoint begin_branch(const run::Options& options,
+                        dist::Communicator& world,
+                        const run::Damage& known) {
+  const std::filesystem::path& path = options.branch;
+  require(options.from.empty(),
+          "train.branch = {}: goes on with the weights of that run; expected "
+          "no train.from = {} beside it",
+          path.string(),
+          options.from.string());
+  run::NewestCheckpoint found;
+  run::agree_on_errors(world, [&] {
+    std::error_code error;
+    require(std::filesystem::exists(path, error),
+            "train.branch = {}: is not there; expected a checkpoint, or a run",
+            path.string());
+    auto [checkpoint, notes] = run::named_checkpoint(path, known);
+    if (const auto damaged = known.find(checkpoint); damaged != known.end()) {
+      throw run::DamageError(damaged->second);
+    }
+    found = {checkpoint, run::read_run_state(checkpoint), std::move(notes)};
+  });
+  require_same_run(world,
+                   {{"--train.branch: the checkpoint", found.path.string()}});
+  return go_on(options, std::move(found), path, world);
 }
 
 /// A run that begins at step 0.
@@ -29,6 +86,9 @@ StartPoint begin(const run::Options& asked,
                  const run::Damage& known) {
   StartPoint start{asked};
   start.options.resume = run::Resume::no;
+  if (run::branches(start.options)) {
+    return begin_branch(start.options, world, known);
+  }
   if (asked.from.empty()) return start;
   const std::string what = "train.from = " + asked.from.string();
   auto weights = std::make_shared<run::OpenedWeights>(
@@ -59,16 +119,49 @@ void require_own_manifest(const std::filesystem::path& checkpoint) {
   }
 }
 
+/// Throws `InputError` unless the steps that a branch takes over had the
+/// learning rates of its own schedule, to the bit: else it would end otherwise
+/// than a run that has this schedule from the beginning.
+void require_same_rates(const StartPoint& start,
+                        const std::set<std::string>& forced) {
+  const run::ScheduleConfig& now = start.options.schedule;
+  const auto of_schedule = [](const std::string& key) {
+    return key.starts_with("schedule.") || key == "optimizer.lr";
+  };
+  // Its length follows from data that is not there yet, or it may differ.
+  if (now.steps == 0 || std::ranges::any_of(forced, of_schedule)) return;
+  const auto before = run::schedule_of(start.state.settings);
+  for (std::int64_t step = 0; step < start.state.step; ++step) {
+    const double had = train::learning_rate(before, step);
+    const double has = train::learning_rate(now, step);
+    require(
+        had == has,
+        "--train.branch: step {} had the learning rate {} in {}, {} in this "
+        "schedule; expected the same up to step {}: schedule.kind = wsd "
+        "with a decay that begins later, of a run that was constant or wsd",
+        step + 1,
+        had,
+        start.checkpoint->string(),
+        has,
+        start.state.step);
+  }
+}
+
 }  // namespace
 
 std::set<std::string> require_resumable(const StartPoint& start,
                                         const run::Settings& now,
                                         dist::Communicator& world) {
+  const bool branch = run::branches(start.options);
   try {
-    return run::check_resumable(start.state.settings,
-                                now,
-                                run::forced_keys(start.options),
-                                *start.checkpoint);
+    const auto forced = run::forced_keys(start.options);
+    auto changed = run::check_resumable(start.state.settings,
+                                        now,
+                                        forced,
+                                        *start.checkpoint,
+                                        branch);
+    if (branch) require_same_rates(start, forced);
+    return changed;
   } catch (const InputError&) {
     // All ranks compare the same.
     run::agree_on_damage(world, *start.checkpoint, [&] {
@@ -82,8 +175,15 @@ std::filesystem::path numbered_out(const run::CommandLine& line) {
   const run::Options& options = line.options;
   const bool alone = options.parallel.backend == run::BackendChoice::null;
   if (options.keep != run::Keep::numbered || alone) return {};
-  return std::filesystem::path("runs") /
-         (line.config.empty() ? "default" : line.config.stem());
+  const std::filesystem::path runs = "runs";
+  if (line.config.empty()) return runs / "default";
+  // The settings of the run that it branches from.
+  const bool of_a_run =
+      !options.branch.empty() && line.config.filename() == "config.cfg";
+  if (!of_a_run) return runs / line.config.stem();
+  std::error_code error;
+  const auto file = std::filesystem::absolute(line.config, error);
+  return runs / (file.parent_path().filename().string() + "-branch");
 }
 
 StartPoint find_start(const run::Options& asked,
@@ -106,23 +206,9 @@ StartPoint find_start(const run::Options& asked,
   require(newest.has_value(),
           "--train.resume: {} holds no checkpoint",
           folder.string());
-  auto& [checkpoint, state, passed_by] = *newest;
-  require_same_run(world, facts_of(state));
-  require(state.step > 0,
-          "--train.resume: {} holds weights alone, of mumoe convert; expected "
-          "--train.from {}, to begin a run with them in another folder",
-          checkpoint.string(),
-          asked.trainer.out.string());
-  auto [options, reasons] = run::replay(asked, state.settings);
+  run::Options options = asked;
   options.resume = run::Resume::yes;
-  reasons.insert(reasons.begin(), passed_by.begin(), passed_by.end());
-  StartPoint start{std::move(options),
-                   std::move(reasons),
-                   std::move(checkpoint),
-                   std::move(state)};
-  // Before anything is fetched or measured.
-  require_resumable(start, run::settings_of(start.options), world);
-  return start;
+  return go_on(options, std::move(*newest), asked.trainer.out, world);
 }
 
 }  // namespace mumoe::launch

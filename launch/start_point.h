@@ -20,11 +20,12 @@ namespace mumoe::launch {
 /// Where a run begins.
 struct StartPoint {
   /// As asked for, and as the checkpoint has it where they said `auto`; whether
-  /// it resumes is yes or no.
+  /// it resumes is yes or no: no for a branch, too.
   run::Options options;
   /// Of what was taken over.
   std::vector<std::string> reasons = {};
-  /// What it goes on from, if it resumes, and what that says of itself.
+  /// What it goes on from, if it resumes or is a branch, and what that says of
+  /// itself.
   std::optional<std::filesystem::path> checkpoint = {};
   run::RunState state = {};
   /// Settings that are not the checkpoint's, as train.force allows.
@@ -39,8 +40,10 @@ std::filesystem::path numbered_out(const run::CommandLine& line);
 
 /// Keys of which `now`, settings of the run, has a forced value that is not the
 /// checkpoint's (`run::check_resumable`). Throws `InputError` naming one that
-/// may not differ; `run::DamagedCheckpoint` if what says so, the manifest, is
-/// that of other files. Collective.
+/// may not differ, or, of a branch, the first of the checkpoint's steps that
+/// its schedule has another rate for (once its length is known; unless a key of
+/// the schedule is forced); `run::DamagedCheckpoint` if what says so, the
+/// manifest, is that of other files. Collective.
 std::set<std::string> require_resumable(const StartPoint& start,
                                         const run::Settings& now,
                                         dist::Communicator& world);

@@ -13,7 +13,7 @@
 #include "launch/commands.h"
 #include "launch/end_line.h"
 #include "launch/memory.h"
-#include "launch/memory_estimate.h"
+#include "launch/memory_room.h"
 #include "launch/null_run.h"
 #include "launch/run_data.h"
 #include "launch/same_run.h"
@@ -101,7 +101,9 @@ std::filesystem::path report_start(const Job& job,
   const auto rows = gather_rows(mesh, session.hosts, session.chosen.device);
   std::vector<std::string> lines;
   if (job.directory != nullptr) {
-    if (job.start.checkpoint) train::require_metrics(options.trainer.out);
+    if (options.resume != run::Resume::no) {
+      train::require_metrics(options.trainer.out);
+    }
     lines = job.directory->prepare({options,
                                     job.data.facts,
                                     mesh,
@@ -115,7 +117,7 @@ std::filesystem::path report_start(const Job& job,
   if (!job.settled.note.empty()) reasons.push_back(job.settled.note);
   const auto& chosen = job.settled.compute.reasons;
   reasons.insert(reasons.end(), chosen.begin(), chosen.end());
-  const auto layout = describe_layout(session.chosen.device);
+  const auto layout = train::describe_layout(session.chosen.device);
   reasons.insert(reasons.end(), layout.begin(), layout.end());
   session.say(describe_origin(job.line));
   session.say(start_table(
@@ -132,12 +134,13 @@ std::filesystem::path report_start(const Job& job,
   for (const auto& line : lines) session.say(line);
   if (session.alone) {
     session.say(
-        "alone    losses and sums over ranks mean nothing; tok/s and mfu are "
-        "of all ranks, if each took as long and none waited");
+        "alone    losses and sums over ranks mean nothing; tok/s, mfu and sol "
+        "are of all ranks, if each took as long and none waited");
   }
   if (job.start.checkpoint) {
     session.say(
-        fmt::format("resumed after step {} from {}{}",
+        fmt::format("{} after step {} from {}{}",
+                    run::branches(options) ? "branched" : "resumed",
                     step,
                     job.start.checkpoint->string(),
                     step < options.trainer.steps
@@ -179,15 +182,16 @@ std::vector<std::string> memory_of(const Job& job,
   const Session& session = job.session;
   const Settled& settled = job.settled;
   const run::Options& options = settled.options;
-  auto estimate =
-      estimate_memory(cost,
-                      model::family(options.family).workspace(options.model),
-                      settled.batch.micro_batch,
-                      session.mesh.tp().size(),
-                      settled.compute.dtype,
-                      settled.compute.device.is_cpu(),
-                      before.program);
-  if (options.trainer.checkpoint_async) {
+  auto estimate = study::estimate_memory(
+      cost,
+      model::family(options.family).workspace(options.model),
+      settled.batch.micro_batch,
+      session.mesh.tp().size(),
+      settled.compute.dtype,
+      settled.compute.device.is_cpu(),
+      before.program);
+  // A GPU's ranks write from their host's memory either way.
+  if (options.trainer.checkpoint_async || !settled.compute.device.is_cpu()) {
     estimate.saving = bytes_of_checkpoint / session.mesh.shape().ranks();
   }
   return memory_lines(estimate,
@@ -204,7 +208,9 @@ void set_weights(const Job& job,
                  dist::FlatBuckets& buckets) {
   const std::uint64_t seed = job.settled.options.trainer.seed;
   if (job.start.checkpoint) {
-    trainer.resume(*job.start.checkpoint);
+    const auto& checkpoint = *job.start.checkpoint;
+    run::branches(job.settled.options) ? trainer.branch(checkpoint)
+                                       : trainer.resume(checkpoint);
     if (run::change_samples(job.start.forced)) trainer.take_other_samples();
   } else if (job.start.from) {
     const run::OpenedWeights& from = *job.start.from;
@@ -230,14 +236,17 @@ ExitCode run_steps(const Job& job) {
                                    job.settled.compute.dtype,
                                    device,
                                    options.optimizer.decay_vectors,
-                                   row_multiple(device));
+                                   train::row_multiple(device));
   const Sharding sharding{job.settled.plan.plan, &mesh.tp()};
-  const auto model =
-      model::family(options.family)
-          .make(options.model, registry, sharding, batch_group(mesh, sharding));
-  dist::FlatBuckets buckets(registry,
-                            mesh,
-                            bucket_options(options.parallel, sharding, device));
+  const auto model = model::family(options.family)
+                         .make(options.model,
+                               registry,
+                               sharding,
+                               train::batch_group(mesh, sharding));
+  dist::FlatBuckets buckets(
+      registry,
+      mesh,
+      train::bucket_options(options.parallel, sharding, device));
   StepCosts costs;
   const auto check = session.after_step(buckets);
   const auto stop_requested = [&job] {

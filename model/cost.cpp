@@ -47,6 +47,7 @@ PassCost block_cost(const MuMoEBlock& block,
   return {
       .flops = 6 * n * static_cast<double>(MuMoEBlock::macs_per_token(config)),
       .rank_flops = 6 * n * a_token.macs,
+      .repeated_flops = 2 * n * a_token.repeated_macs,
       .tp_bytes = n * a_token.elements * element,
       .tp_operations = a_token.operations,
       .kept_bytes = n * a_token.kept * element + rows * kept_input};
@@ -54,18 +55,20 @@ PassCost block_cost(const MuMoEBlock& block,
 
 void add_products(std::vector<Product>& products,
                   const BlockConfig& block,
-                  std::int64_t tokens) {
+                  std::int64_t tokens,
+                  std::int64_t depth) {
+  const auto times = static_cast<double>(depth);
   for (const std::int64_t experts : block.experts) {
-    products.push_back({tokens, block.input_dim, experts});
+    products.push_back({tokens, block.input_dim, experts, times});
   }
   for (const LayerShape& layer : block.shape().layers(block.ranks)) {
     for (const FactorSpec& f : factor_specs(layer)) {
       const std::int64_t columns = f.columns(layer);
       const std::int64_t summed = f.dims[0].in(layer);
       if (f.role == Role::expert || f.role == Role::input) {
-        products.push_back({tokens, summed, columns});
+        products.push_back({tokens, summed, columns, times});
       } else if (f.role == Role::output) {
-        products.push_back({tokens, columns, summed});
+        products.push_back({tokens, columns, summed, times});
       }
     }
   }

@@ -38,9 +38,11 @@ PassCost block_cost(const MuMoEBlock& block,
                     at::Device device);
 
 /// The products of a block's forward pass that take most of the time: of its
-/// gates, experts', input and output factors, whole, for `tokens` tokens.
+/// gates, experts', input and output factors, whole, for `tokens` tokens, of
+/// `depth` such blocks.
 void add_products(std::vector<Product>& products,
                   const BlockConfig& block,
-                  std::int64_t tokens);
+                  std::int64_t tokens,
+                  std::int64_t depth);
 
 }  // namespace mumoe::model

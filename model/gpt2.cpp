@@ -232,6 +232,7 @@ PassCost Gpt2::layer_cost(const Layer& layer,
   const bool first = &layer == &layers_.front();
   cost.repeated_bytes = cost.kept_bytes;
   cost.kept_bytes = rows * width * (wide + (fused && !first ? element : 0));
+  cost.repeated_flops += cost.rank_flops / 3;
   cost.tp_bytes += exchanged;
   cost.tp_operations += operations;
   return cost;
@@ -349,15 +350,21 @@ constexpr std::int64_t kMostColumns = 4096;
 std::vector<Product> Gpt2::products(std::int64_t samples) const {
   const ModelConfig& c = config_;
   const std::int64_t tokens = samples * c.context;
-  std::vector<Product> products = {{tokens, c.width, 3 * c.width},
-                                   {tokens, c.width, c.width}};
+  const auto depth = static_cast<double>(c.depth);
+  std::vector<Product> products = {{tokens, c.width, 3 * c.width, depth},
+                                   {tokens, c.width, c.width, depth}};
   if (c.dense) {
-    products.push_back({tokens, c.width, c.mlp.hidden_dim});
-    products.push_back({tokens, c.mlp.hidden_dim, c.width});
+    products.push_back({tokens, c.width, c.mlp.hidden_dim, depth});
+    products.push_back({tokens, c.mlp.hidden_dim, c.width, depth});
   } else {
-    add_products(products, c.block(), tokens);
+    add_products(products, c.block(), tokens, c.depth);
   }
-  products.push_back({tokens, c.width, std::min(c.vocab, kMostColumns)});
+  const std::int64_t columns = std::min(c.vocab, kMostColumns);
+  products.push_back(
+      {tokens,
+       c.width,
+       columns,
+       static_cast<double>(c.vocab) / static_cast<double>(columns)});
   return products;
 }
 

@@ -66,8 +66,11 @@ PassCost Mixer::cost(std::int64_t samples, at::Device device) const {
   }
   const double part =
       static_cast<double>(samples) / static_cast<double>(all_samples);
-  for (double* total :
-       {&sum.flops, &sum.rank_flops, &sum.tp_bytes, &sum.kept_bytes}) {
+  for (double* total : {&sum.flops,
+                        &sum.rank_flops,
+                        &sum.repeated_flops,
+                        &sum.tp_bytes,
+                        &sum.kept_bytes}) {
     *total *= part;
   }
   return sum;
@@ -81,10 +84,11 @@ std::vector<Product> Mixer::products(std::int64_t samples) const {
     const BlockConfig& block = kind.block;
     const std::int64_t tokens = samples * kind.tokens;
     if (c.dense) {
-      products.push_back({tokens, block.input_dim, block.hidden_dim});
-      products.push_back({tokens, block.hidden_dim, block.input_dim});
+      const auto depth = static_cast<double>(c.depth);
+      products.push_back({tokens, block.input_dim, block.hidden_dim, depth});
+      products.push_back({tokens, block.hidden_dim, block.input_dim, depth});
     } else {
-      add_products(products, block, tokens);
+      add_products(products, block, tokens, c.depth);
     }
   }
   return products;

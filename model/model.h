@@ -37,8 +37,10 @@ struct PassCost {
   /// Floating-point operations of all ranks of the tp group, two for a
   /// multiply-accumulate, what several of them compute counted once;
   double flops = 0;
-  /// of each of them; what is formed again in backward not counted.
+  /// of each of them; what is formed again in backward not counted:
   double rank_flops = 0;
+  /// that is this, of each of them.
+  double repeated_flops = 0;
   /// That a rank moves over tp, as `Communicator::total_bytes` counts.
   double tp_bytes = 0;
   /// Its collectives over tp.
@@ -52,6 +54,7 @@ struct PassCost {
   PassCost& operator+=(const PassCost& more) {
     flops += more.flops;
     rank_flops += more.rank_flops;
+    repeated_flops += more.repeated_flops;
     tp_bytes += more.tp_bytes;
     tp_operations += more.tp_operations;
     kept_bytes += more.kept_bytes;

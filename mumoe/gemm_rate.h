@@ -16,8 +16,10 @@ struct Product {
   std::int64_t m = 0;
   std::int64_t k = 0;
   std::int64_t n = 0;
+  /// How often a forward pass has it; it is measured once.
+  double times = 1;
 
-  /// Of all three, two for a multiply-accumulate.
+  /// Of all three, once, two for a multiply-accumulate.
   double flops() const {
     return 6.0 * static_cast<double>(m) * static_cast<double>(k) *
            static_cast<double>(n);

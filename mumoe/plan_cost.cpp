@@ -59,6 +59,26 @@ double kept_projections(LayerShape s, bool rank_cut, int ranks) {
          (whole.core ? whole.projected : 0);
 }
 
+/// Multiply-accumulates by which a rank forms GELU's input again: its slice of
+/// the output factor and, where c was not kept as it was gathered, what is
+/// mixed and combined.
+double hidden_macs(const std::vector<LayerShape>& layers,
+                   Plan plan,
+                   int ranks) {
+  if (layers.size() != 2 || (plan == Plan::rank && ranks > 1)) return 0;
+  const LayerShape& s = layers[0];
+  const bool gathered = plan == Plan::sequence && ranks > 1;
+  const CombineMacs combined = combine_macs(s);
+  double macs =
+      gathered ? 0 : static_cast<double>(combined.levels + combined.columns);
+  for (const FactorSpec& f : factor_specs(s)) {
+    const auto elements = static_cast<double>(f.numel(s));
+    if (f.role == Role::output) macs += elements / ranks;
+    if (f.role == Role::expert && !gathered) macs += elements;
+  }
+  return macs;
+}
+
 double kept_elements(const BlockShape& block,
                      const std::vector<LayerShape>& layers,
                      Plan plan,
@@ -92,8 +112,10 @@ PlanCost plan_cost(const BlockShape& block,
                    bool recompute) {
   const auto layers = block.layers(block_ranks);
   const auto whole = static_cast<double>(macs_per_token(block, block_ranks));
-  PlanCost cost{.macs = whole,
-                .kept = kept_elements(block, layers, plan, ranks, recompute)};
+  PlanCost cost{
+      .macs = whole,
+      .repeated_macs = recompute ? hidden_macs(layers, plan, ranks) : 0,
+      .kept = kept_elements(block, layers, plan, ranks, recompute)};
   if (ranks == 1) return cost;
   if (plan == Plan::sequence) {
     cost.macs = whole / ranks;

@@ -22,6 +22,8 @@ struct PlanCost {
   /// Multiply-accumulates of the forward pass for a token of the group: what a
   /// rank computes, divided by the group's tokens.
   double macs = 0;
+  /// The same of what is formed again in backward.
+  double repeated_macs = 0;
   /// Elements that a rank keeps from forward for backward, for a token of the
   /// group: logits, coefficients, projections, c where it is not gathered
   /// again, GELU's input. Its input and the statistics of the norm are not

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <exception>
 #include <new>
 #include <utility>
@@ -35,6 +36,13 @@ class Stall {
   double& seconds_;
   Clock::time_point began_ = Clock::now();
 };
+
+/// Whether what is written has to be copied to the host first.
+bool on_device(const dist::FlatBuckets& buckets) {
+  return std::ranges::any_of(buckets.buckets(), [](const auto& bucket) {
+    return !bucket.master.is_cpu();
+  });
+}
 
 /// From the disk, not from memory.
 void read_again(Disk& disk,
@@ -91,7 +99,7 @@ void CheckpointSaver::begin(const RunState& state,
     failure_ = one_line(error.what());
   }
   saved_.bytes = bytes_of(part_);
-  if (config_.async) saved_.copied_bytes = saved_.bytes;
+  if (config_.async || on_device(buckets_)) saved_.copied_bytes = saved_.bytes;
   start(Stage::writing);
 }
 

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "run/checkpoint_folder.h"
 #include "run/default_recipe.h"
+#include "run/named_checkpoint.h"
 #include "run/option_table.h"
 
 namespace mumoe::run {
@@ -157,6 +158,45 @@ fs::path folder_to_resume(const po::variables_map& values) {
   return options.resume == Resume::no ? fs::path() : options.trainer.out;
 }
 
+/// The run whose checkpoint, or which itself, `values` say to branch from:
+/// where its config.cfg is. Empty: they do not.
+fs::path run_to_branch(const po::variables_map& values) {
+  constexpr const char* kBranch = "train.branch";
+  const auto named =
+      values.count(kBranch) == 0 ? "" : values[kBranch].as<std::string>();
+  if (named.empty()) return {};
+  // RUN, RUN/checkpoints/step_00000001 or a file in it.
+  std::error_code error;
+  fs::path folder = fs::absolute(fs::path(named) / "", error);
+  for (int up = 0; up < 4; ++up) {
+    folder = folder.parent_path();
+    if (is_run(folder) && fs::exists(folder / "config.cfg", error)) {
+      return folder.lexically_proximate(fs::current_path(error));
+    }
+  }
+  fail<InputError>(
+      "--train.branch {}: the config.cfg of its run is not there, and a "
+      "checkpoint does not hold all settings; expected --config FILE",
+      named);
+}
+
+/// Takes the settings of the run in `folder`, but for where it was kept and
+/// began, and for how its schedule ends: that follows the branch's own steps.
+void take_settings_to_branch(const fs::path& folder, Draft& draft) {
+  draft.read_file(folder / "config.cfg");
+  static constexpr std::pair<const char*, const char*> kOfItsOwn[] = {
+      {"train.out", "auto"},
+      {"train.resume", "no"},
+      {"train.from", ""},
+      {"train.branch", ""},
+      {"schedule.steps", "auto"},
+      {"schedule.decay", "auto"},
+      {"log.trace", ""}};
+  for (const auto& [key, value] : kOfItsOwn) {
+    draft.set(key, value, "--train.branch", "train.branch");
+  }
+}
+
 /// The settings of a run that has no --config.
 void read_base(const po::variables_map& values,
                Draft& draft,
@@ -176,6 +216,11 @@ void read_base(const po::variables_map& values,
           "--train.resume: {} is not there, and a checkpoint does not hold all "
           "settings; expected --config FILE",
           own.string());
+  if (const fs::path from = run_to_branch(values); !from.empty()) {
+    line.config = from / "config.cfg";
+    take_settings_to_branch(from, draft);
+    return;
+  }
   line.default_recipe = true;
   draft.read_text(kDefaultRecipe, kDefaultRecipeName);
 }

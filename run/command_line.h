@@ -61,9 +61,11 @@ CommandLine read_command_line(const std::vector<std::string>& arguments,
                               const std::vector<OwnOption>& own = {});
 
 /// The same for a run, which may have no --config: where it resumes, it takes
-/// config.cfg of its train.out; else the default recipe (configs/), which the
-/// program holds. Throws `InputError` also where there are checkpoints to go on
-/// from and no config.cfg, and where train.out names no folder.
+/// config.cfg of its train.out; where it branches, that of the run that it
+/// branches from, but for where that is kept and how its schedule ends; else
+/// the default recipe (configs/), which the program holds. Throws `InputError`
+/// also where there are checkpoints to go on from and no config.cfg, and where
+/// train.out names no folder.
 CommandLine read_run(const std::vector<std::string>& arguments);
 
 /// What `train` takes besides the keys.

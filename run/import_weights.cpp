@@ -161,7 +161,7 @@ OpenedWeights open_weights(const fs::path& path, const Damage& known) {
     const auto newest = newest_checkpoint(path / "checkpoints", known);
     require(newest.has_value(), "{}: holds no checkpoint", path.string());
     OpenedWeights opened = open_checkpoint(path, newest->path);
-    opened.notes = newest->passed_by;
+    opened.notes = newest->damage;
     return opened;
   }
   if (is_checkpoint(path)) return open_checkpoint(path, path);

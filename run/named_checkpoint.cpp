@@ -21,7 +21,7 @@ NamedCheckpoint named_checkpoint(const fs::path& path, const Damage& known) {
   if (is_run(path)) {
     auto newest = newest_checkpoint(path / "checkpoints", known);
     require(newest.has_value(), "{}: holds no checkpoint", path.string());
-    return {std::move(newest->path), std::move(newest->passed_by)};
+    return {std::move(newest->path), std::move(newest->damage)};
   }
   const auto name = path.filename();
   if (name == kManifest || name == kStateFile) {

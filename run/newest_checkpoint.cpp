@@ -12,7 +12,8 @@ namespace mumoe::run {
 namespace {
 
 /// Throws `DamageError` where something is missing that cannot be rebuilt.
-RunState look_at(const std::filesystem::path& checkpoint, const Damage& known) {
+NewestCheckpoint look_at(const std::filesystem::path& checkpoint,
+                         const Damage& known) {
   if (const auto found = known.find(checkpoint); found != known.end()) {
     throw DamageError(found->second);
   }
@@ -27,7 +28,17 @@ RunState look_at(const std::filesystem::path& checkpoint, const Damage& known) {
     }
   }
   rebuilder.require_rebuildable(lost);
-  return std::move(manifest.state);
+  NewestCheckpoint whole{checkpoint, manifest.state};
+  for (const auto& [index, text] : lost) {
+    // The others are told when a rank reads them.
+    if (index < manifest.files.size()) continue;
+    whole.damage.push_back(
+        fmt::format("damaged  {}; no other file can be rebuilt without it: "
+                    "mumoe inspect {} --repair yes writes it anew",
+                    text,
+                    checkpoint.string()));
+  }
+  return whole;
 }
 
 }  // namespace
@@ -41,10 +52,9 @@ std::optional<NewestCheckpoint> newest_checkpoint(
   for (const CheckpointFile& checkpoint : std::views::reverse(all)) {
     if (checkpoint.step > most) continue;
     try {
-      RunState state = look_at(checkpoint.path, known);
-      NewestCheckpoint newest{checkpoint.path, std::move(state)};
+      NewestCheckpoint newest = look_at(checkpoint.path, known);
       for (const auto& text : damaged) {
-        newest.passed_by.push_back(
+        newest.damage.push_back(
             fmt::format("damaged  {}; {} is taken instead",
                         text,
                         checkpoint.path.filename().string()));

@@ -16,8 +16,9 @@ namespace mumoe::run {
 struct NewestCheckpoint {
   std::filesystem::path path;
   RunState state;
-  /// A line for each newer one that is damaged: what, and that it is passed by.
-  std::vector<std::string> passed_by = {};
+  /// A line for each newer one that is damaged: what, and that it is passed by;
+  /// and for each file of this one's parity that is not there, in its size.
+  std::vector<std::string> damage = {};
 };
 
 /// The newest checkpoint below `folder` that is not in `known`, whose manifest

@@ -184,6 +184,9 @@ std::vector<std::string> note_idle(const Options& o, const Origins& origins) {
       {{"schedule.min_lr", "schedule.steps"},
        constant,
        "schedule.kind is constant"},
+      {{"schedule.decay"},
+       o.schedule.kind != ScheduleKind::wsd,
+       "schedule.kind is not wsd"},
   };
   std::vector<std::string> notes;
   for (const Idle& each : all) {

@@ -236,7 +236,7 @@ std::vector<Key> make_table() {
       {"optimizer.weight_decay", must_match,
        "decay of tensors with 2 or more dims",
        plain(MUMOE_FIELD(optimizer.weight_decay)),
-       "wd decay l2 adam_weight_decay"},
+       "wd l2 adam_weight_decay"},
       {"optimizer.decay_vectors", must_match, "decay norms and biases as well",
        plain(MUMOE_FIELD(optimizer.decay_vectors))},
       {"optimizer.clip", must_match, "largest gradient norm (0: any)",
@@ -248,7 +248,10 @@ std::vector<Key> make_table() {
               {{ScheduleKind::cosine, "cosine", "cos cosine_annealing"},
                {ScheduleKind::linear, "linear", "linear_decay"},
                {ScheduleKind::constant, "constant",
-                "none const constant_with_warmup fixed"}}),
+                "none const constant_with_warmup fixed"},
+               {ScheduleKind::wsd, "wsd",
+                "warmup_stable_decay trapezoidal trapezoid cooldown"
+                " constant_with_cooldown stable"}}),
        "scheduler lr_scheduler lr_scheduler_type lr_decay_style lr_schedule"
        " schedule decay_lr schedule_type"},
       {"schedule.warmup", replayed,
@@ -256,6 +259,12 @@ std::vector<Key> make_table() {
        automatic(MUMOE_FIELD(schedule.warmup), kOpenSteps),
        "warmup_steps warmup_iters lr_warmup_iters lr_warmup_steps"
        " num_warmup_steps warm_up warmup_ratio lr_warmup_fraction"},
+      {"schedule.decay", replayed,
+       "wsd: the last steps of schedule.steps, in which the rate falls to min_lr, "
+       "with 1 - sqrt (auto: a fifth of schedule.steps)",
+       automatic(MUMOE_FIELD(schedule.decay), kOpenSteps),
+       "cooldown_steps cooldown_iters num_decay_steps wsd_decay"
+       " lr_wsd_decay_iters wsd_fract_decay decay_fraction cooldown_frac"},
       {"schedule.min_lr", must_match,
        "learning rate at the end (auto: a tenth of optimizer.lr)",
        automatic(MUMOE_FIELD(schedule.min_lr), kOpenRate),
@@ -352,6 +361,11 @@ std::vector<Key> make_table() {
        plain(MUMOE_FIELD(from)),
        "finetune_from pretrained pretrained_model pretrained_path"
        " load_weights init_weights initial_weights warm_start"},
+      {"train.branch", free,
+       "a checkpoint, or a run (its newest), that this run goes on from in a "
+       "folder of its own, with another end of the schedule (empty: none)",
+       plain(MUMOE_FIELD(branch)),
+       "branch_from fork fork_from cooldown_from"},
       {"train.eval_every", free,
        "steps between evaluations (0: only at the end)",
        plain(MUMOE_FIELD(trainer.eval_every)),

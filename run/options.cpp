@@ -84,13 +84,16 @@ void resolve_ranks(Options& o) {
   }
 }
 
-/// The learning rate's end and warm-up, where these follow from others.
+/// The learning rate's end, warm-up and decay, where these follow from others.
 void resolve_schedule(Options& o) {
   ScheduleConfig& s = o.schedule;
   if (s.steps == 0 && o.trainer.steps == kStepsByEpochs) return;
   if (s.steps == 0) s.steps = o.trainer.steps;
   constexpr std::int64_t kLongestWarmup = 2000;
   if (s.warmup == kOpenSteps) s.warmup = std::min(s.steps / 10, kLongestWarmup);
+  if (s.decay == kOpenSteps && s.kind == ScheduleKind::wsd) {
+    s.decay = std::clamp<std::int64_t>(s.steps - s.warmup, 0, s.steps / 5);
+  }
   // In decimal digits: a tenth of 6e-4 is 6e-5.
   if (s.min_lr == kOpenRate) {
     s.min_lr = parse_number<double>(fmt::format("{:.15g}", s.lr / 10));
@@ -198,6 +201,7 @@ Draft::Draft() {
   m.mlp.ranks.clear();
   m.token_ranks.clear();
   options_.schedule.steps = 0;
+  options_.schedule.decay = kOpenSteps;
 }
 
 void Draft::set(const std::string& name,

@@ -102,6 +102,9 @@ struct Options {
   std::string force;
   /// Weights that a run begins with; empty: it draws its own.
   std::filesystem::path from;
+  /// A checkpoint of another run, or that run, whose steps so far are this
+  /// one's too; empty: it takes them all itself.
+  std::filesystem::path branch;
   /// File of a Chrome trace of the run's first steps; empty: none.
   std::filesystem::path trace;
 

@@ -20,6 +20,16 @@ bool shapes_weights(const Key& key) {
   return key.name.starts_with("model.") && !shapes_no_weight(key.name);
 }
 
+/// Whether `key` says how a schedule goes on behind its warm-up, and so may be
+/// otherwise in a branch.
+bool ends_schedule(const Key& key) {
+  return key.name.starts_with("schedule.") && key.name != "schedule.warmup";
+}
+
+const char* name_of_going_on(bool branch) {
+  return branch ? "--train.branch" : "--train.resume";
+}
+
 /// What `stored` has instead of `auto`, or of what followed from others; or
 /// nullptr.
 const std::string* replayed_value(const Key& key,
@@ -29,6 +39,7 @@ const std::string* replayed_value(const Key& key,
   const bool at_same_tp = key.on_resume == OnResume::replayed_at_same_tp;
   const auto found = stored.find(key.name);
   if ((!always && !at_same_tp) || found == stored.end()) return nullptr;
+  if (branches(options) && ends_schedule(key)) return nullptr;
   const auto tp = stored.find("parallel.tp");
   const bool same_tp =
       tp != stored.end() && tp->second == std::to_string(options.parallel.tp);
@@ -40,6 +51,10 @@ const std::string* replayed_value(const Key& key,
 }
 
 }  // namespace
+
+bool branches(const Options& options) {
+  return !options.branch.empty() && options.resume == Resume::no;
+}
 
 Settings settings_of(const Options& options) {
   Settings settings;
@@ -65,7 +80,8 @@ Replayed replay(Options options, const Settings& stored) {
     try {
       key.text.set(replayed.options, *value);
     } catch (const InputError& error) {
-      fail<InputError>("--train.resume: the checkpoint has {} = {}: {}",
+      fail<InputError>("{}: the checkpoint has {} = {}: {}",
+                       name_of_going_on(branches(replayed.options)),
                        key.name,
                        *value,
                        error.what());
@@ -103,7 +119,8 @@ std::set<std::string> forced_keys(const Options& options) {
 std::set<std::string> check_resumable(const Settings& stored,
                                       const Settings& now,
                                       const std::set<std::string>& forced,
-                                      const std::filesystem::path& checkpoint) {
+                                      const std::filesystem::path& checkpoint,
+                                      bool branch) {
   std::set<std::string> changed;
   const auto check = [&](const std::string& name,
                          const std::string& key,
@@ -118,8 +135,9 @@ std::set<std::string> check_resumable(const Settings& stored,
     const Key* row = find_key(key);
     const bool may = row != nullptr && !shapes_weights(*row);
     require(may && forced.contains(key),
-            "--train.resume: {} is {}, but the run in {} has {}; give the same "
-            "value{}{}, or start a new run",
+            "{}: {} is {}, but the run in {} has {}; give the same value{}{}, "
+            "or start a new run",
+            name_of_going_on(branch),
             name,
             value->second,
             checkpoint.string(),
@@ -132,6 +150,7 @@ std::set<std::string> check_resumable(const Settings& stored,
   const Options open = Draft().unresolved();
   for (const bool follows : {false, true}) {
     for (const Key& key : option_table()) {
+      if (branch && ends_schedule(key)) continue;
       if (must_match(key) && (key.text.get(open) == "auto") == follows) {
         const bool taken_over =
             key.on_resume == OnResume::replayed && key.text.has_auto;
@@ -149,6 +168,16 @@ std::set<std::string> check_resumable(const Settings& stored,
   return changed;
 }
 
+ScheduleConfig schedule_of(const Settings& stored) {
+  Options options = Draft().unresolved();
+  for (const Key& key : option_table()) {
+    if (!key.text.member.starts_with("schedule.")) continue;
+    const auto found = stored.find(key.name);
+    if (found != stored.end()) key.text.set(options, found->second);
+  }
+  return options.schedule;
+}
+
 bool change_samples(const std::set<std::string>& keys) {
   return std::ranges::any_of(keys, [](const std::string& key) {
     return key.starts_with("data.") || key == "train.seed" ||
@@ -162,6 +191,7 @@ std::vector<std::string> changed_settings(
   static constexpr std::string_view kOfTheStart[] = {"train.out",
                                                      "train.resume",
                                                      "train.from",
+                                                     "train.branch",
                                                      "train.force"};
   std::vector<std::string> changed;
   for (const auto& [key, value] : now) {

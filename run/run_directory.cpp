@@ -67,6 +67,7 @@ nlohmann::json provenance(const Options& options,
         {"tp", mesh.tp().size()},
         {"world", mesh.control().size()}}},
       {"weights_from", options.from.empty() ? "none" : options.from.string()},
+      {"branch_of", options.branch.empty() ? "none" : options.branch.string()},
       {"precision", to_map(options).at("train.precision")},
       {"data", describe_data(data)},
   };
@@ -370,7 +371,7 @@ RunOnDisk open_run(const fs::path& folder,
           folder.string(),
           which.empty() ? "" : " " + which);
   const fs::path config = folder / "config.cfg";
-  RunOnDisk run{checkpoint->path, {}, checkpoint->passed_by};
+  RunOnDisk run{checkpoint->path, {}, checkpoint->damage};
   std::map<std::string, std::string> values;
   std::error_code error;
   if (fs::exists(fs::symlink_status(config, error))) {

@@ -66,6 +66,14 @@ void ScheduleConfig::validate() const {
           "warmup = {}: longer than the whole schedule, {} steps",
           warmup,
           steps);
+  if (kind != ScheduleKind::wsd) return;
+  require(decay >= 0 && decay <= steps - warmup,
+          "decay = {}: expected 0 to {}, what warmup = {} leaves of the "
+          "schedule's {} steps",
+          decay,
+          steps - warmup,
+          warmup,
+          steps);
 }
 
 }  // namespace mumoe::run

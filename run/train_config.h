@@ -47,8 +47,8 @@ struct TrainerConfig {
   dist::Wire wire = dist::Wire::fp32;  ///< Of gradients on their way.
   /// Run directory; empty: nothing is written.
   std::filesystem::path out;
-  /// Rate of matrix products of all ranks, FLOP/s, for `mfu`, raised when a
-  /// step beats it; 0: not known.
+  /// Rate of matrix products of all ranks, FLOP/s, for `mfu` and `sol`, raised
+  /// when a step beats it; 0: not known.
   double peak_flops = 0;
 
   /// Throws `InputError` naming the member and what it must be.
@@ -72,10 +72,13 @@ struct OptimizerConfig {
   void validate() const;
 };
 
-enum class ScheduleKind { cosine, linear, constant };
+enum class ScheduleKind { cosine, linear, constant, wsd };
 
 /// How the learning rate goes with the steps.
 struct ScheduleConfig {
+  /// After the warm-up: half a cosine or a line from `lr` to `min_lr`; `lr` for
+  /// good; or (warm-up, stable, decay; Hu et al., arXiv 2404.06395) `lr` but
+  /// for the last `decay` steps, in which it falls to `min_lr`.
   ScheduleKind kind = ScheduleKind::cosine;
   /// The highest rate, reached at the end of the warm-up.
   double lr = 1e-3;
@@ -84,6 +87,9 @@ struct ScheduleConfig {
   std::int64_t warmup = 0;
   /// Step at which `min_lr` is reached; later steps stay there.
   std::int64_t steps = 1;
+  /// Of wsd: how many of these steps fall, with 1 - sqrt(share of them done),
+  /// which does better than a line (Haegele et al., arXiv 2405.18392).
+  std::int64_t decay = 0;
 
   /// Throws `InputError` naming the member and what it must be.
   void validate() const;

@@ -166,8 +166,8 @@ Kept lines_up_to(const std::filesystem::path& path,
 std::string to_json(const StepReport& r) {
   std::string line =
       fmt::format(R"({{"step":{},"{}s":{},"loss":{},"grad_norm":{},"lr":{},)"
-                  R"("step_ms":{},"{}s_per_s":{},"mfu":{},"dp_bytes":{},)"
-                  R"("tp_bytes":{},"all_bytes":{},"rss_mib":{},)"
+                  R"("step_ms":{},"{}s_per_s":{},"mfu":{},"sol":{},)"
+                  R"("dp_bytes":{},"tp_bytes":{},"all_bytes":{},"rss_mib":{},)"
                   R"("elapsed_s":{},"time":"{}")",
                   r.step,
                   r.target,
@@ -179,6 +179,7 @@ std::string to_json(const StepReport& r) {
                   r.target,
                   number(r.targets_per_s),
                   number(r.mfu),
+                  number(r.sol),
                   r.dp_bytes,
                   r.tp_bytes,
                   r.all_bytes,

@@ -25,8 +25,13 @@ struct StepReport {
   double lr = 0;
   double step_ms = 0;
   double targets_per_s = 0;
-  /// Share of the measured matrix-multiplication rate of all ranks.
+  /// Share of the measured matrix-multiplication rate of all ranks that the
+  /// model's FLOPs make.
   double mfu = 0;
+  /// Speed of light: the share of the step in which this rank's products would
+  /// be done at its part of that rate. Counts all that it multiplies: what
+  /// other ranks compute as well, and what is computed again in backward.
+  double sol = 0;
   std::int64_t dp_bytes = 0;
   std::int64_t tp_bytes = 0;
   /// Sums over all ranks of what is whole on them (plan sequence).

@@ -53,7 +53,7 @@ void Progress::show(const StepReport& r) {
       mean_step_ms_ == 0 ? r.step_ms : 0.9 * mean_step_ms_ + 0.1 * r.step_ms;
   const std::string line = fmt::format(
       "step {}/{} | loss {:.4f} | norm {:.3f} | lr {:.2e} | {:.0f} ms | "
-      "{:.0f} {}/s | mfu {:.0f}% | eta {}",
+      "{:.0f} {}/s | mfu {:.0f}% | sol {:.0f}% | eta {}",
       r.step,
       steps_,
       r.loss,
@@ -63,6 +63,7 @@ void Progress::show(const StepReport& r) {
       r.targets_per_s,
       r.target == "token" ? "tok" : r.target + "s",
       100 * r.mfu,
+      100 * r.sol,
       duration(static_cast<double>(steps_ - r.step) * mean_step_ms_ / 1000));
   const bool stays = r.step % every_ == 0 || r.step == steps_;
   clear_live_line();

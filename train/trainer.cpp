@@ -88,6 +88,7 @@ Trainer::Trainer(const run::TrainerConfig& config,
                 .sinks = parts.buckets.registry().device().is_cuda()}),
       sample_flops_(
           parts.model.cost(1, parts.buckets.registry().device()).flops),
+      product_flops_(products_of_step()),
       checkpoints_(
           config_,
           parts.mesh,
@@ -204,7 +205,7 @@ std::optional<StepReport> Trainer::step() {
       .samples_hash = state_.taken->chain};
   meter.read(report);
   report.targets_per_s = 1000.0 * static_cast<double>(targets) / report.step_ms;
-  report.mfu = mfu(1000.0 * static_cast<double>(plan_.batch) / report.step_ms);
+  rate(report);
   if (mixing_) report.active_share = agreed.active;
   parts_.after_step(state_.step);
   return report;
@@ -303,11 +304,34 @@ Trainer::Agreement Trainer::agree(const Sums& of_rank) {
   return {sums[0], sums[2] / micro_batches, agreed_digest(sums.subspan(5), tp)};
 }
 
-double Trainer::mfu(double samples_per_s) {
-  if (config_.peak_flops <= 0) return 0;
-  const double flops = samples_per_s * sample_flops_;
-  config_.peak_flops = std::max(config_.peak_flops, flops);
-  return flops / config_.peak_flops;
+double Trainer::products_of_step() const {
+  // Micro-batches are of two sizes at most.
+  std::map<std::int64_t, std::int64_t> times;
+  for (std::int64_t m = 0; m < plan_.micro_steps; ++m) {
+    const auto samples = plan_.of_micro_batch(parts_.mesh.dp().rank(), m).count;
+    ++times[std::max<std::int64_t>(samples, 1)];
+  }
+  double flops = 0;
+  for (const auto& [samples, count] : times) {
+    const auto cost =
+        parts_.model.cost(samples, parts_.buckets.registry().device());
+    flops +=
+        static_cast<double>(count) * (cost.rank_flops + cost.repeated_flops);
+  }
+  return flops;
+}
+
+void Trainer::rate(StepReport& report) {
+  if (config_.peak_flops <= 0) return;
+  const double seconds = report.step_ms / 1000;
+  const double model =
+      static_cast<double>(plan_.batch) * sample_flops_ / seconds;
+  // As if all ranks multiplied as much as this one.
+  const double products =
+      parts_.mesh.control().size() * product_flops_ / seconds;
+  config_.peak_flops = std::max({config_.peak_flops, model, products});
+  report.mfu = model / config_.peak_flops;
+  report.sol = products / config_.peak_flops;
 }
 
 }  // namespace mumoe::train

@@ -78,6 +78,12 @@ class Trainer {
   /// take the samples that the checkpoint promises: `step` throws `InputError`
   /// on all ranks, before the weights change, if it has not.
   void resume(const std::filesystem::path& checkpoint);
+  /// The same of a checkpoint of another run, whose steps so far become this
+  /// one's: the run directory has nothing of them, nor of any other.
+  void branch(const std::filesystem::path& checkpoint) {
+    resume(checkpoint);
+    branched_ = true;
+  }
 
   /// The next step takes other samples than the checkpoint promises: other
   /// data, in another order, or another number of them.
@@ -176,7 +182,10 @@ class Trainer {
   void read_best_loss();
   /// Makes the last checkpoint the best one if the last evaluation is.
   void keep_best(std::optional<MetricsFile>& metrics);
-  double mfu(double samples_per_s);
+  /// FLOPs of this rank's products in a step.
+  double products_of_step() const;
+  /// `mfu` and `sol` of a report that has the time of its step.
+  void rate(StepReport& report);
 
   run::TrainerConfig config_;
   run::ScheduleConfig schedule_;
@@ -187,7 +196,8 @@ class Trainer {
   data::OrderedSamples ordered_;
   AdamW optimizer_;
   dist::GradientReducer reducer_;
-  double sample_flops_;  ///< Forward and backward.
+  double sample_flops_;   ///< Forward and backward.
+  double product_flops_;  ///< Of this rank's products in a step.
   run::RunState state_;
   Checkpointing checkpoints_;
   /// What came of checkpoints, and other warnings, and is not yet told.
@@ -201,6 +211,7 @@ class Trainer {
   std::vector<std::string> rebuilt_;
   /// Where the run resumed, until its next step is made.
   std::filesystem::path resumed_;
+  bool branched_ = false;  ///< Off a run that is kept elsewhere.
   bool other_samples_ = false;
   bool stop_ = false;
   bool save_due_ = false;

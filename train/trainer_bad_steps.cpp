@@ -96,7 +96,7 @@ std::filesystem::path Trainer::newest_of_this_run(const run::Damage& known) {
                                                  known,
                                                  checkpoints_.kept());
       if (newest && newest->state.step > 0) path = newest->path.string();
-      if (newest) rebuilt_ = newest->passed_by;
+      if (newest) rebuilt_ = newest->damage;
     } catch (const InputError& error) {
       problem = fmt::format(" ({})", error.what());
     }
@@ -118,9 +118,9 @@ void Trainer::restore_newest() {
     // As long as a checkpoint may take.
     parts_.mesh.set_phase("checkpoint");
     const auto newest = newest_of_this_run(known);
-    auto passed_by = std::exchange(rebuilt_, {});
+    auto damage = std::exchange(rebuilt_, {});
     resume(newest);
-    rebuilt_.insert(rebuilt_.begin(), passed_by.begin(), passed_by.end());
+    rebuilt_.insert(rebuilt_.begin(), damage.begin(), damage.end());
   });
 }
 

@@ -22,12 +22,14 @@ using Clock = std::chrono::steady_clock;
 
 Outcome Trainer::run() {
   const bool shown = parts_.mesh.control().rank() == 0;
-  if (!resumed_.empty() && !config_.out.empty()) {
+  // What the run directory tells of: of a branch nothing yet.
+  const std::int64_t kept = branched_ ? 0 : state_.step;
+  if (!resumed_.empty() && !branched_ && !config_.out.empty()) {
     require_same_history(config_.out, state_, parts_.mesh.control());
   }
   std::optional<MetricsFile> metrics;
   if (shown && !config_.out.empty()) {
-    metrics.emplace(config_.out, state_.step, state_.samples);
+    metrics.emplace(config_.out, kept, state_.samples);
   }
   Progress progress(shown, config_.steps, config_.log_every, parts_.said);
   if (!resumed_.empty() && !state_.taken) {
@@ -37,7 +39,7 @@ Outcome Trainer::run() {
         "those of the next step are not checked");
   }
   tell_of_rebuilt(progress);
-  checkpoints_.open(config_.out, state_.step);
+  checkpoints_.open(config_.out, kept);
   auto began = Clock::now();
   double before = metrics ? metrics->elapsed_s() : 0;
   read_best_loss();
@@ -206,7 +208,7 @@ void Trainer::read_best_loss() {
   const at::Tensor loss = at::full({}, kNone, at::kDouble);
   const auto folder = config_.out / "checkpoints";
   // What another run has left is none of this one's.
-  if (state_.step > 0) {
+  if (state_.step > 0 && !branched_) {
     on_rank_0([&] {
       const auto best = run::read_best(folder);
       if (best) loss.fill_(best->val_loss);

@@ -73,6 +73,7 @@ def timed_run(place: Place, options: list[str], steps: int, end: float) -> dict:
         "precision": precision[1] if precision else None,
         "tokens_per_s": statistics.median(line["tokens_per_s"] for line in lines),
         "mfu": statistics.median(line.get("mfu", 0) for line in lines),
+        "sol": statistics.median(line.get("sol", 0) for line in lines),
         "step_ms": statistics.median(line["step_ms"] for line in lines),
         "gpu_peak_mib": max(line.get("gpu_peak_mib", 0) for line in lines),
         "said_mib": mib(about[1]) if about else None,
@@ -197,7 +198,7 @@ def train(place: Place, end: float) -> dict:
     if not runs:
         return {"ok": False, "error": (errors or found["no_room"])[0], **found}
     best = max(runs, key=lambda run: run["tokens_per_s"])
-    summary = f"{best['tokens_per_s']:.0f} tokens/s, mfu {best['mfu']:.1%}, {' '.join(best['options'])}"
+    summary = f"{best['tokens_per_s']:.0f} tokens/s, mfu {best['mfu']:.1%}, sol {best['sol']:.1%}, {' '.join(best['options'])}"
     if "beside_twin" in found:
         summary += f"; {found['beside_twin']['ratio']:.2f} times the compiled twin"
     if errors:

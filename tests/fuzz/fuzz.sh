@@ -21,7 +21,7 @@ folder=build/fuzz
 mkdir -p $folder
 
 # Only what is read with: nothing of it needs more of LibTorch than tensors.
-sources=(base/disk.cpp base/error.cpp base/file.cpp base/file_lock.cpp base/fmt.cpp base/json.cpp base/number.cpp mumoe/safetensors.cpp
+sources=(base/direct_io.cpp base/disk.cpp base/error.cpp base/file.cpp base/file_lock.cpp base/fmt.cpp base/json.cpp base/number.cpp mumoe/safetensors.cpp
   run/checked_file.cpp run/checkpoint_folder.cpp run/manifest.cpp run/manifest_check.cpp run/parity.cpp run/single_file.cpp)
 # shellcheck disable=SC2054  # a comma of the option
 flags=(-std=c++20 -O1 -g1 -fsanitize=fuzzer-no-link,address -fno-omit-frame-pointer -I. -isystem "$torch/include")

@@ -200,6 +200,32 @@ TEST(Cost, OfOneRankIsTheModels) {
   }
 }
 
+// Everything but the head, whose products are three times forward's.
+TEST(Cost, CountsBlocksThatAreComputedAgain) {
+  for (auto& [name, config] : testing::sharded_cases()) {
+    SCOPED_TRACE(name);
+    auto again = config;
+    again.recompute = model::Recompute::everything;
+    for (const Layout& layout : {kLayouts[0], kLayouts[1], kLayouts[3]}) {
+      if (layout.ranks > 1 && kDevice.is_cuda()) break;
+      Alone once(config, layout.plan, layout.ranks, at::kFloat);
+      Alone twice(again, layout.plan, layout.ranks, at::kFloat);
+      const auto before = once.gpt2.cost(kSamples, kDevice);
+      const auto cost = twice.gpt2.cost(kSamples, kDevice);
+      // Mixtures alone, which are then formed a third time.
+      EXPECT_EQ(before.repeated_flops > 0, config.mlp.recompute);
+      EXPECT_EQ(cost.rank_flops, before.rank_flops);
+      const auto rows =
+          static_cast<double>(twice.registry.at("wte").value.numel());
+      const double head =
+          6 * static_cast<double>(kSamples * config.context) * rows;
+      EXPECT_NEAR(cost.repeated_flops - before.repeated_flops,
+                  (cost.rank_flops - head) / 3,
+                  1e-6);
+    }
+  }
+}
+
 TEST(Cost, TheHeadGathersOnceAChunk) {
   model::ModelConfig config;
   config.depth = 1;

@@ -57,6 +57,26 @@ TEST(PlanCost, SharesTheWorkAsTheTableSays) {
   EXPECT_NEAR(share(Plan::rank, 4), gate + (1 - gate) / 4, 1e-3);
 }
 
+// GELU's input: the slice of U3 of layer 1, and what is mixed for it, unless
+// that was kept as it was gathered.
+TEST(PlanCost, CountsWhatIsFormedAgain) {
+  const auto cp = gpt2_block(Form::cp, {556});
+  const auto again = [&](Plan plan, int ranks) {
+    return plan_cost(cp.shape(), cp.ranks, plan, ranks, true).repeated_macs;
+  };
+  const double output = 3072.0 * 556, mixed = 256.0 * 556;
+  EXPECT_EQ(again(Plan::sequence, 1), output + mixed);
+  EXPECT_EQ(again(Plan::sequence, 4), output / 4);
+  EXPECT_EQ(again(Plan::bottleneck, 4), output / 4 + mixed);
+  EXPECT_EQ(again(Plan::rank, 1), output + mixed);
+  EXPECT_EQ(again(Plan::rank, 2), 0);
+  EXPECT_EQ(plan_cost(cp.shape(), cp.ranks, Plan::rank, 1).repeated_macs, 0);
+  const auto tr = gpt2_block(Form::tensor_ring, {4, 4, 149});
+  EXPECT_EQ(
+      plan_cost(tr.shape(), tr.ranks, Plan::sequence, 1, true).repeated_macs,
+      3072.0 * 4 * 149 + 256 * 4 * 4 + 4 * 4 * 149);
+}
+
 /// All-reduced elements, those gathered or scattered half.
 double moved(const dist::Communicator& group) {
   return static_cast<double>(

@@ -83,7 +83,7 @@ class Saving {
   void expect_newest(std::int64_t step, int save) {
     const auto newest = newest_checkpoint(config_.folder);
     ASSERT_TRUE(newest.has_value());
-    EXPECT_EQ(newest->passed_by, std::vector<std::string>());
+    EXPECT_EQ(newest->damage, std::vector<std::string>());
     saved_.fill(2000);
     const Loaded loaded =
         load_checkpoint(newest->path, saved_.buckets, saved_.optimizer, world_);

@@ -166,7 +166,7 @@ class CrashChecker {
       steps.insert(each.step);
     }
     if (!newest && state.published > 0) return "none is found";
-    if (newest && !newest->passed_by.empty()) return newest->passed_by.front();
+    if (newest && !newest->damage.empty()) return newest->damage.front();
     if (newest && newest->state.samples < state.published) {
       return "it is too old";
     }

@@ -140,7 +140,7 @@ TEST_P(Fixtures, SayWhereTheirRunStands) {
   ASSERT_TRUE(newest.has_value());
   EXPECT_EQ(newest->path, checkpoint());
   EXPECT_EQ(newest->state, expected_state(GetParam()));
-  EXPECT_TRUE(newest->passed_by.empty());
+  EXPECT_TRUE(newest->damage.empty());
   const Manifest manifest = read_manifest(checkpoint());
   EXPECT_EQ(manifest.state, newest->state);
   EXPECT_EQ(manifest.tensors.size(), 3 * kNames.size() - 2);

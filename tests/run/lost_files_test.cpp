@@ -260,9 +260,9 @@ TEST_F(LostFiles, TwoThatAreMissingAreSeenBeforeAnythingIsRead) {
     fs::remove(newer / b);
     const auto newest = newest_checkpoint(folder.path());
     EXPECT_EQ(newest->path, older);
-    ASSERT_EQ(newest->passed_by.size(), 1u);
-    EXPECT_NE(newest->passed_by[0].find(a), std::string::npos);
-    EXPECT_NE(newest->passed_by[0].find(b), std::string::npos);
+    ASSERT_EQ(newest->damage.size(), 1u);
+    EXPECT_NE(newest->damage[0].find(a), std::string::npos);
+    EXPECT_NE(newest->damage[0].find(b), std::string::npos);
   }
 }
 

@@ -10,6 +10,7 @@
 #include "base/disk.h"
 #include "run/checkpoint_folder.h"
 #include "run/checkpoint_saver.h"
+#include "run/newest_checkpoint.h"
 #include "run/rebuild.h"
 #include "run/repair.h"
 #include "run/train_config.h"
@@ -109,6 +110,32 @@ TEST(SavedWithParity,
                             [](const fs::path& file) { flip(file, 0.5); })
                 .find(sums),
             std::string::npos);
+}
+
+// Nothing is read of them while the others are whole.
+TEST(SavedWithParity, AFileOfParityThatIsLostIsTold) {
+  const ScratchFolder folder;
+  dist::ThreadWorld::run(4, [&](dist::Communicator& world) {
+    State state(world, 1);
+    state.draw();
+    CheckpointSaver saver({.folder = folder.path(), .parity = true},
+                          state.mesh,
+                          *state.buckets);
+    saver.begin({.step = 4}, state.optimizer);
+    saver.finish();
+    EXPECT_EQ(saver.take_result().value().failure, "");
+  });
+  const auto whole = newest_checkpoint(folder.path());
+  EXPECT_EQ(whole.value().damage, std::vector<std::string>());
+  const std::string sums = (whole->path / parity_name(0)).string();
+  fs::remove(sums);
+  const auto lacking = newest_checkpoint(folder.path());
+  ASSERT_EQ(lacking.value().damage.size(), 1u);
+  EXPECT_EQ(lacking->damage[0],
+            "damaged  " + sums +
+                ": No such file or directory; no other file can be rebuilt "
+                "without it: mumoe inspect " +
+                whole->path.string() + " --repair yes writes it anew");
 }
 
 TEST(ParityOption, IsOneOrNone) {

@@ -38,11 +38,11 @@ fakes::GpuCounts counts_of_step(std::int64_t micro_steps) {
                                    at::kBFloat16,
                                    kGpu,
                                    /*decay_all=*/false,
-                                   launch::row_multiple(kGpu));
+                                   train::row_multiple(kGpu));
   const model::Gpt2 gpt2(shape, registry);
   dist::FlatBuckets buckets(registry,
                             mesh,
-                            launch::bucket_options({}, {}, kGpu));
+                            train::bucket_options({}, {}, kGpu));
   buckets.initialise(1);
   run::TrainerConfig config;
   config.steps = 3;

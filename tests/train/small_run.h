@@ -89,6 +89,8 @@ struct SmallRun {
   std::map<std::string, std::string> settings = {};
   /// Instead of the newest checkpoint.
   std::filesystem::path resume_from = {};
+  /// A checkpoint of another run, that it branches off at.
+  std::filesystem::path branch_from = {};
   /// Instead of one with a warm-up.
   std::optional<run::ScheduleConfig> schedule = {};
 };
@@ -262,6 +264,8 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
     trainer.resume(run.resume_from.empty()
                        ? *run::latest_checkpoint(run.out / "checkpoints")
                        : run.resume_from);
+  } else if (!run.branch_from.empty()) {
+    trainer.branch(run.branch_from);
   } else {
     buckets.initialise(config.seed);
   }

@@ -22,6 +22,7 @@ def line(step: int) -> str:
         "tokens_per_s": 1000,
         "step_ms": 5,
         "mfu": 0.5,
+        "sol": 0.6,
     }
     return json.dumps(found | {"gpu_peak_mib": float(os.environ.get("HELD", "100"))}) + "\n"
 

@@ -65,7 +65,7 @@ refused "instruments" "none.json: expected a trace" "$root/launch/trace" none.js
 
 # One rank of 64 alone: the time and the memory of its share.
 run "${train[@]}" --parallel.backend null --parallel.dp 64 --train.batch 128
-grep -q "^alone    losses and sums over ranks mean nothing; tok/s and mfu are of all ranks" out || wrong "no warning: $(<out)"
+grep -q "^alone    losses and sums over ranks mean nothing; tok/s, mfu and sol are of all ranks" out || wrong "no warning: $(<out)"
 grep -q "^mesh     dp 0/64 tp 0/1 world 0/64 alone$" out || wrong "not 64 ranks: $(<out)"
 [[ $(grep -cE '^         [0-9]+  ' out) == 1 ]] || wrong "more ranks are drawn than one: $(<out)"
 grep -Eq '^one rank [0-9.]+ ms a step \(median of 3' out || wrong "no time: $(<out)"

@@ -1,0 +1,133 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/terminal.h"
+#include "launch/commands.h"
+#include "launch/plan_report.h"
+#include "run/command_line.h"
+#include "study/machine.h"
+#include "study/planner.h"
+
+namespace mumoe::launch {
+namespace {
+
+at::ScalarType dtype_of(run::Precision precision) {
+  switch (precision) {
+    case run::Precision::fp32:
+      return at::kFloat;
+    case run::Precision::fp64:
+      return at::kDouble;
+    default:
+      return at::kBFloat16;  // what GPUs take by themselves
+  }
+}
+
+/// What was given of the layout; all else is looked for.
+study::WantedLayout wanted_layout(const run::CommandLine& line) {
+  const run::Options& options = line.options;
+  const auto given = [&](const char* key) {
+    return run::is_given(key, line.origins);
+  };
+  study::WantedLayout wanted;
+  if (given("parallel.dp") && options.parallel.dp > 0) {
+    wanted.dp = options.parallel.dp;
+  }
+  if (given("parallel.tp")) wanted.tp = options.parallel.tp;
+  if (given("parallel.plan")) wanted.plan = options.parallel.plan;
+  if (given("parallel.zero")) wanted.zero = options.parallel.zero;
+  if (given("train.micro_batch") && options.trainer.micro_batch > 0) {
+    wanted.micro_batch = options.trainer.micro_batch;
+  }
+  if (given("train.recompute")) wanted.recompute = options.model.recompute;
+  wanted.tp_across_nodes = options.parallel.tp_across_hosts;
+  return wanted;
+}
+
+/// The words of the command line that are keys of the run.
+std::string given_keys(const run::CommandLine& line) {
+  std::string text;
+  if (!line.config.empty()) text = "--config " + line.config.string();
+  const auto values = run::to_map(line.options);
+  for (const auto& [key, origin] : line.origins) {
+    if (origin != "command line" || key.starts_with("parallel.")) continue;
+    if (key == "train.micro_batch" || key == "train.recompute") continue;
+    const auto value = values.find(key);
+    if (value == values.end()) continue;
+    text +=
+        fmt::format("{}--{} {}", text.empty() ? "" : " ", key, value->second);
+  }
+  return text;
+}
+
+}  // namespace
+
+std::vector<run::OwnOption> plan_options() {
+  return {{"machine",
+           "NAME",
+           "of study/machines.json, or of --machines [h100-80g]",
+           "gpu hardware accelerator"},
+          {"machines",
+           "FILE",
+           "more machines, in the form of study/machines.json",
+           "machine_file"},
+          {"nodes", "N", "how many [1]", "num_nodes nnodes hosts"},
+          {"gpus-per-node",
+           "N",
+           "ranks of each [as the machine has]",
+           "gpus ngpus nproc_per_node"},
+          {"rows", "N", "of the table of layouts [10]", "top"},
+          {"json",
+           "FILE",
+           "where to write the same facts of all layouts, - for stdout, "
+           "without the table",
+           "output out_json output_path"}};
+}
+
+ExitCode plan_command(const Invocation& invocation) {
+  const run::CommandLine line =
+      run::read_command_line(invocation.arguments, "*", plan_options());
+  study::Machines machines;
+  if (line.own.contains("machines")) machines.add(line.text("machines", ""));
+  const study::Machine& machine =
+      machines.named(line.text("machine", "h100-80g"));
+  const int nodes = line.number<int>("nodes", 1, 1, 1 << 16);
+  const int gpus = line.number<int>("gpus-per-node",
+                                    static_cast<int>(machine.gpus_per_node),
+                                    1,
+                                    1 << 10);
+  study::Machine cut = machine;
+  cut.gpus_per_node = gpus;
+  const PlanQuestion question{
+      .options = line.options,
+      .machine = cut,
+      .nodes = nodes,
+      .gpus_per_node = gpus,
+      .given = given_keys(line),
+      .rows = line.number<std::size_t>("rows", 10, 1, 100000)};
+  const auto plans = study::plan_run(line.options,
+                                     cut,
+                                     nodes * gpus,
+                                     dtype_of(line.options.precision),
+                                     wanted_layout(line));
+  const std::string file = line.text("json", "");
+  if (file == "-") {
+    fmt::print("{}", json_of(question, plans));
+  } else {
+    fmt::print("{}", table_of(question, plans, terminal_columns()));
+    if (!file.empty()) write_file_atomically(file, json_of(question, plans));
+  }
+  std::fflush(stdout);
+  require(!plans.possible.empty(),
+          "mumoe plan: no layout of {} ranks can train this model{}",
+          nodes * gpus,
+          plans.refused.empty() ? "" : ": " + plans.refused.front().refused);
+  return ExitCode::done;
+}
+
+}  // namespace mumoe::launch

@@ -1,0 +1,267 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/terminal.h"
+#include "dist/null_communicator.h"
+#include "dist/process_mesh.h"
+#include "launch/commands.h"
+#include "launch/plan_choice.h"
+#include "launch/positional.h"
+#include "launch/scale_table.h"
+#include "run/command_line.h"
+#include "study/launcher.h"
+#include "study/results_file.h"
+#include "study/scale_cells.h"
+#include "study/scale_report.h"
+#include "study/scale_runner.h"
+#include "study/scale_study.h"
+
+namespace mumoe::launch {
+namespace {
+
+namespace fs = std::filesystem;
+using study::Launcher;
+using study::ScaleCell;
+using study::ScaleStudy;
+using study::StudyCell;
+
+constexpr int kMostRanks = 65'536;
+constexpr int kMostMinutes = 1'000'000;
+
+bool read_switch(const run::CommandLine& line,
+                 const std::string& name,
+                 const char* otherwise) {
+  const std::string value = line.text(name, otherwise);
+  require(value == "yes" || value == "no",
+          "--{} {}: expected yes or no",
+          name,
+          value);
+  return value == "yes";
+}
+
+Launcher read_launcher(const run::CommandLine& line) {
+  Launcher launcher;
+  const std::string runner = line.text("runner", "mpirun");
+  require(runner == "mpirun" || runner == "slurm",
+          "--runner {}: expected mpirun or slurm",
+          runner);
+  if (runner == "slurm") launcher.kind = Launcher::Kind::slurm;
+  launcher.program = fs::read_symlink("/proc/self/exe");
+  launcher.scripts = line.own.contains("launch")
+                         ? fs::absolute(line.text("launch", ""))
+                         : study::scripts_above(launcher.program);
+  const auto script =
+      launcher.scripts / (runner == "slurm" ? "slurm.sbatch" : "mpirun");
+  require(fs::is_regular_file(script),
+          "--launch {}: {} is not there; expected the folder launch of a clone",
+          launcher.scripts.string(),
+          script.filename().string());
+  launcher.ranks_per_node =
+      line.number<int>("ranks-per-node", 0, 1, kMostRanks);
+  launcher.words = line.texts("with");
+  launcher.queue = std::chrono::minutes(
+      line.number<int>("queue-minutes",
+                       static_cast<int>(launcher.queue.count()),
+                       1,
+                       kMostMinutes));
+  return launcher;
+}
+
+/// What speaks against a cell before it runs.
+void check_cell(const StudyCell& cell, const Launcher& launcher) {
+  const auto world =
+      dist::make_null_communicator({.dp = cell.dp, .tp = cell.tp});
+  const dist::ProcessMesh mesh(*world, cell.dp, cell.tp);
+  require_layout(cell.options, mesh, /*unequal_cpus=*/"");
+  launcher.require_nodes(cell);
+}
+
+void say(const std::string& text) {
+  fmt::print("{}\n", text);
+  std::fflush(stdout);
+}
+
+/// Shows what would be run, and runs nothing.
+void show(const ScaleStudy& study,
+          const Launcher& launcher,
+          const fs::path& out) {
+  for (const StudyCell& cell : study.cells) {
+    const study::RunPlaces places(out / "cells" / cell.name / "0");
+    say(cell.name + ": " +
+        study::shell_text(launcher.words_of(study, cell, places)));
+  }
+  say(fmt::format("study {}: {} cells x {} repeats; nothing was run",
+                  study.name,
+                  study.cells.size(),
+                  study.repeats));
+}
+
+void write_results(const ScaleStudy& study,
+                   const study::StudyFolder& folder,
+                   const std::string& json) {
+  const auto results = study::results_of(study, folder.results());
+  const auto cells = study::cells_of(results);
+  if (cells.empty()) return;
+  const std::string text = scale_json(cells);
+  if (json == "-") {
+    fmt::print("{}", text);
+  } else {
+    fmt::print("{}", scale_table(cells, terminal_columns()));
+    if (!json.empty()) write_file_atomically(json, text);
+  }
+  std::fflush(stdout);
+  study::write_scale_report(folder.path(), results, study.name);
+}
+
+/// Throws what the first run that failed ended with, and says how many did.
+void require_all(const std::vector<study::ScaleResult>& results) {
+  const auto failed = [](const auto& result) { return !result.failed.empty(); };
+  const auto count = std::ranges::count_if(results, failed);
+  if (count == 0) return;
+  const auto& first = *std::ranges::find_if(results, failed);
+  ExitCode code = ExitCode::internal;
+  for (const auto known :
+       {ExitCode::bad_input, ExitCode::non_finite, ExitCode::communication}) {
+    if (first.code == static_cast<int>(known)) code = known;
+  }
+  throw Error(code,
+              one_line(fmt::format("{} of {} runs failed, first {}: {}",
+                                   count,
+                                   results.size(),
+                                   first.cell,
+                                   first.failed)));
+}
+
+ExitCode measure(const ScaleStudy& study,
+                 const Launcher& launcher,
+                 study::StudyFolder& folder,
+                 bool retry,
+                 const Invocation& invocation,
+                 const std::string& json) {
+  const auto tell = [&](const std::string& text) {
+    // With --json - stdout is for it alone.
+    if (json == "-") {
+      fmt::print(stderr, "{}\n", text);
+    } else {
+      say(text);
+    }
+  };
+  for (const auto& note : folder.notes()) tell("note     " + note);
+  const auto left = study::runs_left(study, folder.results(), retry);
+  const auto all = study.cells.size() * static_cast<std::size_t>(study.repeats);
+  tell(fmt::format("study {}: {} cells x {} repeats, {} runs, {} to measure",
+                   study.name,
+                   study.cells.size(),
+                   study.repeats,
+                   all,
+                   left.size()));
+  MUMOE_CHECK(invocation.signals);
+  invocation.signals->saving();
+  study::ScaleRunner runner(
+      study,
+      launcher,
+      folder,
+      {[&] { return invocation.signals->requested(); }, tell});
+  const bool whole = runner.measure(left);
+  write_results(study, folder, json);
+  const auto results = study::results_of(study, folder.results());
+  if (!whole) {
+    tell(
+        fmt::format("stopped by a signal: {} of {} runs are in {}; the same "
+                    "command goes on",
+                    results.size(),
+                    all,
+                    folder.path().string()));
+    return ExitCode::preempted;
+  }
+  require_all(results);
+  return ExitCode::done;
+}
+
+}  // namespace
+
+std::vector<run::OwnOption> scale_options() {
+  return {
+      {"study",
+       "FILE",
+       "what to measure; --study may be left out",
+       "config file input path"},
+      {"out",
+       "FOLDER",
+       "where results.jsonl, the report and the runs are kept; one that has "
+       "some of them goes on",
+       "output out_dir output_dir folder run_dir"},
+      {"runner",
+       "mpirun|slurm",
+       "who starts a run: launch/mpirun here, or launch/slurm.sbatch as a "
+       "job, which is waited for [mpirun]",
+       "launcher scheduler"},
+      {"retry",
+       "yes|no",
+       "whether runs that failed before are tried again, once a start [yes]",
+       "rerun"},
+      {"dry-run",
+       "yes|no",
+       "show the command of each cell, and run nothing [no]",
+       "dry_run print show"},
+      {"json",
+       "FILE",
+       "where to write the table with all digits, - for stdout instead of "
+       "it",
+       "out_json output_path"},
+      {"launch",
+       "FOLDER",
+       "with mpirun and slurm.sbatch [that of the clone that the program is "
+       "in]",
+       "scripts"},
+      {"ranks-per-node",
+       "N",
+       "of Slurm's nodes [all ranks on one]",
+       "ntasks_per_node gpus_per_node"},
+      {"queue-minutes",
+       "N",
+       "what a job of Slurm may take with its time in the queue [1440]",
+       "wait timeout"},
+      {"with",
+       "WORD",
+       "a further option of mpirun or sbatch, such as --partition=gpu",
+       "launcher_args sbatch_args mpirun_args",
+       /*repeats=*/true}};
+}
+
+ExitCode scale_command(const Invocation& invocation) {
+  const run::CommandLine line =
+      run::read_command_line(with_positional(invocation.arguments, "study"),
+                             "",
+                             scale_options());
+  require(!invocation.mpi,
+          "mumoe scale: it starts ranks itself; expected no mpirun before it");
+  const std::string file = line.text("study", "");
+  require(!file.empty(), "mumoe scale: STUDY.json is missing");
+  const bool dry = read_switch(line, "dry-run", "no");
+  const bool retry = read_switch(line, "retry", "yes");
+  const std::string out = line.text("out", dry ? "FOLDER" : "");
+  require(!out.empty(), "mumoe scale: --out FOLDER is missing");
+  const Launcher launcher = read_launcher(line);
+  const ScaleStudy study = study::read_study(file, [&](const auto& cell) {
+    check_cell(cell, launcher);
+  });
+  if (dry) {
+    show(study, launcher, fs::absolute(out));
+    return ExitCode::done;
+  }
+  const std::string json = line.text("json", "");
+  study::StudyFolder folder(fs::absolute(out).lexically_normal(), study.text);
+  return measure(study, launcher, folder, retry, invocation, json);
+}
+
+}  // namespace mumoe::launch

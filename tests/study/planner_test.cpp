@@ -1,0 +1,193 @@
+// What layouts a run can have on machines that are not here, and what they
+// need.
+#include "study/planner.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "run/options.h"
+#include "study/model_work.h"
+#include "tests/support/errors.h"
+
+namespace mumoe::study {
+namespace {
+
+/// GPT-2 124M with CP, as the recipe has it, 512 samples a step.
+run::Options recipe() {
+  run::Options options;
+  options.model.depth = 12;
+  options.model.heads = 12;
+  options.model.width = 768;
+  options.model.context = 1024;
+  options.model.vocab = 50304;
+  options.model.bias = false;
+  options.model.mlp.hidden_dim = 3072;
+  options.model.mlp.experts = {256};
+  options.model.mlp.ranks = {556};
+  options.trainer.batch = 512;
+  options.trainer.steps = 1000;
+  return options;
+}
+
+Machine h100() {
+  return Machines().named("h100-80g");
+}
+
+RunCost cost(const RunLayout& layout, const run::Options& options = recipe()) {
+  return cost_of_run(options, layout, at::kBFloat16, at::Device(at::kCUDA, 0));
+}
+
+double products_of(const StepWork& work) {
+  return work.flops();
+}
+
+TEST(RunCost, IsThatOfTheModelWhateverTheMesh) {
+  const RunCost one = cost({.micro_batch = 16});
+  // 124M CP: its own sums are tested in tests/model.
+  EXPECT_EQ(one.cost.parameters, 124'789'536);
+  const RunCost four = cost({.dp = 2, .tp = 2, .micro_batch = 16});
+  EXPECT_EQ(four.cost.parameters, one.cost.parameters);
+  EXPECT_DOUBLE_EQ(four.cost.pass.flops, one.cost.pass.flops);
+  EXPECT_LT(four.cost.pass.rank_flops, 0.55 * one.cost.pass.rank_flops);
+  EXPECT_LT(four.memory.model(), 0.75 * one.memory.model());
+  EXPECT_EQ(one.batch.micro_steps, 32);
+  EXPECT_EQ(four.batch.micro_steps, 16);
+}
+
+TEST(RunCost, ZeroCutsTheOptimizerOverDp) {
+  const auto whole = cost({.dp = 8, .zero = 0, .micro_batch = 16}).cost.bytes;
+  const auto cut = cost({.dp = 8, .zero = 1, .micro_batch = 16}).cost.bytes;
+  EXPECT_NEAR(static_cast<double>(cut.optimizer),
+              static_cast<double>(whole.optimizer) / 8,
+              0.02 * static_cast<double>(whole.optimizer));
+}
+
+TEST(RunCost, RefusesWhatCannotBeCut) {
+  testing::expect_input_error([] { cost({.dp = 2, .micro_batch = 7}); },
+                              {"batch"});
+  testing::expect_input_error(
+      [] {
+        run::Options dense = recipe();
+        dense.model.dense = true;
+        cost({.tp = 2, .plan = Plan::rank, .micro_batch = 4}, dense);
+      },
+      {"dense"});
+  testing::expect_input_error([] { cost({.tp = 5, .micro_batch = 4}); },
+                              {"heads"});
+}
+
+// All products of a step, of all ranks together, are the model's FLOPs.
+TEST(ModelWork, HasTheFlopsOfTheModel) {
+  for (const RunLayout& layout :
+       {RunLayout{.micro_batch = 16},
+        RunLayout{.dp = 2, .tp = 4, .micro_batch = 16},
+        RunLayout{.tp = 4, .plan = Plan::bottleneck, .micro_batch = 16}}) {
+    const RunCost run = cost(layout);
+    const StepWork work = model_work(recipe(), run, layout, h100());
+    const double a_rank =
+        run.cost.pass.rank_flops * static_cast<double>(run.batch.micro_steps);
+    EXPECT_NEAR(products_of(work), a_rank, 1e-6 * a_rank)
+        << arguments_of(layout);
+    EXPECT_EQ(work.micro_steps, run.batch.micro_steps);
+  }
+}
+
+TEST(ModelWork, RepeatsForwardWhereItIsRecomputed) {
+  const RunLayout layout{.micro_batch = 16,
+                         .recompute = model::Recompute::everything};
+  run::Options options = recipe();
+  const RunCost run = cost(layout, options);
+  EXPECT_GT(run.cost.pass.repeated_flops, 0.2 * run.cost.pass.rank_flops);
+  const StepWork work = model_work(options, run, layout, h100());
+  const double a_rank =
+      (run.cost.pass.rank_flops + run.cost.pass.repeated_flops) *
+      static_cast<double>(run.batch.micro_steps);
+  EXPECT_NEAR(products_of(work), a_rank, 1e-6 * a_rank);
+}
+
+TEST(Planner, LooksAtEachLayoutOnceAndOrdersByTime) {
+  const Plans plans = plan_run(recipe(), h100(), 8, at::kBFloat16, {});
+  ASSERT_FALSE(plans.possible.empty());
+  std::set<std::string> seen;
+  for (const auto* list : {&plans.possible, &plans.refused}) {
+    for (const PlannedRun& planned : *list) {
+      EXPECT_EQ(planned.layout.ranks(), 8);
+      EXPECT_TRUE(seen.insert(arguments_of(planned.layout)).second)
+          << arguments_of(planned.layout);
+    }
+  }
+  EXPECT_TRUE(
+      std::ranges::is_sorted(plans.possible, {}, [](const PlannedRun& p) {
+        return p.step.seconds;
+      }));
+  for (const PlannedRun& planned : plans.possible) {
+    EXPECT_LT(planned.step.low, planned.step.seconds);
+    EXPECT_GT(planned.step.high, planned.step.seconds);
+    EXPECT_NEAR(planned.parts.total(), planned.step.seconds, 1e-12);
+    EXPECT_GT(planned.mfu, 0);
+    EXPECT_GE(planned.speed_of_light, 0.999 * planned.mfu);
+    EXPECT_LT(planned.speed_of_light, 1);
+  }
+  // Small models need no tensor parallelism.
+  EXPECT_EQ(plans.possible.front().layout.tp, 1);
+}
+
+TEST(Planner, SaysWhatDoesNotFitAndWhatCrossesNodes) {
+  run::Options large = recipe();
+  large.model.depth = 48;
+  large.model.width = 8192;
+  large.model.heads = 64;
+  large.model.mlp.hidden_dim = 32768;
+  large.model.mlp.ranks = {6000};
+  const Plans one = plan_run(large, h100(), 1, at::kBFloat16, {});
+  EXPECT_TRUE(one.possible.empty());
+  ASSERT_FALSE(one.refused.empty());
+  EXPECT_NE(one.refused.front().refused.find("of a GPU's memory"),
+            std::string::npos)
+      << one.refused.front().refused;
+  const Plans many = plan_run(recipe(), h100(), 16, at::kBFloat16, {.tp = 16});
+  EXPECT_TRUE(many.possible.empty());
+  ASSERT_FALSE(many.refused.empty());
+  EXPECT_NE(many.refused.front().refused.find("crosses nodes of 8"),
+            std::string::npos);
+}
+
+TEST(Planner, LooksForNothingThatIsGiven) {
+  const Plans plans = plan_run(recipe(),
+                               h100(),
+                               8,
+                               at::kBFloat16,
+                               {.tp = 2,
+                                .plan = Plan::bottleneck,
+                                .zero = 1,
+                                .micro_batch = 4,
+                                .recompute = model::Recompute::none});
+  ASSERT_EQ(plans.possible.size(), 1u);
+  EXPECT_EQ(plans.possible.front().layout,
+            (RunLayout{.dp = 4,
+                       .tp = 2,
+                       .plan = Plan::bottleneck,
+                       .zero = 1,
+                       .micro_batch = 4}));
+}
+
+// More ranks take less time, but never less than their share.
+TEST(Planner, ScalesWithRanks) {
+  double before = 0;
+  for (const int ranks : {8, 64, 512}) {
+    const Plans plans = plan_run(recipe(), h100(), ranks, at::kBFloat16, {});
+    ASSERT_FALSE(plans.possible.empty());
+    const double seconds = plans.possible.front().step.seconds;
+    if (before > 0) {
+      EXPECT_LT(seconds, before);
+      EXPECT_GT(seconds, before / 8.001);
+    }
+    before = seconds;
+  }
+}
+
+}  // namespace
+}  // namespace mumoe::study
