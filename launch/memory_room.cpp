@@ -94,7 +94,7 @@ double available_memory(at::Device device) {
   return static_cast<double>(free);
 }
 
-std::string warn_of_memory(const std::vector<MemoryNeed>& needs,
+std::string lacking_memory(const std::vector<MemoryNeed>& needs,
                            const dist::HostMap& hosts,
                            bool each) {
   double most = 0;
@@ -108,19 +108,15 @@ std::string warn_of_memory(const std::vector<MemoryNeed>& needs,
     }
     if (all.available < 0 || all.needed - all.available <= most) return;
     most = all.needed - all.available;
-    line = fmt::format(
-        "warning  memory: {} on {} will need about {}, and {} is available{}; "
-        "expected a smaller train.micro_batch, train.recompute = everything, "
-        "fewer "
-        "ranks, or a smaller model",
-        each ? fmt::format("rank {}", ranks.front())
-             : fmt::format("{} rank{}",
-                           ranks.size(),
-                           ranks.size() == 1 ? "" : "s"),
-        host,
-        size_text(all.needed),
-        size_text(all.available),
-        each ? " on its GPU" : "");
+    line = fmt::format("{} on {} will need about {}, and {} is available{}",
+                       each ? fmt::format("rank {}", ranks.front())
+                            : fmt::format("{} rank{}",
+                                          ranks.size(),
+                                          ranks.size() == 1 ? "" : "s"),
+                       host,
+                       size_text(all.needed),
+                       size_text(all.available),
+                       each ? " on its GPU" : "");
   };
   for (const std::string& host : hosts.hosts()) {
     const auto ranks = hosts.ranks_on(host);
@@ -132,6 +128,20 @@ std::string warn_of_memory(const std::vector<MemoryNeed>& needs,
   return line;
 }
 
+std::vector<MemoryNeed> gather_needs(const MemoryNeed& here,
+                                     const dist::ProcessMesh& mesh,
+                                     bool alone) {
+  std::vector<MemoryNeed> needs;
+  for (const std::string& text :
+       dist::gather_text(mesh.control(),
+                         fmt::format("{} {}", here.needed, here.available))) {
+    MemoryNeed& need = needs.emplace_back();
+    std::istringstream(text) >> need.needed >> need.available;
+  }
+  if (alone) needs.assign(needs.size(), here);
+  return needs;
+}
+
 std::vector<std::string> memory_lines(const study::MemoryEstimate& estimate,
                                       double available,
                                       at::Device device,
@@ -140,16 +150,16 @@ std::vector<std::string> memory_lines(const study::MemoryEstimate& estimate,
                                       bool alone) {
   const double needed =
       estimate.model() + (device.is_cpu() ? estimate.saving : 0);
-  std::vector<MemoryNeed> needs;
-  for (const std::string& text :
-       dist::gather_text(mesh.control(),
-                         fmt::format("{} {}", needed, available))) {
-    MemoryNeed& need = needs.emplace_back();
-    std::istringstream(text) >> need.needed >> need.available;
-  }
-  if (alone) needs.assign(needs.size(), {needed, available});
+  const std::string lack =
+      lacking_memory(gather_needs({needed, available}, mesh, alone),
+                     hosts,
+                     !device.is_cpu());
   return {describe_memory(estimate, device.is_cpu()),
-          warn_of_memory(needs, hosts, alone || !device.is_cpu())};
+          lack.empty() ? ""
+                       : "warning  memory: " + lack +
+                             "; expected a smaller train.micro_batch, "
+                             "train.recompute = everything, fewer ranks, or a "
+                             "smaller model"};
 }
 
 }  // namespace mumoe::launch

@@ -26,12 +26,18 @@ struct MemoryNeed {
   double available = 0;  ///< Negative: not known.
 };
 
-/// A line where ranks that share a memory, those of a host or, `each` of them
-/// alone, those of a GPU, do not fit into it: of the one that lacks most. Empty
-/// where all fit. `needs` by world rank.
-std::string warn_of_memory(const std::vector<MemoryNeed>& needs,
+/// Which ranks that share a memory, those of a host or, `each` of them alone,
+/// those of a GPU, do not fit into it, with what they need and have: those that
+/// lack most. Empty where all fit. `needs` by world rank.
+std::string lacking_memory(const std::vector<MemoryNeed>& needs,
                            const dist::HostMap& hosts,
                            bool each);
+
+/// The needs of all ranks: of this one `needed`, and what there is for it. Of a
+/// rank that runs `alone` no others count. Collective.
+std::vector<MemoryNeed> gather_needs(const MemoryNeed& here,
+                                     const dist::ProcessMesh& mesh,
+                                     bool alone);
 
 /// What the start table says of memory: this rank's estimate, and the warning.
 /// `available`, on its device, as it was before the model was made. Of a rank

@@ -16,12 +16,6 @@ namespace {
 
 using study::PlannedRun;
 
-const char* word_of(model::Recompute recompute) {
-  return recompute == model::Recompute::none      ? "none"
-         : recompute == model::Recompute::mixture ? "mixture"
-                                                  : "everything";
-}
-
 /// Targets of a sample: tokens of a window, or one image.
 double targets_of(const run::Options& options) {
   const bool tokens =
@@ -67,7 +61,7 @@ std::vector<std::string> row_of(const run::Options& options,
           layout.tp == 1 ? "-" : std::string(to_string(layout.plan)),
           std::to_string(layout.zero),
           std::to_string(layout.micro_batch),
-          word_of(layout.recompute),
+          study::word_of(layout.recompute),
           size_text(planned.memory_bytes),
           fmt::format("{:.4g}", 1e3 * planned.step.seconds),
           fmt::format("{:.4g}", planned.samples_per_s * targets_of(options)),
@@ -163,7 +157,7 @@ nlohmann::json to_json(const PlanQuestion& question,
                          {"plan", to_string(layout.plan)},
                          {"zero", layout.zero},
                          {"micro_batch", layout.micro_batch},
-                         {"recompute", word_of(layout.recompute)},
+                         {"recompute", study::word_of(layout.recompute)},
                          {"arguments", arguments_of(layout)}};
   if (!planned.refused.empty()) {
     json["refused"] = planned.refused;

@@ -141,6 +141,16 @@ void require_all(const std::vector<study::ScaleResult>& results) {
                                    first.failed)));
 }
 
+std::string stopped_text(std::size_t there,
+                         std::size_t all,
+                         const fs::path& folder) {
+  return fmt::format(
+      "stopped by a signal: {} of {} runs are in {}; the same command goes on",
+      there,
+      all,
+      folder.string());
+}
+
 ExitCode measure(const ScaleStudy& study,
                  const Launcher& launcher,
                  study::StudyFolder& folder,
@@ -175,12 +185,7 @@ ExitCode measure(const ScaleStudy& study,
   write_results(study, folder, json);
   const auto results = study::results_of(study, folder.results());
   if (!whole) {
-    tell(
-        fmt::format("stopped by a signal: {} of {} runs are in {}; the same "
-                    "command goes on",
-                    results.size(),
-                    all,
-                    folder.path().string()));
+    tell(stopped_text(results.size(), all, folder.path()));
     return ExitCode::preempted;
   }
   require_all(results);

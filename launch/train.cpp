@@ -13,6 +13,7 @@
 #include "launch/commands.h"
 #include "launch/end_line.h"
 #include "launch/memory.h"
+#include "launch/memory_fit.h"
 #include "launch/memory_room.h"
 #include "launch/null_run.h"
 #include "launch/run_data.h"
@@ -164,16 +165,6 @@ model::Cost cost_in(const Job& job,
                         job.settled.options.trainer.wire);
 }
 
-/// What this process holds and may still get, before it makes its model.
-struct Room {
-  explicit Room(at::Device device)
-      : program(train::resident_mib() * (1 << 20)),
-        available(available_memory(device)) {}
-
-  double program;
-  double available;
-};
-
 /// What the start table says of memory. Collective.
 std::vector<std::string> memory_of(const Job& job,
                                    const model::Cost& cost,
@@ -232,6 +223,7 @@ ExitCode run_steps(const Job& job) {
   dist::ProcessMesh& mesh = session.mesh;
   const at::Device device = job.settled.compute.device;
   const Room before(device);
+  require_fit(job.settled, session, before);
   dist::ParameterRegistry registry(mesh.tp(),
                                    job.settled.compute.dtype,
                                    device,

@@ -13,10 +13,12 @@ struct Unknown {
   double start, least, most;
 };
 
-/// How little is known of unknowns before anything is measured: a value e times
-/// its start counts as much as a measurement that is off by `prior`.
+/// What is known of unknowns before anything is measured: a value e times its
+/// start counts as much as a measurement that is off by `prior`. Much less, and
+/// rates that measurements do not tell apart go to their bounds: with 0.05 runs
+/// of a tp that was kept back are predicted 17 % wrong, with this one 10 %.
 struct FitOptions {
-  double prior = 0.05;
+  double prior = 0.15;
   /// Ratios further from 1 than by about this count linearly, not by squares.
   double outlier = 0.1;
   int most_steps = 100;

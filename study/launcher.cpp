@@ -44,12 +44,6 @@ std::chrono::milliseconds limit_of(const ScaleStudy& study) {
   return std::chrono::milliseconds(std::llround(study.minutes * 60'000));
 }
 
-/// Beside a job's log, what sbatch says.
-fs::path sbatch_log(const RunPlaces& places) {
-  fs::path path = places.out;
-  return path += ".sbatch";
-}
-
 void append(std::vector<std::string>& words,
             const std::vector<std::string>& more) {
   words.insert(words.end(), more.begin(), more.end());
@@ -78,6 +72,7 @@ void RunPlaces::clear() const {
   }
   remove_path(out);
   remove_path(log);
+  remove_path(job);
   keep_figures();
 }
 
@@ -155,7 +150,7 @@ End Launcher::run(const ScaleStudy& study,
                   .limit = limit_of(study)};
   if (kind == Kind::mpirun) return run_to_end(command, stop);
   // sbatch works in the folder that it is called in, and ends with its job.
-  command.output = sbatch_log(places);
+  command.output = places.job;
   command.folder = scripts.parent_path();
   command.limit = queue;
   const End end = run_to_end(command, stop, [&] {

@@ -14,13 +14,15 @@ namespace mumoe::study {
 /// Where a run keeps what it makes: all beside each other.
 struct RunPlaces {
   explicit RunPlaces(const std::filesystem::path& folder)
-      : out(folder), log(folder), trace(folder) {
+      : out(folder), log(folder), job(folder), trace(folder) {
     log += ".log";
+    job += ".sbatch";
     trace += ".trace";
   }
 
   std::filesystem::path out;  ///< The run directory.
   std::filesystem::path log;  ///< What it said.
+  std::filesystem::path job;  ///< What sbatch said.
   std::filesystem::path trace;
 
   /// The trace of rank 0 of `ranks`.

@@ -12,18 +12,6 @@
 namespace mumoe::study {
 namespace {
 
-const char* to_text(model::Recompute recompute) {
-  switch (recompute) {
-    case model::Recompute::none:
-      break;
-    case model::Recompute::mixture:
-      return "mixture";
-    case model::Recompute::everything:
-      return "everything";
-  }
-  return "none";
-}
-
 /// `options`, with what `layout` says.
 run::Options laid_out(run::Options options, const RunLayout& layout) {
   options.parallel.dp = layout.dp;
@@ -37,6 +25,18 @@ run::Options laid_out(run::Options options, const RunLayout& layout) {
 
 }  // namespace
 
+const char* word_of(model::Recompute recompute) {
+  switch (recompute) {
+    case model::Recompute::none:
+      break;
+    case model::Recompute::mixture:
+      return "mixture";
+    case model::Recompute::everything:
+      return "everything";
+  }
+  return "none";
+}
+
 std::string arguments_of(const RunLayout& layout) {
   std::string text =
       fmt::format("--parallel.dp {} --parallel.tp {}", layout.dp, layout.tp);
@@ -48,7 +48,7 @@ std::string arguments_of(const RunLayout& layout) {
                     "--train.recompute {}",
                     layout.zero,
                     layout.micro_batch,
-                    to_text(layout.recompute));
+                    word_of(layout.recompute));
 }
 
 RunCost cost_of_run(const run::Options& asked,

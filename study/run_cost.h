@@ -27,6 +27,9 @@ struct RunLayout {
   bool operator==(const RunLayout&) const = default;
 };
 
+/// "none", "mixture", "everything"
+const char* word_of(model::Recompute recompute);
+
 /// "--parallel.tp 2 --parallel.plan sequence ...": what `mumoe train` takes.
 std::string arguments_of(const RunLayout& layout);
 

@@ -63,12 +63,11 @@ std::string why_failed(const End& end,
                        study.minutes);
   }
   if (end.code == 0) return {};
-  const std::string line =
-      last_line(places.log,
-                {"mumoe: ", "launch/mpirun: ", "launch/slurm.sbatch: "});
-  return line.empty()
-             ? fmt::format("ended with code {} and said nothing", end.code)
-             : line;
+  for (const auto& said : {places.log, places.job}) {
+    const auto line = last_line(said, {"mumoe: ", "launch/mpirun: "});
+    if (!line.empty()) return line;
+  }
+  return fmt::format("ended with code {} and said nothing", end.code);
 }
 
 }  // namespace

@@ -78,6 +78,11 @@ step='phase [a-z]+, for the activations of a micro-batch of'
 memory "activations" \
   "$asked in step 1, $step 40000 samples of 16 tokens; expected train.micro_batch below 40000, or train.recompute = yes" \
   "$mumoe" "${options[@]}" --train.batch 40000 --model.width 256
+# What cannot fit is refused before anything is allocated: tokens and residual stream are half of what the machine has.
+samples=$(($(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo) * 512 / (17 * (8 + 4 * 256)) / 2 * 2))
+one_line "more than there is" \
+  "mumoe: memory: 1 rank on .* will need about [0-9.]+ [GT]iB, and [0-9.]+ [GT]iB is available; expected --train.micro_batch [0-9]+ --train.recompute (none|everything), which would fit" \
+  "$mumoe" "${options[@]}" --train.batch $samples --train.micro_batch $samples --model.width 256
 one_line "one rank's activations" \
   "mumoe: out of memory: more was asked for than there is in step 2, $step 2 samples of 16 tokens; .*" \
   "$mpirun" -n 2 "$failing" 1 memory forward 2 "${options[@]}"

@@ -34,6 +34,8 @@ same_help sample sample --run nowhere -h
 same_help eval eval --run nowhere -h
 same_help data data --help
 same_help inspect inspect nowhere -h
+same_help scale scale nowhere.json --out x -h
+same_help predict-check predict-check nowhere.csv -h
 same_help bench bench comm --rounds 3 -h
 same_help bench bench layer --help
 refused "help of nothing" "mumoe nothing: no such subcommand" "$mumoe" nothing --help

@@ -54,7 +54,7 @@ refused "a folder of others" "holds other files" "${scale[@]}" study.json --out 
 quiet "${scale[@]}" study.json --dry-run yes
 [[ $(grep -c 'mpirun -n . .* train --config .* --train.steps 4' stdout) == 10 ]] || wrong "--dry-run: $(<stdout)"
 
-# ---- Stopped in the middle: what is finished is kept. The first cells fail at nothing.
+# ---- Stopped in the middle: what is finished is kept.
 "${scale[@]}" study.json --out out >first 2>first_errors &
 child=$!
 for ((i = 0; i < 600; i++)); do if grep -q '^\[2/10\]' first; then break; fi; sleep 0.1; done
@@ -76,9 +76,9 @@ timeout -k 5 120 "${scale[@]}" study.json --out out --json table.json >second 2>
 [[ $code == 2 ]] || wrong "one cell fails: exit code $code, expected 2: $(cat second second_errors)"
 grep -q "^note     .*results.jsonl:$((lines + 1)): the last line is cut short (200 bytes) and left out" second || wrong "a cut line: $(<second)"
 grep -q "10 runs, $((10 - lines)) to measure" second || wrong "resumed: $(<second)"
-grep -q "lost/2x1/weak, repeat 0: FAILED with code 2: data.source = nowhere" second || wrong "a failed cell: $(<second)"
+grep -q "lost/2x1/weak, repeat 0: FAILED with code 2: data source nowhere" second || wrong "a failed cell: $(<second)"
 [[ $(wc -l <second_errors) == 1 ]] || wrong "one cell fails: expected one line, got: $(<second_errors)"
-grep -q "^mumoe: 2 of 10 runs failed, first lost/2x1/strong: data.source = nowhere" second_errors || wrong "$(<second_errors)"
+grep -q "^mumoe: 2 of 10 runs failed, first lost/2x1/strong: data source nowhere" second_errors || wrong "$(<second_errors)"
 cmp -s kept <(head -n "$lines" out/results.jsonl) || wrong "what was finished has changed"
 figures 'len(runs) == 10 and len(by) == 8'
 figures 'all(r["steps"] == 3 and len(r["step_ms_all"]) == 3 for r in by.values())'
@@ -88,7 +88,7 @@ figures 'abs(by["cp/1x1/strong"]["loss"] - by["cp/1x2-sequence/strong"]["loss"])
 figures 'by["cp/1x2-sequence/weak"]["tp_bytes"] == 2 * by["cp/1x2-sequence/strong"]["tp_bytes"] > 0 == by["cp/1x1/weak"]["tp_bytes"]'
 figures 'by["cp/1x2-sequence/weak"]["exposed_ms"] > 0 == by["cp/1x1/weak"]["exposed_ms"]'
 figures 'by["cp/1x1/weak"]["parameters"] != by["dense/1x1/weak"]["parameters"] == by["dense/1x2-sequence/weak"]["parameters"]'
-figures 'all(abs(r["targets_per_s"] * r["step_ms"] / 1000 - 16 * r["batch"]) < 0.01 * 16 * r["batch"] or r["steps"] % 2 == 0 for r in by.values())'
+figures 'all(abs(r["targets_per_s"] * r["step_ms"] / 1000 - 16 * r["batch"]) < 0.01 * r["batch"] for r in by.values())'
 grep -qE '^cp/1x1/weak +[0-9.]+ .* 100.0%' second || wrong "no table: $(<second)"
 python3 -c 'import json; t = {c["cell"]: c for c in json.load(open("table.json"))["cells"]}
 assert t["cp/1x1/weak"]["efficiency"] == 1 and 0 < t["cp/1x2-sequence/weak"]["efficiency"] < 4, t' || wrong "table.json"

@@ -173,4 +173,34 @@ if expect "srun without MPI" "$lone" 2; then
   [[ ! -e lone ]] || wrong "ranks that see none of the others wrote a run directory"
 fi
 
+# mumoe scale submits each of its runs; stopped, it cancels the job that it waits for, and goes on with that one.
+cat >study.json <<'JSON'
+{"settings": {"train.precision": "fp32", "train.gemm": "mkl", "train.batch": 4}, "steps": 3, "skip": 1, "repeats": 1,
+ "models": {"cp": {}, "lost": {"data.source": "nowhere"}},
+ "layouts": [{"dp": [1, 2], "models": "cp"}, {"models": "lost"}], "scaling": "strong", "minutes": 2}
+JSON
+scale=(build/release/mumoe scale study.json --out scaled --runner slurm --ranks-per-node 1 --launch launch)
+on host-a "${scale[@]}" >scale.log 2>&1 &
+scaling=$!
+for ((i = 0; i < 600; i++)); do if [[ -s scaled/cells/cp/2x1/strong/0.sbatch ]]; then break; fi; sleep 0.1; done
+pkill -TERM -P "$scaling" || wrong "no mumoe scale to stop: $(<scale.log)"
+code=0
+wait "$scaling" || code=$?
+[[ $code == 3 ]] || wrong "mumoe scale stopped: code $code, expected 3: $(<scale.log)"
+[[ $(wc -l <scaled/results.jsonl) == 1 ]] || wrong "mumoe scale stopped: $(<scale.log) $(<scaled/results.jsonl)"
+job=$(<scaled/cells/cp/2x1/strong/0.sbatch)
+ended "$job"
+[[ $(state_of "$job") == CANCELLED ]] || wrong "the job of mumoe scale is $(state_of "$job"): $(cat scaled/cells/cp/2x1/strong/0.*)"
+code=0
+on host-a "${scale[@]}" >scale.log 2>&1 || code=$?
+[[ $code == 2 ]] || wrong "mumoe scale with a cell that fails: code $code, expected 2: $(<scale.log)"
+grep -q "lost/1x1/strong, repeat 0: FAILED with code 2: data source nowhere: expected" scale.log || wrong "$(<scale.log)"
+python3 - <<'PYTHON' || wrong "mumoe scale: $(<scaled/results.jsonl)"
+import json
+runs = {r["cell"]: r for r in map(json.loads, open("scaled/results.jsonl"))}
+one, two = runs["cp/1x1/strong"], runs["cp/2x1/strong"]
+assert len(runs) == 3 and one["nodes"] == 1 and two["nodes"] == 2 and one["steps"] == two["steps"] == 3
+assert abs(one["loss"] - two["loss"]) < 1e-5 and two["dp_bytes"] > 0 and two["exposed_ms"] > 0
+PYTHON
+
 ((failures == 0)) || { echo "$failures failed"; exit 1; }
