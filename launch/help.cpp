@@ -217,7 +217,9 @@ void scale(HelpText& help) {
           "{key: value} of all cells, scaling [strong, weak] (weak: "
           "train.batch "
           "is that of one rank), steps that are measured [10] after the first "
-          "skip [2], repeats [3], minutes that a run may take [30].");
+          "skip [2], repeats [3], minutes that a run may take [30], exposed "
+          "[true]: whether a short run more of each cell tells what it waits "
+          "for.");
 }
 
 const std::map<std::string, void (*)(HelpText&)>& pages() {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -15,6 +16,7 @@
 #include "launch/commands.h"
 #include "launch/fitted_table.h"
 #include "launch/positional.h"
+#include "launch/predict_own.h"
 #include "run/command_line.h"
 #include "study/prediction_check.h"
 
@@ -71,11 +73,21 @@ std::string percent(double share) {
   return fmt::format("{:.2f} %", 100 * share);
 }
 
+/// No wider than 80 columns.
+constexpr const char* kLegend = R"(
+
+error: mean of |predicted / measured - 1|; 90 % below: of nine of ten;
+signed: its mean with the sign; rates: the error without the local correction;
+held: by the 90 % interval; width: half of it, median; cell: width, tp and
+micro-batch; cost: of the layout (tp, dp, micro-batch) predicted to be fastest,
+over the best measured of the same model, GPUs and batch
+)";
+
 std::string rates_text(const study::Rates& rates) {
   return fmt::format(
       "products {:.2f} of peak, memory {:.2f} of its bandwidth, a launch "
-      "{:.1f}, "
-      "a collective {:.1f} and a step of a ring {:.1f} times the machine's",
+      "{:.1f}, a collective {:.1f} and a step of a ring {:.1f} times the "
+      "machine's",
       rates.product_share,
       rates.memory_share,
       rates.launch,
@@ -118,14 +130,7 @@ std::string table_of(const Checked& all, std::size_t columns) {
   if (!choices.empty()) {
     table.rows({"layout chosen", "groups", "mean cost", "worst cost"}, choices);
   }
-  return table.text() +
-         "\n\nerror: mean of |predicted / measured - 1|; 90 % below: of nine "
-         "of "
-         "ten;\nsigned: its mean with the sign; rates: the error without the "
-         "local correction;\nheld: by the 90 % interval; width: half of it, "
-         "median; cell: width, tp and\nmicro-batch; cost: of the layout (tp, "
-         "dp, micro-batch) predicted to be fastest,\nover the best measured of "
-         "the same model, GPUs and batch\n";
+  return table.text() + kLegend;
 }
 
 std::string json_of(const Checked& all) {
@@ -173,6 +178,38 @@ void read_runs(const std::vector<std::string>& files,
   }
 }
 
+/// Shows the table, or writes the JSON where it is asked for.
+void tell(const run::CommandLine& line,
+          const std::function<std::string()>& table,
+          const std::function<std::string()>& json) {
+  const std::string name = line.text("json", "");
+  require(!line.own.contains("json") || !name.empty(),
+          "--json : expected a word behind it");
+  std::fputs((name == "-" ? json() : table()).c_str(), stdout);
+  if (name.empty() || name == "-") return;
+  AtomicFile file(name);
+  file.write(json());
+  file.commit();
+}
+
+std::vector<study::OwnRun> runs_in(const std::vector<std::string>& folders) {
+  std::vector<study::OwnRun> all;
+  for (const std::string& folder : folders) {
+    for (auto& run : study::own_runs(folder)) all.push_back(std::move(run));
+  }
+  return all;
+}
+
+ExitCode check_own_steps(const run::CommandLine& line) {
+  const auto runs = runs_in(line.texts("study"));
+  const OwnCheck all = check_own(runs, runs_in(line.texts("test")));
+  tell(
+      line,
+      [&] { return table_of(all, terminal_columns()); },
+      [&] { return json_of(all); });
+  return ExitCode::done;
+}
+
 }  // namespace
 
 std::vector<run::OwnOption> predict_check_options() {
@@ -187,6 +224,17 @@ std::vector<run::OwnOption> predict_check_options() {
        "more of them, on several nodes; where they stand makes no "
        "difference",
        "nodes test",
+       true},
+      {"study",
+       "FOLDER",
+       "instead of files: what mumoe scale measured here of this program's own "
+       "steps; may stand there several times",
+       "scale own",
+       true},
+      {"test",
+       "FOLDER",
+       "another one, to be predicted from it [each fifth of it]",
+       "check",
        true},
       {"machine", "NAME", "what they ran on [a100-80g]", "device gpu hardware"},
       {"machines",
@@ -207,6 +255,7 @@ ExitCode predict_check_command(const Invocation& invocation) {
                              "",
                              predict_check_options());
   const auto files = line.texts("file");
+  if (line.repeated.contains("study")) return check_own_steps(line);
   require(!files.empty(),
           "mumoe predict-check: FILE is missing: a CSV file of measured runs");
   study::Machines machines;
@@ -223,19 +272,11 @@ ExitCode predict_check_command(const Invocation& invocation) {
           machine.gpus_per_node,
           kFewestRuns);
   const auto seed = line.number<std::uint64_t>("seed", 0);
-  const std::string json_file = line.text("json", "");
-  require(!line.own.contains("json") || !json_file.empty(),
-          "--json : expected a word behind it");
-  std::optional<AtomicFile> file;
-  if (!json_file.empty() && json_file != "-") file.emplace(json_file);
   const Checked all = check(near, far, machine, seed);
-  const std::string text =
-      json_file == "-" ? json_of(all) : table_of(all, terminal_columns());
-  std::fputs(text.c_str(), stdout);
-  if (file) {
-    file->write(json_of(all));
-    file->commit();
-  }
+  tell(
+      line,
+      [&] { return table_of(all, terminal_columns()); },
+      [&] { return json_of(all); });
   return ExitCode::done;
 }
 

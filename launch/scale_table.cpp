@@ -137,19 +137,14 @@ std::string scale_table(const std::vector<ScaleCell>& cells,
   if (times.empty()) return failed;
   FittedTable table(columns);
   table
-      .rows({"cell",
-             "ms a step",
-             "least..most",
-             target + "s/s",
-             "efficiency",
-             "mfu",
-             "sol"},
+      .rows({"cell", "ms", "least..most", target + "s/s", "eff.", "mfu", "sol"},
             times)
       .rows({"cell", "exposed ms", "dp", "tp", "dp and tp", "rss MiB", "GPU"},
             needs);
   return table.text() +
-         "\nexposed: waited for communication; dp, tp, dp and tp: rank 0 sends "
-         "so much a step\n" +
+         "\nms: a step, median; eff.: rate of a rank over that of the fewest "
+         "ranks;\nexposed: waited for communication; dp, tp, dp and tp: rank 0 "
+         "sends so much a step\n" +
          failed;
 }
 

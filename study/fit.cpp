@@ -83,6 +83,12 @@ class Search {
     return all;
   }
 
+  double prior_weight() const {
+    const double all =
+        static_cast<double>(std::max<std::size_t>(measured_.size(), 1));
+    return options_.prior * options_.prior * all;
+  }
+
   double objective(const Values& logs, const Values& ratios) const {
     double sum = 0;
     const double scale = options_.outlier;
@@ -90,8 +96,8 @@ class Search {
       sum += scale * scale * (std::hypot(1, ratio / scale) - 1);
     }
     for (std::size_t j = 0; j < logs.size(); ++j) {
-      const double off = options_.prior * (logs[j] - start_[j]);
-      sum += off * off / 2;
+      const double off = logs[j] - start_[j];
+      sum += prior_weight() * off * off / 2;
     }
     return sum;
   }
@@ -112,7 +118,7 @@ class Search {
     }
     matrix.assign(n * n, 0);
     right.assign(n, 0);
-    const double squared = options_.prior * options_.prior;
+    const double squared = prior_weight();
     for (std::size_t j = 0; j < n; ++j) {
       for (std::size_t i = 0; i < ratios_.size(); ++i) {
         const double weight =

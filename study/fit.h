@@ -14,11 +14,12 @@ struct Unknown {
 };
 
 /// What is known of unknowns before anything is measured: a value e times its
-/// start counts as much as a measurement that is off by `prior`. Much less, and
-/// rates that measurements do not tell apart go to their bounds: with 0.05 runs
-/// of a tp that was kept back are predicted 17 % wrong, with this one 10 %.
+/// start counts as much as if all measurements were off by `prior`. What is
+/// left are errors of the model, which more measurements do not average out;
+/// with much less than this, rates that measurements do not tell apart go to
+/// their bounds (runs of a tp that was kept back: 17 % wrong, not 10).
 struct FitOptions {
-  double prior = 0.15;
+  double prior = 0.01;
   /// Ratios further from 1 than by about this count linearly, not by squares.
   double outlier = 0.1;
   int most_steps = 100;

@@ -133,11 +133,7 @@ std::vector<std::string> Launcher::words_of(const ScaleStudy& study,
     all.push_back((scripts / "slurm.sbatch").string());
   }
   append(all, measured_words(study, cell));
-  append(all,
-         {"--train.out",
-          places.out.string(),
-          "--log.trace",
-          places.trace.string()});
+  append(all, {"--train.out", places.out.string()});
   return all;
 }
 

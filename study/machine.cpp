@@ -103,36 +103,41 @@ void Machines::add_text(const std::string& text, const std::string& where) {
     require(entry.is_object(), "{}: expected an object of constants", here);
     require_known(entry, here);
     // What a name has already, or the machine that it is said to be like.
-    Machine machine;
-    bool based = machines_.contains(name);
-    if (based) machine = machines_.at(name);
+    std::string base = name;
     if (entry.contains("like")) {
-      require(entry["like"].is_string() &&
-                  machines_.contains(entry["like"].get<std::string>()),
+      const json& like = entry["like"];
+      base = like.is_string() ? like.get<std::string>() : "";
+      require(machines_.contains(base),
               "{}.like is {}: expected one of {}",
               here,
-              to_text(entry["like"]),
+              to_text(like),
               fmt::join(names(), ", "));
-      machine = machines_.at(entry["like"].get<std::string>());
-      based = true;
     }
-    machine.name = name;
-    for (const Constant& constant : kConstants) {
-      if (entry.contains(constant.key)) {
-        machine.*constant.member =
-            read_constant(entry[constant.key], constant, here);
-      } else {
-        require(based,
-                "{}: {} is missing; expected {}, or \"like\": the name of a "
-                "machine that has it ({})",
-                here,
-                constant.key,
-                expected(constant),
-                fmt::join(names(), ", "));
-      }
-    }
-    machines_[name] = machine;
+    machines_[name] = read_machine(entry, base, here);
+    machines_[name].name = name;
   }
+}
+
+Machine Machines::read_machine(const json& entry,
+                               const std::string& base,
+                               const std::string& where) const {
+  const auto found = machines_.find(base);
+  const bool based = found != machines_.end();
+  Machine machine = based ? found->second : Machine{};
+  for (const Constant& constant : kConstants) {
+    const bool given = entry.contains(constant.key);
+    require(given || based,
+            "{}: {} is missing; expected {}, or \"like\": the name of a "
+            "machine that has it ({})",
+            where,
+            constant.key,
+            expected(constant),
+            fmt::join(names(), ", "));
+    if (!given) continue;
+    machine.*constant.member =
+        read_constant(entry[constant.key], constant, where);
+  }
+  return machine;
 }
 
 const Machine& Machines::named(const std::string& name) const {

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,8 @@ struct Machine {
   double peak_flops = 0;        ///< FLOP/s of a processor in bf16 and fp16.
   double memory_bandwidth = 0;  ///< Of a processor's own memory.
   double memory_bytes = 0;
-  double multiprocessors = 0;  ///< Tiles of a product computed at once.
+  double multiprocessors = 0;  ///< Tiles of a product computed at once; 0: a
+                               ///< core, which computes no tiles.
   double kernel_launch = 0;    ///< Between two kernels, on the host.
   double gpus_per_node = 0;
   double link_bandwidth = 0;  ///< Of a processor, within a node.
@@ -44,6 +46,10 @@ class Machines {
 
  private:
   void add_text(const std::string& text, const std::string& where);
+  /// One entry; what it does not give is that of `base`, where there is one.
+  Machine read_machine(const nlohmann::json& entry,
+                       const std::string& base,
+                       const std::string& where) const;
 
   std::map<std::string, Machine> machines_;
 };

@@ -18,6 +18,11 @@ double repeats_of(const RunCost& run) {
   return flops > 0 ? run.cost.pass.repeated_flops / flops : 0;
 }
 
+/// Whether collectives go on beside products: of CPUs both take the cores.
+bool hides(const Machine& machine) {
+  return machine.multiprocessors > 0;
+}
+
 /// Ranks of tp are neighbours: they fill nodes first.
 Collective over_tp(const RunLayout& layout,
                    const Machine& machine,
@@ -48,7 +53,7 @@ Collective over_dp(const RunLayout& layout,
                                   1.0,
                                   std::max(dp, 1.0));
   sum.groups_per_node = std::min(tp, machine.gpus_per_node);
-  sum.overlapped = true;
+  sum.overlapped = hides(machine);
   return sum;
 }
 
@@ -60,7 +65,7 @@ Collective over_all(const RunLayout& layout,
   sum.bytes = bytes;
   sum.ranks = static_cast<double>(layout.ranks());
   sum.ranks_per_node = std::min(sum.ranks, machine.gpus_per_node);
-  sum.overlapped = true;
+  sum.overlapped = hides(machine);
   return sum;
 }
 

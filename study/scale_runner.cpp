@@ -54,6 +54,20 @@ std::string duration_text(double seconds) {
   return fmt::format("{:.1f} h", seconds / 3600);
 }
 
+// The last one of a trace does not count.
+constexpr std::int64_t kTracedSteps = 6;
+
+/// `cell` with a trace, for so many steps.
+StudyCell traced_cell(StudyCell cell,
+                      std::int64_t steps,
+                      const std::filesystem::path& trace) {
+  for (auto& [key, value] : cell.settings) {
+    if (key == "train.steps") value = std::to_string(steps);
+  }
+  cell.settings.emplace_back("log.trace", trace.string());
+  return cell;
+}
+
 /// Why a run that ended so was not measured, by what it said; empty: it was.
 std::string why_failed(const End& end,
                        const ScaleStudy& study,
@@ -150,10 +164,38 @@ ScaleResult ScaleRunner::begin_result(const StudyRun& run,
   return result;
 }
 
+std::filesystem::path ScaleRunner::folder_of(const StudyCell& cell) const {
+  return folder_.path() / "cells" / cell.name;
+}
+
+/// False: stopped before its end. What fails here leaves the figure out.
+bool ScaleRunner::measure_exposed(const StudyCell& cell, ScaleResult& result) {
+  if (cell.ranks() == 1) {
+    result.exposed_ms = 0;
+    return true;
+  }
+  const RunPlaces places(folder_of(cell) / "traced");
+  places.clear();
+  const StudyCell traced =
+      traced_cell(cell,
+                  study_.skip + std::min(study_.steps, kTracedSteps) + 1,
+                  places.trace);
+  const End end = launcher_.run(study_, traced, places, hooks_.stop);
+  const std::string why = why_failed(end, study_, places);
+  if (end.stopped && !why.empty()) return false;
+  if (!why.empty()) {
+    hooks_.say(fmt::format("note     {}: no trace: {}", cell.name, why));
+    return true;
+  }
+  const auto trace = places.trace_of_rank_0(cell.ranks());
+  result.exposed_ms = exposed_ms(trace, study_.skip);
+  places.clear();
+  return true;
+}
+
 bool ScaleRunner::measure_one(const StudyRun& run) {
   const StudyCell& cell = study_.cells[run.cell];
-  const RunPlaces places(folder_.path() / "cells" / cell.name /
-                         std::to_string(run.repeat));
+  const RunPlaces places(folder_of(cell) / std::to_string(run.repeat));
   places.clear();
   std::filesystem::create_directories(places.out.parent_path());
   ScaleResult result = begin_result(run, places);
@@ -165,8 +207,9 @@ bool ScaleRunner::measure_one(const StudyRun& run) {
   try {
     if (result.failed.empty()) {
       read_run(places.out, study_.skip, result);
-      const auto trace = places.trace_of_rank_0(cell.ranks());
-      result.exposed_ms = exposed_ms(trace, study_.skip);
+      if (run.repeat == 0 && study_.exposed && !measure_exposed(cell, result)) {
+        return false;
+      }
     }
   } catch (const InputError& error) {
     result.failed = error.what();
@@ -203,7 +246,9 @@ void ScaleRunner::say(const StudyRun& run,
       return other.cell == run.cell;
     });
     finished_ += gone;
-    if (gone > 0) others = fmt::format("; {} repeats left out", gone);
+    if (gone > 0) {
+      others = fmt::format("; its other repeats ({}) are left out", gone);
+    }
   }
   hooks_.say(fmt::format("{}FAILED with code {}: {}{}; {}",
                          head,

@@ -34,7 +34,9 @@ std::vector<StudyRun> runs_left(const ScaleStudy& study,
 std::vector<ScaleResult> results_of(const ScaleStudy& study,
                                     const std::vector<ScaleResult>& results);
 
-/// Measures a study, run by run.
+/// Measures a study, run by run. What a step waits for communication comes of a
+/// short run more, which has a trace, of the first repeat of each cell: a trace
+/// makes steps some 4 % slower.
 class ScaleRunner {
  public:
   struct Hooks {
@@ -54,6 +56,8 @@ class ScaleRunner {
 
  private:
   bool measure_one(const StudyRun& run);
+  std::filesystem::path folder_of(const StudyCell& cell) const;
+  bool measure_exposed(const StudyCell& cell, ScaleResult& result);
   ScaleResult begin_result(const StudyRun& run, const RunPlaces& places) const;
   void say(const StudyRun& run, const ScaleResult& result, double seconds);
   std::string time_left() const;

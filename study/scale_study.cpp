@@ -88,7 +88,8 @@ class StudyReader {
                                          "steps",
                                          "skip",
                                          "repeats",
-                                         "minutes"};
+                                         "minutes",
+                                         "exposed"};
     root.require_keys(kKeys);
     read_head(root);
     read_scaling(root);
@@ -129,6 +130,11 @@ class StudyReader {
     if (root.has("repeats")) {
       study_.repeats =
           static_cast<int>(root.at("repeats").count(1, kMostRepeats));
+    }
+    if (root.has("exposed")) {
+      const JsonPlace exposed = root.at("exposed");
+      exposed.require_that(exposed.value.is_boolean(), "true or false");
+      study_.exposed = exposed.value.get<bool>();
     }
     if (!root.has("minutes")) return;
     const JsonPlace minutes = root.at("minutes");

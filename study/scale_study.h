@@ -35,7 +35,9 @@ struct ScaleStudy {
   std::int64_t steps = 10;       ///< Measured ones of a run.
   std::int64_t skip = 2;         ///< Steps before those.
   int repeats = 3;
-  double minutes = 30;           ///< What one run may take.
+  double minutes = 30;  ///< What one run may take.
+  /// Whether a short run more of each cell tells what it waits for.
+  bool exposed = true;
   std::vector<StudyCell> cells;  ///< Of different names.
 };
 
@@ -53,7 +55,7 @@ using CheckCell = std::function<void(const StudyCell&)>;
 ///             it is for [all]
 ///   scaling   ["strong", "weak"] or one of them [both]; weak: train.batch is
 ///             that of one rank, strong: of all
-///   steps, skip, repeats, minutes
+///   steps, skip, repeats, minutes, exposed
 ///
 /// A plan counts where tp is more than 1. Every cell's options are resolved,
 /// and `check` is asked of it. Throws `InputError`: file, where in it, what was

@@ -64,6 +64,15 @@ double StepTime::total() const {
 double seconds_of(const Product& product,
                   const Machine& machine,
                   const Rates& rates) {
+  // A CPU's core computes what there is.
+  if (machine.multiprocessors == 0) {
+    const double elements =
+        product.m * product.k + product.k * product.n + product.m * product.n;
+    const double speed = machine.peak_flops * rates.product_share;
+    return product.flops() * (1 + rates.product_ramp / product.k) / speed +
+           product.times * product.batch * kElementBytes * elements /
+               (machine.memory_bandwidth * rates.memory_share);
+  }
   const double tiles = std::ceil(product.m / kTile) *
                        std::ceil(product.n / kTile) * product.batch;
   const double filled = std::max(tiles / machine.multiprocessors, 1.0);

@@ -111,7 +111,7 @@ TEST_F(ScaleStudyTest, NamesWhatIsWrongWhereItStands) {
             "2, \"tp\": 1}");
   EXPECT_EQ(refusal(R"({"modles": {}})"),
             "modles: no such key; expected one of name, config, settings, "
-            "models, layouts, scaling, steps, skip, repeats, minutes");
+            "models, layouts, scaling, steps, skip, repeats, minutes, exposed");
   EXPECT_EQ(refusal(R"({"repeats": 0})"),
             "repeats = 0: expected a whole number, 1 to 1000");
   EXPECT_EQ(refusal(R"({"steps": "12"})"),
