@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "launch/memory_room.h"
-#include "study/run_cost.h"
+#include "study/predict/run_cost.h"
 #include "train/metrics.h"
 
 namespace mumoe::launch {

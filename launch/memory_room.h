@@ -8,7 +8,7 @@
 
 #include "dist/host_map.h"
 #include "dist/process_mesh.h"
-#include "study/memory_estimate.h"
+#include "study/predict/memory_estimate.h"
 
 namespace mumoe::launch {
 

@@ -11,8 +11,8 @@
 #include "launch/commands.h"
 #include "launch/plan_report.h"
 #include "run/command_line.h"
-#include "study/machine.h"
-#include "study/planner.h"
+#include "study/predict/machine.h"
+#include "study/predict/planner.h"
 
 namespace mumoe::launch {
 namespace {
@@ -70,11 +70,11 @@ std::string given_keys(const run::CommandLine& line) {
 std::vector<run::OwnOption> plan_options() {
   return {{"machine",
            "NAME",
-           "of study/machines.json, or of --machines [h100-80g]",
+           "of study/predict/machines.json, or of --machines [h100-80g]",
            "gpu hardware accelerator"},
           {"machines",
            "FILE",
-           "more machines, in the form of study/machines.json",
+           "more machines, in the form of study/predict/machines.json",
            "machine_file"},
           {"nodes", "N", "how many [1]", "num_nodes nnodes hosts"},
           {"gpus-per-node",

@@ -4,8 +4,8 @@
 #include <string>
 
 #include "run/options.h"
-#include "study/machine.h"
-#include "study/planner.h"
+#include "study/predict/machine.h"
+#include "study/predict/planner.h"
 
 namespace mumoe::launch {
 

@@ -18,7 +18,7 @@
 #include "launch/positional.h"
 #include "launch/predict_own.h"
 #include "run/command_line.h"
-#include "study/prediction_check.h"
+#include "study/predict/prediction_check.h"
 
 namespace mumoe::launch {
 namespace {
@@ -240,7 +240,7 @@ std::vector<run::OwnOption> predict_check_options() {
       {"machines",
        "FILE",
        "machines besides those that have names, or other constants of "
-       "these, in the form of study/machines.json",
+       "these, in the form of study/predict/machines.json",
        "hardware_file"},
       {"seed", "N", "which runs are kept back together [0]", "random_seed"},
       {"json",

@@ -11,7 +11,7 @@
 #include "base/json.h"
 #include "base/number.h"
 #include "launch/fitted_table.h"
-#include "study/run_facts.h"
+#include "study/scale/run_facts.h"
 
 namespace mumoe::launch {
 namespace {

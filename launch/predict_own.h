@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "study/own_predictor.h"
+#include "study/predict/own_predictor.h"
 
 namespace mumoe::launch {
 

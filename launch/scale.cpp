@@ -18,12 +18,12 @@
 #include "launch/positional.h"
 #include "launch/scale_table.h"
 #include "run/command_line.h"
-#include "study/launcher.h"
-#include "study/results_file.h"
-#include "study/scale_cells.h"
-#include "study/scale_report.h"
-#include "study/scale_runner.h"
-#include "study/scale_study.h"
+#include "study/report/scale_cells.h"
+#include "study/report/scale_report.h"
+#include "study/scale/launcher.h"
+#include "study/scale/results_file.h"
+#include "study/scale/scale_runner.h"
+#include "study/scale/scale_study.h"
 
 namespace mumoe::launch {
 namespace {

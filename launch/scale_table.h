@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "study/scale_cells.h"
+#include "study/report/scale_cells.h"
 
 namespace mumoe::launch {
 

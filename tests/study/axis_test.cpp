@@ -1,4 +1,4 @@
-#include "study/axis.h"
+#include "study/report/axis.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "study/chart.h"
+#include "study/report/chart.h"
 
 #include <cairo.h>
 #include <gtest/gtest.h>
@@ -10,8 +10,8 @@
 #include <memory>
 #include <set>
 
-#include "study/canvas.h"
-#include "study/inline_svg.h"
+#include "study/report/canvas.h"
+#include "study/report/inline_svg.h"
 #include "tests/study/markup.h"
 #include "tests/support/errors.h"
 

@@ -1,11 +1,11 @@
 // Rates found again from what they make.
-#include "study/fit.h"
+#include "study/predict/fit.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 
-#include "study/machine.h"
+#include "study/predict/machine.h"
 #include "tests/study/synthetic_runs.h"
 
 namespace mumoe::study {

@@ -1,5 +1,5 @@
 // What a model leaves: learnt where it was measured, nothing far from there.
-#include "study/local_correction.h"
+#include "study/predict/local_correction.h"
 
 #include <gtest/gtest.h>
 

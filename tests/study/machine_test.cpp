@@ -1,5 +1,5 @@
 // Machines that have names, and those that users add.
-#include "study/machine.h"
+#include "study/predict/machine.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Measured runs as others publish them.
-#include "study/measured_runs.h"
+#include "study/predict/measured_runs.h"
 
 #include <gtest/gtest.h>
 

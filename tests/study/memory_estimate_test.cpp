@@ -1,4 +1,4 @@
-#include "study/memory_estimate.h"
+#include "study/predict/memory_estimate.h"
 
 #include <gtest/gtest.h>
 

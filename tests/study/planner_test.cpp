@@ -1,6 +1,6 @@
 // What layouts a run can have on machines that are not here, and what they
 // need.
-#include "study/planner.h"
+#include "study/predict/planner.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 #include <set>
 
 #include "run/options.h"
-#include "study/model_work.h"
+#include "study/predict/model_work.h"
 #include "tests/support/errors.h"
 
 namespace mumoe::study {

@@ -1,6 +1,6 @@
 // How close predictions come: on runs that are made up, and on measured ones of
 // others (tests/study/measured).
-#include "study/prediction_check.h"
+#include "study/predict/prediction_check.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "study/scale_report.h"
+#include "study/report/scale_report.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -7,11 +7,11 @@
 #include <string>
 
 #include "base/file.h"
-#include "study/page.h"
-#include "study/scale_cells.h"
-#include "study/scale_charts.h"
-#include "study/scale_series.h"
-#include "study/scale_tables.h"
+#include "study/report/page.h"
+#include "study/report/scale_cells.h"
+#include "study/report/scale_charts.h"
+#include "study/report/scale_series.h"
+#include "study/report/scale_tables.h"
 #include "tests/study/markup.h"
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"

@@ -1,5 +1,5 @@
 // Lines of results.jsonl, and the folder that they grow in.
-#include "study/scale_result.h"
+#include "study/scale/scale_result.h"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@
 #include <string>
 
 #include "base/file.h"
-#include "study/results_file.h"
+#include "study/scale/results_file.h"
 #include "tests/study/error_of.h"
 #include "tests/support/scratch.h"
 

@@ -8,8 +8,8 @@
 
 #include "base/file.h"
 #include "run/options.h"
-#include "study/process.h"
-#include "study/run_facts.h"
+#include "study/scale/process.h"
+#include "study/scale/run_facts.h"
 #include "tests/study/error_of.h"
 #include "tests/support/scratch.h"
 

@@ -1,5 +1,5 @@
 // Study files: which cells they are, and what is wrong with them.
-#include "study/scale_study.h"
+#include "study/scale/scale_study.h"
 
 #include <gtest/gtest.h>
 
@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "base/error.h"
-#include "study/launcher.h"
-#include "study/scale_runner.h"
+#include "study/scale/launcher.h"
+#include "study/scale/scale_runner.h"
 #include "tests/study/error_of.h"
 #include "tests/support/scratch.h"
 

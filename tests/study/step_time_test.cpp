@@ -1,5 +1,5 @@
 // Seconds of collectives, products and steps, beside sums done by hand.
-#include "study/step_time.h"
+#include "study/predict/step_time.h"
 
 #include <gtest/gtest.h>
 

@@ -2,8 +2,8 @@
 
 #include <vector>
 
-#include "study/dense_gpt.h"
-#include "study/step_time.h"
+#include "study/predict/dense_gpt.h"
+#include "study/predict/step_time.h"
 
 namespace mumoe::study {
 

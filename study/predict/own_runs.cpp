@@ -1,0 +1,67 @@
+#include "study/predict/own_runs.h"
+
+#include <map>
+#include <utility>
+
+#include "base/error.h"
+#include "study/scale/run_facts.h"
+#include "study/scale/scale_result.h"
+
+namespace mumoe::study {
+namespace {
+
+at::ScalarType dtype_called(const std::string& precision) {
+  if (precision == "bf16") return at::kBFloat16;
+  return precision == "fp64" ? at::kDouble : at::kFloat;
+}
+
+OwnRun run_of(const std::filesystem::path& folder,
+              const std::vector<const ScaleResult*>& repeats) {
+  const ScaleResult& first = *repeats.front();
+  OwnRun run{
+      .name = first.cell,
+      .options = run::read_config(folder / "cells" / first.cell /
+                                  std::to_string(first.repeat) / "config.cfg"),
+      .layout = {},
+      .dtype = dtype_called(first.precision)};
+  run.layout = {.dp = first.dp,
+                .tp = first.tp,
+                .plan = run.options.parallel.plan.value_or(Plan::sequence),
+                .zero = first.zero,
+                .micro_batch = first.micro_batch,
+                .recompute = run.options.model.recompute};
+  std::vector<double> seconds, peaks;
+  for (const ScaleResult* result : repeats) {
+    seconds.push_back(result->step_ms * 1e-3);
+    run.rss_bytes = std::max(run.rss_bytes, result->rss_mib * (1 << 20));
+    const double flops = result->flops_per_target * result->targets_per_s;
+    if (result->mfu > 0) peaks.push_back(flops / result->mfu / result->ranks);
+  }
+  run.seconds = median(seconds);
+  require(!peaks.empty(),
+          "{}: {}: no mfu, by which rates are compared",
+          folder.string(),
+          first.cell);
+  run.peak_flops = median(peaks);
+  return run;
+}
+
+}  // namespace
+
+std::vector<OwnRun> own_runs(const std::filesystem::path& folder) {
+  const Results found = read_results(folder / "results.jsonl");
+  std::map<std::string, std::vector<const ScaleResult*>> cells;
+  for (const ScaleResult& result : found.results) {
+    if (result.failed.empty()) cells[result.cell].push_back(&result);
+  }
+  require(!cells.empty(),
+          "{}: no cell was measured",
+          (folder / "results.jsonl").string());
+  std::vector<OwnRun> runs;
+  for (const auto& [name, repeats] : cells) {
+    runs.push_back(run_of(folder, repeats));
+  }
+  return runs;
+}
+
+}  // namespace mumoe::study

@@ -1,0 +1,278 @@
+#include "study/scale/scale_runner.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "base/error.h"
+#include "run/version.h"
+#include "study/scale/run_facts.h"
+#include "train/metrics.h"
+
+namespace mumoe::study {
+namespace {
+
+/// Whether `result` is of this cell with the settings that it has now.
+bool is_of(const ScaleResult& result,
+           const ScaleStudy& study,
+           const StudyCell& cell) {
+  // Blanks at both ends: 12 is not a part of 120.
+  const auto measured = " " + shell_text(measured_words(study, cell)) + " ";
+  return result.cell == cell.name &&
+         result.command.find(measured) != result.command.npos;
+}
+
+/// The last word of each run of the study.
+std::map<StudyRun, const ScaleResult*> known_runs(
+    const ScaleStudy& study,
+    const std::vector<ScaleResult>& results) {
+  std::map<std::string, std::size_t> names;
+  for (std::size_t i = 0; i < study.cells.size(); ++i) {
+    names[study.cells[i].name] = i;
+  }
+  std::map<StudyRun, const ScaleResult*> known;
+  for (const ScaleResult& result : results) {
+    const auto found = names.find(result.cell);
+    if (found == names.end() || result.repeat >= study.repeats) continue;
+    if (!is_of(result, study, study.cells[found->second])) continue;
+    known[{found->second, result.repeat}] = &result;
+  }
+  return known;
+}
+
+bool comes_again(int code) {
+  return code == static_cast<int>(ExitCode::bad_input) ||
+         code == static_cast<int>(ExitCode::non_finite);
+}
+
+std::string duration_text(double seconds) {
+  if (seconds < 90) return fmt::format("{:.0f} s", std::max(seconds, 1.0));
+  if (seconds < 5400) return fmt::format("{:.0f} min", seconds / 60);
+  return fmt::format("{:.1f} h", seconds / 3600);
+}
+
+// The last one of a trace does not count.
+constexpr std::int64_t kTracedSteps = 6;
+
+/// `cell` with a trace, for so many steps.
+StudyCell traced_cell(StudyCell cell,
+                      std::int64_t steps,
+                      const std::filesystem::path& trace) {
+  for (auto& [key, value] : cell.settings) {
+    if (key == "train.steps") value = std::to_string(steps);
+  }
+  cell.settings.emplace_back("log.trace", trace.string());
+  return cell;
+}
+
+/// Why a run that ended so was not measured, by what it said; empty: it was.
+std::string why_failed(const End& end,
+                       const ScaleStudy& study,
+                       const RunPlaces& places) {
+  if (end.timed_out) {
+    return fmt::format("did not end within {:g} minutes (minutes of the study)",
+                       study.minutes);
+  }
+  if (end.code == 0) return {};
+  for (const auto& said : {places.log, places.job}) {
+    const auto line = last_line(said, {"mumoe: ", "launch/mpirun: "});
+    if (!line.empty()) return line;
+  }
+  return fmt::format("ended with code {} and said nothing", end.code);
+}
+
+}  // namespace
+
+std::vector<StudyRun> runs_left(const ScaleStudy& study,
+                                const std::vector<ScaleResult>& results,
+                                bool retry) {
+  const auto known = known_runs(study, results);
+  std::vector<StudyRun> left;
+  for (int repeat = 0; repeat < study.repeats; ++repeat) {
+    for (std::size_t cell = 0; cell < study.cells.size(); ++cell) {
+      const auto found = known.find({cell, repeat});
+      const bool over =
+          found != known.end() && (found->second->failed.empty() || !retry);
+      if (!over) left.push_back({cell, repeat});
+    }
+  }
+  if (retry) return left;
+  // What fails by what it is is not tried for the second time by its repeats.
+  std::erase_if(left, [&](const StudyRun& run) {
+    return std::ranges::any_of(known, [&](const auto& other) {
+      return other.first.cell == run.cell && comes_again(other.second->code);
+    });
+  });
+  return left;
+}
+
+std::vector<ScaleResult> results_of(const ScaleStudy& study,
+                                    const std::vector<ScaleResult>& results) {
+  std::vector<ScaleResult> found;
+  for (const auto& [run, result] : known_runs(study, results)) {
+    found.push_back(*result);
+  }
+  return found;
+}
+
+ScaleRunner::ScaleRunner(const ScaleStudy& study,
+                         const Launcher& launcher,
+                         StudyFolder& folder,
+                         Hooks hooks)
+    : study_(study),
+      launcher_(launcher),
+      folder_(folder),
+      hooks_(std::move(hooks)) {}
+
+bool ScaleRunner::measure(const std::vector<StudyRun>& left) {
+  left_ = left;
+  all_ = study_.cells.size() * static_cast<std::size_t>(study_.repeats);
+  finished_ = all_ - left.size();
+  while (!left_.empty()) {
+    if (hooks_.stop()) return false;
+    const StudyRun run = left_.front();
+    left_.erase(left_.begin());
+    if (!measure_one(run)) return false;
+  }
+  return true;
+}
+
+ScaleResult ScaleRunner::begin_result(const StudyRun& run,
+                                      const RunPlaces& places) const {
+  const StudyCell& cell = study_.cells[run.cell];
+  ScaleResult result;
+  result.study = study_.name;
+  result.cell = cell.name;
+  result.model = cell.model;
+  result.scaling = cell.scaling;
+  result.dp = cell.dp;
+  result.tp = cell.tp;
+  result.ranks = cell.ranks();
+  result.repeat = run.repeat;
+  result.command = shell_text(launcher_.words_of(study_, cell, places));
+  result.version = fmt::format("{} {}", run::kVersion, run::kGitRevision);
+  const auto settings = run::to_map(cell.options);
+  result.plan = settings.at("parallel.plan");
+  result.precision = settings.at("train.precision");
+  result.zero = cell.options.parallel.zero;
+  result.batch = cell.options.trainer.batch;
+  result.micro_batch = cell.options.trainer.micro_batch;
+  result.recompute = cell.options.model.recompute != model::Recompute::none;
+  return result;
+}
+
+std::filesystem::path ScaleRunner::folder_of(const StudyCell& cell) const {
+  return folder_.path() / "cells" / cell.name;
+}
+
+/// False: stopped before its end. What fails here leaves the figure out.
+bool ScaleRunner::measure_exposed(const StudyCell& cell, ScaleResult& result) {
+  if (cell.ranks() == 1) {
+    result.exposed_ms = 0;
+    return true;
+  }
+  const RunPlaces places(folder_of(cell) / "traced");
+  places.clear();
+  const StudyCell traced =
+      traced_cell(cell,
+                  study_.skip + std::min(study_.steps, kTracedSteps) + 1,
+                  places.trace);
+  const End end = launcher_.run(study_, traced, places, hooks_.stop);
+  const std::string why = why_failed(end, study_, places);
+  if (end.stopped && !why.empty()) return false;
+  if (!why.empty()) {
+    hooks_.say(fmt::format("note     {}: no trace: {}", cell.name, why));
+    return true;
+  }
+  const auto trace = places.trace_of_rank_0(cell.ranks());
+  result.exposed_ms = exposed_ms(trace, study_.skip);
+  places.clear();
+  return true;
+}
+
+bool ScaleRunner::measure_one(const StudyRun& run) {
+  const StudyCell& cell = study_.cells[run.cell];
+  const RunPlaces places(folder_of(cell) / std::to_string(run.repeat));
+  places.clear();
+  std::filesystem::create_directories(places.out.parent_path());
+  ScaleResult result = begin_result(run, places);
+  const End end = launcher_.run(study_, cell, places, hooks_.stop);
+  result.code = end.code;
+  result.failed = why_failed(end, study_, places);
+  // One that came to its end all the same was measured.
+  if (end.stopped && !result.failed.empty()) return false;
+  try {
+    if (result.failed.empty()) {
+      read_run(places.out, study_.skip, result);
+      if (run.repeat == 0 && study_.exposed && !measure_exposed(cell, result)) {
+        return false;
+      }
+    }
+  } catch (const InputError& error) {
+    result.failed = error.what();
+  }
+  places.keep_figures();
+  result.finished = train::utc_now();
+  folder_.append(result);
+  ++finished_;
+  say(run, result, end.seconds);
+  return true;
+}
+
+void ScaleRunner::say(const StudyRun& run,
+                      const ScaleResult& result,
+                      double seconds) {
+  const std::string head = fmt::format("[{}/{}] {}, repeat {}: ",
+                                       finished_,
+                                       all_,
+                                       result.cell,
+                                       run.repeat);
+  if (result.failed.empty()) {
+    seconds_[run.cell] = seconds;
+    hooks_.say(fmt::format("{}{:.4g} ms a step, {:.4g} {}s/s; {}",
+                           head,
+                           result.step_ms,
+                           result.targets_per_s,
+                           result.target,
+                           time_left()));
+    return;
+  }
+  std::string others;
+  if (comes_again(result.code)) {
+    const auto gone = std::erase_if(left_, [&](const StudyRun& other) {
+      return other.cell == run.cell;
+    });
+    finished_ += gone;
+    if (gone > 0) {
+      others = fmt::format("; its other repeats ({}) are left out", gone);
+    }
+  }
+  hooks_.say(fmt::format("{}FAILED with code {}: {}{}; {}",
+                         head,
+                         result.code,
+                         result.failed,
+                         others,
+                         time_left()));
+}
+
+std::string ScaleRunner::time_left() const {
+  if (left_.empty()) return "all done";
+  if (seconds_.empty()) return fmt::format("{} left", left_.size());
+  const double sum = std::accumulate(
+      seconds_.begin(),
+      seconds_.end(),
+      0.0,
+      [](double all, const auto& cell) { return all + cell.second; });
+  const double mean = sum / static_cast<double>(seconds_.size());
+  double rest = 0;
+  for (const StudyRun& run : left_) {
+    const auto found = seconds_.find(run.cell);
+    rest += found == seconds_.end() ? mean : found->second;
+  }
+  return fmt::format("{} left, about {}", left_.size(), duration_text(rest));
+}
+
+}  // namespace mumoe::study
