@@ -104,4 +104,14 @@ timeout -k 5 60 "${scale[@]}" study.json --out out >stdout 2>stderr </dev/null |
 [[ $code == 0 ]] || wrong "mended: exit code $code: $(cat stdout stderr)"
 grep -q "10 runs, 2 to measure" stdout || wrong "mended: $(<stdout)"
 figures 'len(by) == 10 and len(runs) == 12'
+
+# ---- What was measured is predicted from the rest of it, and from itself.
+quiet "$mumoe" predict-check --study out --json own.json
+grep -q "cp/1x2-sequence/weak" stdout || wrong "predicted: $(<stdout)"
+quiet "$mumoe" predict-check --study out --test out --json same.json
+python3 -c 'import json; own, same = (json.load(open(f)) for f in ("own.json", "same.json"))
+assert len(own["cells"]) == len(same["cells"]) == 10 and own["groups"] == same["groups"] == 3
+assert all(0 < c["low_s"] < c["predicted_s"] < c["high_s"] and c["predicted_memory_bytes"] > 0 for c in own["cells"])
+assert same["mean_error"] < 0.5 and same["in_interval"] >= 8' || wrong "own.json, same.json: $(cat own.json same.json)"
+refused "no study" "nowhere2" "$mumoe" predict-check --study nowhere2
 end
