@@ -58,7 +58,7 @@ std::ptrdiff_t read_all(int fd,
   while (read < count) {
     const ssize_t more = ::pread(fd,
                                  to + read,
-                                 in_units(count - read),
+                                 in_units(count) - read,
                                  static_cast<off_t>(begin + read));
     if (more < 0 && (errno == EINTR || (errno == EINVAL && was_direct(fd)))) {
       continue;

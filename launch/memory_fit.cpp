@@ -1,7 +1,6 @@
 #include "launch/memory_fit.h"
 
 #include <fmt/format.h>
-#include <sys/sysinfo.h>
 
 #include <optional>
 #include <vector>
@@ -16,13 +15,6 @@ namespace {
 
 /// What is needed may be less than what is estimated: by this, at most.
 constexpr double kCertain = 1.15;
-
-/// What of a host's disk is memory.
-double free_swap() {
-  struct sysinfo machine {};
-  if (sysinfo(&machine) != 0) return 0;
-  return static_cast<double>(machine.freeswap) * machine.mem_unit;
-}
 
 study::RunLayout layout_of(const Settled& settled, const Session& session) {
   const dist::MeshShape mesh = session.mesh.shape();
@@ -70,20 +62,19 @@ Room::Room(at::Device device)
     : program(train::resident_mib() * (1 << 20)),
       available(available_memory(device)) {}
 
-void require_fit(const Settled& settled,
-                 const Session& session,
-                 const Room& room) {
+void require_fit(const Settled& settled, const Session& session) {
   const bool on_cpu = settled.compute.device.is_cpu();
   const study::RunLayout layout = layout_of(settled, session);
   const double needed = need_of(settled, layout);
-  const double available =
-      room.available < 0 ? -1 : room.available + (on_cpu ? free_swap() : 0);
+  // Not what others leave at this moment: that is a warning's.
   const auto needs =
-      gather_needs({needed, available}, session.mesh, session.alone);
+      gather_needs({needed, whole_memory(settled.compute.device)},
+                   session.mesh,
+                   session.alone);
   const auto lacks = [&](double most) {
     auto certain = needs;
     for (MemoryNeed& need : certain) need.needed = most;
-    return lacking_memory(certain, session.hosts, !on_cpu);
+    return lacking_memory(certain, session.hosts, session.alone || !on_cpu);
   };
   if (lacks(needed / kCertain).empty()) return;
   std::string would = "a smaller model, fewer ranks on a host, or more memory";

@@ -14,12 +14,10 @@ struct Room {
   double available;  ///< Of the device; negative: not known.
 };
 
-/// Throws `InputError` on all ranks where a host, or a GPU, lacks memory for
-/// what was settled by more than estimates are wrong: which, what it needs and
-/// has, and which smaller micro-batch or recomputation would fit. Nothing is
-/// allocated. Collective.
-void require_fit(const Settled& settled,
-                 const Session& session,
-                 const Room& room);
+/// Throws `InputError` on all ranks where a host, or a GPU, has less memory in
+/// all than what was settled needs, by more than estimates are wrong: which,
+/// what it needs and has, and which smaller micro-batch or recomputation would
+/// fit. Nothing is allocated. Collective.
+void require_fit(const Settled& settled, const Session& session);
 
 }  // namespace mumoe::launch

@@ -47,8 +47,9 @@ double left_in_group(const fs::path& group,
   return std::max(most - std::max(used - idle, 0.0), 0.0);
 }
 
-/// The least that is left in the groups of this process, and those above.
-double left_in_groups(const fs::path& root) {
+/// The least that is left in the groups of this process, and those above; or,
+/// `whole`, what they may have.
+double left_in_groups(const fs::path& root, bool whole = false) {
   double least = std::numeric_limits<double>::infinity();
   std::ifstream in(root / "proc/self/cgroup");
   // "0::/path" of version 2, "4:memory:/path" of version 1.
@@ -64,6 +65,13 @@ double left_in_groups(const fs::path& root) {
     fs::path part = fs::path(line.substr(second + 1)).relative_path();
     // A container sees its own group at the top, under the name of all.
     for (;; part = part.parent_path()) {
+      if (whole) {
+        const double most = value_of(
+            top / part / (unified ? "memory.max" : "memory.limit_in_bytes"));
+        if (most >= 0) least = std::min(least, most);
+        if (part.empty()) break;
+        continue;
+      }
       least = std::min(least,
                        unified ? left_in_group(top / part,
                                                "memory.max",
@@ -92,6 +100,19 @@ double available_memory(at::Device device) {
   const auto [free, total] =
       at::getDeviceAllocator(device.type())->getMemoryInfo(device.index());
   return static_cast<double>(free);
+}
+
+double whole_memory(at::Device device, const fs::path& root) {
+  if (!device.is_cpu()) {
+    return static_cast<double>(at::getDeviceAllocator(device.type())
+                                   ->getMemoryInfo(device.index())
+                                   .second);
+  }
+  const double all = value_in(root / "proc/meminfo", "MemTotal:");
+  if (all < 0) return -1;
+  const double swap =
+      std::max(value_in(root / "proc/meminfo", "SwapTotal:"), 0.0);
+  return std::min((all + swap) * 1024, left_in_groups(root, /*whole=*/true));
 }
 
 std::string lacking_memory(const std::vector<MemoryNeed>& needs,
@@ -153,7 +174,7 @@ std::vector<std::string> memory_lines(const study::MemoryEstimate& estimate,
   const std::string lack =
       lacking_memory(gather_needs({needed, available}, mesh, alone),
                      hosts,
-                     !device.is_cpu());
+                     alone || !device.is_cpu());
   return {describe_memory(estimate, device.is_cpu()),
           lack.empty() ? ""
                        : "warning  memory: " + lack +

@@ -20,6 +20,11 @@ double available_memory(const std::filesystem::path& root = "/");
 /// The same of a device.
 double available_memory(at::Device device);
 
+/// All that processes could allocate on it if nobody else did: of a CPU memory
+/// and swap, or the limits of this process's control groups below `root`.
+/// Negative: not known.
+double whole_memory(at::Device device, const std::filesystem::path& root = "/");
+
 /// What a rank will allocate for its model, and what there is for it before.
 struct MemoryNeed {
   double needed = 0;

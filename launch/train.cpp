@@ -223,7 +223,7 @@ ExitCode run_steps(const Job& job) {
   dist::ProcessMesh& mesh = session.mesh;
   const at::Device device = job.settled.compute.device;
   const Room before(device);
-  require_fit(job.settled, session, before);
+  require_fit(job.settled, session);
   dist::ParameterRegistry registry(mesh.tp(),
                                    job.settled.compute.dtype,
                                    device,

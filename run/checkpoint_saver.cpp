@@ -176,6 +176,10 @@ void CheckpointSaver::remove_old() {
                                     config_.keep));
   } catch (const InputError& error) {
     add_note(error.what());
+  } catch (const std::bad_alloc&) {
+    // What is written is there all the same.
+    add_note(fmt::format("{}: no memory to remove what is old",
+                         config_.folder.string()));
   }
 }
 

@@ -19,9 +19,9 @@ void begin_checkpoint(Disk& disk,
 
 /// Writes the manifest beside the parts, which are synced, and gives the folder
 /// `temporary` its name, `target`. A checkpoint that has that name gets
-/// `displaced_path`'s, and goes with `remove_displaced`. Returns why `latest`
-/// could not be made to name it; empty: it does. Throws `InputError`, with what
-/// was there before still there, and the new one not.
+/// `displaced_path`'s, and goes with `remove_old_checkpoints`. Returns why
+/// `latest` could not be made to name it; empty: it does. Throws `InputError`,
+/// with what was there before still there, and the new one not.
 std::string publish_checkpoint(Disk& disk,
                                const std::filesystem::path& temporary,
                                const std::filesystem::path& target,

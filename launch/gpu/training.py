@@ -151,7 +151,7 @@ def in_turn(place: Place, options: list[str], first: dict, end: float) -> dict:
 
 
 def no_room(failed: Failed) -> bool:
-    return "out of memory" in str(failed)
+    return "out of memory" in str(failed) or "mumoe: memory: " in str(failed)
 
 
 def beside_twin(place: Place, first: dict, end: float, micros: tuple[int, ...] = (16, 4)) -> dict:

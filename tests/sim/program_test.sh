@@ -140,10 +140,10 @@ done
 # Memory that runs out: of whom, and how much.
 SIM_GPU_MIB=1 refused "no room to measure" "MiB more were asked for to measure products of a micro-batch of 4 samples" \
   "$mumoe" "${common[@]}" --train.out none --train.micro_batch 4
-SIM_GPU_MIB=80 refused "no room for weights" "32.00 MiB more were asked for at the start, for weights, gradients and optimizer state (model.depth = 2, model.width = 1024" \
+SIM_GPU_MIB=80 refused "no room for weights" "and 80.0 MiB is available on its GPU; expected a smaller model" \
   "$mumoe" "${common[@]}" --train.out none --model.width 1024 --model.depth 2 --train.precision fp32
 SIM_GPU_MIB=100 refused "no room for activations" \
-  "MiB more were asked for in step 1, phase forward, for the activations of a micro-batch of 64 samples of 128 tokens" \
+  "and 100.0 MiB is available on its GPU; expected --train.micro_batch 32 --train.recompute everything, which would fit" \
   "$mumoe" "${common[@]}" --train.out none --train.batch 64 --train.micro_batch 64 --model.context 128 --model.depth 16
 SIM_GPU_DEVICES=1 refused "two ranks, one GPU" "train.device = cuda" \
   "$root/launch/mpirun" -n 2 "$mumoe" "${common[@]}" --train.device cuda --train.out none
