@@ -67,6 +67,22 @@ TEST(AvailableMemory, IsWhatTheControlGroupsLeave) {
   EXPECT_EQ(available(), 8000);
 }
 
+TEST(WholeMemory, IsThatOfTheMachineOrOfItsGroups) {
+  const ScratchFolder folder;
+  const auto whole = [&] { return whole_memory(at::kCPU, folder.path()); };
+  EXPECT_LT(whole(), 0) << "nothing is known";
+  // What is used, and by whom, makes no difference.
+  folder.write("proc/meminfo",
+               "MemTotal:  9000 kB\nMemAvailable:  1 kB\nSwapTotal: 1000 kB\n");
+  EXPECT_EQ(whole(), 10'000 * 1024.0);
+  folder.write("proc/self/cgroup", "0::/job\n");
+  folder.write("sys/fs/cgroup/job/memory.max", "max\n");
+  EXPECT_EQ(whole(), 10'000 * 1024.0);
+  folder.write("sys/fs/cgroup/memory.max", "5000\n");
+  folder.write("sys/fs/cgroup/memory.current", "4999\n");
+  EXPECT_EQ(whole(), 5000);
+}
+
 TEST(LackingMemory, AddsUpTheRanksOfAHost) {
   const auto hosts = hosts_of({2, 1});
   const MemoryNeed half{3 * kGib, 5 * kGib};

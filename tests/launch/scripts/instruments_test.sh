@@ -71,6 +71,8 @@ grep -q "^mesh     dp 0/64 tp 0/1 world 0/64 alone$" out || wrong "not 64 ranks:
 grep -Eq '^one rank [0-9.]+ ms a step \(median of 3' out || wrong "no time: $(<out)"
 grep -Eq '^memory   weights [0-9.]+ MiB, gradients [0-9.]+ MiB, optimizer [0-9.]+ MiB, kept for backward [0-9.]+ MiB; process at most [0-9.]+ MiB' out ||
   wrong "no memory: $(<out)"
+# Its memory is one rank's, also where that of all would be more than the machine has.
+run "${train[@]}" --parallel.backend null --parallel.dp 65536 --train.batch 65536
 refused "instruments" "parallel.backend = null: expected parallel.dp" "${train[@]}" --parallel.backend null
 refused "instruments" "expected an empty train.out" "${train[@]}" --parallel.backend null --parallel.dp 2 --train.out null
 refused "instruments" "2 ranks were started" "$root/launch/mpirun" -n 2 "${train[@]}" --parallel.backend null --parallel.dp 2
