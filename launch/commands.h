@@ -46,6 +46,7 @@ ExitCode inspect_command(const Invocation& invocation);
 ExitCode predict_check_command(const Invocation& invocation);
 ExitCode plan_command(const Invocation& invocation);
 ExitCode bench_command(const Invocation& invocation);
+ExitCode simulate_command(const Invocation& invocation);
 ExitCode scale_command(const Invocation& invocation);
 ExitCode help_command(const Invocation& invocation);
 
@@ -57,6 +58,7 @@ std::vector<run::OwnOption> convert_options();
 std::vector<run::OwnOption> inspect_options();
 std::vector<run::OwnOption> predict_check_options();
 std::vector<run::OwnOption> plan_options();
+std::vector<run::OwnOption> simulate_options();
 std::vector<run::OwnOption> scale_options();
 std::vector<run::OwnOption> bench_layer_options();
 std::vector<run::OwnOption> bench_kernels_options();

@@ -52,6 +52,9 @@ void overview(HelpText& help) {
       .command(
           "mumoe scale STUDY.json --out FOLDER [--runner mpirun|slurm] "
           "[--retry yes|no] [--dry-run yes|no] [--json FILE]")
+      .command(
+          "mumoe simulate [--config FILE] [--section.key value] ... "
+          "[--machine NAME|here] [--nodes N] [--json FILE]")
       .command("mumoe help [SUBCOMMAND]")
       .command("mumoe --version")
       .heading("Exit codes")
@@ -178,6 +181,27 @@ void plan(HelpText& help) {
       .keys("*");
 }
 
+void simulate(HelpText& help) {
+  help.command(
+          "mumoe simulate [--config FILE] [--section.key value] ... "
+          "[--machine NAME] [--nodes N] [--gpus-per-node N] [--json FILE]")
+      .command(
+          "launch/mpirun -n RANKS mumoe simulate [--section.key value] ...")
+      .command("mumoe train --simulate ...: the same")
+      .paragraph(
+          "mumoe simulate: the step of one rank of a run of any size, as the "
+          "trainer makes it, on LibTorch's meta device: operations are not "
+          "computed but charged, collectives take the time of a link, and a "
+          "clock that is not there passes. Shows where its time goes; "
+          "--log.trace FILE writes a Chrome trace of it. On machine here the "
+          "ranks that are started first measure, together, what operations "
+          "take on this CPU; the run may have other ranks: --parallel.dp, "
+          "--parallel.tp. Their link is --parallel.link, or measured.")
+      .options(simulate_options())
+      .options({kHelpItself})
+      .keys("*");
+}
+
 void bench(HelpText& help) {
   help.paragraph(
           "mumoe bench layer: times μMoE blocks and the dense MLPs they "
@@ -234,6 +258,7 @@ const std::map<std::string, void (*)(HelpText&)>& pages() {
       {"inspect", inspect},
       {"predict-check", predict_check},
       {"plan", plan},
+      {"simulate", simulate},
       {"bench", bench},
       {"scale", scale},
   };

@@ -36,6 +36,8 @@ constexpr std::chrono::minutes kStartDeadline{10};
 constexpr std::chrono::milliseconds kFoundByAll{3'000};
 constexpr std::chrono::milliseconds kAskedAll{300};
 
+constexpr const char* kSimulate = "--simulate";
+
 using Command = ExitCode (*)(const Invocation&);
 
 const std::map<std::string, Command>& commands() {
@@ -48,6 +50,7 @@ const std::map<std::string, Command>& commands() {
       {"inspect", inspect_command},
       {"predict-check", predict_check_command},
       {"plan", plan_command},
+      {"simulate", simulate_command},
       {"bench", bench_command},
       {"scale", scale_command},
       {"help", help_command},
@@ -67,6 +70,7 @@ bool left_to_rank_0(Command command, const Invocation& invocation) {
   const auto& words = invocation.arguments;
   const bool for_all =
       command == train_command || command == eval_command ||
+      command == simulate_command ||
       (command == bench_command && !words.empty() && words.front() == "comm");
   const int ranks = invocation.mpi ? invocation.mpi->world().size() : 1;
   if (for_all || ranks == 1) return false;
@@ -96,6 +100,10 @@ ExitCode dispatch(int argc, char** argv, Invocation invocation) {
           "mumoe {}: no such subcommand; mumoe help lists them",
           name);
   Command command = found->second;
+  // `train --simulate`: the same step, of which nothing is computed.
+  const bool simulates = command == train_command &&
+                         std::ranges::count(words, std::string(kSimulate)) > 0;
+  if (simulates) command = simulate_command;
   if (asked) {
     // `mumoe help train -h` is about train as well.
     const bool of_topic = words.front() == "help" && !is_help(words[1]);
@@ -103,7 +111,10 @@ ExitCode dispatch(int argc, char** argv, Invocation invocation) {
     invocation.arguments = {of_topic ? words[1] : name};
   } else {
     if (name.starts_with("--")) invocation.arguments.push_back(name);
-    for (int i = 2; i < argc; ++i) invocation.arguments.emplace_back(argv[i]);
+    for (int i = 2; i < argc; ++i) {
+      if (simulates && std::string_view(argv[i]) == kSimulate) continue;
+      invocation.arguments.emplace_back(argv[i]);
+    }
   }
   if (left_to_rank_0(command, invocation)) return ExitCode::done;
   return command(invocation);

@@ -43,6 +43,22 @@ struct SplitHeads : torch::autograd::Function<SplitHeads> {
   }
 };
 
+/// Fused causal attention of q, k and v [B, H, T, D]. Of the meta device
+/// LibTorch would form all scores: there the operator is named that does not.
+at::Tensor fused_attention(const std::vector<at::Tensor>& qkv) {
+  const at::Tensor &q = qkv[0], &k = qkv[1], &v = qkv[2];
+  if (q.is_meta()) {
+    return std::get<0>(
+        at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, true));
+  }
+  return at::scaled_dot_product_attention(q,
+                                          k,
+                                          v,
+                                          {},
+                                          /*dropout_p=*/0.0,
+                                          /*is_causal=*/true);
+}
+
 }  // namespace
 
 Attention::Attention(std::int64_t width,
@@ -128,13 +144,7 @@ at::Tensor Attention::forward(const at::Tensor& x,
   const at::Tensor x_NC = tp_.enter(x);
   const auto parts = SplitHeads::apply(project(x_NC), samples, heads());
   const at::Tensor y_BHTD =
-      drop.drops() ? attend(parts, drop, layer)
-                   : at::scaled_dot_product_attention(parts[0],
-                                                      parts[1],
-                                                      parts[2],
-                                                      {},
-                                                      /*dropout_p=*/0.0,
-                                                      /*is_causal=*/true);
+      drop.drops() ? attend(parts, drop, layer) : fused_attention(parts);
   return close(y_BHTD.transpose(1, 2).reshape({x_NC.size(0), -1}));
 }
 

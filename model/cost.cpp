@@ -18,6 +18,18 @@ Cost cost_of(const Model& model,
           .step = dist::bytes_a_step(layout, wire)};
 }
 
+PlanCost plan_cost_of(const MuMoEBlock& block) {
+  const BlockConfig& config = block.config();
+  std::vector<LayerShape> stored;
+  for (const Factors& layer : block.layers()) stored.push_back(layer.shape());
+  return plan_cost(config.shape(),
+                   config.ranks,
+                   config.sharding.plan,
+                   config.sharding.region().size(),
+                   config.recompute,
+                   stored);
+}
+
 PassCost block_cost(const MuMoEBlock& block,
                     std::int64_t tokens,
                     at::ScalarType input,
@@ -25,12 +37,7 @@ PassCost block_cost(const MuMoEBlock& block,
   const auto n = static_cast<double>(tokens);
   const BlockConfig& config = block.config();
   const dist::TensorParallel tp = config.sharding.region();
-  const BlockShape shape = config.shape();
-  const PlanCost a_token = plan_cost(shape,
-                                     config.ranks,
-                                     config.sharding.plan,
-                                     tp.size(),
-                                     config.recompute);
+  const PlanCost a_token = plan_cost_of(block);
   const at::ScalarType compute = block.layers()[0].input.scalar_type();
   const auto element = static_cast<double>(c10::elementSize(compute));
   const auto rows = static_cast<double>(tp.rows(tokens).count);

@@ -7,6 +7,7 @@
 
 #include "dist/params/bucket_layout.h"
 #include "model/model.h"
+#include "mumoe/plan_cost.h"
 
 namespace mumoe::model {
 
@@ -29,6 +30,9 @@ Cost cost_of(const Model& model,
              std::int64_t micro_batch,
              at::Device device,
              dist::Wire wire = dist::Wire::fp32);
+
+/// Of one block for a token of its tp group, as it lies.
+PlanCost plan_cost_of(const MuMoEBlock& block);
 
 /// Of one block for `tokens` tokens of its tp group: what the block keeps and,
 /// with it, its input, a stream of type `input`.

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "dist/params/parameter_registry.h"
 #include "model/cross_entropy_fused.h"
+#include "mumoe/kernels/kernel_watch.h"
 
 namespace mumoe::model {
 namespace {
@@ -30,7 +31,7 @@ std::int64_t chunk_of(std::int64_t rows) {
 std::int64_t chunks_of(std::int64_t tokens,
                        std::int64_t rows,
                        at::Device device) {
-  if (device.is_cuda()) return fused_chunks(tokens, rows);
+  if (kernels::like_gpu(device)) return fused_chunks(tokens, rows);
   const std::int64_t chunk = chunk_of(rows);
   return (tokens + chunk - 1) / chunk;
 }
@@ -151,7 +152,7 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
                             const Vocabulary& vocabulary) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const dist::Slice slice = vocabulary.slice(weight.size(0));
-    const HeadPass pass = hidden.is_cuda()
+    const HeadPass pass = kernels::like_gpu(hidden.device())
                               ? fused_cross_entropy(hidden,
                                                     weight,
                                                     targets,

@@ -44,8 +44,8 @@ struct Chunk {
     kernels::with_element(logits_SV.scalar_type(), [&](auto element) {
       using E = decltype(element);
       const LogitRows<E> rows{
-          .logits = static_cast<E*>(logits_SV.data_ptr()),
-          .targets = targets_S.const_data_ptr<std::int64_t>(),
+          .logits = kernels::first_value<E>(logits_SV),
+          .targets = kernels::pointer<std::int64_t>(targets_S),
           .rows = logits_SV.size(0),
           .columns = logits_SV.size(1),
           .stride = logits_SV.stride(0),
@@ -73,7 +73,7 @@ void run_softmax(const Chunk& chunk,
     found.select(1, 1).zero_();
   } else {
     chunk.run([&](const auto& kernel, const auto& rows, void* stream) {
-      double* const to = found.data_ptr<double>();
+      double* const to = kernels::pointer<double>(found);
       if (factor && alone) {
         kernel.statistics_and_gradient(stream, rows, to, *factor);
       } else {
@@ -88,7 +88,7 @@ void run_softmax(const Chunk& chunk,
   found.select(1, 1).copy_(all.select(2, 1).sum(0));
   if (!factor || empty) return;
   chunk.run([&](const auto& kernel, const auto& rows, void* stream) {
-    kernel.gradient(stream, rows, lse_S.const_data_ptr<double>(), *factor);
+    kernel.gradient(stream, rows, kernels::pointer<double>(lse_S), *factor);
   });
 }
 

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/purposes.h"
+#include "mumoe/kernels/kernel_watch.h"
 
 namespace mumoe::model {
 namespace {
@@ -86,8 +87,9 @@ at::Tensor dropped(const at::Tensor& x_any,
                    double p) {
   const at::Tensor x = x_any.contiguous();
   const std::int64_t rows = x.size(0), columns = x.size(1);
-  if (x.is_cpu()) {
+  if (!kernels::like_gpu(x.device())) {
     const at::Tensor y = at::empty_like(x);
+    if (x.is_meta()) return y;
     AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, x.scalar_type(), "drop", [&] {
       drop_rows(x.const_data_ptr<scalar_t>(),
                 origins.const_data_ptr<std::int64_t>(),

@@ -214,10 +214,7 @@ PassCost Gpt2::layer_cost(const Layer& layer,
     cost += mlp;
   } else {
     const auto& block = std::get<MuMoEBlock>(layer.mlp);
-    const PlanCost a_token = plan_cost(block.config().shape(),
-                                       block.config().ranks,
-                                       block.config().sharding.plan,
-                                       tp_.size());
+    const PlanCost a_token = plan_cost_of(block);
     exchanged +=
         static_cast<double>(tokens) * a_token.forward_elements * element;
     operations += a_token.forward_operations;

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "dist/torch_text.h"
+#include "mumoe/kernels/kernel_watch.h"
 
 namespace mumoe {
 
@@ -173,7 +174,8 @@ at::Tensor MuMoEBlock::mix(const at::Tensor& x_TI,
                            const InputNorm& norm,
                            std::vector<at::Tensor>& coefficients) const {
   const std::vector<at::Tensor> a = edited(run_gates(x_TI, /*training=*/true));
-  const bool told = config_.mixing == Mixing::automatic && x_TI.is_cuda();
+  const bool told =
+      config_.mixing == Mixing::automatic && kernels::like_gpu(x_TI.device());
   const at::Tensor y_TO = mixture(
       a,
       in_TI,

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 
 #include "base/error.h"
 #include "dist/torch_text.h"
@@ -42,7 +43,10 @@ std::int64_t active_count(const at::Tensor& values) {
           total += found;
         });
   });
-  return total;
+  if (!values.is_meta()) return total;
+  const double share =
+      kernels::kernel_watch ? kernels::kernel_watch->active_share() : 1;
+  return std::llround(share * static_cast<double>(values.numel()));
 }
 
 /// Adds it to `counter`, both on a GPU.
@@ -54,7 +58,7 @@ void add_active_count(const at::Tensor& values, const at::Tensor& counter) {
         .count_nonzero(kernels::stream_of(values.device()),
                        pointer<E>(values),
                        values.numel(),
-                       counter.mutable_data_ptr<std::int64_t>());
+                       pointer<std::int64_t>(counter));
   });
 }
 
@@ -104,7 +108,7 @@ SparseLevels choose_mixing(const Tensors& coefficients,
   double active = 0, all = 0;
   for (const auto& a : coefficients) {
     bool chosen = mixing == Mixing::sparse;
-    if (!a.is_cpu()) {
+    if (kernels::like_gpu(a.device())) {
       // Counting would make the host wait for the device.
       active += static_cast<double>(a.numel());
       all += static_cast<double>(a.numel());
@@ -218,7 +222,7 @@ void expert_gradient_into(const at::Tensor& out,
                           bool sparse,
                           bool accumulate,
                           GemmLibrary library) {
-  if (!sparse || !out.is_cpu()) {
+  if (!sparse || kernels::like_gpu(out.device())) {
     mm_into(out, coefficients.t(), grad_mixed, accumulate, library);
     return;
   }

@@ -7,6 +7,7 @@
 #include "dist/node_state.h"
 #include "dist/params/gradient_slot.h"
 #include "dist/torch_text.h"
+#include "mumoe/kernels/kernel_watch.h"
 
 namespace at::native {
 /// LibTorch's wrapper of oneDNN's matrix product: result = beta · result +
@@ -62,6 +63,23 @@ bool by_onednn(const at::Tensor& a, const at::Tensor& b, GemmLibrary library) {
          a.is_cpu() && a.size(0) > 1 && a.size(1) > 1 && b.size(1) > 1 &&
          a.numel() * b.size(1) >= kSmall;
 }
+
+/// Tells `kernels::kernel_watch` of a product for as long as it takes.
+class Watched {
+ public:
+  Watched(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b)
+      : watch_(kernels::kernel_watch) {
+    if (watch_ != nullptr) watch_->product(out, a, b);
+  }
+  ~Watched() {
+    if (watch_ != nullptr) watch_->product_ended();
+  }
+  Watched(const Watched&) = delete;
+  Watched& operator=(const Watched&) = delete;
+
+ private:
+  kernels::KernelWatch* watch_;
+};
 
 struct Product {
   at::Tensor x, weight;
@@ -145,11 +163,14 @@ void mm_into(const at::Tensor& out,
   MUMOE_CHECK(a.dim() == 2 && b.dim() == 2 && a.size(1) == b.size(0) &&
                   out.dim() == 2 && out.size(0) == a.size(0) &&
                   out.size(1) == b.size(1) &&
-                  (out.is_contiguous() || (out.is_cuda() && plain_rows(out))),
+                  (out.is_contiguous() ||
+                   (kernels::like_gpu(out.device()) && plain_rows(out))),
               "product of {} and {} into {}",
               a.sizes(),
               b.sizes(),
               out.sizes());
+  const Watched watched(out, a, b);
+  if (out.is_meta()) return;
   if (by_onednn(a, b, library)) {
     MUMOE_CHECK(has_onednn(), "this LibTorch has no oneDNN product");
     at::native::mkldnn_matmul(plain(a),

@@ -162,7 +162,7 @@ bool fuses_residual_norm(at::Device device,
                          at::ScalarType stream,
                          at::ScalarType dtype,
                          std::int64_t width) {
-  if (!device.is_cuda() || stream != wide_type(dtype)) return false;
+  if (!kernels::like_gpu(device) || stream != wide_type(dtype)) return false;
   bool fits = false;
   kernels::with_element(dtype, [&](auto element) {
     fits = width <= kernels::kNormWidth<decltype(element)>;

@@ -109,7 +109,8 @@ PlanCost plan_cost(const BlockShape& block,
                    const std::vector<std::int64_t>& block_ranks,
                    Plan plan,
                    int ranks,
-                   bool recompute) {
+                   bool recompute,
+                   const std::vector<LayerShape>& stored) {
   const auto layers = block.layers(block_ranks);
   const auto whole = static_cast<double>(macs_per_token(block, block_ranks));
   PlanCost cost{
@@ -135,12 +136,13 @@ PlanCost plan_cost(const BlockShape& block,
     cost.forward_operations = static_cast<int>(layers.size());
     cost.operations = 2 * cost.forward_operations;
   } else if (layers.size() == 2) {
-    cost.elements = Lengths(layers[0]).combined + Lengths(layers[1]).projected;
+    const auto& sent = stored.empty() ? layers : stored;
+    cost.elements = Lengths(sent[0]).combined + Lengths(sent[1]).projected;
     const bool both = plan == Plan::sequence;  // in each direction
     cost.operations = both ? 4 : 2;
     cost.forward_operations = cost.operations / 2;
     cost.forward_elements =
-        both ? cost.elements / 2 : Lengths(layers[1]).projected;
+        both ? cost.elements / 2 : Lengths(sent[1]).projected;
   }
   return cost;
 }

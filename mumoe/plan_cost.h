@@ -37,10 +37,13 @@ struct PlanCost {
 ///   rank                  CP 2 H + 2 C + N; ring 2 H + 2 C + 2 r₁r₂;
 ///                         Tucker H + C + 2 RI + 2 RN
 /// with r₁ r₃ = r₁ r_{E+2}, r₂ r₃ = r_{E+1} r_{E+2} and sums over levels.
+/// `stored`: the layers as they lie, whose rows a GPU pads, and sends so;
+/// empty: as the ranks say.
 PlanCost plan_cost(const BlockShape& block,
                    const std::vector<std::int64_t>& block_ranks,
                    Plan plan,
                    int ranks,
-                   bool recompute = false);
+                   bool recompute = false,
+                   const std::vector<LayerShape>& stored = {});
 
 }  // namespace mumoe

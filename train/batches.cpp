@@ -175,9 +175,13 @@ model::Batch Batches::next() {
   const data::HostBatch batch = prefetcher_.next();
   digest_ = data::digest_of(batch.numbers, batch.indices);
   if (device_.is_cuda()) return copy_to_gpu(batch, device_);
-  return {copy_of(batch.input, batch.samples),
-          copy_of(batch.target, batch.samples),
-          ids_of(batch.numbers)};
+  // Elsewhere as it is, or on the meta device, which has no values.
+  const auto there = [&](const at::Tensor& values) {
+    return values.defined() ? values.to(device_) : values;
+  };
+  return {there(copy_of(batch.input, batch.samples)),
+          there(copy_of(batch.target, batch.samples)),
+          there(ids_of(batch.numbers))};
 }
 
 }  // namespace mumoe::train

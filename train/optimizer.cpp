@@ -19,20 +19,21 @@ template <class T>
 void update(const AdamWScalars& scalars,
             const dist::Bucket& bucket,
             const AdamW::Moments& moments) {
-  const std::int64_t begin = bucket.owned.begin;
-  T* master = bucket.master.data_ptr<T>();
-  const T* grad = bucket.grad.const_data_ptr<T>() + begin;
-  T* first = moments.first.data_ptr<T>();
-  T* second = moments.second.data_ptr<T>();
-  Bf16* compute = bucket.compute.scalar_type() == at::kBFloat16
-                      ? static_cast<Bf16*>(bucket.compute.data_ptr()) + begin
-                      : nullptr;
+  const auto [begin, count] = bucket.owned;
+  T* master = kernels::pointer<T>(bucket.master);
+  const T* grad = kernels::pointer<T>(bucket.grad.narrow(0, begin, count));
+  T* first = kernels::pointer<T>(moments.first);
+  T* second = kernels::pointer<T>(moments.second);
+  Bf16* compute =
+      bucket.compute.scalar_type() == at::kBFloat16
+          ? kernels::pointer<Bf16>(bucket.compute.narrow(0, begin, count))
+          : nullptr;
   const at::Device device = bucket.master.device();
   const c10::OptionalDeviceGuard guard(device);
   const auto& kernel = kernels::row_for<T>(adamw_kernels, device);
   const AdamWConstants<T> constants = adamw_constants<T>(scalars);
   kernels::over_ranges(device,
-                       bucket.owned.count,
+                       count,
                        kGrain,
                        [&](std::int64_t from, std::int64_t to, void* stream) {
                          kernel.update(

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "data/sample_chain.h"
 #include "dist/params/gradient_norm.h"
+#include "mumoe/kernels/kernel_watch.h"
 #include "run/load_checkpoint.h"
 #include "train/any_rank.h"
 #include "train/sample_proof.h"
@@ -85,7 +86,7 @@ Trainer::Trainer(const run::TrainerConfig& config,
       optimizer_(optimizer, parts.buckets),
       reducer_(parts.buckets,
                {.wire = config.wire,
-                .sinks = parts.buckets.registry().device().is_cuda()}),
+                .sinks = kernels::like_gpu(parts.buckets.registry().device())}),
       sample_flops_(
           parts.model.cost(1, parts.buckets.registry().device()).flops),
       product_flops_(products_of_step()),
@@ -100,7 +101,7 @@ Trainer::Trainer(const run::TrainerConfig& config,
   require_whole_batches(plan_, blocks);
   state_.taken.emplace();
   const at::Device device = parts.buckets.registry().device();
-  if (device.is_cpu() || blocks.empty()) return;
+  if (!kernels::like_gpu(device) || blocks.empty()) return;
   active_ = at::zeros({}, at::TensorOptions(at::kLong).device(device));
   for (const MuMoEBlock* block : blocks) block->count_active(active_);
 }
@@ -124,7 +125,7 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
 }
 
 void Trainer::set_sparse_share(double share) {
-  if (parts_.buckets.registry().device().is_cpu()) return;
+  if (!kernels::like_gpu(parts_.buckets.registry().device())) return;
   state_.mixing = {.sparse_share = share};
   choose_mixing();
 }

@@ -86,7 +86,7 @@ void GradientReducer::take(Place& place, const at::Tensor& value) {
               "a gradient of {} came twice in one backward pass",
               buckets_.parameter(place.entry).name);
   const at::Tensor part = target(place);
-  if (value.grad().data_ptr() != part.data_ptr()) {
+  if (!value.grad().is_alias_of(part)) {
     if (place.filled) {
       part.add_(value.grad());
     } else {

@@ -5,6 +5,7 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include "base/error.h"
+#include "mumoe/kernels/kernel_watch.h"
 #include "mumoe/kernels/table.h"
 
 // From LibTorch's tensors to the kernels: which row of a table, which element
@@ -16,6 +17,7 @@ namespace mumoe::kernels {
 /// `InternalError` where they are not compiled in.
 template <class E, template <class> class K, class... Es>
 const K<E>& row_for(const Table<K, Es...>& table, c10::Device device) {
+  if (kernel_watch != nullptr) kernel_watch->kernel(typeid(K<E>));
   if (device.is_cpu()) return table.template row<E>(best_isa());
   const Row<K, Es...>* row = nullptr;
   if (device.is_cuda()) row = table.cuda;
@@ -69,14 +71,23 @@ void with_element(at::ScalarType dtype, F f) {
   }
 }
 
+/// The first value of a tensor whose rows may lie apart; null for an undefined
+/// one and on the meta device.
+template <class E>
+E* first_value(const at::Tensor& tensor) {
+  if (!tensor.defined()) return nullptr;
+  if (kernel_watch != nullptr) kernel_watch->operand(tensor);
+  if (tensor.is_meta()) return nullptr;
+  MUMOE_CHECK(tensor.element_size() == static_cast<std::int64_t>(sizeof(E)));
+  return static_cast<E*>(tensor.data_ptr());
+}
+
 /// The values of a contiguous tensor; null for an undefined one and on the meta
 /// device.
 template <class E>
 E* pointer(const at::Tensor& tensor) {
-  if (!tensor.defined() || tensor.is_meta()) return nullptr;
-  MUMOE_CHECK(tensor.is_contiguous() &&
-              tensor.element_size() == static_cast<std::int64_t>(sizeof(E)));
-  return static_cast<E*>(tensor.data_ptr());
+  MUMOE_CHECK(!tensor.defined() || tensor.is_meta() || tensor.is_contiguous());
+  return first_value<E>(tensor);
 }
 
 }  // namespace mumoe::kernels

@@ -13,6 +13,7 @@ constexpr GateRow kGateMeta = {{nothing, nothing},
 constexpr CombineRow kCombineMeta = {{nothing, nothing, nothing},
                                      {nothing, nothing, nothing},
                                      {nothing, nothing, nothing}};
+constexpr MixingRow kMixingMeta = {{nothing}, {nothing}, {nothing}};
 constexpr GeluRow kGeluMeta = {{nothing, nothing},
                                {nothing, nothing},
                                {nothing, nothing}};
@@ -39,7 +40,9 @@ const CombineTable combine_kernels = {{&portable::combine_row,
 const MixingTable mixing_kernels = {{&portable::mixing_row,
                                      &avx2::mixing_row,
                                      &avx512::mixing_row,
-                                     &avx512_bf16::mixing_row}};
+                                     &avx512_bf16::mixing_row},
+                                    nullptr,
+                                    &kMixingMeta};
 
 const GeluTable gelu_kernels = {{&portable::gelu_row,
                                  &avx2::gelu_row,

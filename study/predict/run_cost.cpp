@@ -10,9 +10,7 @@
 #include "train/parameter_layout.h"
 
 namespace mumoe::study {
-namespace {
 
-/// `options`, with what `layout` says.
 run::Options laid_out(run::Options options, const RunLayout& layout) {
   options.parallel.dp = layout.dp;
   options.parallel.tp = layout.tp;
@@ -22,8 +20,6 @@ run::Options laid_out(run::Options options, const RunLayout& layout) {
   options.model.recompute = layout.recompute;
   return options;
 }
-
-}  // namespace
 
 const char* word_of(model::Recompute recompute) {
   switch (recompute) {

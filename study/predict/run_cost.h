@@ -33,6 +33,9 @@ const char* word_of(model::Recompute recompute);
 /// "--parallel.tp 2 --parallel.plan sequence ...": what `mumoe train` takes.
 std::string arguments_of(const RunLayout& layout);
 
+/// `options`, with what `layout` says.
+run::Options laid_out(run::Options options, const RunLayout& layout);
+
 /// What a rank of a run has to compute, to move and to hold. Nothing is
 /// allocated for it: the model is on the meta device, and its ranks are not
 /// there.

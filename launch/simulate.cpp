@@ -1,0 +1,271 @@
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/terminal.h"
+#include "dist/null_communicator.h"
+#include "dist/self_communicator.h"
+#include "dist/watch/link_model.h"
+#include "launch/commands.h"
+#include "launch/compute.h"
+#include "launch/plan_choice.h"
+#include "launch/simulate_report.h"
+#include "model/families.h"
+#include "run/command_line.h"
+#include "study/predict/machine.h"
+#include "study/simulate/calibration.h"
+#include "study/simulate/simulation.h"
+
+namespace mumoe::launch {
+namespace {
+
+constexpr const char* kHere = "here";
+/// Steps that are measured of a calibration and of a simulation.
+constexpr int kCalibrated = 6, kSimulated = 2;
+
+/// What all machines share: of whom, cut how.
+struct Question {
+  run::CommandLine line;
+  run::Options options;
+  study::RunLayout layout;
+  dist::Communicator& world;  ///< The ranks that were started.
+
+  bool shown() const { return world.rank() == 0; }
+};
+
+/// Throws unless the layout can be.
+study::RunLayout layout_of(run::Options& options, int ranks) {
+  const int tp = options.parallel.tp;
+  require(tp >= 1 && ranks % tp == 0,
+          "parallel.tp = {}: does not divide {} ranks",
+          tp,
+          ranks);
+  if (options.parallel.dp == 0) options.parallel.dp = ranks / tp;
+  require(options.parallel.dp * tp == ranks,
+          "parallel.dp = {} x parallel.tp = {}: are not {} ranks",
+          options.parallel.dp,
+          tp,
+          ranks);
+  if (!options.parallel.plan) {
+    options.parallel.plan = Plan::sequence;
+    require(tp == 1,
+            "parallel.plan = auto: a simulation does not choose; expected "
+            "sequence, bottleneck or rank (mumoe plan compares them)");
+  }
+  const auto mesh_world =
+      dist::make_null_communicator({.dp = options.parallel.dp, .tp = tp});
+  const dist::ProcessMesh mesh(*mesh_world, options.parallel.dp, tp);
+  const auto batch = require_layout(options, mesh, /*unequal_cpus=*/"");
+  return {.dp = options.parallel.dp,
+          .tp = tp,
+          .plan = *options.parallel.plan,
+          .zero = options.parallel.zero,
+          .micro_batch = batch.micro_batch,
+          .recompute = options.model.recompute};
+}
+
+/// A step's FLOPs of the whole model, forward and backward.
+double model_flops(const Question& question, at::ScalarType dtype) {
+  const auto cost =
+      study::cost_of_run(question.options, question.layout, dtype, at::kCPU);
+  return cost.cost.pass.flops / static_cast<double>(cost.batch.micro_batch) *
+         static_cast<double>(question.options.trainer.batch);
+}
+
+void write_trace(const Question& question, const study::SimulatedStep& step) {
+  const auto& file = question.options.trace;
+  if (file.empty()) return;
+  write_file_atomically(
+      file,
+      study::chrome_trace(
+          step.spans,
+          0,
+          fmt::format("rank 0 of {} (simulated)", question.layout.ranks())));
+  if (question.line.text("json", "") != "-") {
+    fmt::print("trace    {}\n", file.string());
+  }
+}
+
+void report(const Question& question, const SimulatedCase& simulated) {
+  write_trace(question, simulated.step);
+  const std::string file = question.line.text("json", "");
+  if (file == "-") {
+    fmt::print("{}", simulation_json(simulated));
+  } else {
+    fmt::print("{}", simulation_table(simulated, terminal_columns()));
+    if (!file.empty()) write_file_atomically(file, simulation_json(simulated));
+  }
+  std::fflush(stdout);
+}
+
+void simulate_and_report(const Question& question,
+                         const study::SimulatedRun& run,
+                         SimulatedCase simulated) {
+  const auto began = std::chrono::steady_clock::now();
+  simulated.step = study::simulate(run);
+  simulated.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - began)
+          .count();
+  simulated.model_flops = model_flops(question, run.dtype);
+  report(question, simulated);
+}
+
+void simulate_named(Question& question, const study::Machine& machine) {
+  const run::Precision precision = question.options.precision;
+  require(precision == run::Precision::automatic ||
+              precision == run::Precision::bf16,
+          "train.precision: the constants of {} are those of bf16; expected "
+          "auto or bf16",
+          machine.name);
+  const study::Rates rates;
+  const study::MachineCharges charges(machine, rates);
+  study::NetworkModel network;
+  network.machine = machine;
+  network.rates = rates;
+  std::string over = "its links";
+  if (!question.options.parallel.link.empty()) {
+    network.link = dist::parse_link(question.options.parallel.link);
+    over = "parallel.link " + question.options.parallel.link;
+  }
+  simulate_and_report(question,
+                      {.options = question.options,
+                       .layout = question.layout,
+                       .charges = charges,
+                       .network = network,
+                       .steps = kSimulated,
+                       .keeps_spans = !question.options.trace.empty()},
+                      {.options = question.options,
+                       .layout = question.layout,
+                       .machine = fmt::format("{}, {:.0f} a node",
+                                              machine.name,
+                                              machine.gpus_per_node),
+                       .network = over,
+                       .peak_flops = machine.peak_flops});
+}
+
+/// The link that was given, or that of the ranks that were started. Collective.
+dist::Bandwidth link_here(const Question& question) {
+  const std::string& given = question.options.parallel.link;
+  if (!given.empty()) return dist::parse_link(given);
+  require(question.layout.ranks() == 1 || question.world.size() > 1,
+          "parallel.link: a process that is alone has no link to measure; "
+          "expected \"latency_us,GB/s\", or mpirun -n 2 or more");
+  return question.layout.ranks() == 1 ? dist::Bandwidth{0, 1}
+                                      : dist::measure_bandwidth(question.world);
+}
+
+void simulate_here(Question& question) {
+  dist::Communicator& world = question.world;
+  const dist::Bandwidth link = link_here(question);
+  const Compute compute = choose_compute(question.options,
+                                         world,
+                                         at::kCPU,
+                                         question.layout.micro_batch);
+  question.options = compute.settled(question.options);
+  const double peak = measure_peak_flops(question.options,
+                                         compute,
+                                         world,
+                                         question.layout.micro_batch) /
+                      world.size();
+  const auto calibration = study::calibrate(question.options,
+                                            question.layout,
+                                            compute.dtype,
+                                            kCalibrated,
+                                            [&] { world.barrier(); });
+  if (!question.shown()) return;
+  study::NetworkModel network;
+  network.link = link;
+  simulate_and_report(
+      question,
+      {.options = question.options,
+       .layout = question.layout,
+       .dtype = compute.dtype,
+       .kind = c10::kCPU,
+       .charges = calibration.charges,
+       .network = network,
+       .active_share = calibration.active_share,
+       .steps = kSimulated,
+       .keeps_spans = !question.options.trace.empty()},
+      {.options = question.options,
+       .layout = question.layout,
+       .machine = fmt::format("this one, {} beside each other", world.size()),
+       .network = fmt::format("link of {:.3g} us and {:.3g} GB/s",
+                              1e6 * link.latency_s,
+                              1e-9 * link.bytes_per_s),
+       .peak_flops = peak});
+}
+
+}  // namespace
+
+std::vector<run::OwnOption> simulate_options() {
+  return {{"machine",
+           "NAME",
+           "of study/predict/machines.json, or of --machines; here: this one's "
+           "CPU, as it is with the ranks that were started [here]",
+           "gpu hardware accelerator"},
+          {"machines",
+           "FILE",
+           "more machines, in the form of study/predict/machines.json",
+           "machine_file"},
+          {"nodes",
+           "N",
+           "of a named machine [as parallel.dp and parallel.tp ask for, or 1]",
+           "num_nodes nnodes hosts"},
+          {"gpus-per-node",
+           "N",
+           "ranks of each [as the machine has]",
+           "gpus ngpus nproc_per_node"},
+          {"json",
+           "FILE",
+           "where to write the same facts, - for stdout, without the table",
+           "output out_json output_path"}};
+}
+
+ExitCode simulate_command(const Invocation& invocation) {
+  auto line =
+      run::read_command_line(invocation.arguments, "*", simulate_options());
+  const auto alone =
+      invocation.mpi ? nullptr : dist::make_self_communicator(at::kCPU);
+  dist::Communicator& world = alone ? *alone : invocation.mpi->world();
+  run::Options options = line.options;
+  const std::string name = line.text("machine", kHere);
+  const int asked = options.parallel.dp * options.parallel.tp;
+  if (name == kHere) {
+    for (const char* other : {"machines", "nodes", "gpus-per-node"}) {
+      require(!line.own.contains(other),
+              "--{}: is of a named machine; expected --machine NAME",
+              other);
+    }
+    const auto layout = layout_of(options, asked > 0 ? asked : world.size());
+    Question question{std::move(line), options, layout, world};
+    simulate_here(question);
+    return ExitCode::done;
+  }
+  require(world.size() == 1,
+          "--machine {}: {} ranks were started, each of which would do the "
+          "whole work; expected one process",
+          name,
+          world.size());
+  study::Machines machines;
+  if (line.own.contains("machines")) machines.add(line.text("machines", ""));
+  study::Machine machine = machines.named(name);
+  const int gpus = line.number<int>("gpus-per-node",
+                                    static_cast<int>(machine.gpus_per_node),
+                                    1,
+                                    1 << 10);
+  machine.gpus_per_node = gpus;
+  const bool counted = line.own.contains("nodes") || asked == 0;
+  const int ranks =
+      counted ? gpus * line.number<int>("nodes", 1, 1, 1 << 16) : asked;
+  const auto layout = layout_of(options, ranks);
+  Question question{std::move(line), options, layout, world};
+  simulate_named(question, machine);
+  return ExitCode::done;
+}
+
+}  // namespace mumoe::launch

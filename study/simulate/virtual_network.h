@@ -1,0 +1,64 @@
+#pragma once
+
+#include <optional>
+
+#include "dist/process_mesh.h"
+#include "dist/watch/bandwidth.h"
+#include "dist/watch/observer.h"
+#include "study/predict/machine.h"
+#include "study/predict/step_time.h"
+#include "study/simulate/operation_watch.h"
+#include "study/simulate/virtual_clock.h"
+
+namespace mumoe::study {
+
+/// What collectives take: by the links of a machine, ranks filling its nodes
+/// and tp's neighbours, or all over one link of so much (dist/watch/
+/// link_model.h).
+struct NetworkModel {
+  Machine machine;
+  Rates rates;
+  std::optional<dist::Bandwidth> link = {};
+
+  /// Seconds of an operation over `group` of a mesh of `shape`.
+  double seconds(const dist::Communicator& group,
+                 const dist::Collective& collective,
+                 dist::MeshShape shape) const;
+  /// What takes its operations one after the other.
+  std::string network_of(const dist::Communicator& group) const;
+};
+
+/// A group of a mesh of `shape` by its axis (tp, dp, all, world), as links see
+/// it; of an operation of `bytes`.
+Collective geometry_of(const std::string& axis,
+                       dist::MeshShape shape,
+                       double gpus_per_node,
+                       dist::Op op,
+                       double bytes);
+
+/// Gives the operations of null communicators time on a virtual clock.
+/// `ProcessMesh::observe` it.
+class VirtualNetwork final : public dist::Observer {
+ public:
+  /// All must outlive this.
+  VirtualNetwork(const NetworkModel& model,
+                 dist::MeshShape shape,
+                 VirtualClock& clock,
+                 OperationWatch& watch)
+      : model_(model), shape_(shape), clock_(clock), watch_(watch) {}
+
+  void phase(std::string_view name) override;
+  void begin(const dist::Communicator& group,
+             const dist::Collective& collective) override;
+  dist::Work started(const dist::Communicator& group,
+                     const dist::Collective& collective,
+                     dist::Work work) override;
+
+ private:
+  const NetworkModel& model_;
+  dist::MeshShape shape_;
+  VirtualClock& clock_;
+  OperationWatch& watch_;
+};
+
+}  // namespace mumoe::study

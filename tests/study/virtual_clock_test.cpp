@@ -1,0 +1,110 @@
+// Time that nobody waits for: of a host that computes, of one that queues, and
+// of networks beside them.
+#include "study/simulate/virtual_clock.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "dist/null_communicator.h"
+#include "study/simulate/virtual_network.h"
+
+namespace mumoe::study {
+namespace {
+
+TEST(VirtualClock, AHostThatComputesIsBusy) {
+  VirtualClock clock(/*queues=*/false, /*keeps=*/false);
+  clock.compute("a", 2, 100);  // a CPU launches nothing
+  EXPECT_DOUBLE_EQ(clock.now(), 2);
+  const double end = clock.send("dp", "sum", 3);
+  EXPECT_DOUBLE_EQ(end, 5);
+  clock.compute("b", 1, 0);
+  clock.await("dp", end);
+  EXPECT_DOUBLE_EQ(clock.now(), 5);
+  EXPECT_DOUBLE_EQ(clock.waited().at("dp"), 2) << "1 of 3 is hidden";
+  clock.await("dp", end);
+  EXPECT_DOUBLE_EQ(clock.waited().at("dp"), 2);
+}
+
+TEST(VirtualClock, AHostThatQueuesIsAhead) {
+  VirtualClock clock(/*queues=*/true, /*keeps=*/true);
+  clock.compute("a", 10, 1);
+  clock.compute("b", 10, 1);
+  EXPECT_DOUBLE_EQ(clock.now(), 21) << "the first launch, then the queue";
+  EXPECT_DOUBLE_EQ(clock.idle(), 1);
+  // The host's own is not behind what it queued; what is sent of the queue is.
+  EXPECT_DOUBLE_EQ(clock.send("world", "flag", 2, /*of_host=*/true), 4);
+  const double sum = clock.send("dp", "sum", 5);
+  EXPECT_DOUBLE_EQ(sum, 26);
+  clock.await("dp", sum);
+  clock.compute("c", 1, 1);
+  EXPECT_DOUBLE_EQ(clock.now(), 27);
+  clock.read_back();
+  clock.compute("d", 1, 1);
+  EXPECT_DOUBLE_EQ(clock.now(), 29) << "the queue had run empty";
+  EXPECT_DOUBLE_EQ(clock.idle(), 2);
+}
+
+TEST(VirtualClock, ANetworkTakesOneAfterTheOther) {
+  VirtualClock clock(false, false);
+  EXPECT_DOUBLE_EQ(clock.send("link", "a", 2), 2);
+  EXPECT_DOUBLE_EQ(clock.send("link", "b", 2), 4);
+  EXPECT_DOUBLE_EQ(clock.send("other", "c", 1), 1);
+  clock.await_on_host("link", 4);
+  EXPECT_DOUBLE_EQ(clock.send("link", "d", 2), 6);
+}
+
+TEST(VirtualClock, TheTraceHasARowOfEach) {
+  VirtualClock clock(false, true);
+  clock.phase("forward");
+  clock.compute("product", 1e-3, 0);
+  clock.await("tp", clock.send("tp", "sum", 2e-3));
+  clock.phase("backward");
+  const auto trace = nlohmann::json::parse(
+      chrome_trace(clock.spans(), 0, "rank 0 of 8 (simulated)"));
+  const auto find = [&](const std::string& name) {
+    for (const auto& event : trace) {
+      if (event.at("ph") == "X" && event.at("name") == name) return event;
+    }
+    ADD_FAILURE() << name << " is not in " << trace.dump();
+    return trace;
+  };
+  EXPECT_DOUBLE_EQ(find("product").at("dur").get<double>(), 1000);
+  EXPECT_DOUBLE_EQ(find("sum").at("ts").get<double>(), 1000);
+  EXPECT_DOUBLE_EQ(find("sum").at("dur").get<double>(), 2000);
+  EXPECT_DOUBLE_EQ(find("forward").at("dur").get<double>(), 3000);
+  EXPECT_DOUBLE_EQ(find("tp").at("dur").get<double>(), 2000) << "a wait";
+}
+
+TEST(VirtualNetwork, GroupsFillNodes) {
+  // Two nodes of eight; tp's ranks are neighbours.
+  const dist::MeshShape shape{.dp = 4, .tp = 4};
+  const auto group = [&](const char* axis) {
+    return geometry_of(axis, shape, 8, dist::Op::all_reduce, 1);
+  };
+  EXPECT_EQ(group("tp").ranks, 4);
+  EXPECT_EQ(group("tp").ranks_per_node, 4);
+  EXPECT_EQ(group("dp").ranks, 4);
+  EXPECT_EQ(group("dp").ranks_per_node, 2);
+  EXPECT_EQ(group("dp").groups_per_node, 4);
+  EXPECT_EQ(group("all").ranks, 16);
+  EXPECT_EQ(group("all").ranks_per_node, 8);
+  // A tp group of two nodes: one rank of each of dp's groups a node.
+  const auto wide =
+      geometry_of("dp", {.dp = 2, .tp = 16}, 8, dist::Op::all_gather, 1);
+  EXPECT_EQ(wide.ranks_per_node, 1);
+  EXPECT_EQ(wide.groups_per_node, 8);
+  EXPECT_EQ(wide.kind, CollectiveKind::all_gather);
+}
+
+TEST(VirtualNetwork, ALinkTakesLatencyAndItsShareOfTheBytes) {
+  const auto world = dist::make_null_communicator({.dp = 4, .tp = 1});
+  NetworkModel model;
+  model.link = dist::Bandwidth{1e-3, 1e6};
+  const dist::Collective sum{.op = dist::Op::all_reduce, .bytes = 2000};
+  EXPECT_DOUBLE_EQ(model.seconds(*world, sum, {.dp = 4, .tp = 1}),
+                   1e-3 + 1.5 * 2000 / 1e6);
+}
+
+}  // namespace
+}  // namespace mumoe::study
