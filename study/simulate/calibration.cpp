@@ -97,9 +97,9 @@ Calibration calibrate(const run::Options& asked,
   for (int i = 0; i <= steps; ++i) {
     timer.keeps = i > 0;
     together();
-    const auto report = rank.step();
+    rank.step();
     watch.pause();
-    if (report.active_share) found.active_share = *report.active_share;
+    found.active_shares = watch.take_counted();
   }
   // Watching costs, and what is between operations is nobody's.
   found.charges.set_scale(found.step_seconds / (timer.all / steps));

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
+#include <vector>
 
 #include "run/options.h"
 #include "study/predict/run_cost.h"
@@ -14,7 +15,9 @@ namespace mumoe::study {
 struct Calibration {
   MeasuredCharges charges;
   double step_seconds = 0;  ///< A step's computation, watched by nobody.
-  double active_share = 1;  ///< Of coefficients, at the end.
+  /// Of coefficients that are not zero, each time that they are counted in a
+  /// micro-batch: of the last step.
+  std::vector<double> active_shares;
 };
 
 /// Measures steps of rank 0 of the run of `options`, cut as `layout` says, with

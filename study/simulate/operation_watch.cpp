@@ -227,6 +227,11 @@ void OperationWatch::host(const std::string& name) {
   begin({Operation::Kind::host, name, name});
 }
 
+double OperationWatch::active_share() {
+  if (active_shares_.empty()) return 1;
+  return active_shares_[asked_++ % active_shares_.size()];
+}
+
 void OperationWatch::kernel(const std::type_info& family) {
   // Operands that came before are this one's.
   const bool follows =

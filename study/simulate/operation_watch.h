@@ -4,6 +4,8 @@
 
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "mumoe/kernels/kernel_watch.h"
 #include "study/simulate/operation.h"
@@ -33,8 +35,13 @@ class OperationWatch final : public kernels::KernelWatch {
   /// What follows, up to `release`, is nobody's.
   void hold();
   void release() { --inside_; }
-  /// What `active_share` answers.
-  void set_active_share(double share) { active_share_ = share; }
+  /// What `active_share` answers, one after the other and again from the front;
+  /// none: 1.
+  void set_active_shares(std::vector<double> shares) {
+    active_shares_ = std::move(shares);
+  }
+  /// What was counted since this was called last.
+  std::vector<double> take_counted() { return std::exchange(counted_, {}); }
 
   void kernel(const std::type_info& family) override;
   void operand(const at::Tensor& tensor) override;
@@ -42,7 +49,8 @@ class OperationWatch final : public kernels::KernelWatch {
                const at::Tensor& a,
                const at::Tensor& b) override;
   void product_ended() override { --inside_; }
-  double active_share() const override { return active_share_; }
+  void counted(double share) override { counted_.push_back(share); }
+  double active_share() override;
 
   /// Of the dispatcher: runs `op` on what lies on top of `stack`.
   void dispatched(const c10::OperatorHandle& op,
@@ -58,7 +66,9 @@ class OperationWatch final : public kernels::KernelWatch {
   std::optional<Operation> under_way_;
   double operands_ = 0;  ///< Of a kernel to come, bytes.
   int inside_ = 0;       ///< What operators are a part of, or nobody's.
-  double active_share_ = 1;
+  std::vector<double> counted_;
+  std::vector<double> active_shares_;
+  std::size_t asked_ = 0;
   c10::impl::IncludeDispatchKeyGuard included_;
 };
 

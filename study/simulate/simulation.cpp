@@ -56,7 +56,7 @@ SimulatedStep simulate(const SimulatedRun& run) {
   VirtualClock clock(run.kind == c10::kCUDA, run.keeps_spans);
   ChargedClock charged(run.charges, clock);
   OperationWatch watch(charged);
-  watch.set_active_share(run.active_share);
+  watch.set_active_shares(run.active_shares);
   VirtualNetwork network(run.network,
                          {.dp = run.layout.dp, .tp = run.layout.tp},
                          clock,

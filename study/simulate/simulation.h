@@ -25,8 +25,10 @@ struct SimulatedRun {
   c10::DeviceType kind = c10::kCUDA;
   const Charges& charges;
   const NetworkModel& network;
-  double active_share = 1;  ///< Of coefficients that are not zero.
-  int steps = 2;            ///< Measured ones, behind a first.
+  /// Of coefficients that are not zero, each time that they are counted in a
+  /// micro-batch; none: all.
+  std::vector<double> active_shares = {};
+  int steps = 2;  ///< Measured ones, behind a first.
   bool keeps_spans = false;
 };
 

@@ -27,7 +27,17 @@ void VirtualClock::compute(const std::string& name,
   }
   keep("host", name, host_, host_ + launch);
   host_ += launch;
-  idle_ += std::max(host_ - queue_, 0.0);
+  // The queue ran empty; where its host waited for a network, that is why.
+  double empty = std::max(host_ - queue_, 0.0);
+  const double launched = std::min(launch, empty);
+  empty -= launched;
+  for (const auto& [network, seconds] : host_waited_) {
+    const double part = std::min(seconds, empty);
+    if (part > 0) waited_[network] += part;
+    empty -= part;
+  }
+  host_waited_.clear();
+  idle_ += launched + empty;
   queue_ = std::max(queue_, host_);
   keep("computes", name, queue_, queue_ + seconds);
   queue_ += seconds;
@@ -58,7 +68,7 @@ void VirtualClock::await(const std::string& network, double end) {
 
 void VirtualClock::await_on_host(const std::string& network, double end) {
   if (end <= host_) return;
-  waited_[network] += end - host_;
+  (queues_ ? host_waited_ : waited_)[network] += end - host_;
   keep("waits", network, host_, end);
   host_ = end;
 }

@@ -62,6 +62,8 @@ class VirtualClock {
   double queue_ = 0;                       ///< When it will be empty.
   std::map<std::string, double> network_;  ///< When each will be free.
   std::map<std::string, double> waited_;
+  /// By a host that queues, since it queued last: it may have been ahead.
+  std::map<std::string, double> host_waited_;
   double idle_ = 0;
   std::string phase_;
   double phase_began_ = 0;
