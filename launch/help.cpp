@@ -243,7 +243,16 @@ void scale(HelpText& help) {
           "is that of one rank), steps that are measured [10] after the first "
           "skip [2], repeats [3], minutes that a run may take [30], exposed "
           "[true]: whether a short run more of each cell tells what it waits "
-          "for.");
+          "for.")
+      .paragraph(
+          "With budgets [tokens, ...] (images) it is a loss study: models x "
+          "budgets x seeds, trained to their ends. Of each model and seed one "
+          "stable run (schedule.kind = wsd) is made, from which each budget "
+          "branches for its own decay; it ends with a table, and laws of the "
+          "losses. Besides models, name, config, settings and minutes: layout "
+          "{dp, tp, ...} of all runs, seeds [1], decay, the share of a "
+          "budget's steps in which the rate comes down [0.2], branch [true]: "
+          "false gives each budget a run of its own, with a cosine.");
 }
 
 const std::map<std::string, void (*)(HelpText&)>& pages() {

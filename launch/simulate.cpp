@@ -188,7 +188,7 @@ void simulate_here(Question& question) {
        .kind = c10::kCPU,
        .charges = calibration.charges,
        .network = network,
-       .active_share = calibration.active_share,
+       .active_shares = calibration.active_shares,
        .steps = kSimulated,
        .keeps_spans = !question.options.trace.empty()},
       {.options = question.options,
@@ -227,8 +227,7 @@ std::vector<run::OwnOption> simulate_options() {
 }
 
 ExitCode simulate_command(const Invocation& invocation) {
-  auto line =
-      run::read_command_line(invocation.arguments, "*", simulate_options());
+  auto line = run::read_run(invocation.arguments, simulate_options());
   const auto alone =
       invocation.mpi ? nullptr : dist::make_self_communicator(at::kCPU);
   dist::Communicator& world = alone ? *alone : invocation.mpi->world();

@@ -43,10 +43,13 @@ std::int64_t active_count(const at::Tensor& values) {
           total += found;
         });
   });
-  if (!values.is_meta()) return total;
-  const double share =
-      kernels::kernel_watch ? kernels::kernel_watch->active_share() : 1;
-  return std::llround(share * static_cast<double>(values.numel()));
+  auto* const watch = kernels::kernel_watch;
+  const auto all = static_cast<double>(values.numel());
+  if (values.is_meta()) {
+    return std::llround((watch ? watch->active_share() : 1) * all);
+  }
+  if (watch != nullptr) watch->counted(static_cast<double>(total) / all);
+  return total;
 }
 
 /// Adds it to `counter`, both on a GPU.
@@ -244,11 +247,14 @@ void expert_gradient_into(const at::Tensor& out,
     using E = decltype(element);
     const auto& kernel =
         kernels::row_for<E>(kernels::mixing_kernels, out.device());
+    const E* const a = pointer<E>(coefficients);
+    const E* const d = pointer<E>(grad_mixed);
+    E* const to = pointer<E>(out);
     at::parallel_for(0, parts, 1, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t part = first; part < last; ++part) {
-        kernel.expert_gradient(pointer<E>(coefficients),
-                               pointer<E>(grad_mixed),
-                               pointer<E>(out),
+        kernel.expert_gradient(a,
+                               d,
+                               to,
                                grad_mixed.size(0),
                                experts,
                                width,

@@ -279,8 +279,9 @@ CommandLine read_command_line(const std::vector<std::string>& arguments,
   return read(arguments, section, own, Base::defaults);
 }
 
-CommandLine read_run(const std::vector<std::string>& arguments) {
-  CommandLine line = read(arguments, "*", {}, Base::run);
+CommandLine read_run(const std::vector<std::string>& arguments,
+                     const std::vector<OwnOption>& own) {
+  CommandLine line = read(arguments, "*", own, Base::run);
   const Options& options = line.options;
   require(options.keep != Keep::folder || !options.trainer.out.empty(),
           "train.out = : expected a folder, auto (runs/NAME-1 and so on), or "

@@ -66,7 +66,8 @@ CommandLine read_command_line(const std::vector<std::string>& arguments,
 /// the default recipe (configs/), which the program holds. Throws `InputError`
 /// also where there are checkpoints to go on from and no config.cfg, and where
 /// train.out names no folder.
-CommandLine read_run(const std::vector<std::string>& arguments);
+CommandLine read_run(const std::vector<std::string>& arguments,
+                     const std::vector<OwnOption>& own = {});
 
 /// What `train` takes besides the keys.
 std::vector<OwnOption> train_options();

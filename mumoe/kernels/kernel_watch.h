@@ -23,9 +23,10 @@ class KernelWatch {
                        const at::Tensor& b) = 0;
   /// It has been computed, or queued.
   virtual void product_ended() = 0;
-  /// The share of coefficients that are not zero: on the meta device nobody can
-  /// count them.
-  virtual double active_share() const { return 1; }
+  /// So large a share of coefficients is not zero, as was counted.
+  virtual void counted(double /*share*/) {}
+  /// The share that is to be taken: on the meta device nobody can count.
+  virtual double active_share() { return 1; }
 };
 
 /// Of this thread; null: nobody.

@@ -91,7 +91,7 @@ Kept step_on(at::Device device,
              double active) {
   Kept kept;
   OperationWatch watch(kept);
-  watch.set_active_share(active);
+  watch.set_active_shares({active});
   LoneRank rank(options, layout, at::kFloat, device, c10::kCPU);
   Held held(watch);
   rank.observe(held);
@@ -261,7 +261,7 @@ TEST(Calibration, AddsUpToTheStepThatWasMeasured) {
   const RunLayout layout{.micro_batch = 4};
   const auto calibration = calibrate(options, layout, at::kFloat, 5);
   EXPECT_GT(calibration.step_seconds, 0);
-  EXPECT_GT(calibration.active_share, 0);
+  EXPECT_EQ(calibration.active_shares.size(), 2U) << "one a block";
   NetworkModel network;
   network.link = dist::Bandwidth{0, 1};
   const auto step = simulate({.options = options,
@@ -270,7 +270,7 @@ TEST(Calibration, AddsUpToTheStepThatWasMeasured) {
                               .kind = c10::kCPU,
                               .charges = calibration.charges,
                               .network = network,
-                              .active_share = calibration.active_share});
+                              .active_shares = calibration.active_shares});
   EXPECT_NEAR(step.seconds / calibration.step_seconds, 1, 0.05);
 }
 

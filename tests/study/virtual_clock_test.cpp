@@ -45,6 +45,21 @@ TEST(VirtualClock, AHostThatQueuesIsAhead) {
   EXPECT_DOUBLE_EQ(clock.idle(), 2);
 }
 
+TEST(VirtualClock, AHostThatWaitsIsHiddenBehindItsQueue) {
+  VirtualClock clock(true, false);
+  clock.compute("a", 10, 1);
+  clock.await_on_host("world", clock.send("world", "flag", 5, true));
+  clock.compute("b", 1, 1);
+  EXPECT_FALSE(clock.waited().contains("world")) << "until 6, of 11";
+  EXPECT_DOUBLE_EQ(clock.now(), 12);
+  clock.read_back();
+  clock.await_on_host("world", clock.send("world", "flag", 5, true));
+  clock.compute("c", 1, 1);
+  EXPECT_DOUBLE_EQ(clock.waited().at("world"), 5);
+  EXPECT_DOUBLE_EQ(clock.idle(), 1 + 1);
+  EXPECT_DOUBLE_EQ(clock.now(), 19);
+}
+
 TEST(VirtualClock, ANetworkTakesOneAfterTheOther) {
   VirtualClock clock(false, false);
   EXPECT_DOUBLE_EQ(clock.send("link", "a", 2), 2);
