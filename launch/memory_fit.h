@@ -1,8 +1,8 @@
 #pragma once
 
 #include "launch/session.h"
-#include "launch/settle.h"
 #include "run/options.h"
+#include "train/batches.h"
 
 namespace mumoe::launch {
 
@@ -15,9 +15,12 @@ struct Room {
 };
 
 /// Throws `InputError` on all ranks where a host, or a GPU, has less memory in
-/// all than what was settled needs, by more than estimates are wrong: which,
-/// what it needs and has, and which smaller micro-batch or recomputation would
-/// fit. Nothing is allocated. Collective.
-void require_fit(const Settled& settled, const Session& session);
+/// all than the run needs, by more than estimates are wrong: which, what it
+/// needs and has, and which smaller micro-batch or recomputation would fit.
+/// What `options` leave open is taken as what needs least. Nothing is allocated
+/// or measured. Collective.
+void require_fit(const run::Options& options,
+                 const train::BatchPlan& batch,
+                 const Session& session);
 
 }  // namespace mumoe::launch

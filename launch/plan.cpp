@@ -1,17 +1,22 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/terminal.h"
 #include "launch/commands.h"
+#include "launch/memory_room.h"
 #include "launch/plan_report.h"
 #include "run/command_line.h"
 #include "study/predict/machine.h"
+#include "study/predict/own_predictor.h"
+#include "study/predict/own_runs.h"
 #include "study/predict/planner.h"
 
 namespace mumoe::launch {
@@ -70,16 +75,23 @@ std::string given_keys(const run::CommandLine& line) {
 std::vector<run::OwnOption> plan_options() {
   return {{"machine",
            "NAME",
-           "of study/predict/machines.json, or of --machines [h100-80g]",
+           "of study/predict/machines.json, of --machines, or here: this "
+           "machine's CPUs [h100-80g]",
            "gpu hardware accelerator"},
           {"machines",
            "FILE",
            "more machines, in the form of study/predict/machines.json",
            "machine_file"},
+          {"study",
+           "FOLDER",
+           "of --machine here: what mumoe scale has measured on it, such as "
+           "configs/predict_fit.json; may stand there several times",
+           "scale own",
+           true},
           {"nodes", "N", "how many [1]", "num_nodes nnodes hosts"},
           {"gpus-per-node",
            "N",
-           "ranks of each [as the machine has]",
+           "ranks of each [as the machine has; here: as it has cores]",
            "gpus ngpus nproc_per_node"},
           {"rows", "N", "of the table of layouts [10]", "top"},
           {"json",
@@ -89,9 +101,79 @@ std::vector<run::OwnOption> plan_options() {
            "output out_json output_path"}};
 }
 
+namespace {
+
+void tell(const run::CommandLine& line,
+          const PlanQuestion& question,
+          const study::Plans& plans) {
+  const std::string file = line.text("json", "");
+  if (file == "-") {
+    fmt::print("{}", json_of(question, plans));
+  } else {
+    fmt::print("{}", table_of(question, plans, terminal_columns()));
+    if (!file.empty()) write_file_atomically(file, json_of(question, plans));
+  }
+  std::fflush(stdout);
+  require(!plans.possible.empty(),
+          "mumoe plan: no layout of {} ranks can train this model{}",
+          question.nodes * question.gpus_per_node,
+          plans.refused.empty() ? "" : ": " + plans.refused.front().refused);
+}
+
+/// Rates of what `mumoe scale` measured of this program on this machine.
+ExitCode plan_this_machine(const run::CommandLine& line) {
+  const auto folders = line.texts("study");
+  require(!folders.empty(),
+          "--machine here: nobody has measured it; expected --study FOLDER, "
+          "which mumoe scale configs/predict_fit.json --out FOLDER makes in "
+          "some minutes");
+  require(line.number<int>("nodes", 1, 1, 1 << 16) == 1,
+          "--nodes: --machine here is one");
+  const auto runs = study::own_runs(folders);
+  const study::OwnPredictor predictor(runs);
+  const int ranks = line.number<int>(
+      "gpus-per-node",
+      static_cast<int>(std::max(std::thread::hardware_concurrency(), 1U)),
+      1,
+      1 << 10);
+  const at::ScalarType dtype = predictor.dtype_for(line.options.precision);
+  const std::string precision = dtype == at::kBFloat16 ? "bf16"
+                                : dtype == at::kDouble ? "fp64"
+                                                       : "fp32";
+  std::string given = given_keys(line);
+  if (line.options.precision == run::Precision::automatic) {
+    given += (given.empty() ? "" : " ") + ("--train.precision " + precision);
+  }
+  study::Machine machine;
+  machine.name = "here";
+  const PlanQuestion question{
+      .options = line.options,
+      .machine = machine,
+      .nodes = 1,
+      .gpus_per_node = ranks,
+      .given = given,
+      .rows = line.number<std::size_t>("rows", 10, 1, 100000),
+      .measured = runs.size(),
+      .precision = precision};
+  tell(line,
+       question,
+       study::plan_here(line.options,
+                        predictor,
+                        ranks,
+                        dtype,
+                        whole_memory(at::kCPU),
+                        wanted_layout(line)));
+  return ExitCode::done;
+}
+
+}  // namespace
+
 ExitCode plan_command(const Invocation& invocation) {
   const run::CommandLine line =
       run::read_command_line(invocation.arguments, "*", plan_options());
+  if (line.text("machine", "") == "here") return plan_this_machine(line);
+  require(!line.repeated.contains("study"),
+          "--study: is of this machine; expected --machine here beside it");
   study::Machines machines;
   if (line.own.contains("machines")) machines.add(line.text("machines", ""));
   const study::Machine& machine =
@@ -115,18 +197,7 @@ ExitCode plan_command(const Invocation& invocation) {
                                      nodes * gpus,
                                      dtype_of(line.options.precision),
                                      wanted_layout(line));
-  const std::string file = line.text("json", "");
-  if (file == "-") {
-    fmt::print("{}", json_of(question, plans));
-  } else {
-    fmt::print("{}", table_of(question, plans, terminal_columns()));
-    if (!file.empty()) write_file_atomically(file, json_of(question, plans));
-  }
-  std::fflush(stdout);
-  require(!plans.possible.empty(),
-          "mumoe plan: no layout of {} ranks can train this model{}",
-          nodes * gpus,
-          plans.refused.empty() ? "" : ": " + plans.refused.front().refused);
+  tell(line, question, plans);
   return ExitCode::done;
 }
 

@@ -42,21 +42,10 @@ double flops_of_target(const run::Options& options, const PlannedRun& planned) {
          targets_of(options);
 }
 
-/// Elements that a rank sends over an axis in a step, in its own bytes.
-struct Moved {
-  double tp, dp, all;
-};
-Moved moved_by(const PlannedRun& planned) {
-  const auto steps = static_cast<double>(planned.cost.batch.micro_steps);
-  return {planned.cost.cost.pass.tp_bytes * steps,
-          static_cast<double>(planned.cost.cost.step.dp),
-          static_cast<double>(planned.cost.cost.step.all)};
-}
-
 std::vector<std::string> row_of(const run::Options& options,
                                 const PlannedRun& planned) {
   const study::RunLayout& layout = planned.layout;
-  const Moved moved = moved_by(planned);
+  const study::StepMoved moved = planned.cost.moved();
   return {fmt::format("{} x {}", layout.dp, layout.tp),
           layout.tp == 1 ? "-" : std::string(to_string(layout.plan)),
           std::to_string(layout.zero),
@@ -87,15 +76,15 @@ void add_best(FittedTable& table,
   const auto ms = [](const char* name, double seconds) {
     return fmt::format("{} {:.4g}", name, 1e3 * seconds);
   };
-  table.fact(
-      "memory",
-      {bytes("a rank", best.memory_bytes),
-       bytes("weights", double(memory.parameters.weights)),
-       bytes("gradients", double(memory.parameters.gradients)),
-       bytes("optimizer", double(memory.parameters.optimizer)),
-       bytes("kept for backward", memory.kept),
-       bytes("workspace", memory.workspace),
-       bytes("context and communication", best.memory_bytes - memory.model())});
+  table.fact("memory",
+             {bytes("a rank", best.memory_bytes),
+              bytes("weights", double(memory.parameters.weights)),
+              bytes("gradients", double(memory.parameters.gradients)),
+              bytes("optimizer", double(memory.parameters.optimizer)),
+              bytes("kept for backward", memory.kept),
+              bytes("workspace", memory.workspace),
+              bytes(question.here() ? "program" : "context and communication",
+                    best.memory_bytes - memory.model())});
   table.fact("ms a step",
              {ms("all", best.step.seconds),
               ms("products", time.products),
@@ -165,7 +154,7 @@ nlohmann::json to_json(const PlanQuestion& question,
   }
   const study::MemoryEstimate& memory = planned.cost.memory;
   const study::StepTime& time = planned.parts;
-  const Moved moved = moved_by(planned);
+  const study::StepMoved moved = planned.cost.moved();
   json["memory_bytes"] = planned.memory_bytes;
   json["memory"] = {{"weights", memory.parameters.weights},
                     {"gradients", memory.parameters.gradients},
@@ -201,9 +190,10 @@ std::string table_of(const PlanQuestion& question,
   table.fact(
       "machine",
       {question.machine.name,
-       fmt::format("{} nodes of {} GPUs",
-                   question.nodes,
-                   question.gpus_per_node),
+       question.here() ? "one host, " + question.precision
+                       : fmt::format("{} nodes of {} GPUs",
+                                     question.nodes,
+                                     question.gpus_per_node),
        fmt::format("{} ranks", question.nodes * question.gpus_per_node)});
   if (plans.possible.empty()) {
     add_refusals(table, plans);
@@ -221,11 +211,16 @@ std::string table_of(const PlanQuestion& question,
   add_refusals(table, plans);
   table.fact(
       "interval",
-      fmt::format("nine of ten steps take {:.2f} to {:.2f} times what is "
-                  "said: nobody has measured this program's rates on "
-                  "such a machine",
-                  best.step.low / best.step.seconds,
-                  best.step.high / best.step.seconds));
+      fmt::format(
+          "nine of ten steps {}take {:.2f} to {:.2f} times what is "
+          "said: {}",
+          question.here() ? "of the fastest " : "",
+          best.step.low / best.step.seconds,
+          best.step.high / best.step.seconds,
+          question.here()
+              ? fmt::format("{} cells were measured here", question.measured)
+              : "nobody has measured this program's rates on such a "
+                "machine"));
   add_best(table, question, best);
   std::vector<std::vector<std::string>> rows;
   for (const PlannedRun& planned : plans.possible) {
@@ -250,6 +245,7 @@ std::string table_of(const PlanQuestion& question,
 
 std::string json_of(const PlanQuestion& question, const study::Plans& plans) {
   nlohmann::json json = {{"machine", question.machine.name},
+                         {"measured", question.measured},
                          {"nodes", question.nodes},
                          {"gpus_per_node", question.gpus_per_node},
                          {"possible", nlohmann::json::array()},

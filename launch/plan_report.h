@@ -19,6 +19,11 @@ struct PlanQuestion {
   /// line, and is the same for all layouts.
   std::string given = {};
   std::size_t rows = 10;  ///< Of the table.
+  /// Of this machine: runs that were measured, and what is computed in.
+  std::size_t measured = 0;
+  std::string precision = {};
+
+  bool here() const { return measured > 0; }
 };
 
 /// For a terminal of so many columns: the model, why layouts cannot be, where

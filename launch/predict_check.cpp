@@ -48,6 +48,7 @@ struct Checked {
 
 Checked check(const std::vector<MeasuredRun>& near,
               const std::vector<MeasuredRun>& far,
+              const std::vector<MeasuredRun>& tests,
               const study::Machine& machine,
               std::uint64_t seed) {
   Checked all{machine.name, seed, study::Predictor(near, machine).rates(), {}};
@@ -65,6 +66,12 @@ Checked check(const std::vector<MeasuredRun>& near,
                          "several_nodes",
                          "runs",
                          study::check_others(near, far, machine)});
+  }
+  if (!tests.empty()) {
+    all.found.push_back({"those of --test",
+                         "test",
+                         "runs",
+                         study::check_others(near, tests, machine)});
   }
   return all;
 }
@@ -165,16 +172,26 @@ std::string json_of(const Checked& all) {
   return to_text(object, 2) + "\n";
 }
 
-/// Runs of `files`, those on one node apart.
-void read_runs(const std::vector<std::string>& files,
-               const study::Machine& machine,
-               std::vector<MeasuredRun>& near,
-               std::vector<MeasuredRun>& far) {
+/// The runs of all `files`.
+std::vector<MeasuredRun> read_runs(const std::vector<std::string>& files) {
+  std::vector<MeasuredRun> all;
+  std::vector<std::string> notes;
   for (const std::string& file : files) {
-    for (const MeasuredRun& run : study::read_measured_runs(file)) {
-      const bool one = static_cast<double>(run.gpus) <= machine.gpus_per_node;
-      (one ? near : far).push_back(run);
-    }
+    const auto runs = study::read_measured_runs(file, &notes);
+    all.insert(all.end(), runs.begin(), runs.end());
+  }
+  // With --json - stdout is for it alone.
+  for (const auto& note : notes) fmt::print(stderr, "note: {}\n", note);
+  return all;
+}
+
+/// Throws `InputError` for what would be passed by beside --study.
+void require_no_files(const run::CommandLine& line) {
+  for (const char* name : {"file", "many", "machine", "machines", "seed"}) {
+    require(!line.own.contains(name) && !line.repeated.contains(name),
+            "--{}: says nothing of this program's own steps; expected none "
+            "beside --study",
+            name);
   }
 }
 
@@ -192,17 +209,10 @@ void tell(const run::CommandLine& line,
   file.commit();
 }
 
-std::vector<study::OwnRun> runs_in(const std::vector<std::string>& folders) {
-  std::vector<study::OwnRun> all;
-  for (const std::string& folder : folders) {
-    for (auto& run : study::own_runs(folder)) all.push_back(std::move(run));
-  }
-  return all;
-}
-
 ExitCode check_own_steps(const run::CommandLine& line) {
-  const auto runs = runs_in(line.texts("study"));
-  const OwnCheck all = check_own(runs, runs_in(line.texts("test")));
+  require_no_files(line);
+  const auto runs = study::own_runs(line.texts("study"));
+  const OwnCheck all = check_own(runs, study::own_runs(line.texts("test")));
   tell(
       line,
       [&] { return table_of(all, terminal_columns()); },
@@ -223,7 +233,7 @@ std::vector<run::OwnOption> predict_check_options() {
        "FILE",
        "more of them, on several nodes; where they stand makes no "
        "difference",
-       "nodes test",
+       "nodes",
        true},
       {"study",
        "FOLDER",
@@ -232,8 +242,10 @@ std::vector<run::OwnOption> predict_check_options() {
        "scale own",
        true},
       {"test",
-       "FOLDER",
-       "another one, to be predicted from it [each fifth of it]",
+       "FILE|FOLDER",
+       "what is to be predicted from all of them: more measured runs, or, "
+       "beside --study, another study [each shape of a "
+       "model of it]",
        "check",
        true},
       {"machine", "NAME", "what they ran on [a100-80g]", "device gpu hardware"},
@@ -261,9 +273,14 @@ ExitCode predict_check_command(const Invocation& invocation) {
   study::Machines machines;
   if (line.own.contains("machines")) machines.add(line.text("machines", ""));
   const auto& machine = machines.named(line.text("machine", "a100-80g"));
+  auto names = files;
+  for (const auto& name : line.texts("many")) names.push_back(name);
   std::vector<MeasuredRun> near, far;
-  read_runs(files, machine, near, far);
-  read_runs(line.texts("many"), machine, near, far);
+  for (const MeasuredRun& run : read_runs(names)) {
+    const bool one = static_cast<double>(run.gpus) <= machine.gpus_per_node;
+    (one ? near : far).push_back(run);
+  }
+  const auto tests = read_runs(line.texts("test"));
   require(near.size() >= kFewestRuns,
           "{}: {} runs on one node (at most {} GPUs): expected {} or more, to "
           "fit rates to",
@@ -272,7 +289,7 @@ ExitCode predict_check_command(const Invocation& invocation) {
           machine.gpus_per_node,
           kFewestRuns);
   const auto seed = line.number<std::uint64_t>("seed", 0);
-  const Checked all = check(near, far, machine, seed);
+  const Checked all = check(near, far, tests, machine, seed);
   tell(
       line,
       [&] { return table_of(all, terminal_columns()); },

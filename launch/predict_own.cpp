@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "base/error.h"
 #include "base/json.h"
 #include "base/number.h"
 #include "launch/fitted_table.h"
@@ -18,8 +19,6 @@ namespace {
 
 using study::OwnRun;
 
-constexpr std::size_t kParts = 5;
-
 double error_of(double predicted, double measured) {
   return std::abs(predicted / measured - 1);
 }
@@ -29,10 +28,13 @@ void predict(std::vector<OwnCell>& cells,
              const std::vector<OwnRun>& tests) {
   const study::OwnPredictor predictor(from);
   for (const OwnRun& run : tests) {
-    cells.push_back({run,
-                     predictor.predict(run),
-                     predictor.by_rates(run).total(),
-                     predictor.memory_bytes(run)});
+    cells.push_back(
+        {run,
+         predictor.predict(run),
+         predictor.by_rates(run).total(),
+         predictor.memory_bytes(run),
+         study::cost_of_run(run.options, run.layout, run.dtype, at::kCPU)
+             .moved()});
   }
 }
 
@@ -73,6 +75,7 @@ void score(OwnCheck& check) {
     check.memory_mean += memory / count;
     check.memory_worst = std::max(check.memory_worst, memory);
     if (cell.predicted.holds(cell.run.seconds)) ++check.held;
+    if (cell.moved == cell.run.moved) ++check.exact;
     widths.push_back(cell.predicted.half_width());
   }
   check.half_width = study::median(widths);
@@ -91,12 +94,17 @@ OwnCheck check_own(const std::vector<OwnRun>& runs,
   if (!tests.empty()) {
     predict(check.cells, runs, tests);
   } else {
-    for (std::size_t part = 0; part < kParts; ++part) {
-      std::vector<OwnRun> kept, others;
-      for (std::size_t i = 0; i < runs.size(); ++i) {
-        (i % kParts == part ? kept : others).push_back(runs[i]);
+    std::map<std::string, std::vector<OwnRun>> shapes;
+    for (const OwnRun& run : runs) shapes[shape_of(run)].push_back(run);
+    require(shapes.size() > 1,
+            "--study: its cells are all of one model; expected several, or "
+            "--test FOLDER");
+    for (const auto& [shape, kept] : shapes) {
+      std::vector<OwnRun> others;
+      for (const OwnRun& run : runs) {
+        if (shape_of(run) != shape) others.push_back(run);
       }
-      if (!kept.empty()) predict(check.cells, others, kept);
+      predict(check.cells, others, kept);
     }
   }
   score(check);
@@ -116,6 +124,10 @@ std::string table_of(const OwnCheck& check, std::size_t columns) {
   table.fact("memory",
              {fmt::format("mean error {}", percent(check.memory_mean)),
               fmt::format("worst {}", percent(check.memory_worst))});
+  table.fact("bytes moved",
+             fmt::format("over dp, tp and all ranks: exactly those of {} of {}",
+                         check.exact,
+                         check.cells.size()));
   table.fact("layout chosen",
              fmt::format("of {} models costs at most {} more than the fastest",
                          check.groups,
@@ -138,6 +150,14 @@ std::string table_of(const OwnCheck& check, std::size_t columns) {
   return table.text() + "\n";
 }
 
+namespace {
+
+nlohmann::json moved_json(const study::StepMoved& moved) {
+  return {{"dp", moved.dp}, {"tp", moved.tp}, {"all", moved.all}};
+}
+
+}  // namespace
+
 std::string json_of(const OwnCheck& check) {
   nlohmann::json cells = nlohmann::json::array();
   for (const OwnCell& cell : check.cells) {
@@ -147,6 +167,8 @@ std::string json_of(const OwnCheck& check) {
                      {"low_s", cell.predicted.low},
                      {"high_s", cell.predicted.high},
                      {"by_rates_s", cell.by_rates},
+                     {"moved", moved_json(cell.run.moved)},
+                     {"predicted_moved", moved_json(cell.moved)},
                      {"memory_bytes", cell.run.rss_bytes},
                      {"predicted_memory_bytes", cell.memory_bytes}});
   }
@@ -156,6 +178,7 @@ std::string json_of(const OwnCheck& check) {
                                  {"median_half_width", check.half_width},
                                  {"memory_mean_error", check.memory_mean},
                                  {"memory_worst_error", check.memory_worst},
+                                 {"exact_bytes", check.exact},
                                  {"groups", check.groups},
                                  {"worst_cost_of_choice", check.choice_worst},
                                  {"cells", cells}}),

@@ -13,8 +13,9 @@ namespace mumoe::launch {
 struct OwnCell {
   study::OwnRun run;
   study::Prediction predicted;
-  double by_rates = 0;      ///< Seconds.
-  double memory_bytes = 0;  ///< Of rank 0, predicted.
+  double by_rates = 0;          ///< Seconds.
+  double memory_bytes = 0;      ///< Of rank 0, predicted.
+  study::StepMoved moved = {};  ///< Predicted.
 };
 
 /// How predictions of this program's own steps compare.
@@ -23,6 +24,7 @@ struct OwnCheck {
   double mean_error = 0;  ///< Mean of |predicted / measured - 1|.
   double rates_error = 0;
   std::size_t held = 0;   ///< Cells that the 90 % interval holds.
+  std::size_t exact = 0;  ///< Cells whose bytes over all axes are those.
   double half_width = 0;  ///< Median.
   double memory_mean = 0;
   double memory_worst = 0;
@@ -32,8 +34,8 @@ struct OwnCheck {
   std::size_t groups = 0;
 };
 
-/// `tests`, predicted from `runs`; without any, each fifth of `runs` from the
-/// others, dealt in the order of their names.
+/// `tests`, predicted from `runs`; without any, those of each shape
+/// of a model (`study::shape_of`) from the others.
 OwnCheck check_own(const std::vector<study::OwnRun>& runs,
                    const std::vector<study::OwnRun>& tests);
 

@@ -16,8 +16,11 @@
 #include "launch/commands.h"
 #include "launch/plan_choice.h"
 #include "launch/positional.h"
+#include "launch/scale_call.h"
+#include "launch/scale_predict.h"
 #include "launch/scale_table.h"
 #include "run/command_line.h"
+#include "study/loss/loss_study.h"
 #include "study/report/scale_cells.h"
 #include "study/report/scale_report.h"
 #include "study/scale/launcher.h"
@@ -76,28 +79,17 @@ Launcher read_launcher(const run::CommandLine& line) {
   return launcher;
 }
 
-/// What speaks against a cell before it runs.
-void check_cell(const StudyCell& cell, const Launcher& launcher) {
-  const auto world =
-      dist::make_null_communicator({.dp = cell.dp, .tp = cell.tp});
-  const dist::ProcessMesh mesh(*world, cell.dp, cell.tp);
-  require_layout(cell.options, mesh, /*unequal_cpus=*/"");
-  launcher.require_nodes(cell);
-}
-
 void say(const std::string& text) {
   fmt::print("{}\n", text);
   std::fflush(stdout);
 }
 
 /// Shows what would be run, and runs nothing.
-void show(const ScaleStudy& study,
-          const Launcher& launcher,
-          const fs::path& out) {
+void show(const ScaleStudy& study, const ScaleCall& call) {
   for (const StudyCell& cell : study.cells) {
-    const study::RunPlaces places(out / "cells" / cell.name / "0");
+    const study::RunPlaces places(call.out / "cells" / cell.name / "0");
     say(cell.name + ": " +
-        study::shell_text(launcher.words_of(study, cell, places)));
+        study::shell_text(call.launcher.words_of(study, cell, places)));
   }
   say(fmt::format("study {}: {} cells x {} repeats; nothing was run",
                   study.name,
@@ -125,48 +117,29 @@ void write_results(const ScaleStudy& study,
 /// Throws what the first run that failed ended with, and says how many did.
 void require_all(const std::vector<study::ScaleResult>& results) {
   const auto failed = [](const auto& result) { return !result.failed.empty(); };
-  const auto count = std::ranges::count_if(results, failed);
-  if (count == 0) return;
-  const auto& first = *std::ranges::find_if(results, failed);
-  ExitCode code = ExitCode::internal;
-  for (const auto known :
-       {ExitCode::bad_input, ExitCode::non_finite, ExitCode::communication}) {
-    if (first.code == static_cast<int>(known)) code = known;
+  const auto first = std::ranges::find_if(results, failed);
+  if (first == results.end()) return;
+  throw failures(
+      static_cast<std::size_t>(std::ranges::count_if(results, failed)),
+      results.size(),
+      first->cell,
+      first->code,
+      first->failed);
+}
+
+/// mumoe scale of a scaling study.
+ExitCode measure(const ScaleCall& call) {
+  const ScaleStudy study =
+      study::read_study(call.study,
+                        [&](const StudyCell& cell) { call.check(cell); });
+  if (call.dry) {
+    show(study, call);
+    return ExitCode::done;
   }
-  throw Error(code,
-              one_line(fmt::format("{} of {} runs failed, first {}: {}",
-                                   count,
-                                   results.size(),
-                                   first.cell,
-                                   first.failed)));
-}
-
-std::string stopped_text(std::size_t there,
-                         std::size_t all,
-                         const fs::path& folder) {
-  return fmt::format(
-      "stopped by a signal: {} of {} runs are in {}; the same command goes on",
-      there,
-      all,
-      folder.string());
-}
-
-ExitCode measure(const ScaleStudy& study,
-                 const Launcher& launcher,
-                 study::StudyFolder& folder,
-                 bool retry,
-                 const Invocation& invocation,
-                 const std::string& json) {
-  const auto tell = [&](const std::string& text) {
-    // With --json - stdout is for it alone.
-    if (json == "-") {
-      fmt::print(stderr, "{}\n", text);
-    } else {
-      say(text);
-    }
-  };
+  study::StudyFolder folder(call.out, study.text);
+  const auto tell = [&](const std::string& text) { call.tell(text); };
   for (const auto& note : folder.notes()) tell("note     " + note);
-  const auto left = study::runs_left(study, folder.results(), retry);
+  const auto left = study::runs_left(study, folder.results(), call.retry);
   const auto all = study.cells.size() * static_cast<std::size_t>(study.repeats);
   tell(fmt::format("study {}: {} cells x {} repeats, {} runs, {} to measure",
                    study.name,
@@ -174,18 +147,20 @@ ExitCode measure(const ScaleStudy& study,
                    study.repeats,
                    all,
                    left.size()));
-  MUMOE_CHECK(invocation.signals);
-  invocation.signals->saving();
-  study::ScaleRunner runner(
-      study,
-      launcher,
-      folder,
-      {[&] { return invocation.signals->requested(); }, tell});
+  const auto& signals = call.invocation.signals;
+  MUMOE_CHECK(signals);
+  signals->saving();
+  study::ScaleRunner runner(study,
+                            call.launcher,
+                            folder,
+                            {[&] { return signals->requested(); },
+                             tell,
+                             predictions_from(call.predict)});
   const bool whole = runner.measure(left);
-  write_results(study, folder, json);
+  write_results(study, folder, call.json);
   const auto results = study::results_of(study, folder.results());
   if (!whole) {
-    tell(stopped_text(results.size(), all, folder.path()));
+    tell(call.stopped_text(results.size(), all));
     return ExitCode::preempted;
   }
   require_all(results);
@@ -193,6 +168,48 @@ ExitCode measure(const ScaleStudy& study,
 }
 
 }  // namespace
+
+void ScaleCall::tell(const std::string& text) const {
+  if (json == "-") {
+    fmt::print(stderr, "{}\n", text);
+  } else {
+    say(text);
+  }
+}
+
+void ScaleCall::check(const StudyCell& cell) const {
+  const auto world =
+      dist::make_null_communicator({.dp = cell.dp, .tp = cell.tp});
+  const dist::ProcessMesh mesh(*world, cell.dp, cell.tp);
+  require_layout(cell.options, mesh, /*unequal_cpus=*/"");
+  launcher.require_nodes(cell);
+}
+
+std::string ScaleCall::stopped_text(std::size_t there, std::size_t all) const {
+  return fmt::format(
+      "stopped by a signal: {} of {} runs are in {}; the same command goes on",
+      there,
+      all,
+      out.string());
+}
+
+Error failures(std::size_t failed,
+               std::size_t all,
+               const std::string& name,
+               int code,
+               const std::string& why) {
+  ExitCode ended = ExitCode::internal;
+  for (const auto known :
+       {ExitCode::bad_input, ExitCode::non_finite, ExitCode::communication}) {
+    if (code == static_cast<int>(known)) ended = known;
+  }
+  return {ended,
+          one_line(fmt::format("{} of {} runs failed, first {}: {}",
+                               failed,
+                               all,
+                               name,
+                               why))};
+}
 
 std::vector<run::OwnOption> scale_options() {
   return {
@@ -236,6 +253,13 @@ std::vector<run::OwnOption> scale_options() {
        "N",
        "what a job of Slurm may take with its time in the queue [1440]",
        "wait timeout"},
+      {"predict",
+       "FOLDER",
+       "a study that was measured on this machine, by whose rates each result "
+       "and the report say what was to be expected; may stand there several "
+       "times",
+       "expect",
+       /*repeats=*/true},
       {"with",
        "WORD",
        "a further option of mpirun or sbatch, such as --partition=gpu",
@@ -256,17 +280,15 @@ ExitCode scale_command(const Invocation& invocation) {
   const bool retry = read_switch(line, "retry", "yes");
   const std::string out = line.text("out", dry ? "FOLDER" : "");
   require(!out.empty(), "mumoe scale: --out FOLDER is missing");
-  const Launcher launcher = read_launcher(line);
-  const ScaleStudy study = study::read_study(file, [&](const auto& cell) {
-    check_cell(cell, launcher);
-  });
-  if (dry) {
-    show(study, launcher, fs::absolute(out));
-    return ExitCode::done;
-  }
-  const std::string json = line.text("json", "");
-  study::StudyFolder folder(fs::absolute(out).lexically_normal(), study.text);
-  return measure(study, launcher, folder, retry, invocation, json);
+  const ScaleCall call{.invocation = invocation,
+                       .launcher = read_launcher(line),
+                       .study = file,
+                       .out = fs::absolute(out).lexically_normal(),
+                       .dry = dry,
+                       .retry = retry,
+                       .json = line.text("json", ""),
+                       .predict = line.texts("predict")};
+  return study::is_loss_study(file) ? scale_loss(call) : measure(call);
 }
 
 }  // namespace mumoe::launch

@@ -223,7 +223,7 @@ ExitCode run_steps(const Job& job) {
   dist::ProcessMesh& mesh = session.mesh;
   const at::Device device = job.settled.compute.device;
   const Room before(device);
-  require_fit(job.settled, session);
+  require_fit(options, job.settled.batch, session);
   dist::ParameterRegistry registry(mesh.tp(),
                                    job.settled.compute.dtype,
                                    device,
@@ -327,6 +327,8 @@ ExitCode train(const run::CommandLine& line,
 
     const RunData data = open_run_data(start.options, mesh);
     start.options = run::with_steps(start.options, data.train->size());
+    // Measuring takes products of the model's own sizes.
+    require_fit(start.options, batch, session);
     const Settled settled = settle(start.options, session, batch, unequal_cpus);
     const auto settings = run::settings_of(settled.options, data.facts);
     if (start.checkpoint) {

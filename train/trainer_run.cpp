@@ -81,7 +81,8 @@ Outcome Trainer::run() {
   save(metrics);  // again, if it is not there
   checkpoints_.finish_last(state_.step);
   tell_of_saves(metrics, progress);
-  const bool whole = state_.step == config_.steps && (evaluation_ || !stop_);
+  // More, where the checkpoint that it goes on from has more than it is told.
+  const bool whole = state_.step >= config_.steps && (evaluation_ || !stop_);
   return whole ? Outcome::done : Outcome::preempted;
 }
 
@@ -101,7 +102,7 @@ bool Trainer::due(std::int64_t every) const {
 
 bool Trainer::evaluation_due() const {
   return state_.step > 0 &&
-         (state_.step == config_.steps || due(config_.eval_every));
+         (state_.step >= config_.steps || due(config_.eval_every));
 }
 
 std::optional<Evaluation> Trainer::evaluated(

@@ -110,6 +110,7 @@ LocalCorrection::LocalCorrection(std::vector<std::vector<double>> places,
   const double apart = static_cast<double>(n * n) / squares;
   const double free = std::max(apart - static_cast<double>(fitted), 1.0);
   growth_ = std::max(apart / free, 1.0);
+  objective_ = found.objective;
   variance_ = found.variance;
   weights_ = values_of(found.weights);
   inverse_ = values_of(at::cholesky_inverse(found.factor));

@@ -33,8 +33,12 @@ class LocalCorrection {
 
   Estimate at(std::span<const double> place) const;
 
+  /// -log of the likelihood of what is left, but for constants: of two sets of
+  /// scales the one with less is the likelier.
+  double objective() const { return objective_; }
   double variance() const { return variance_; }
   double noise() const { return noise_; }  ///< of the variance
+  const std::vector<double>& scales() const { return scales_; }
 
  private:
   double correlation(std::span<const double> a,
@@ -42,6 +46,7 @@ class LocalCorrection {
 
   std::vector<std::vector<double>> places_;
   std::vector<double> scales_;
+  double objective_ = 0;
   double variance_ = 0;
   double noise_ = 0;
   double growth_ = 1;            ///< n / (n - fitted)

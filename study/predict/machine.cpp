@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -31,7 +33,7 @@ constexpr Constant kConstants[] = {
     {"memory_bytes", &Machine::memory_bytes},
     {"multiprocessors", &Machine::multiprocessors, 1e6, true},
     {"kernel_launch", &Machine::kernel_launch},
-    {"gpus_per_node", &Machine::gpus_per_node, 1e6, true},
+    {"gpus_per_node", &Machine::gpus_per_node, 1024, true},
     {"link_bandwidth", &Machine::link_bandwidth},
     {"link_share", &Machine::link_share, 1},
     {"link_latency", &Machine::link_latency},
@@ -43,17 +45,22 @@ constexpr Constant kConstants[] = {
 
 std::string expected(const Constant& constant) {
   if (constant.most == 1) return "a number above 0, at most 1";
-  return constant.whole ? "a whole number from 1 to 1000000"
-                        : "a number above 0";
+  return constant.whole
+             ? fmt::format("a whole number from 1 to {:.0f}", constant.most)
+             : "a number above 0";
 }
 
 double read_constant(const json& entry,
                      const Constant& constant,
                      const std::string& where) {
   const json* value = &entry;
-  if (entry.is_object() && entry.contains("value")) value = &entry["value"];
+  bool known = true;
+  if (entry.is_object() && entry.contains("value")) {
+    value = &entry["value"];
+    known = entry.size() == (entry.contains("source") ? 2 : 1);
+  }
   const double number =
-      value->is_number() ? value->get<double>() : std::nan("");
+      known && value->is_number() ? value->get<double>() : std::nan("");
   require(std::isfinite(number) && number > 0 && number <= constant.most &&
               (!constant.whole || number == std::floor(number)),
           "{}.{} is {}: expected {}, or {{\"value\": N, \"source\": TEXT}}",
@@ -82,6 +89,32 @@ void require_known(const json& entry, const std::string& where) {
   }
 }
 
+bool is_plain(const std::string& name) {
+  return !name.empty() && std::ranges::none_of(name, [](unsigned char c) {
+    return c < 0x20 || c == 0x7f;
+  });
+}
+
+/// Whether `entry` is like one of `entries` that is not among those `read`.
+bool waits(const std::string& name,
+           const json& entry,
+           const json& entries,
+           const std::set<std::string>& read) {
+  const auto like = entry.find("like");
+  if (like == entry.end() || !like->is_string()) return false;
+  const auto base = like->get<std::string>();
+  // By its own name: what it was before this file.
+  return base != name && entries.contains(base) && !read.contains(base);
+}
+
+std::string first_without(const json& entries,
+                          const std::set<std::string>& read) {
+  for (const auto& [name, unused] : entries.items()) {
+    if (!read.contains(name)) return name;
+  }
+  return {};
+}
+
 }  // namespace
 
 Machines::Machines() {
@@ -94,28 +127,52 @@ void Machines::add(const std::filesystem::path& file) {
 
 void Machines::add_text(const std::string& text, const std::string& where) {
   const json file = parse_json(text, where);
-  require(file.is_object() && file.contains("machines") &&
+  require(file.is_object() && file.size() == 1 && file.contains("machines") &&
               file["machines"].is_object(),
           "{}: expected {{\"machines\": {{NAME: {{...}}, ...}}}}",
           where);
-  for (const auto& [name, entry] : file["machines"].items()) {
+  const json& entries = file["machines"];
+  for (const auto& [name, entry] : entries.items()) {
     const std::string here = where + ": machine " + name;
+    require(is_plain(name),
+            "{}: expected a name without control characters",
+            here);
     require(entry.is_object(), "{}: expected an object of constants", here);
     require_known(entry, here);
-    // What a name has already, or the machine that it is said to be like.
-    std::string base = name;
-    if (entry.contains("like")) {
-      const json& like = entry["like"];
-      base = like.is_string() ? like.get<std::string>() : "";
-      require(machines_.contains(base),
-              "{}.like is {}: expected one of {}",
-              here,
-              to_text(like),
-              fmt::join(names(), ", "));
-    }
-    machines_[name] = read_machine(entry, base, here);
-    machines_[name].name = name;
   }
+  // What others of the file are like comes before them, wherever it stands.
+  std::set<std::string> read;
+  while (read.size() < entries.size()) {
+    const std::size_t before = read.size();
+    for (const auto& [name, entry] : entries.items()) {
+      if (read.contains(name) || waits(name, entry, entries, read)) continue;
+      add_machine(name, entry, where + ": machine " + name);
+      read.insert(name);
+    }
+    require(read.size() > before,
+            "{}: machine {}: expected one that is not like itself, by way of "
+            "others",
+            where,
+            first_without(entries, read));
+  }
+}
+
+void Machines::add_machine(const std::string& name,
+                           const json& entry,
+                           const std::string& where) {
+  // What a name has already, or the machine that it is said to be like.
+  std::string base = name;
+  if (entry.contains("like")) {
+    const json& like = entry["like"];
+    base = like.is_string() ? like.get<std::string>() : "";
+    require(machines_.contains(base),
+            "{}.like is {}: expected one of {}",
+            where,
+            to_text(like),
+            fmt::join(names(), ", "));
+  }
+  machines_[name] = read_machine(entry, base, where);
+  machines_[name].name = name;
 }
 
 Machine Machines::read_machine(const json& entry,

@@ -37,7 +37,8 @@ class Machines {
   Machines();
 
   /// Adds those of a file of the same form; a name that is there already gets
-  /// the file's constants. Throws `InputError`: file, machine, key, what was
+  /// the file's constants, and what others of the file are like may stand
+  /// behind them. Throws `InputError`: file, machine, key, what was
   /// expected.
   void add(const std::filesystem::path& file);
 
@@ -47,6 +48,9 @@ class Machines {
 
  private:
   void add_text(const std::string& text, const std::string& where);
+  void add_machine(const std::string& name,
+                   const nlohmann::json& entry,
+                   const std::string& where);
   /// One entry; what it does not give is that of `base`, where there is one.
   Machine read_machine(const nlohmann::json& entry,
                        const std::string& base,

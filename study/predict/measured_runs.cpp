@@ -1,7 +1,11 @@
 #include "study/predict/measured_runs.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <array>
 #include <string_view>
+#include <type_traits>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -36,10 +40,22 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(" \t\r\"") - first + 1);
 }
 
+/// Where the first cell of `line` ends: a comma between quotation marks is a
+/// part of it ("A100, 80 GB"), and two marks in them are one, which opens
+/// again.
+std::size_t cell_end(std::string_view line) {
+  bool quoted = false;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    if (line[i] == '"') quoted = !quoted;
+    if (line[i] == ',' && !quoted) return i;
+  }
+  return line.npos;
+}
+
 std::vector<std::string> cells_of(std::string_view line) {
   std::vector<std::string> cells;
   for (;;) {
-    const auto comma = line.find(',');
+    const auto comma = cell_end(line);
     cells.emplace_back(trimmed(line.substr(0, comma)));
     if (comma == line.npos) return cells;
     line.remove_prefix(comma + 1);
@@ -55,8 +71,12 @@ class Reader {
     head_ = cells_of(line);
     // A byte-order mark, as spreadsheets write it.
     if (head_.front().starts_with("\xef\xbb\xbf")) head_.front().erase(0, 3);
-    for (const Column& column : kColumns) index(column.name);
-    index(kTime);
+    for (const Column& column : kColumns) require_one(column.name);
+    require_one(kTime);
+  }
+
+  bool has_all_columns(std::string_view line) const {
+    return cells_of(line).size() == head_.size();
   }
 
   MeasuredRun row(std::string_view line, std::int64_t number) const {
@@ -90,6 +110,14 @@ class Reader {
     fail<InputError>("{}: line 1: expected a column \"{}\"", name_, column);
   }
 
+  void require_one(const std::string& column) const {
+    index(column);
+    require(std::ranges::count(head_, column) == 1,
+            "{}: line 1: expected one column \"{}\"; there are several",
+            name_,
+            column);
+  }
+
   template <class Number>
   Number value(const std::vector<std::string>& cells,
                const char* column,
@@ -98,7 +126,14 @@ class Reader {
                Number most) const {
     const std::string& text = cells[index(column)];
     try {
-      return parse_number<Number>(text, least, most);
+      // Programs that know of one kind of numbers write 8.0 for 8.
+      const auto digits = text.find_first_not_of("0123456789");
+      const bool whole = std::is_integral_v<Number> && digits > 0 &&
+                         digits != text.npos && text[digits] == '.' &&
+                         text.find_first_not_of('0', digits + 1) == text.npos;
+      return parse_number<Number>(whole ? text.substr(0, digits) : text,
+                                  least,
+                                  most);
     } catch (const InputError& error) {
       fail<InputError>("{}: line {}: {} is \"{}\": {}",
                        name_,
@@ -143,7 +178,8 @@ class Reader {
 }  // namespace
 
 std::vector<MeasuredRun> parse_measured_runs(const std::string& text,
-                                             const std::string& name) {
+                                             const std::string& name,
+                                             std::vector<std::string>* notes) {
   std::vector<MeasuredRun> runs;
   Reader reader(name);
   std::int64_t number = 0;
@@ -152,14 +188,22 @@ std::vector<MeasuredRun> parse_measured_runs(const std::string& text,
     ++number;
     const auto end = text.find('\n', begin);
     const auto line = std::string_view(text).substr(begin, end - begin);
-    // A last number that is cut may still be one.
-    require(end != text.npos,
-            "{}: line {}: its end is missing: expected a whole line; a file "
-            "that was not written to its end is not read",
-            name,
-            number);
-    begin = end + 1;
+    begin = std::min(end, text.size() - 1) + 1;
     if (trimmed(line).empty()) continue;
+    if (end == text.npos) {
+      // A last number that is cut may still be one.
+      require(notes != nullptr && head && reader.has_all_columns(line),
+              "{}: line {}: its end is missing: expected a whole line; a file "
+              "that was not written to its end is not read",
+              name,
+              number);
+      notes->push_back(fmt::format(
+          "{}: line {}: its end is missing, so that its last number may be "
+          "cut; it is left out",
+          name,
+          number));
+      break;
+    }
     if (!head) {
       reader.head(line);
       head = true;
@@ -171,8 +215,9 @@ std::vector<MeasuredRun> parse_measured_runs(const std::string& text,
   return runs;
 }
 
-std::vector<MeasuredRun> read_measured_runs(const std::filesystem::path& file) {
-  return parse_measured_runs(read_file(file), file.string());
+std::vector<MeasuredRun> read_measured_runs(const std::filesystem::path& file,
+                                            std::vector<std::string>* notes) {
+  return parse_measured_runs(read_file(file), file.string(), notes);
 }
 
 }  // namespace mumoe::study

@@ -31,12 +31,18 @@ struct MeasuredRun {
 /// "global batch", "micro batch", "hidden size", "attention heads", "# layers",
 /// "sequence length", "tensor parallelism", "data parallelism", "iteration time
 /// (ms)", and "pipeline parallelism", which must be 1 where there is one; of
-/// others nothing is asked). Throws `InputError`: file, line, column, what was
-/// expected; also for a row that was not written to its end.
-std::vector<MeasuredRun> read_measured_runs(const std::filesystem::path& file);
+/// others nothing is asked). Cells may be in quotation marks, with commas
+/// between them. Throws `InputError`: file, line, column, what was expected;
+/// also for a row that was not written to its end, unless it has all columns
+/// and there are `notes`, which then say that it is left out.
+std::vector<MeasuredRun> read_measured_runs(
+    const std::filesystem::path& file,
+    std::vector<std::string>* notes = nullptr);
 
 /// The same of text; `name` stands in errors.
-std::vector<MeasuredRun> parse_measured_runs(const std::string& text,
-                                             const std::string& name);
+std::vector<MeasuredRun> parse_measured_runs(
+    const std::string& text,
+    const std::string& name,
+    std::vector<std::string>* notes = nullptr);
 
 }  // namespace mumoe::study

@@ -41,12 +41,17 @@ MemoryEstimate estimate_memory(const model::Cost& cost,
       std::min(count * samples.logits, chunk * tp) * (on_cpu ? kLogits : 1);
   const double sums = dtype == at::kBFloat16 ? kRoundedEmbeddings : kEmbeddings;
   const double embeddings = on_cpu ? sums * samples.embeddings : 0;
-  const double bytes =
-      (kWideTensors * count * samples.widest + embeddings + logits) * element;
-  return {.program = program,
-          .parameters = cost.bytes,
-          .kept = cost.pass.kept_bytes + cost.pass.repeated_bytes,
-          .workspace = bytes / tp + kLibraries};
+  const double each = element / tp;
+  MemoryEstimate estimate{
+      .program = program,
+      .parameters = cost.bytes,
+      .kept = cost.pass.kept_bytes + cost.pass.repeated_bytes,
+      .wide = kWideTensors * count * samples.widest * each,
+      .embeddings = embeddings * each,
+      .logits = logits * each};
+  estimate.workspace =
+      estimate.wide + estimate.embeddings + estimate.logits + kLibraries;
+  return estimate;
 }
 
 std::string describe_memory(const MemoryEstimate& estimate, bool on_cpu) {

@@ -20,6 +20,8 @@ struct MemoryEstimate {
   double kept = 0;
   /// What backward makes and frees on the way, and libraries for themselves.
   double workspace = 0;
+  /// Of that, gradients of the widest activations, of an embedding, and logits.
+  double wide = 0, embeddings = 0, logits = 0;
   /// The copy from which a checkpoint is written behind the run: in the memory
   /// of the host.
   double saving = 0;

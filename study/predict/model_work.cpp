@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "study/predict/cpu_passes.h"
+
 namespace mumoe::study {
 namespace {
 
@@ -86,13 +88,15 @@ void add_product(Part& part,
 void add_rest(Part& part,
               const run::Options& options,
               double flops,
-              double repeats) {
+              double repeats,
+              bool fused) {
   if (flops <= 0) return;
   const auto length = static_cast<double>(options.model.context);
   const double head =
       static_cast<double>(options.model.width) /
       static_cast<double>(std::max<std::int64_t>(options.model.heads, 1));
-  study::Product one{length, length, head, 1, 1};
+  // Where blocks of scores stay in caches, heads are as fast as lengths.
+  study::Product one{length, fused ? head : length, fused ? length : head, 1};
   one.batch = flops * (1 + repeats) / one.flops();
   part.products.push_back(one);
 }
@@ -112,10 +116,14 @@ Part micro_step(const run::Options& options,
     add_product(part, product, share, repeats);
     listed += product.flops() * product.times * share;
   }
-  add_rest(part, options, pass.rank_flops - listed, repeats);
-  part.passes = {
-      {PassKind::whole,
-       kKeptPasses * (1 + repeats) * (pass.kept_bytes + pass.repeated_bytes)}};
+  add_rest(part, options, pass.rank_flops - listed, repeats, !hides(machine));
+  if (hides(machine)) {
+    part.passes = {{PassKind::whole,
+                    kKeptPasses * (1 + repeats) *
+                        (pass.kept_bytes + pass.repeated_bytes)}};
+  } else {
+    part.passes = cpu_passes(options, run, layout);
+  }
   part.collectives = {over_tp(layout,
                               machine,
                               pass.tp_bytes,

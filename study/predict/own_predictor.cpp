@@ -2,9 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "study/predict/fit.h"
+#include "study/predict/likely_scales.h"
 #include "study/predict/model_work.h"
 #include "study/scale/run_facts.h"
 
@@ -13,67 +17,142 @@ namespace {
 
 /// 90 % of a normal distribution lie within so many deviations.
 constexpr double kNineOfTen = 1.645;
-
-/// What is looked for of a CPU, and where: of `Rates`, and of its links.
-struct CpuRates {
-  Rates rates;
-  double link_bandwidth = 3e9;
+/// By how much a step differs between hours of one machine, a deviation of a
+/// logarithm: assumed, since no study of one hour shows it.
+constexpr double kHours = 0.04;
+constexpr double kClearPrecision = 1.25;  // as launch/compute has it
+constexpr double kMemoryBandwidth = 1e10, kLaunch = 2e-6, kLatency = 1e-5;
+/// What is looked for of a step's time.
+enum Time : std::size_t {
+  kShare,
+  kRamp,
+  kRoundedShare,
+  kRoundedRamp,
+  kRoundedPasses,
+  kState,
+  kScores,
+  kLogits,
+  kNorm,
+  kGate,
+  kMixing,
+  kGelu,
+  kLaunches,
+  kStart,
+  kMicroStep,
+  kStep,
+  kLink,
+  kSharing,
+  kTimes
 };
 
-constexpr double kMemoryBandwidth = 1e10, kLaunch = 2e-6, kLatency = 1e-5;
-
-std::vector<Unknown> unknowns() {
-  return {{0.9, 0.3, 1.2},    // product_share
-          {16, 0.5, 400},     // product_ramp
-          {1, 0.05, 20},      // memory_share
-          {1, 0.05, 20},      // passes of activations
-          {1, 0.05, 20},      // passes of optimizer state
-          {2, 0.01, 200},     // launch
-          {2, 0.01, 200},     // start
-          {2, 0.01, 200},     // ring_step
-          {0.3, 0.001, 20},   // micro_step
-          {1, 0.001, 50},     // step
-          {3e9, 2e8, 5e10}};  // link bandwidth
+std::vector<Unknown> time_unknowns() {
+  std::vector<Unknown> all(kTimes);
+  all[kShare] = {0.9, 0.2, 1.5};
+  all[kRamp] = {16, 0.5, 400};
+  all[kRoundedShare] = {0.9, 0.2, 1.5};
+  all[kRoundedRamp] = {32, 0.5, 400};
+  all[kRoundedPasses] = {2, 0.3, 10};
+  all[kState] = {1, 0.05, 20};
+  all[kScores] = {3, 0.05, 50};
+  all[kLogits] = {3, 0.05, 50};
+  all[kNorm] = {5, 0.1, 100};
+  all[kGate] = {5, 0.1, 200};
+  all[kMixing] = {4, 0.1, 100};
+  all[kGelu] = {5, 0.1, 100};
+  all[kLaunches] = {2, 0.01, 200};
+  all[kStart] = {2, 0.01, 200};
+  all[kMicroStep] = {0.3, 0.001, 20};
+  all[kStep] = {1, 0.001, 50};
+  all[kLink] = {3e9, 2e8, 5e10};
+  all[kSharing] = {0.05, 0.001, 1};
+  return all;
 }
 
-CpuRates rates_of(std::span<const double> values) {
-  CpuRates found;
-  Rates& rates = found.rates;
-  rates.product_share = values[0];
-  rates.product_ramp = values[1];
-  rates.memory_share = values[2];
-  rates.passes[static_cast<std::size_t>(PassKind::whole)] = values[3];
-  rates.passes[static_cast<std::size_t>(PassKind::state)] = values[4];
-  rates.launch = values[5];
-  rates.start = values[6];
-  rates.ring_step = values[7];
-  rates.micro_step = values[8];
-  rates.step = values[9];
-  found.link_bandwidth = values[10];
-  return found;
+/// Ranks of one host share its memory and heat.
+Rates rates_of(std::span<const double> values,
+               at::ScalarType dtype,
+               int ranks) {
+  const bool rounded = dtype == at::kBFloat16;
+  const double slower = 1 + values[kSharing] * std::log2(ranks);
+  Rates rates;
+  rates.product_share = values[rounded ? kRoundedShare : kShare] / slower;
+  rates.product_ramp = values[rounded ? kRoundedRamp : kRamp];
+  rates.memory_share = 1 / slower;
+  const double conversions = rounded ? values[kRoundedPasses] : 1;
+  const auto set = [&](PassKind kind, double passes) {
+    rates.passes[static_cast<std::size_t>(kind)] = passes;
+  };
+  set(PassKind::state, values[kState]);
+  set(PassKind::scores, values[kScores] * conversions);
+  set(PassKind::logits, values[kLogits]);
+  set(PassKind::norm, values[kNorm]);
+  set(PassKind::gate, values[kGate]);
+  set(PassKind::mixing, values[kMixing] * conversions);
+  set(PassKind::gelu, values[kGelu] * conversions);
+  rates.launch = values[kLaunches];
+  rates.start = values[kStart];
+  rates.ring_step = 0;
+  rates.micro_step = values[kMicroStep];
+  rates.step = values[kStep];
+  return rates;
 }
 
 /// All ranks are in one node, whose memory is the link.
-Machine machine_of(const OwnRun& run, double link_bandwidth) {
+Machine machine_of(double peak_flops, double link_bandwidth) {
   Machine machine;
   machine.name = "here";
-  machine.peak_flops = run.peak_flops;
+  machine.peak_flops = peak_flops;
   machine.memory_bandwidth = kMemoryBandwidth;
   machine.multiprocessors = 0;
   machine.kernel_launch = kLaunch;
   machine.gpus_per_node = 1e6;
   machine.link_bandwidth = link_bandwidth;
-  machine.link_share = 1;
-  machine.link_latency = kLatency;
+  machine.link_share = machine.node_share = 1;
   machine.node_bandwidth = link_bandwidth;
-  machine.node_share = 1;
-  machine.node_latency = kLatency;
+  machine.link_latency = machine.node_latency = kLatency;
   machine.collective_latency = kLatency;
   return machine;
 }
 
-RunCost cost_of(const OwnRun& run) {
-  return cost_of_run(run.options, run.layout, run.dtype, at::kCPU);
+/// What is looked for of its memory.
+enum Memory : std::size_t {
+  kProgram,
+  kImages,
+  kPeers,
+  kParameters,
+  kKept,
+  kWide,
+  kLogitsRoom,
+  kEmbeddings,
+  kMemories
+};
+
+std::vector<Unknown> memory_unknowns() {
+  std::vector<Unknown> all(kMemories);
+  all[kProgram] = {4.2e8, 5e7, 2e9};
+  all[kImages] = {8e7, 1e5, 1e9};
+  all[kPeers] = {1e7, 1e5, 1e9};
+  all[kParameters] = {1, 0.5, 2};
+  all[kKept] = {1, 0.5, 2};
+  all[kWide] = {0.6, 0.1, 2};
+  all[kLogitsRoom] = {0.6, 0.1, 2};
+  all[kEmbeddings] = {0.6, 0.1, 2};
+  return all;
+}
+
+double memory_of(const MemoryEstimate& memory,
+                 int ranks,
+                 bool images,
+                 std::span<const double> values) {
+  const dist::ParameterBytes& bytes = memory.parameters;
+  return values[kProgram] + (images ? values[kImages] : 0) +
+         (ranks > 1 ? values[kPeers] : 0) +
+         values[kParameters] *
+             static_cast<double>(bytes.weights + bytes.gradients +
+                                 bytes.optimizer) +
+         values[kKept] * memory.kept + values[kWide] * memory.wide +
+         values[kLogitsRoom] * memory.logits +
+         values[kEmbeddings] * memory.embeddings;
 }
 
 /// Where a run is: powers of two, so that twice as much is one apart, and kinds
@@ -84,96 +163,189 @@ std::vector<double> place_of(const OwnRun& run) {
   };
   const model::ModelConfig& m = run.options.model;
   const RunLayout& layout = run.layout;
-  const auto tokens = static_cast<double>(layout.micro_batch * m.context);
+  const bool gpt = run.options.family == "gpt2";
+  const auto length = static_cast<double>(gpt ? m.context : m.patches());
   const double kind = m.dense ? 0 : m.mlp.ranks.size() > 1 ? 2 : 1;
   return {log2_of(static_cast<double>(m.width)),
           log2_of(static_cast<double>(m.mlp.hidden_dim)),
-          log2_of(tokens),
+          log2_of(static_cast<double>(layout.micro_batch) * length),
           log2_of(layout.dp),
           log2_of(layout.tp),
           log2_of(static_cast<double>(m.depth)),
           log2_of(static_cast<double>(run.options.trainer.batch)),
-          layout.tp == 1 ? 0.0 : static_cast<double>(layout.plan),
+          layout.tp == 1 ? 0.0 : 1 + static_cast<double>(layout.plan),
           kind,
           run.dtype == at::kFloat ? 0.0 : 1.0,
           static_cast<double>(m.recompute),
-          run.options.family == "gpt2" ? 0.0 : 1.0};
+          gpt ? 0.0 : 1.0};
 }
 
 /// How far apart, along each of these, two errors still have to do with each
-/// other: chosen, and not fitted.
-std::vector<double> scales() {
+/// other, before anything is measured.
+std::vector<double> first_scales() {
   return {2, 2, 2, 2, 2, 4, 4, 2, 1, 1, 2, 1};
+}
+
+/// The values of `unknowns` by which `predict` comes closest to what was
+/// measured, and what they leave of it at `places`: over the likeliest scales,
+/// or those of `like`.
+OwnPredictor::Learnt learn(
+    const std::function<std::vector<double>(std::span<const double>)>& predict,
+    const std::vector<double>& measured,
+    const std::vector<std::vector<double>>& places,
+    const std::vector<Unknown>& unknowns,
+    const OwnPredictor::Learnt* like) {
+  std::vector<double> values = fit(predict, measured, unknowns);
+  std::vector<double> left = predict(values);
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    left[i] = std::log(measured[i] / left[i]);
+  }
+  auto scales =
+      like ? like->left.scales() : likely_scales(places, left, first_scales());
+  return {std::move(values),
+          {places, left, std::move(scales), unknowns.size()}};
+}
+
+double ninth_of_ten(std::vector<double> values) {
+  std::ranges::sort(values);
+  const auto index = static_cast<std::size_t>(
+      std::ceil(0.9 * static_cast<double>(values.size() + 1)));
+  return values[std::clamp<std::size_t>(index, 1, values.size()) - 1];
 }
 
 }  // namespace
 
 OwnPredictor::OwnPredictor(std::span<const OwnRun> runs)
-    : correction_({}, {}, scales()) {
+    : fitted_{{{}, {{}, {}, first_scales()}}, {{}, {{}, {}, first_scales()}}} {
   require(runs.size() > 1, "a prediction needs at least two measured runs");
-  fit_rates_to(runs);
-  correction_ = correction_of(runs);
-  std::vector<double> besides;
+  std::map<at::ScalarType, std::vector<double>> peaks;
+  std::vector<Known> knowns;
+  std::vector<const Known*> all;
   for (const OwnRun& run : runs) {
-    besides.push_back(run.rss_bytes - cost_of(run).memory.model());
+    knowns.push_back(know(run));
+    peaks[run.dtype].push_back(run.peak_flops);
   }
-  program_bytes_ = std::max(median(besides), 0.0);
+  for (const auto& [dtype, of] : peaks) peaks_[dtype] = median(of);
+  for (const Known& known : knowns) all.push_back(&known);
+  fitted_ = fit_to(all, nullptr);
+  wider_ = widening(knowns);
 }
 
-void OwnPredictor::fit_rates_to(std::span<const OwnRun> runs) {
-  std::vector<RunCost> costs;
-  std::vector<double> measured;
-  for (const OwnRun& run : runs) {
-    costs.push_back(cost_of(run));
-    measured.push_back(run.seconds);
-  }
-  const auto predict = [&](std::span<const double> values) {
-    const CpuRates found = rates_of(values);
-    std::vector<double> seconds;
-    for (std::size_t i = 0; i < runs.size(); ++i) {
-      const Machine machine = machine_of(runs[i], found.link_bandwidth);
-      seconds.push_back(
-          step_time(
-              model_work(runs[i].options, costs[i], runs[i].layout, machine),
-              machine,
-              found.rates)
-              .total());
-    }
-    return seconds;
-  };
-  const auto start = unknowns();
-  const CpuRates found = rates_of(fit(predict, measured, start));
-  rates_ = found.rates;
-  link_bandwidth_ = found.link_bandwidth;
+OwnPredictor::Known OwnPredictor::know(const OwnRun& run) {
+  Known known{.cost = cost_of_run(run.options, run.layout, run.dtype, at::kCPU),
+              .work = {},
+              .place = place_of(run),
+              .ranks = run.layout.ranks(),
+              .images = run.options.family != "gpt2",
+              .dtype = run.dtype,
+              .seconds = run.seconds,
+              .rss_bytes = run.rss_bytes,
+              .shape = shape_of(run)};
+  known.work =
+      model_work(run.options, known.cost, run.layout, machine_of(1, 1));
+  return known;
 }
 
-LocalCorrection OwnPredictor::correction_of(
-    std::span<const OwnRun> runs) const {
+double OwnPredictor::peak_flops(at::ScalarType dtype) const {
+  const auto found = peaks_.find(dtype);
+  return found == peaks_.end() ? peaks_.begin()->second : found->second;
+}
+
+at::ScalarType OwnPredictor::dtype_for(run::Precision precision) const {
+  if (precision == run::Precision::fp64) return at::kDouble;
+  if (precision == run::Precision::fp32) return at::kFloat;
+  const bool faster =
+      peak_flops(at::kBFloat16) > kClearPrecision * peak_flops(at::kFloat);
+  return precision == run::Precision::bf16 || faster ? at::kBFloat16
+                                                     : at::kFloat;
+}
+
+StepTime OwnPredictor::seconds_of(const Known& known,
+                                  std::span<const double> values) const {
+  return step_time(known.work,
+                   machine_of(peak_flops(known.dtype), values[kLink]),
+                   rates_of(values, known.dtype, known.ranks));
+}
+
+OwnPredictor::Fitted OwnPredictor::fit_to(
+    const std::vector<const Known*>& knowns,
+    const Fitted* with_scales_of) const {
+  std::vector<double> seconds, bytes;
   std::vector<std::vector<double>> places;
-  std::vector<double> left;
-  for (const OwnRun& run : runs) {
-    places.push_back(place_of(run));
-    left.push_back(std::log(run.seconds / by_rates(run).total()));
+  for (const Known* known : knowns) {
+    seconds.push_back(known->seconds);
+    bytes.push_back(known->rss_bytes);
+    places.push_back(known->place);
   }
-  return {std::move(places), left, scales(), unknowns().size()};
+  const auto each = [&](const auto& value) {
+    std::vector<double> found;
+    for (const Known* known : knowns) found.push_back(value(*known));
+    return found;
+  };
+  const auto times = [&](std::span<const double> values) {
+    return each(
+        [&](const Known& known) { return seconds_of(known, values).total(); });
+  };
+  const auto memory = [&](std::span<const double> values) {
+    return each([&](const Known& known) {
+      return memory_of(known.cost.memory, known.ranks, known.images, values);
+    });
+  };
+  const Fitted* const like = with_scales_of;
+  return {learn(times,
+                seconds,
+                places,
+                time_unknowns(),
+                like ? &like->times : nullptr),
+          learn(memory,
+                bytes,
+                places,
+                memory_unknowns(),
+                like ? &like->memory : nullptr)};
+}
+
+double OwnPredictor::widening(const std::vector<Known>& knowns) const {
+  std::set<std::string> shapes;
+  for (const Known& known : knowns) shapes.insert(known.shape);
+  if (shapes.size() < 4) return 1;
+  std::vector<double> off;
+  for (const std::string& shape : shapes) {
+    std::vector<const Known*> others;
+    for (const Known& known : knowns) {
+      if (known.shape != shape) others.push_back(&known);
+    }
+    const Fitted fitted = fit_to(others, &fitted_);
+    for (const Known& known : knowns) {
+      if (known.shape != shape) continue;
+      const Estimate left = fitted.times.left.at(known.place);
+      const double by = std::log(
+          known.seconds / seconds_of(known, fitted.times.values).total());
+      off.push_back(std::abs(by - left.mean) / left.deviation);
+    }
+  }
+  return ninth_of_ten(off) / kNineOfTen;
 }
 
 StepTime OwnPredictor::by_rates(const OwnRun& run) const {
-  const Machine machine = machine_of(run, link_bandwidth_);
-  return step_time(model_work(run.options, cost_of(run), run.layout, machine),
-                   machine,
-                   rates_);
+  return seconds_of(know(run), fitted_.times.values);
 }
 
 Prediction OwnPredictor::predict(const OwnRun& run) const {
-  const Estimate left = correction_.at(place_of(run));
-  const double seconds = by_rates(run).total() * std::exp(left.mean);
-  const double wide = kNineOfTen * left.deviation;
+  const Known known = know(run);
+  const Estimate left = fitted_.times.left.at(known.place);
+  const double seconds =
+      seconds_of(known, fitted_.times.values).total() * std::exp(left.mean);
+  const double wide = kNineOfTen * std::hypot(wider_ * left.deviation, kHours);
   return {seconds, seconds * std::exp(-wide), seconds * std::exp(wide)};
 }
 
 double OwnPredictor::memory_bytes(const OwnRun& run) const {
-  return cost_of(run).memory.model() + program_bytes_;
+  const Known known = know(run);
+  return memory_of(known.cost.memory,
+                   known.ranks,
+                   known.images,
+                   fitted_.memory.values) *
+         std::exp(fitted_.memory.left.at(known.place).mean);
 }
 
 }  // namespace mumoe::study

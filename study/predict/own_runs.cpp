@@ -1,5 +1,9 @@
 #include "study/predict/own_runs.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -30,10 +34,13 @@ OwnRun run_of(const std::filesystem::path& folder,
                 .zero = first.zero,
                 .micro_batch = first.micro_batch,
                 .recompute = run.options.model.recompute};
-  std::vector<double> seconds, peaks;
+  run.moved = {.dp = first.dp_bytes,
+               .tp = first.tp_bytes,
+               .all = first.all_bytes};
+  std::vector<double> seconds, peaks, held;
   for (const ScaleResult* result : repeats) {
     seconds.push_back(result->step_ms * 1e-3);
-    run.rss_bytes = std::max(run.rss_bytes, result->rss_mib * (1 << 20));
+    held.push_back(result->rss_mib * (1 << 20));
     const double flops = result->flops_per_target * result->targets_per_s;
     if (result->mfu > 0) peaks.push_back(flops / result->mfu / result->ranks);
   }
@@ -43,10 +50,25 @@ OwnRun run_of(const std::filesystem::path& folder,
           folder.string(),
           first.cell);
   run.peak_flops = median(peaks);
+  std::ranges::sort(held);
+  run.rss_bytes = held[(held.size() - 1) / 2];
   return run;
 }
 
 }  // namespace
+
+std::string shape_of(const OwnRun& run) {
+  const model::ModelConfig& m = run.options.model;
+  return fmt::format("{} {} {}x{} {} {}x{} {}",
+                     run.options.family,
+                     m.mlp_name(),
+                     m.width,
+                     m.mlp.hidden_dim,
+                     fmt::join(m.mlp.experts, ","),
+                     m.depth,
+                     run.options.family == "gpt2" ? m.context : m.patches(),
+                     static_cast<int>(run.dtype));
+}
 
 std::vector<OwnRun> own_runs(const std::filesystem::path& folder) {
   const Results found = read_results(folder / "results.jsonl");
@@ -62,6 +84,16 @@ std::vector<OwnRun> own_runs(const std::filesystem::path& folder) {
     runs.push_back(run_of(folder, repeats));
   }
   return runs;
+}
+
+std::vector<OwnRun> own_runs(const std::vector<std::string>& folders) {
+  std::vector<OwnRun> all;
+  for (const std::string& folder : folders) {
+    for (OwnRun& run : own_runs(std::filesystem::path(folder))) {
+      all.push_back(std::move(run));
+    }
+  }
+  return all;
 }
 
 }  // namespace mumoe::study

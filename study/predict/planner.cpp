@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <utility>
 
 #include "base/error.h"
@@ -88,6 +89,23 @@ Prediction around(double seconds) {
   return {seconds, seconds / spread, seconds * spread};
 }
 
+/// Samples a second and shares of the peak, once the step is known.
+void set_shares(PlannedRun& planned,
+                const run::Options& options,
+                double peak_flops) {
+  const double seconds = planned.step.seconds;
+  const int ranks = planned.layout.ranks();
+  const auto batch = static_cast<double>(options.trainer.batch);
+  const auto micro_steps = static_cast<double>(planned.cost.batch.micro_steps);
+  planned.samples_per_s = batch / seconds;
+  const model::PassCost& pass = planned.cost.cost.pass;
+  const double a_sample =
+      pass.flops / static_cast<double>(planned.cost.batch.micro_batch);
+  planned.mfu = a_sample * batch / (seconds * peak_flops * ranks);
+  planned.speed_of_light = (pass.rank_flops + pass.repeated_flops) *
+                           micro_steps / (seconds * peak_flops);
+}
+
 void judge(PlannedRun& planned,
            const run::Options& options,
            const Machine& machine,
@@ -104,33 +122,49 @@ void judge(PlannedRun& planned,
           "needs {} of a GPU's memory, of which {} can be filled",
           size_text(planned.memory_bytes),
           size_text(kFillable * machine.memory_bytes));
-  const StepWork work = model_work(options, planned.cost, layout, machine);
-  planned.parts = step_time(work, machine, Rates{});
+  planned.parts = step_time(model_work(options, planned.cost, layout, machine),
+                            machine,
+                            Rates{});
   planned.step = around(planned.parts.total());
-  const double seconds = planned.step.seconds;
-  const auto batch = static_cast<double>(options.trainer.batch);
-  planned.samples_per_s = batch / seconds;
-  const model::PassCost& pass = planned.cost.cost.pass;
-  const double a_sample =
-      pass.flops / static_cast<double>(planned.cost.batch.micro_batch);
-  planned.mfu =
-      a_sample * batch / (seconds * machine.peak_flops * layout.ranks());
-  planned.speed_of_light = (pass.rank_flops + pass.repeated_flops) *
-                           work.micro_steps / (seconds * machine.peak_flops);
+  set_shares(planned, options, machine.peak_flops);
 }
 
-}  // namespace
-
-Plans plan_run(const run::Options& options,
-               const Machine& machine,
-               int ranks,
-               at::ScalarType dtype,
-               const WantedLayout& wanted) {
+void judge_here(PlannedRun& planned,
+                const run::Options& options,
+                const OwnPredictor& predictor,
+                at::ScalarType dtype,
+                double memory) {
+  const RunLayout& layout = planned.layout;
+  OwnRun run{.name = {}, .options = options, .layout = layout, .dtype = dtype};
+  run.options.model.recompute = layout.recompute;
+  planned.cost = cost_of_run(options, layout, dtype, at::kCPU);
+  planned.memory_bytes = predictor.memory_bytes(run);
+  const double all = planned.memory_bytes * layout.ranks();
+  require(all <= memory,
+          "needs {} of this machine's memory, which has {}",
+          size_text(all),
+          size_text(memory));
+  planned.step = predictor.predict(run);
+  planned.parts = predictor.by_rates(run);
+  const double corrected = planned.step.seconds / planned.parts.total();
+  for (double* part : {&planned.parts.products,
+                       &planned.parts.passes,
+                       &planned.parts.launches,
+                       &planned.parts.tp,
+                       &planned.parts.dp,
+                       &planned.parts.host}) {
+    *part *= corrected;
+  }
+  set_shares(planned, options, predictor.peak_flops(dtype));
+}
+/// All of `layouts`, by `judge`, which throws `InputError` for what cannot be.
+Plans plans_of(const std::vector<RunLayout>& layouts,
+               const std::function<void(PlannedRun&)>& judge) {
   Plans plans;
-  for (const RunLayout& layout : layouts_of(options, ranks, wanted)) {
+  for (const RunLayout& layout : layouts) {
     PlannedRun planned{.layout = layout};
     try {
-      judge(planned, options, machine, dtype, wanted.tp_across_nodes);
+      judge(planned);
       plans.possible.push_back(std::move(planned));
     } catch (const InputError& error) {
       planned.refused = error.what();
@@ -141,6 +175,29 @@ Plans plan_run(const run::Options& options,
     return planned.step.seconds;
   });
   return plans;
+}
+
+}  // namespace
+
+Plans plan_run(const run::Options& options,
+               const Machine& machine,
+               int ranks,
+               at::ScalarType dtype,
+               const WantedLayout& wanted) {
+  return plans_of(layouts_of(options, ranks, wanted), [&](PlannedRun& planned) {
+    judge(planned, options, machine, dtype, wanted.tp_across_nodes);
+  });
+}
+
+Plans plan_here(const run::Options& options,
+                const OwnPredictor& predictor,
+                int ranks,
+                at::ScalarType dtype,
+                double memory,
+                const WantedLayout& wanted) {
+  return plans_of(layouts_of(options, ranks, wanted), [&](PlannedRun& planned) {
+    judge_here(planned, options, predictor, dtype, memory);
+  });
 }
 
 }  // namespace mumoe::study

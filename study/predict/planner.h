@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "study/predict/machine.h"
+#include "study/predict/own_predictor.h"
 #include "study/predict/predictor.h"
 #include "study/predict/run_cost.h"
 #include "study/predict/step_time.h"
@@ -55,5 +56,14 @@ Plans plan_run(const run::Options& options,
                int ranks,
                at::ScalarType dtype,
                const WantedLayout& wanted);
+
+/// The same over `ranks` ranks of this machine's CPUs, whose rates `predictor`
+/// knows, and which has `memory` bytes for all of them.
+Plans plan_here(const run::Options& options,
+                const OwnPredictor& predictor,
+                int ranks,
+                at::ScalarType dtype,
+                double memory,
+                const WantedLayout& wanted);
 
 }  // namespace mumoe::study

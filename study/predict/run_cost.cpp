@@ -21,6 +21,33 @@ run::Options laid_out(run::Options options, const RunLayout& layout) {
   return options;
 }
 
+namespace {
+
+/// Of each gate Σ ℓ, their number and Σ (ℓ − mean)² forward, and two sums
+/// backward, in fp64 (mumoe/gate_batch); nothing is summed again where a part
+/// is formed again.
+double norm_bytes(const model::Family& family,
+                  const model::ModelConfig& config) {
+  double numbers = 0;
+  if (config.dense) return 0;
+  for (const model::MlpKind& kind : family.mlps(config)) {
+    if (kind.block.gate.norm != GateNorm::batch) continue;
+    for (const std::int64_t experts : kind.block.experts) {
+      numbers += static_cast<double>(4 * experts + 1);
+    }
+  }
+  return numbers * sizeof(double) * static_cast<double>(config.depth);
+}
+
+}  // namespace
+
+StepMoved RunCost::moved() const {
+  const auto steps = static_cast<double>(batch.micro_steps);
+  return {.dp = static_cast<double>(cost.step.dp) + steps * norms.dp,
+          .tp = steps * cost.pass.tp_bytes,
+          .all = static_cast<double>(cost.step.all) + steps * norms.all};
+}
+
 const char* word_of(model::Recompute recompute) {
   switch (recompute) {
     case model::Recompute::none:
@@ -86,7 +113,13 @@ RunCost cost_of_run(const run::Options& asked,
                                      device,
                                      options.trainer.wire),
               .memory = {},
-              .products = model->products(batch.micro_batch)};
+              .products = model->products(batch.micro_batch),
+              .element = static_cast<double>(c10::elementSize(dtype))};
+  if (sharding.region().tokens_cut()) {
+    run.norms.all = norm_bytes(family, options.model);
+  } else if (layout.dp > 1) {
+    run.norms.dp = norm_bytes(family, options.model);
+  }
   run.memory = estimate_memory(run.cost,
                                family.workspace(options.model),
                                batch.micro_batch,

@@ -27,6 +27,14 @@ struct RunLayout {
   bool operator==(const RunLayout&) const = default;
 };
 
+/// Bytes of a step that a rank moves, as `Communicator::total_bytes` counts:
+/// over dp, over tp, over all ranks.
+struct StepMoved {
+  double dp = 0, tp = 0, all = 0;
+
+  bool operator==(const StepMoved&) const = default;
+};
+
 /// "none", "mixture", "everything"
 const char* word_of(model::Recompute recompute);
 
@@ -48,6 +56,12 @@ struct RunCost {
   /// The products of a micro-batch's forward pass that take most of the time,
   /// of the whole tp group.
   std::vector<Product> products;
+  /// Bytes of an activation's element.
+  double element = 0;
+  /// Of a micro-batch: what gates' batch norms sum over dp or over all ranks.
+  StepMoved norms = {};
+
+  StepMoved moved() const;
 };
 
 /// Of the run of `options`, cut as `layout` says, in `dtype` on `device`, which

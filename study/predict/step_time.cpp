@@ -143,7 +143,10 @@ StepTime step_time(const StepWork& work,
       axis += collective.overlapped ? 0 : seconds;
     }
     const double launched = part.kernels * machine.kernel_launch * rates.launch;
-    const double busy = slower_of(products + passes, launched);
+    // A CPU is its own host.
+    const double busy = machine.multiprocessors == 0
+                            ? products + passes + launched
+                            : slower_of(products + passes, launched);
     time.products += part.repeats * products;
     time.passes += part.repeats * passes;
     time.launches += part.repeats * (busy - products - passes);

@@ -15,7 +15,7 @@ struct Rates {
   double wave_share = 0.5;      ///< 1: tiles left over cost a whole wave
   double memory_share = 0.8;    ///< of the memory's bandwidth
   /// Passes made for each that is counted, by PassKind.
-  std::array<double, kPassKinds> passes = {1, 1, 1, 1, 1};
+  std::array<double, kPassKinds> passes = {1, 1, 1, 1, 1, 1, 1, 1, 1};
   double launch = 2;      ///< time of a launch / the machine's
   double start = 2;       ///< of a collective, before its first step
   double ring_step = 2;   ///< of a step of a ring

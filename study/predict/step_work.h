@@ -23,8 +23,13 @@ enum class PassKind {
   scores,  ///< attention's scores
   logits,
   state,  ///< gradients, masters, moments
+  // Of CPUs, which know more apart:
+  norm,    ///< the stream, its norms
+  gate,    ///< coefficients of experts
+  mixing,  ///< what experts mix and combine
+  gelu,    ///< hidden activations
 };
-constexpr std::size_t kPassKinds = 5;
+constexpr std::size_t kPassKinds = 9;
 
 /// Bytes read and written by operations of one kind.
 struct Pass {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 #include <tuple>
 
@@ -27,6 +28,29 @@ bool differs(const std::vector<ScaleCell>& cells, Member member) {
   std::set<std::string> models;
   for (const auto& [model, value] : of) models.insert(model);
   return of.size() > models.size();
+}
+
+/// Whether one layout of a model was run with several micro-batches. Left to
+/// itself each layout has one of its own, all samples of a rank: that follows
+/// from the ranks and is no setting.
+bool varies_micro_batch(const std::vector<ScaleCell>& cells) {
+  std::map<std::string, std::int64_t> of;
+  return std::any_of(cells.begin(), cells.end(), [&](const ScaleCell& cell) {
+    const ScaleResult& what = cell.what;
+    // What was not measured does not know it.
+    if (!cell.measured()) return false;
+    const std::string layout = fmt::format("{} {} {} {} {} {} {} {}",
+                                           what.model,
+                                           what.scaling,
+                                           what.dp,
+                                           what.tp,
+                                           what.plan,
+                                           what.zero,
+                                           what.recompute,
+                                           what.precision);
+    return of.emplace(layout, what.micro_batch).first->second !=
+           what.micro_batch;
+  });
 }
 
 /// The settings that are varied, as a name's end.
@@ -142,7 +166,7 @@ std::vector<ScaleCell> cells_of(const std::vector<ScaleResult>& results) {
 
 std::vector<Family> families_of(const std::vector<ScaleCell>& cells) {
   const Varied varied = {differs(cells, &ScaleResult::zero),
-                         differs(cells, &ScaleResult::micro_batch),
+                         varies_micro_batch(cells),
                          differs(cells, &ScaleResult::recompute),
                          differs(cells, &ScaleResult::precision)};
   std::vector<Family> families;

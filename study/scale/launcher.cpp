@@ -57,19 +57,22 @@ fs::path RunPlaces::trace_of_rank_0(int ranks) const {
   return path;
 }
 
-void RunPlaces::clear() const {
+void RunPlaces::await_end() const {
   const fs::path lock = out / ".lock";
   std::error_code error;
-  if (fs::exists(lock, error)) {
-    const auto until = std::chrono::steady_clock::now() + kLeaves;
-    while (!FileLock::try_lock(lock)) {
-      require(std::chrono::steady_clock::now() < until,
-              "{}: held by {}; expected that run to have ended",
-              out.string(),
-              FileLock::holder(lock));
-      std::this_thread::sleep_for(200ms);
-    }
+  if (!fs::exists(lock, error)) return;
+  const auto until = std::chrono::steady_clock::now() + kLeaves;
+  while (!FileLock::try_lock(lock)) {
+    require(std::chrono::steady_clock::now() < until,
+            "{}: held by {}; expected that run to have ended",
+            out.string(),
+            FileLock::holder(lock));
+    std::this_thread::sleep_for(200ms);
   }
+}
+
+void RunPlaces::clear() const {
+  await_end();
   remove_path(out);
   remove_path(log);
   remove_path(job);

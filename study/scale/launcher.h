@@ -27,8 +27,10 @@ struct RunPlaces {
 
   /// The trace of rank 0 of `ranks`.
   std::filesystem::path trace_of_rank_0(int ranks) const;
-  /// Removes what an earlier try left; waits for a run that still ends there.
-  /// Throws `InputError` where that does not.
+  /// Waits for a run that still ends there. Throws `InputError` where it does
+  /// not.
+  void await_end() const;
+  /// After that, removes what an earlier try left.
   void clear() const;
   /// Removes what is large and said elsewhere: checkpoints, traces.
   void keep_figures() const;

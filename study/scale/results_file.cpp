@@ -1,6 +1,7 @@
 #include "study/scale/results_file.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -24,7 +25,33 @@ namespace fs = std::filesystem;
 
 }  // namespace
 
-StudyFolder::StudyFolder(fs::path folder, const std::string& text)
+WholeLines read_lines(const fs::path& file, const TakeLine& take) {
+  std::error_code error;
+  if (!fs::exists(file, error) && !error) return {};
+  const std::string text = read_file(file);
+  WholeLines read;
+  int number = 0;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const auto end = text.find('\n', begin);
+    const auto where = fmt::format("{}:{}", file.string(), ++number);
+    if (end == text.npos) {
+      read.note =
+          fmt::format("{}: the last line is cut short ({} bytes) and left out",
+                      where,
+                      text.size() - begin);
+      break;
+    }
+    const auto line = std::string_view(text).substr(begin, end - begin);
+    begin = read.whole = end + 1;
+    if (line.find_first_not_of(" \t\r") == line.npos) continue;
+    take(line, where);
+  }
+  return read;
+}
+
+LinesFolder::LinesFolder(fs::path folder,
+                         const std::string& text,
+                         const TakeLine& take)
     : folder_(std::move(folder)) {
   std::error_code error;
   fs::create_directories(folder_, error);
@@ -43,7 +70,7 @@ StudyFolder::StudyFolder(fs::path folder, const std::string& text)
           folder_.string(),
           FileLock::holder(folder_ / ".scale.lock"));
   lock_.push_back(std::move(*lock));
-  auto read = read_results(file());
+  const auto read = read_lines(file(), take);
   keep_study(text);
   fd_ = ::open(file().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (fd_ < 0) fail_at(file(), "opened");
@@ -54,14 +81,13 @@ StudyFolder::StudyFolder(fs::path folder, const std::string& text)
     }
   }
   sync_to_disk(folder_);
-  results_ = std::move(read.results);
 }
 
-StudyFolder::~StudyFolder() {
+LinesFolder::~LinesFolder() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-void StudyFolder::keep_study(const std::string& text) {
+void LinesFolder::keep_study(const std::string& text) {
   const auto path = folder_ / "study.json";
   std::error_code error;
   if (fs::exists(path, error)) {
@@ -73,8 +99,8 @@ void StudyFolder::keep_study(const std::string& text) {
   write_file_atomically(path, text);
 }
 
-void StudyFolder::append(const ScaleResult& result) {
-  const std::string line = to_json(result) + "\n";
+void LinesFolder::append(const std::string& text) {
+  const std::string line = text + "\n";
   for (std::size_t written = 0; written < line.size();) {
     const auto wrote =
         ::write(fd_, line.data() + written, line.size() - written);
@@ -83,7 +109,6 @@ void StudyFolder::append(const ScaleResult& result) {
     written += static_cast<std::size_t>(wrote);
   }
   if (::fsync(fd_) != 0) fail_at(file(), "flushed");
-  results_.push_back(result);
 }
 
 }  // namespace mumoe::study

@@ -24,23 +24,6 @@ namespace {
 
 using nlohmann::json;
 
-/// Parameters of the whole model, and FLOPs of a target.
-void count_model(const run::Options& options, ScaleResult& result) {
-  const auto world = dist::make_null_communicator({.dp = 1, .tp = 1});
-  const dist::ProcessMesh mesh(*world, 1, 1);
-  dist::ParameterRegistry registry(mesh.tp(), at::kFloat, at::kMeta);
-  const model::Family& family = model::family(options.family);
-  const auto model = family.make(options.model,
-                                 registry,
-                                 {Plan::sequence, &mesh.tp()},
-                                 /*batch_group=*/nullptr);
-  const bool tokens = family.learns_from == model::LearnsFrom::tokens;
-  const std::int64_t targets = tokens ? options.model.context : 1;
-  result.parameters = registry.global_numel();
-  result.flops_per_target =
-      model->cost(1, at::kCPU).flops / static_cast<double>(targets);
-}
-
 void read_settings(const std::filesystem::path& run, ScaleResult& result) {
   const run::Options options = run::read_config(run / "config.cfg");
   const auto batch = train::BatchPlan::make(options.trainer.batch,
@@ -53,32 +36,9 @@ void read_settings(const std::filesystem::path& run, ScaleResult& result) {
   result.micro_batch = batch.micro_batch;
   result.batch = batch.batch;
   result.recompute = options.model.recompute != model::Recompute::none;
-  count_model(options, result);
-}
-
-/// The lines of metrics.jsonl that tell of a step after the first `skip`.
-std::vector<json> steps_in(const std::filesystem::path& file,
-                           std::int64_t skip) {
-  const std::string text = read_file(file);
-  std::vector<json> steps;
-  int number = 0;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const auto end = std::min(text.find('\n', begin), text.size());
-    const auto where = fmt::format("{}:{}", file.string(), ++number);
-    auto entry = parse_json(text.substr(begin, end - begin), where);
-    begin = end + 1;
-    require(entry.is_object() && entry.contains("step") &&
-                entry["step"].is_number_integer(),
-            "{}: expected a step of a run",
-            where);
-    const bool counts = entry["step"] > skip && !entry.contains("event");
-    if (counts) steps.push_back(std::move(entry));
-  }
-  require(!steps.empty(),
-          "{}: has no step after the first {}",
-          file.string(),
-          skip);
-  return steps;
+  const ModelCounts counts = count_model(options);
+  result.parameters = counts.parameters;
+  result.flops_per_target = counts.flops_per_target;
 }
 
 /// The values of one member in all steps.
@@ -163,6 +123,52 @@ double covered(const Span& step, const std::vector<Span>& waits) {
 }
 
 }  // namespace
+
+ModelCounts count_model(const run::Options& options) {
+  const auto world = dist::make_null_communicator({.dp = 1, .tp = 1});
+  const dist::ProcessMesh mesh(*world, 1, 1);
+  dist::ParameterRegistry registry(mesh.tp(), at::kFloat, at::kMeta);
+  const model::Family& family = model::family(options.family);
+  const auto model = family.make(options.model,
+                                 registry,
+                                 {Plan::sequence, &mesh.tp()},
+                                 /*batch_group=*/nullptr);
+  const bool tokens = family.learns_from == model::LearnsFrom::tokens;
+  const std::int64_t targets = tokens ? options.model.context : 1;
+  ModelCounts counts;
+  counts.parameters = registry.global_numel();
+  counts.flops_per_target =
+      model->cost(1, at::kCPU).flops / static_cast<double>(targets);
+  for (const dist::Parameter& parameter : registry.parameters()) {
+    if (parameter.name != "wte" && parameter.name != "wpe") continue;
+    counts.embeddings += parameter.global_numel();
+  }
+  return counts;
+}
+
+std::vector<json> steps_in(const std::filesystem::path& file,
+                           std::int64_t skip) {
+  const std::string text = read_file(file);
+  std::vector<json> steps;
+  int number = 0;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const auto end = std::min(text.find('\n', begin), text.size());
+    const auto where = fmt::format("{}:{}", file.string(), ++number);
+    auto entry = parse_json(text.substr(begin, end - begin), where);
+    begin = end + 1;
+    require(entry.is_object() && entry.contains("step") &&
+                entry["step"].is_number_integer(),
+            "{}: expected a step of a run",
+            where);
+    const bool counts = entry["step"] > skip && !entry.contains("event");
+    if (counts) steps.push_back(std::move(entry));
+  }
+  require(!steps.empty(),
+          "{}: has no step after the first {}",
+          file.string(),
+          skip);
+  return steps;
+}
 
 void read_run(const std::filesystem::path& run,
               std::int64_t skip,

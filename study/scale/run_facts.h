@@ -2,12 +2,25 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <vector>
 
+#include "run/options.h"
 #include "study/scale/scale_result.h"
 
 namespace mumoe::study {
+
+/// What a model is, whatever its layout.
+struct ModelCounts {
+  std::int64_t parameters = 0;  ///< Trained ones.
+  std::int64_t embeddings = 0;  ///< Of these, those of tokens and positions.
+  /// Forward and backward, a token or an image.
+  double flops_per_target = 0;
+};
+
+/// Made on the meta device.
+ModelCounts count_model(const run::Options& options);
 
 /// Fills in what the run directory `run` says of a run: config.cfg (settings as
 /// they were settled), metrics.jsonl (times, rates, bytes, memory, loss, of all
@@ -17,6 +30,11 @@ namespace mumoe::study {
 void read_run(const std::filesystem::path& run,
               std::int64_t skip,
               ScaleResult& result);
+
+/// The lines of `file`, a metrics.jsonl, that tell of a step after the first
+/// `skip`. Throws `InputError` naming file and line, or that there is none.
+std::vector<nlohmann::json> steps_in(const std::filesystem::path& file,
+                                     std::int64_t skip);
 
 /// What a step waited for communication, milliseconds, by a trace of rank 0
 /// (`log.trace`): the median of the steps after the first `skip`, without the

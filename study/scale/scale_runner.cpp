@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "run/version.h"
 #include "study/scale/run_facts.h"
+#include "study/scale/run_text.h"
 #include "train/metrics.h"
 
 namespace mumoe::study {
@@ -48,12 +49,6 @@ bool comes_again(int code) {
          code == static_cast<int>(ExitCode::non_finite);
 }
 
-std::string duration_text(double seconds) {
-  if (seconds < 90) return fmt::format("{:.0f} s", std::max(seconds, 1.0));
-  if (seconds < 5400) return fmt::format("{:.0f} min", seconds / 60);
-  return fmt::format("{:.1f} h", seconds / 3600);
-}
-
 // The last one of a trace does not count.
 constexpr std::int64_t kTracedSteps = 6;
 
@@ -64,24 +59,11 @@ StudyCell traced_cell(StudyCell cell,
   for (auto& [key, value] : cell.settings) {
     if (key == "train.steps") value = std::to_string(steps);
   }
+  std::erase_if(cell.settings, [](const auto& setting) {
+    return setting.first == "log.trace";
+  });
   cell.settings.emplace_back("log.trace", trace.string());
   return cell;
-}
-
-/// Why a run that ended so was not measured, by what it said; empty: it was.
-std::string why_failed(const End& end,
-                       const ScaleStudy& study,
-                       const RunPlaces& places) {
-  if (end.timed_out) {
-    return fmt::format("did not end within {:g} minutes (minutes of the study)",
-                       study.minutes);
-  }
-  if (end.code == 0) return {};
-  for (const auto& said : {places.log, places.job}) {
-    const auto line = last_line(said, {"mumoe: ", "launch/mpirun: "});
-    if (!line.empty()) return line;
-  }
-  return fmt::format("ended with code {} and said nothing", end.code);
 }
 
 }  // namespace
@@ -161,6 +143,7 @@ ScaleResult ScaleRunner::begin_result(const StudyRun& run,
   result.batch = cell.options.trainer.batch;
   result.micro_batch = cell.options.trainer.micro_batch;
   result.recompute = cell.options.model.recompute != model::Recompute::none;
+  if (hooks_.predict) result.predicted = hooks_.predict(cell);
   return result;
 }
 
@@ -181,14 +164,19 @@ bool ScaleRunner::measure_exposed(const StudyCell& cell, ScaleResult& result) {
                   study_.skip + std::min(study_.steps, kTracedSteps) + 1,
                   places.trace);
   const End end = launcher_.run(study_, traced, places, hooks_.stop);
-  const std::string why = why_failed(end, study_, places);
+  const std::string why = why_failed(end, study_.minutes, places);
   if (end.stopped && !why.empty()) return false;
   if (!why.empty()) {
     hooks_.say(fmt::format("note     {}: no trace: {}", cell.name, why));
     return true;
   }
-  const auto trace = places.trace_of_rank_0(cell.ranks());
-  result.exposed_ms = exposed_ms(trace, study_.skip);
+  try {
+    const auto trace = places.trace_of_rank_0(cell.ranks());
+    result.exposed_ms = exposed_ms(trace, study_.skip);
+  } catch (const InputError& error) {  // of a disk that is full
+    hooks_.say(
+        fmt::format("note     {}: no trace: {}", cell.name, error.what()));
+  }
   places.clear();
   return true;
 }
@@ -201,7 +189,7 @@ bool ScaleRunner::measure_one(const StudyRun& run) {
   ScaleResult result = begin_result(run, places);
   const End end = launcher_.run(study_, cell, places, hooks_.stop);
   result.code = end.code;
-  result.failed = why_failed(end, study_, places);
+  result.failed = why_failed(end, study_.minutes, places);
   // One that came to its end all the same was measured.
   if (end.stopped && !result.failed.empty()) return false;
   try {

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,8 @@ class ScaleRunner {
   struct Hooks {
     std::function<bool()> stop;  ///< Whether to end before the end.
     std::function<void(const std::string&)> say;
+    /// What is expected of a cell; empty, or none of a cell: nothing is.
+    std::function<std::optional<Predicted>(const StudyCell&)> predict = {};
   };
   /// `study`, `launcher` and `folder` must outlive this.
   ScaleRunner(const ScaleStudy& study,

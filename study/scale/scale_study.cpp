@@ -13,19 +13,17 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "run/default_recipe.h"
 #include "study/scale/json_place.h"
 #include "study/scale/study_layout.h"
+#include "study/scale/study_settings.h"
 
 namespace mumoe::study {
 namespace {
 
 using nlohmann::json;
-using run::Draft;
 
 constexpr std::int64_t kMostSteps = 1'000'000;
 constexpr int kMostRepeats = 1'000;
-constexpr double kMostMinutes = 100'000;
 /// What a study decides itself, for every run of it.
 constexpr std::array kOwn = {"parallel.dp",
                              "parallel.tp",
@@ -40,36 +38,11 @@ constexpr std::array kOwn = {"parallel.dp",
                              "checkpoint.minutes",
                              "log.trace"};
 
-/// Names become those of folders.
-void require_name(const std::string& name, const JsonPlace& place) {
-  const bool plain =
-      !name.empty() && name.size() <= 100 && name[0] != '.' &&
-      std::ranges::all_of(name, [](unsigned char c) {
-        return std::isalnum(c) != 0 || c == '_' || c == '-' || c == '.';
-      });
-  require(plain,
-          "{}: {}: expected a name of letters, digits, _, - and .",
-          place.where,
-          name.empty() ? "(empty)" : name);
-}
-
-Settings settings_of(const JsonPlace& place) {
-  place.require_that(place.value.is_object(), "an object of keys and values");
-  Settings settings;
-  for (const auto& [key, unused] : place.value.items()) {
-    require(std::ranges::find(kOwn, key) == kOwn.end(),
-            "{}: {}: the study sets it for each run; expected another key",
-            place.where,
-            key);
-    settings.emplace_back(key, place.at(key).word());
-  }
-  return settings;
-}
-
-void apply(Draft& draft, const Settings& settings, const std::string& where) {
-  for (const auto& [key, value] : settings) {
-    draft.set(key, value, where, where);
-  }
+std::string file_in(const JsonPlace& place) {
+  place.require_that(
+      place.value.is_string() && !place.value.get<std::string>().empty(),
+      "a file, as the command line of mumoe train has it");
+  return place.value.get<std::string>();
 }
 
 /// The study in the making.
@@ -93,8 +66,10 @@ class StudyReader {
     root.require_keys(kKeys);
     read_head(root);
     read_scaling(root);
-    if (root.has("settings")) settings_ = settings_of(root.at("settings"));
-    read_models(root);
+    if (root.has("settings")) {
+      settings_ = settings_of(root.at("settings"), kOwn);
+    }
+    models_ = models_of(root, settings_, kOwn);
     read_layouts(root);
     for (const auto& model : models_) {
       for (const auto& layout : layouts_) {
@@ -120,7 +95,7 @@ class StudyReader {
     study_.name =
         root.has("name") ? root.at("name").word() : study_.file.stem().string();
     if (root.has("config"))
-      study_.config = std::filesystem::absolute(root.at("config").word());
+      study_.config = std::filesystem::absolute(file_in(root.at("config")));
     if (root.has("steps")) {
       study_.steps = root.at("steps").count(1, kMostSteps);
     }
@@ -136,12 +111,7 @@ class StudyReader {
       exposed.require_that(exposed.value.is_boolean(), "true or false");
       study_.exposed = exposed.value.get<bool>();
     }
-    if (!root.has("minutes")) return;
-    const JsonPlace minutes = root.at("minutes");
-    const bool number = minutes.value.is_number();
-    study_.minutes = number ? minutes.value.get<double>() : 0;
-    minutes.require_that(study_.minutes > 0 && study_.minutes <= kMostMinutes,
-                         "the minutes that one run may take, more than 0");
+    study_.minutes = minutes_of(root, study_.minutes);
   }
 
   void read_scaling(const JsonPlace& root) {
@@ -154,24 +124,6 @@ class StudyReader {
     }
   }
 
-  void read_models(const JsonPlace& root) {
-    require(root.has("models"),
-            "{}models: is missing: expected {{name: {{key of a run: value}}}}",
-            root.where);
-    const JsonPlace models = root.at("models");
-    models.require_that(models.value.is_object() && !models.value.empty(),
-                        "an object with at least one model");
-    for (const auto& [name, unused] : models.value.items()) {
-      require_name(name, models);
-      names_.push_back(name);
-      models_.emplace_back(name, settings_of(models.at(name)));
-      // A key that nothing has is told where it stands.
-      Draft draft;
-      apply(draft, settings_, root.where + "settings");
-      apply(draft, models_.back().second, models.at(name).where);
-    }
-  }
-
   void read_layouts(const JsonPlace& root) {
     require(root.has("layouts"),
             "{}layouts: is missing: expected a list of layouts such as "
@@ -180,8 +132,10 @@ class StudyReader {
     const JsonPlace layouts = root.at("layouts");
     layouts.require_that(layouts.value.is_array() && !layouts.value.empty(),
                          "a list of at least one layout");
+    std::vector<std::string> names;
+    for (const auto& [name, unused] : models_) names.push_back(name);
     for (std::size_t i = 0; i < layouts.value.size(); ++i) {
-      const auto some = study_layouts(layouts.at(i), names_);
+      const auto some = study_layouts(layouts.at(i), names);
       layouts_.insert(layouts_.end(), some.begin(), some.end());
     }
   }
@@ -213,21 +167,10 @@ class StudyReader {
   void resolve(StudyCell& cell,
                const Settings& model,
                const StudyLayout& layout) {
-    Draft draft;
-    if (study_.config.empty()) {
-      draft.read_text(run::kDefaultRecipe, run::kDefaultRecipeName);
-    } else {
-      draft.read_file(study_.config);
-    }
-    // The last of two that say the same key wins, and a command line takes one.
+    run::Draft draft = draft_of(study_.config);
     auto take = [&](const Settings& settings) {
       apply(draft, settings, "the study");
-      for (const auto& [key, value] : settings) {
-        std::erase_if(cell.settings, [&](const auto& setting) {
-          return setting.first == key;
-        });
-        cell.settings.emplace_back(key, value);
-      }
+      replace(cell.settings, settings);
     };
     take(settings_);
     take(model);
@@ -242,6 +185,13 @@ class StudyReader {
       take({{"train.batch", std::to_string(batch * cell.ranks())}});
     }
     if (options.epochs != 0) take({{"train.epochs", "0"}});
+    // Of the configuration: of what it says, what would end or slow a cell.
+    if (options.trainer.max_minutes != 0) take({{"train.max_minutes", "0"}});
+    if (!options.trace.empty()) take({{"log.trace", ""}});
+    if (!options.branch.empty()) take({{"train.branch", ""}});
+    require(options.parallel.backend != run::BackendChoice::null,
+            "parallel.backend = null: has no run directory, which tells what "
+            "was measured; expected auto, mpi or nccl");
     take({{"train.steps", std::to_string(study_.skip + study_.steps)},
           {"train.eval_every", "0"},
           {"train.eval_windows", "1"},
@@ -255,7 +205,6 @@ class StudyReader {
   const CheckCell& check_;
   Settings settings_;
   std::vector<std::string> scaling_ = {"strong", "weak"};
-  std::vector<std::string> names_;
   std::vector<std::pair<std::string, Settings>> models_;
   std::vector<StudyLayout> layouts_;
   std::set<std::string> cells_;

@@ -1,6 +1,8 @@
 // What a model leaves: learnt where it was measured, nothing far from there.
 #include "study/predict/local_correction.h"
 
+#include "study/predict/likely_scales.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -40,6 +42,24 @@ TEST(LocalCorrection, GoesThroughWhatWasMeasuredAndFadesAway) {
   EXPECT_NEAR(far.deviation,
               std::sqrt(correction.variance() * (1 + correction.noise())),
               1e-9);
+}
+
+// An error that changes along one coordinate alone has a long way along the
+// other, and a short one along its own.
+TEST(LikelyScales, AreLongWhereNothingChanges) {
+  std::vector<std::vector<double>> places;
+  std::vector<double> left;
+  for (int i = 0; i < 8; ++i) {
+    for (int j = 0; j < 4; ++j) {
+      places.push_back({double(i), double(j)});
+      left.push_back(0.1 * std::sin(2.1 * i));
+    }
+  }
+  const auto scales = likely_scales(places, left, {2, 2});
+  EXPECT_GT(scales[1], 2);
+  EXPECT_GT(scales[1], 2 * scales[0]);
+  EXPECT_LE(LocalCorrection(places, left, scales).objective(),
+            LocalCorrection(places, left, {2, 2}).objective());
 }
 
 TEST(LocalCorrection, SeesWhatIsNoise) {

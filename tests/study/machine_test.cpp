@@ -39,6 +39,19 @@ TEST(Machines, AreAddedByFiles) {
   EXPECT_EQ(machines.named("a100-80g").link_share, 0.783);
 }
 
+TEST(Machines, MayBeLikeOthersOfTheirFileInAnyOrder) {
+  const testing::ScratchFolder folder;
+  const auto file = folder.write("mine.json", R"({"machines": {
+    "a": {"like": "b", "node_share": 0.5},
+    "b": {"like": "a100-80g", "gpus_per_node": 4},
+    "a100-80g": {"like": "a100-80g", "link_share": 0.25}}})");
+  Machines machines;
+  machines.add(file);
+  EXPECT_EQ(machines.named("a").gpus_per_node, 4);
+  EXPECT_EQ(machines.named("a").node_share, 0.5);
+  EXPECT_EQ(machines.named("a").link_share, 0.25) << "that of the same file";
+}
+
 /// A file of one machine `mine`, whose constants are `text`.
 void expect_refused(const std::string& text,
                     std::initializer_list<std::string> parts) {
@@ -66,6 +79,18 @@ TEST(Machines, ThatAreWrongAreNamed) {
   expect_refused(R"({"like": "b100"})",
                  {"mine.like is \"b100\"", "expected one of a100-80g"});
   expect_refused("7", {"machine mine: expected an object"});
+  expect_refused(
+      R"({"like": "h200", "peak_flops": {"value": 1, "sorce": "x"}})",
+      {"mine.peak_flops is {", "\"source\": TEXT"});
+  expect_refused(R"({"like": "h200", "gpus_per_node": 1025})",
+                 {"mine.gpus_per_node is 1025", "from 1 to 1024"});
+  expect_refused(R"({"like": "other"}, "other": {"like": "mine"})",
+                 {"machine mine: expected one that is not like itself"});
+  expect_refused(
+      R"({"like": "h200"}, "a\nb": {"like": "h200"})",
+      {R"(machine a\nb: expected a name without control characters)"});
+  expect_refused(R"({"like": "h200"}}, "machine": {"other": {})",
+                 {"mine.json: expected {\"machines\""});
   expect_input_error([] { Machines().named("b100"); },
                      {"machine b100: unknown", "a100-80g, h100-80g, h200"});
 }

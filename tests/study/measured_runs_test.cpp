@@ -46,6 +46,45 @@ TEST(MeasuredRuns, MayHaveOtherColumnsAndAnotherOrder) {
   EXPECT_EQ(runs[0].milliseconds, 5017.8);
 }
 
+TEST(MeasuredRuns, MayHaveCommasBetweenQuotationMarks) {
+  const auto runs =
+      parse_measured_runs("GPU,\"note, if any\"," + kHead +
+                              "\"NVIDIA A100, 80 GB\",\"a \"\"b\"\", "
+                              "c\",\"8\",128,8,1024,16,12,1024,"
+                              "2,4,1,\"278.18\"\n",
+                          "runs.csv");
+  ASSERT_EQ(runs.size(), 1u);
+  EXPECT_EQ(runs[0].gpus, 8);
+  EXPECT_EQ(runs[0].milliseconds, 278.18);
+}
+
+TEST(MeasuredRuns, MayHaveWholeNumbersWithAPoint) {
+  const auto runs =
+      parse_measured_runs(kHead + "8.0,128.,8.00,1024,16,12,1024,2,4,1.0,278\n",
+                          "runs.csv");
+  ASSERT_EQ(runs.size(), 1u);
+  EXPECT_EQ(runs[0].gpus, 8);
+  EXPECT_EQ(runs[0].global_batch, 128);
+  EXPECT_EQ(runs[0].micro_batch, 8);
+}
+
+TEST(MeasuredRuns, LeaveOutALastRowWithoutItsEnd) {
+  const std::string good = "8,128,8,1024,16,12,1024,2,4,1,278.18\n";
+  std::vector<std::string> notes;
+  EXPECT_EQ(parse_measured_runs(kHead + good, "runs.csv", &notes).size(), 1u);
+  EXPECT_TRUE(notes.empty());
+  const std::string text = kHead + good + good.substr(0, good.size() - 1);
+  EXPECT_EQ(parse_measured_runs(text, "runs.csv", &notes).size(), 1u);
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_EQ(notes[0].find("runs.csv: line 3: its end is missing"), 0u);
+  // Blanks are no row.
+  EXPECT_EQ(parse_measured_runs(kHead + good + " ", "runs.csv").size(), 1u);
+  // Half a row is half a file.
+  expect_input_error(
+      [&] { parse_measured_runs(kHead + good + "8,128,8", "r.csv", &notes); },
+      {"r.csv: line 3: its end is missing"});
+}
+
 TEST(MeasuredRuns, ThatAreWrongAreNamed) {
   const auto refused = [](const std::string& text,
                           std::initializer_list<std::string> parts) {
@@ -56,6 +95,12 @@ TEST(MeasuredRuns, ThatAreWrongAreNamed) {
   refused(kHead, {"runs.csv: no rows"});
   refused("# GPUs,global batch\n8,128\n",
           {"runs.csv: line 1: expected a column \"micro batch\""});
+  refused("hidden size," + kHead + "7," + good,
+          {"runs.csv: line 1: expected one column \"hidden size\"", "several"});
+  for (const std::string half : {"8.5", ".0", "8.0.0", "8e0"}) {
+    refused(kHead + half + ",128,8,1024,16,12,1024,2,4,1,278.18\n",
+            {"line 2: # GPUs is \"" + half + "\"", "a whole number"});
+  }
   refused(kHead + good + "8,128,8,1024\n",
           {"runs.csv: line 3: 4 columns", "expected 11"});
   refused(kHead + "8,128,8,wide,16,12,1024,2,4,1,278.18\n",

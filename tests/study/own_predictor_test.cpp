@@ -89,10 +89,55 @@ TEST(OwnPredictor, KnowsShapesBetweenThoseThatWereMeasured) {
     ++count;
     EXPECT_LT(predicted.low, predicted.seconds);
     EXPECT_GT(predicted.high, predicted.seconds);
-    EXPECT_NEAR(predictor.memory_bytes(run), run.rss_bytes, 1);
+    EXPECT_NEAR(predictor.memory_bytes(run) / run.rss_bytes, 1, 0.03);
   }
   EXPECT_LT(error / count, 0.06);
   EXPECT_GE(held, count * 8 / 10);
+}
+
+TEST(OwnPredictor, IsLessCertainOfWhatIsUnlikeAllOfThem) {
+  const OwnPredictor predictor(runs_of({64, 96, 128, 192}));
+  const auto width_of = [&](std::int64_t width) {
+    return predictor.predict(runs_of({width}).front()).half_width();
+  };
+  EXPECT_LT(width_of(128), width_of(1024));
+  // No study of one hour knows what another brings.
+  EXPECT_GT(width_of(128), 1.645 * 0.03);
+}
+
+// bf16 that multiplies twice as fast has rates of its own, and is taken.
+TEST(OwnPredictor, KnowsPrecisionsApart) {
+  std::vector<OwnRun> runs = runs_of({64, 128, 256});
+  const OwnPredictor fp32(runs);
+  EXPECT_EQ(fp32.peak_flops(at::kBFloat16), kPeak);
+  EXPECT_EQ(fp32.dtype_for(run::Precision::automatic), at::kFloat);
+  const std::size_t count = runs.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    OwnRun rounded = runs[i];
+    rounded.dtype = at::kBFloat16;
+    rounded.peak_flops = 2 * kPeak;
+    rounded.seconds *= 0.6;
+    runs.push_back(rounded);
+  }
+  const OwnPredictor both(runs);
+  EXPECT_EQ(both.peak_flops(at::kBFloat16), 2 * kPeak);
+  EXPECT_EQ(both.dtype_for(run::Precision::automatic), at::kBFloat16);
+  EXPECT_EQ(both.dtype_for(run::Precision::fp32), at::kFloat);
+  OwnRun between = runs_of({192}).front();
+  const double wide = both.predict(between).seconds;
+  between.dtype = at::kBFloat16;
+  EXPECT_NEAR(both.predict(between).seconds / wide, 0.6, 0.08);
+}
+
+TEST(OwnPredictor, KeepsBackWhatIsOneModel) {
+  const std::vector<OwnRun> runs = runs_of({64, 128});
+  // Dense and CP, each on four layouts.
+  EXPECT_EQ(shape_of(runs[0]), shape_of(runs[3]));
+  EXPECT_NE(shape_of(runs[3]), shape_of(runs[4]));
+  EXPECT_NE(shape_of(runs[0]), shape_of(runs[8]));
+  OwnRun rounded = runs[0];
+  rounded.dtype = at::kBFloat16;
+  EXPECT_NE(shape_of(runs[0]), shape_of(rounded));
 }
 
 TEST(OwnPredictor, NeedsTwoRuns) {
@@ -119,6 +164,9 @@ std::string line_of(int repeat, double step_ms, const std::string& failed) {
   result.mfu = 0.5;
   result.flops_per_target = 1e6;
   result.rss_mib = 100 + repeat;
+  result.dp_bytes = 1;
+  result.tp_bytes = 2;
+  result.all_bytes = 3;
   result.failed = failed;
   return to_json(result) + "\n";
 }
@@ -137,7 +185,8 @@ TEST(OwnRuns, AreTheMediansOfTheCellsThatWereMeasured) {
   ASSERT_EQ(runs.size(), 1u);
   EXPECT_EQ(runs[0].name, "cp/1x2-sequence/strong");
   EXPECT_DOUBLE_EQ(runs[0].seconds, 0.022);
-  EXPECT_DOUBLE_EQ(runs[0].rss_bytes, 103 * 1048576.0);
+  EXPECT_DOUBLE_EQ(runs[0].rss_bytes, 102 * 1048576.0);
+  EXPECT_EQ(runs[0].moved, (StepMoved{.dp = 1, .tp = 2, .all = 3}));
   EXPECT_EQ(runs[0].dtype, at::kBFloat16);
   EXPECT_EQ(runs[0].layout,
             (RunLayout{.tp = 2, .plan = Plan::sequence, .micro_batch = 8}));

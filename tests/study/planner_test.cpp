@@ -65,6 +65,41 @@ TEST(RunCost, ZeroCutsTheOptimizerOverDp) {
               0.02 * static_cast<double>(whole.optimizer));
 }
 
+// A Mixer of 2 blocks has 4 gates: of each 4 x 6 + 1 sums in fp64, once a
+// micro-step, over all that hold other tokens.
+TEST(RunCost, CountsWhatBatchNormsOfGatesSum) {
+  run::Options options;
+  options.family = "mixer";
+  options.model.depth = 2;
+  options.model.width = 32;
+  options.model.patch = 7;
+  options.model.image_size = 28;
+  options.model.channels = 1;
+  options.model.classes = 10;
+  options.model.token_hidden = 16;
+  options.model.token_ranks = {4};
+  options.model.mlp.hidden_dim = 64;
+  options.model.mlp.experts = {6};
+  options.model.mlp.ranks = {8};
+  options.trainer.batch = 32;
+  const auto moved = [&](const RunLayout& layout) {
+    const auto by = [&](GateNorm norm) {
+      options.model.mlp.gate.norm = norm;
+      return cost_of_run(options, layout, at::kFloat, at::kCPU).moved();
+    };
+    const StepMoved with = by(GateNorm::batch), without = by(GateNorm::none);
+    EXPECT_EQ(with.tp, without.tp);
+    return StepMoved{.dp = with.dp - without.dp, .all = with.all - without.all};
+  };
+  const double sums = 4 * (4 * 6 + 1) * 8;
+  EXPECT_EQ(moved({.micro_batch = 8}), StepMoved{});
+  EXPECT_EQ(moved({.dp = 2, .micro_batch = 8}), (StepMoved{.dp = 2 * sums}));
+  EXPECT_EQ(moved({.tp = 2, .micro_batch = 8}), (StepMoved{.all = 4 * sums}));
+  // All ranks hold all tokens.
+  EXPECT_EQ(moved({.tp = 2, .plan = Plan::bottleneck, .micro_batch = 8}),
+            StepMoved{});
+}
+
 TEST(RunCost, RefusesWhatCannotBeCut) {
   testing::expect_input_error([] { cost({.dp = 2, .micro_batch = 7}); },
                               {"batch"});
@@ -172,6 +207,57 @@ TEST(Planner, LooksForNothingThatIsGiven) {
                        .plan = Plan::bottleneck,
                        .zero = 1,
                        .micro_batch = 4}));
+}
+
+OwnRun measured(std::int64_t width, const RunLayout& layout) {
+  OwnRun run{.name = {}, .options = recipe(), .layout = layout};
+  run.options.model.depth = 2;
+  run.options.model.heads = 4;
+  run.options.model.width = width;
+  run.options.model.context = 64;
+  run.options.model.vocab = 256;
+  run.options.model.mlp.hidden_dim = 4 * width;
+  run.options.model.mlp.experts = {16};
+  run.options.model.mlp.ranks = {width / 2};
+  run.options.trainer.batch = 16;
+  run.peak_flops = 5e10;
+  const RunCost cost = cost_of_run(run.options, layout, at::kFloat, at::kCPU);
+  run.seconds = static_cast<double>(cost.batch.micro_steps) *
+                    cost.cost.pass.rank_flops / 3e10 +
+                1e-3;
+  run.rss_bytes = cost.memory.model() + 3e8;
+  return run;
+}
+
+TEST(Planner, PlansOnThisMachineByWhatWasMeasuredOnIt) {
+  std::vector<OwnRun> runs;
+  for (const std::int64_t width : {64, 128, 192}) {
+    runs.push_back(measured(width, {.micro_batch = 4}));
+    runs.push_back(measured(width, {.micro_batch = 16}));
+    runs.push_back(measured(width, {.dp = 2, .micro_batch = 8}));
+  }
+  const OwnPredictor predictor(runs);
+  const run::Options options = measured(128, {.micro_batch = 4}).options;
+  const Plans plans =
+      plan_here(options, predictor, 2, at::kFloat, 64e9, {.tp = 1});
+  ASSERT_FALSE(plans.possible.empty());
+  EXPECT_TRUE(plans.refused.empty());
+  double before = 0;
+  for (const PlannedRun& planned : plans.possible) {
+    EXPECT_EQ(planned.layout.dp, 2);
+    EXPECT_GE(planned.step.seconds, before);
+    EXPECT_NEAR(planned.parts.total(), planned.step.seconds, 1e-9);
+    EXPECT_TRUE(planned.step.holds(planned.step.seconds));
+    EXPECT_GT(planned.memory_bytes, 2e8);
+    EXPECT_LT(planned.mfu, 1);
+    before = planned.step.seconds;
+  }
+  const Plans none =
+      plan_here(options, predictor, 2, at::kFloat, 3e8, {.tp = 1});
+  EXPECT_TRUE(none.possible.empty());
+  ASSERT_FALSE(none.refused.empty());
+  EXPECT_NE(none.refused.front().refused.find("this machine's memory"),
+            std::string::npos);
 }
 
 // More ranks take less time, but never less than their share.

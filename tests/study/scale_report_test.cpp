@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -153,6 +154,28 @@ TEST(ScaleCells, NamesTellVariedSettingsApart) {
             (std::vector<std::string>{"dp, zero 1",
                                       "dp, zero 0",
                                       "dp × tp 2, bottleneck, zero 1"}));
+}
+
+TEST(ScaleCells, AMicroBatchThatFollowsFromTheRanksIsNoSetting) {
+  std::vector<ScaleResult> results;
+  for (const int dp : {1, 2, 4}) {
+    results.push_back(run("cp", dp, 1, "sequence", 60));
+    results.back().micro_batch = 16 / dp;
+  }
+  auto families = families_of(cells_of(results));
+  ASSERT_EQ(families.size(), 1u) << "one line over 1, 2 and 4 ranks";
+  EXPECT_EQ(families[0].name, "dp");
+  EXPECT_EQ(families[0].cells.size(), 3u);
+  // Two of one layout are.
+  results.push_back(results.back());
+  results.back().cell += "-micro2";
+  results.back().micro_batch = 2;
+  families = families_of(cells_of(results));
+  EXPECT_EQ(std::ranges::count_if(families,
+                                  [](const Family& family) {
+                                    return family.name == "dp, micro-batch 2";
+                                  }),
+            1);
 }
 
 TEST(ScaleCells, EfficiencyIsThatOfARank) {

@@ -103,6 +103,8 @@ TEST(ScaleResult, NamesTheMemberThatIsWrong) {
             "expected a list of numbers");
   EXPECT_EQ(error_of([] { from_json("[1]", "r.jsonl:1"); }),
             "r.jsonl:1: expected an object, a run of a scaling study");
+  // Of an older version: what need not be there.
+  EXPECT_EQ(with("\"sol\":0.75,", ""), "");
   // Of a newer version.
   EXPECT_EQ(with("\"tp\":2", "\"tp\":2,\"pp\":4"), "");
 }

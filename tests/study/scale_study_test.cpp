@@ -98,12 +98,32 @@ TEST_F(ScaleStudyTest, APlanCountsWhereTpCutsSomething) {
                                       "cp/1x2-bottleneck/strong"}));
 }
 
+TEST_F(ScaleStudyTest, AConfigurationDoesNotEndOrTraceItsCells) {
+  const auto config = folder_.path() / "run.cfg";
+  std::ofstream(config) << "[train]\nmax_minutes = 1\nbranch = other\n"
+                           "[log]\ntrace = t\n";
+  const auto study = read(R"({"config": ")" + config.string() + R"(",
+    "models": {"a": {}}, "layouts": [{}], "scaling": "strong"})");
+  const auto& options = study.cells[0].options;
+  EXPECT_EQ(options.trainer.max_minutes, 0);
+  EXPECT_TRUE(options.trace.empty());
+  EXPECT_TRUE(options.branch.empty());
+  EXPECT_EQ(values(study.cells[0]).at("train.max_minutes"), "0");
+  EXPECT_EQ(values(study.cells[0]).size(), study.cells[0].settings.size());
+}
+
 TEST_F(ScaleStudyTest, NamesWhatIsWrongWhereItStands) {
   const auto with = [&](const std::string& models, const std::string& layouts) {
     return refusal("{\"models\": " + models + ", \"layouts\": " + layouts +
                    "}");
   };
   EXPECT_EQ(refusal("[]"), "expected an object, a study");
+  EXPECT_EQ(refusal(R"({"config": "", "models": {"a": {}}})"),
+            "config = \"\": expected a file, as the command line of mumoe "
+            "train has it");
+  EXPECT_EQ(
+      with(R"({"a": {"parallel.backend": "null"}})", "[{}]").substr(0, 49),
+      "cell a/1x1/strong: parallel.backend = null: has n");
   EXPECT_EQ(refusal("{}"),
             "models: is missing: expected {name: {key of a run: value}}");
   EXPECT_EQ(refusal(R"({"models": {"a": {}}})"),

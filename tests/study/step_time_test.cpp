@@ -137,6 +137,17 @@ TEST(Steps, AreAsSlowAsTheSlowerOfHostAndProcessor) {
   EXPECT_NEAR(step_time(work, simple(), rates).total(), 30e-3, 1e-12);
 }
 
+TEST(Steps, OfACpuWaitForTheirOwnLaunches) {
+  Machine cpu = simple();
+  cpu.multiprocessors = 0;
+  StepWork work;
+  Part part;
+  part.passes = {{PassKind::gate, 2e9}};  // 2 ms
+  part.kernels = 100;                     // 1 ms
+  work.parts = {part};
+  EXPECT_NEAR(step_time(work, cpu, plain()).total(), 3e-3, 1e-12);
+}
+
 TEST(Steps, HideWhatGoesOnBehindThem) {
   StepWork work;
   Part part;

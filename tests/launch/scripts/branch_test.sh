@@ -102,5 +102,11 @@ refused "damaged" "cut/rank_00000.safetensors" "${train[@]}" --train.out no --tr
 [[ $(sums) == "$before" ]] || wrong "the stable run changed"
 # Unless it is forced: then it goes on from there with what it says.
 quiet "${train[@]}" --train.out forced --train.branch cosine --train.steps 14 --train.force schedule.kind
+# Fewer steps than there are: none is left, and that is no signal's doing; neither of a branch nor of a resumed run.
+quiet "${train[@]}" --train.out fewer --train.branch stable --train.steps 8 --schedule.steps 100
+said "fewer steps" "^branched after step 12 .*: no step is left of train.steps = 8$"
+said "fewer steps" "^done: 12 steps, validation loss"
+quiet "$mumoe" train --train.out fewer --train.resume --train.steps 8
+said "fewer steps again" "^done: 12 steps, validation loss"
 
 end

@@ -42,6 +42,49 @@ assert {(p["dp"], p["tp"], p["plan"], p["micro_batch"], p["recompute"]) for p in
 assert {p["zero"] for p in facts["possible"]} == {0, 1}
 CHECK
 
+# This machine: by what was measured on it, here told as it would be by a study of two models on one and two ranks.
+mkdir -p here
+python3 - "$mumoe" <<'MAKE'
+import json, os, subprocess, sys
+lines = []
+for width in (64, 128, 256):
+    for dp, micro in ((1, 4), (1, 16), (2, 4), (2, 8)):
+        cell, folder = f"cp-{width}/{dp}x1-micro{micro}/strong", f"here/cells/cp-{width}/{dp}x1-micro{micro}/strong/0"
+        os.makedirs(folder)
+        words = [f"--model.{key}={value}" for key, value in
+                 dict(mlp="cp", width=width, depth=2, heads=4, context=64, experts=16, rank=width // 2).items()]
+        words += ["--train.batch=16", f"--train.micro_batch={micro}", f"--parallel.dp={dp}", "--train.precision=fp32"]
+        text = subprocess.run([sys.argv[1], "train", *words, "--print-config"], check=True, capture_output=True, text=True).stdout
+        open(folder + "/config.cfg", "w").write(text)
+        ms = (1 + width * width / 500 + 8 / micro) / dp
+        lines.append(dict(study="s", cell=cell, model=f"cp-{width}", scaling="strong", dp=dp, tp=1, ranks=dp, nodes=1,
+                          plan="sequence", zero=1, micro_batch=micro, batch=16, recompute=False, precision="fp32", repeat=0,
+                          steps=3, step_ms=ms, step_ms_all=[ms], target="token", targets_per_s=16 * 64 / ms * 1e3, mfu=0.5,
+                          sol=0.5, rss_mib=400 + width / 4 + micro, gpu_mib=None, dp_bytes=0, tp_bytes=0, all_bytes=0,
+                          exposed_ms=None, loss=5, parameters=1000, flops_per_target=1e6 * dp, predicted=None, command="",
+                          version="", finished="", failed="", code=0))
+open("here/results.jsonl", "w").write("".join(json.dumps(line) + "\n" for line in lines))
+MAKE
+small=("$mumoe" plan --machine here --config here/cells/cp-128/1x1-micro4/strong/0/config.cfg)
+quiet "${small[@]}" --study here --gpus-per-node 2 --json here.json
+for text in "one host, fp32" "12 cells were measured here" "program"; do
+  grep -qF -- "$text" <(tr -s ' \n' ' ' <stdout) || wrong "no '$text' in: $(<stdout)"
+done
+python3 - <<'CHECK' || wrong "here.json: $(head -c 2000 here.json)"
+import json
+facts = json.load(open("here.json"))
+assert facts["machine"] == "here" and facts["measured"] == 12
+best = facts["possible"][0]
+# 16 samples of width 128 take two ranks some 20 ms.
+assert best["dp"] * best["tp"] == 2 and 0.01 < best["step_s"]["predicted"] < 0.04
+assert best["step_s"]["low"] < best["step_s"]["predicted"] < best["step_s"]["high"]
+assert 300 < best["memory_bytes"] / 2**20 < 600
+CHECK
+refused "a machine that nobody has measured" "expected --study FOLDER, which mumoe scale configs/predict_fit.json" "${small[@]}"
+refused "no study there" "nowhere/results.jsonl: no cell was measured" "${small[@]}" --study nowhere
+refused "a study of another machine" "expected --machine here" "${plan[@]}" --study here
+refused "two of this machine" "--nodes: --machine here is one" "${small[@]}" --study here --nodes 2
+
 refused "an unknown machine" "machine b100: unknown; expected one of a100-80g, h100-80g, h200" "${plan[@]}" --machine b100
 echo '{"machines": {"mine": {"peak_flops": 1e14}}}' >mine.json
 refused "half a machine" "mine.json: machine mine: memory_bandwidth is missing" "${plan[@]}" --machines mine.json

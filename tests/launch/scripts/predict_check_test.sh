@@ -36,6 +36,21 @@ error = lambda name: json.load(open(name))["several_nodes"]["runs"]["mean_signed
 assert error("stdout") > error("facts.json") + 0.1
 CHECK
 
+# What is kept back in a file of its own, few rows as they may be, in any form that programs write.
+{ head -n 1 "$one"; sed -n '2,6p' "$one"; } | sed 's/^/"A100, 80 GB",/; 1s/"A100, 80 GB"/GPU/' >kept.csv
+{ head -n 1 "$one"; sed -n '7,$p' "$one"; } >rest.csv
+quiet "$mumoe" predict-check rest.csv --test kept.csv --json -
+python3 -c 'import json; facts = json.load(open("stdout"))
+assert facts["one_node"]["rows"]["runs"] == 475 and facts["test"]["runs"]["runs"] == 5
+assert facts["test"]["runs"]["mean_error"] < 0.05' || wrong "kept back: $(<stdout)"
+head -c -1 rest.csv >no_end.csv
+quiet "$mumoe" predict-check no_end.csv --json -
+grep -q '^note: no_end.csv: line 476: its end is missing.*left out$' stderr || wrong "no end: $(<stderr)"
+python3 -c 'import json; assert json.load(open("stdout"))["one_node"]["rows"]["runs"] == 474' || wrong "no end: $(<stdout)"
+
+refused "a file beside a study" "--file: says nothing of this program's own steps" "$mumoe" predict-check "$one" --study nowhere
+refused "a machine beside a study" "--machine: says nothing of" "$mumoe" predict-check --study nowhere --machine h200
+refused "no test" "nowhere.csv" "$mumoe" predict-check "$one" --test nowhere.csv
 refused "no file" "FILE is missing" "$mumoe" predict-check
 refused "a file that is not there" "nowhere.csv" "$mumoe" predict-check nowhere.csv
 refused "an unknown machine" "machine b100: unknown; expected one of a100-80g, h100-80g, h200" "$mumoe" predict-check "$one" --machine b100

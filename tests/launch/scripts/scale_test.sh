@@ -47,6 +47,8 @@ bad "heads that do not divide" "bad.json: cell cp/1x3-sequence/strong: parallel.
 bad "a micro-batch that does not divide" "train.micro_batch = 3" 's/"dp": 2/"dp": 1, "micro_batch": 3/'
 bad "a plan that cuts no dense model" "bad.json: cell dense/1x2-rank/strong: parallel.plan = rank" 's/"sequence"/"rank"/'
 bad "no configuration" "nowhere.cfg" 's/tiny.cfg/nowhere.cfg/'
+bad "a configuration without a name" 'bad.json: config = "": expected a file' 's/"tiny.cfg"/""/'
+bad "a number for a configuration" 'bad.json: config = 7: expected a file' 's/"tiny.cfg"/7/'
 refused "no study" "nowhere.json" "${scale[@]}" nowhere.json --out bad
 refused "no folder" "--out FOLDER is missing" "${scale[@]}" study.json
 refused "no such runner" "--runner pbs: expected mpirun or slurm" "${scale[@]}" study.json --out bad --runner pbs
@@ -112,6 +114,18 @@ quiet "$mumoe" predict-check --study out --test out --json same.json
 python3 -c 'import json; own, same = (json.load(open(f)) for f in ("own.json", "same.json"))
 assert len(own["cells"]) == len(same["cells"]) == 10 and own["groups"] == same["groups"] == 3
 assert all(0 < c["low_s"] < c["predicted_s"] < c["high_s"] and c["predicted_memory_bytes"] > 0 for c in own["cells"])
+assert own["exact_bytes"] == same["exact_bytes"] == 10
 assert same["mean_error"] < 0.5 and same["in_interval"] >= 8' || wrong "own.json, same.json: $(cat own.json same.json)"
 refused "no study" "nowhere2" "$mumoe" predict-check --study nowhere2
+
+# ---- Another study says beside each result what was to be expected by it.
+echo '{"config": "tiny.cfg", "steps": 3, "skip": 1, "repeats": 1, "minutes": 1, "models": {"cp": {}}, "layouts": [{}],
+       "scaling": "strong"}' >one.json
+quiet "${scale[@]}" one.json --out expected --predict out
+python3 -c 'import json; r = json.loads(open("expected/results.jsonl").read())
+p, memory = r["predicted"], r["predicted"]["memory_mib"]
+assert 0 < p["low_ms"] < p["step_ms"] < p["high_ms"] and abs(memory / r["rss_mib"] - 1) < 0.2, r' ||
+  wrong "predicted: $(cut -c 1-2000 expected/results.jsonl)"
+refused "nothing to expect by" "nowhere2" "${scale[@]}" one.json --out bad --predict nowhere2
+refused "one model alone" "are all of one model" "$mumoe" predict-check --study expected
 end
