@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -18,20 +19,10 @@
 #include "study/predict/own_predictor.h"
 #include "study/predict/own_runs.h"
 #include "study/predict/planner.h"
+#include "study/scale/process.h"
 
 namespace mumoe::launch {
 namespace {
-
-at::ScalarType dtype_of(run::Precision precision) {
-  switch (precision) {
-    case run::Precision::fp32:
-      return at::kFloat;
-    case run::Precision::fp64:
-      return at::kDouble;
-    default:
-      return at::kBFloat16;  // what GPUs take by themselves
-  }
-}
 
 /// What was given of the layout; all else is looked for.
 study::WantedLayout wanted_layout(const run::CommandLine& line) {
@@ -56,18 +47,24 @@ study::WantedLayout wanted_layout(const run::CommandLine& line) {
 
 /// The words of the command line that are keys of the run.
 std::string given_keys(const run::CommandLine& line) {
-  std::string text;
-  if (!line.config.empty()) text = "--config " + line.config.string();
+  static const std::set<std::string> of_layout = {"parallel.dp",
+                                                  "parallel.tp",
+                                                  "parallel.plan",
+                                                  "parallel.zero",
+                                                  "train.micro_batch",
+                                                  "train.recompute"};
+  std::vector<std::string> words;
+  if (!line.config.empty()) words = {"--config", line.config.string()};
   const auto values = run::to_map(line.options);
   for (const auto& [key, origin] : line.origins) {
-    if (origin != "command line" || key.starts_with("parallel.")) continue;
-    if (key == "train.micro_batch" || key == "train.recompute") continue;
     const auto value = values.find(key);
-    if (value == values.end()) continue;
-    text +=
-        fmt::format("{}--{} {}", text.empty() ? "" : " ", key, value->second);
+    if (!run::is_given(key, line.origins) || of_layout.contains(key) ||
+        value == values.end()) {
+      continue;
+    }
+    words.insert(words.end(), {"--" + key, value->second});
   }
-  return text;
+  return study::shell_text(words);
 }
 
 }  // namespace
@@ -170,7 +167,7 @@ ExitCode plan_this_machine(const run::CommandLine& line) {
 
 ExitCode plan_command(const Invocation& invocation) {
   const run::CommandLine line =
-      run::read_command_line(invocation.arguments, "*", plan_options());
+      run::read_run(invocation.arguments, plan_options());
   if (line.text("machine", "") == "here") return plan_this_machine(line);
   require(!line.repeated.contains("study"),
           "--study: is of this machine; expected --machine here beside it");
@@ -178,6 +175,11 @@ ExitCode plan_command(const Invocation& invocation) {
   if (line.own.contains("machines")) machines.add(line.text("machines", ""));
   const study::Machine& machine =
       machines.named(line.text("machine", "h100-80g"));
+  require(line.options.precision == run::Precision::automatic ||
+              line.options.precision == run::Precision::bf16,
+          "train.precision: the constants of {} are those of bf16; expected "
+          "auto or bf16",
+          machine.name);
   const int nodes = line.number<int>("nodes", 1, 1, 1 << 16);
   const int gpus = line.number<int>("gpus-per-node",
                                     static_cast<int>(machine.gpus_per_node),
@@ -195,7 +197,7 @@ ExitCode plan_command(const Invocation& invocation) {
   const auto plans = study::plan_run(line.options,
                                      cut,
                                      nodes * gpus,
-                                     dtype_of(line.options.precision),
+                                     at::kBFloat16,
                                      wanted_layout(line));
   tell(line, question, plans);
   return ExitCode::done;

