@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "study/predict/cpu_rates.h"
 #include "study/predict/fit.h"
 #include "study/predict/likely_scales.h"
 #include "study/predict/model_work.h"
@@ -22,139 +23,6 @@ constexpr double kNineOfTen = 1.645;
 /// two hours apart, differed by 3.6 % in the mean and 3.8 % around it.
 constexpr double kHours = 0.04;
 constexpr double kClearPrecision = 1.25;  // as launch/compute has it
-constexpr double kMemoryBandwidth = 1e10, kLaunch = 2e-6, kLatency = 1e-5;
-/// What is looked for of a step's time.
-enum Time : std::size_t {
-  kShare,
-  kRamp,
-  kRoundedShare,
-  kRoundedRamp,
-  kRoundedPasses,
-  kState,
-  kScores,
-  kLogits,
-  kNorm,
-  kGate,
-  kMixing,
-  kGelu,
-  kLaunches,
-  kStart,
-  kMicroStep,
-  kStep,
-  kLink,
-  kSharing,
-  kTimes
-};
-
-std::vector<Unknown> time_unknowns() {
-  std::vector<Unknown> all(kTimes);
-  all[kShare] = {0.9, 0.2, 1.5};
-  all[kRamp] = {16, 0.5, 400};
-  all[kRoundedShare] = {0.9, 0.2, 1.5};
-  all[kRoundedRamp] = {32, 0.5, 400};
-  all[kRoundedPasses] = {2, 0.3, 10};
-  all[kState] = {1, 0.05, 20};
-  all[kScores] = {3, 0.05, 50};
-  all[kLogits] = {3, 0.05, 50};
-  all[kNorm] = {5, 0.1, 100};
-  all[kGate] = {5, 0.1, 200};
-  all[kMixing] = {4, 0.1, 100};
-  all[kGelu] = {5, 0.1, 100};
-  all[kLaunches] = {2, 0.01, 200};
-  all[kStart] = {2, 0.01, 200};
-  all[kMicroStep] = {0.3, 0.001, 20};
-  all[kStep] = {1, 0.001, 50};
-  all[kLink] = {3e9, 2e8, 5e10};
-  all[kSharing] = {0.05, 0.001, 1};
-  return all;
-}
-
-/// Ranks of one host share its memory and heat.
-Rates rates_of(std::span<const double> values,
-               at::ScalarType dtype,
-               int ranks) {
-  const bool rounded = dtype == at::kBFloat16;
-  const double slower = 1 + values[kSharing] * std::log2(ranks);
-  Rates rates;
-  rates.product_share = values[rounded ? kRoundedShare : kShare] / slower;
-  rates.product_ramp = values[rounded ? kRoundedRamp : kRamp];
-  rates.memory_share = 1 / slower;
-  const double conversions = rounded ? values[kRoundedPasses] : 1;
-  const auto set = [&](PassKind kind, double passes) {
-    rates.passes[static_cast<std::size_t>(kind)] = passes;
-  };
-  set(PassKind::state, values[kState]);
-  set(PassKind::scores, values[kScores] * conversions);
-  set(PassKind::logits, values[kLogits]);
-  set(PassKind::norm, values[kNorm]);
-  set(PassKind::gate, values[kGate]);
-  set(PassKind::mixing, values[kMixing] * conversions);
-  set(PassKind::gelu, values[kGelu] * conversions);
-  rates.launch = values[kLaunches];
-  rates.start = values[kStart];
-  rates.ring_step = 0;
-  rates.micro_step = values[kMicroStep];
-  rates.step = values[kStep];
-  return rates;
-}
-
-/// All ranks are in one node, whose memory is the link.
-Machine machine_of(double peak_flops, double link_bandwidth) {
-  Machine machine;
-  machine.name = "here";
-  machine.peak_flops = peak_flops;
-  machine.memory_bandwidth = kMemoryBandwidth;
-  machine.multiprocessors = 0;
-  machine.kernel_launch = kLaunch;
-  machine.gpus_per_node = 1e6;
-  machine.link_bandwidth = link_bandwidth;
-  machine.link_share = machine.node_share = 1;
-  machine.node_bandwidth = link_bandwidth;
-  machine.link_latency = machine.node_latency = kLatency;
-  machine.collective_latency = kLatency;
-  return machine;
-}
-
-/// What is looked for of its memory.
-enum Memory : std::size_t {
-  kProgram,
-  kImages,
-  kPeers,
-  kParameters,
-  kKept,
-  kWide,
-  kLogitsRoom,
-  kEmbeddings,
-  kMemories
-};
-
-std::vector<Unknown> memory_unknowns() {
-  std::vector<Unknown> all(kMemories);
-  all[kProgram] = {4.2e8, 5e7, 2e9};
-  all[kImages] = {8e7, 1e5, 1e9};
-  all[kPeers] = {1e7, 1e5, 1e9};
-  all[kParameters] = {1, 0.5, 2};
-  all[kKept] = {1, 0.5, 2};
-  all[kWide] = {0.6, 0.1, 2};
-  all[kLogitsRoom] = {0.6, 0.1, 2};
-  all[kEmbeddings] = {0.6, 0.1, 2};
-  return all;
-}
-
-double memory_of(const MemoryEstimate& memory,
-                 int ranks,
-                 bool images,
-                 std::span<const double> values) {
-  const dist::ParameterBytes& bytes = memory.parameters;
-  return values[kProgram] + (images ? values[kImages] : 0) +
-         (ranks > 1 ? values[kPeers] : 0) +
-         values[kParameters] *
-             static_cast<double>(bytes.weights + bytes.gradients +
-                                 bytes.optimizer) +
-         values[kKept] * memory.kept + values[kWide] * memory.wide +
-         values[kLogitsRoom] * memory.logits +
-         values[kEmbeddings] * memory.embeddings;
-}
 
 /// Where a run is: powers of two, so that twice as much is one apart, and kinds
 /// far from each other.
@@ -216,8 +84,9 @@ double ninth_of_ten(std::vector<double> values) {
 
 }  // namespace
 
-OwnPredictor::OwnPredictor(std::span<const OwnRun> runs)
-    : fitted_{{{}, {{}, {}, first_scales()}}, {{}, {{}, {}, first_scales()}}} {
+OwnPredictor::OwnPredictor(std::span<const OwnRun> runs, int cores)
+    : most_ranks_(cores),
+      fitted_{{{}, {{}, {}, first_scales()}}, {{}, {{}, {}, first_scales()}}} {
   require(runs.size() > 1, "a prediction needs at least two measured runs");
   std::map<at::ScalarType, std::vector<double>> peaks;
   std::vector<Known> knowns;
@@ -225,6 +94,7 @@ OwnPredictor::OwnPredictor(std::span<const OwnRun> runs)
   for (const OwnRun& run : runs) {
     knowns.push_back(know(run));
     peaks[run.dtype].push_back(run.peak_flops);
+    most_ranks_ = std::max(most_ranks_, run.layout.ranks());
   }
   for (const auto& [dtype, of] : peaks) peaks_[dtype] = median(of);
   for (const Known& known : knowns) all.push_back(&known);
@@ -243,7 +113,7 @@ OwnPredictor::Known OwnPredictor::know(const OwnRun& run) {
               .rss_bytes = run.rss_bytes,
               .shape = shape_of(run)};
   known.work =
-      model_work(run.options, known.cost, run.layout, machine_of(1, 1));
+      model_work(run.options, known.cost, run.layout, cpu_machine(1, 1));
   return known;
 }
 
@@ -264,8 +134,8 @@ at::ScalarType OwnPredictor::dtype_for(run::Precision precision) const {
 StepTime OwnPredictor::seconds_of(const Known& known,
                                   std::span<const double> values) const {
   return step_time(known.work,
-                   machine_of(peak_flops(known.dtype), values[kLink]),
-                   rates_of(values, known.dtype, known.ranks));
+                   cpu_machine(peak_flops(known.dtype), link_of(values)),
+                   cpu_rates(values, known.dtype, known.ranks));
 }
 
 OwnPredictor::Fitted OwnPredictor::fit_to(
@@ -332,6 +202,11 @@ StepTime OwnPredictor::by_rates(const OwnRun& run) const {
 }
 
 Prediction OwnPredictor::predict(const OwnRun& run) const {
+  require(run.layout.ranks() <= most_ranks_,
+          "{} ranks: expected at most {}, as this machine has cores or runs "
+          "were measured",
+          run.layout.ranks(),
+          most_ranks_);
   const Known known = know(run);
   const Estimate left = fitted_.times.left.at(known.place);
   const double seconds =

@@ -3,6 +3,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "study/predict/local_correction.h"
@@ -24,10 +25,14 @@ class OwnPredictor {
     LocalCorrection left;
   };
 
-  /// `runs`: at least two, of one machine.
-  explicit OwnPredictor(std::span<const OwnRun> runs);
+  /// `runs`: at least two, of one machine of so many cores.
+  explicit OwnPredictor(
+      std::span<const OwnRun> runs,
+      int cores = static_cast<int>(std::thread::hardware_concurrency()));
 
-  /// Of a run whose seconds, memory and peak nobody needs to know.
+  /// Of a run whose seconds, memory and peak nobody needs to know. Throws
+  /// `InputError` for more ranks than cores and than were measured: what ranks
+  /// take that share a core, others do not tell.
   Prediction predict(const OwnRun& run) const;
   /// The same by the rates alone.
   StepTime by_rates(const OwnRun& run) const;
@@ -65,6 +70,7 @@ class OwnPredictor {
   double widening(const std::vector<Known>& knowns) const;
 
   std::map<at::ScalarType, double> peaks_;
+  int most_ranks_;
   Fitted fitted_;
   double wider_ = 1;
 };

@@ -203,5 +203,19 @@ TEST(OwnRuns, SayWhatIsMissing) {
   testing::expect_input_error([&] { own_runs(folder.path()); }, {"config.cfg"});
 }
 
+TEST(OwnPredictor, DoesNotKnowWhatRanksTakeThatShareCores) {
+  const auto runs = runs_of({32, 64, 96});
+  OwnRun four = runs.front();
+  four.layout = {.dp = 4, .micro_batch = 4};
+  testing::expect_input_error(
+      [&] { OwnPredictor(runs, /*cores=*/2).predict(four); },
+      {"4 ranks: expected at most 2"});
+  EXPECT_GT(OwnPredictor(runs, /*cores=*/4).predict(four).seconds, 0);
+  four.seconds = 1;
+  auto with_four = runs;
+  with_four.push_back(four);
+  EXPECT_GT(OwnPredictor(with_four, /*cores=*/2).predict(four).seconds, 0);
+}
+
 }  // namespace
 }  // namespace mumoe::study
