@@ -235,7 +235,8 @@ void scale(HelpText& help) {
       .options({kHelpItself})
       .paragraph(
           "STUDY.json: an object with models {name: {key of a run: value}} and "
-          "layouts [{dp, tp, plan, zero, micro_batch, recompute, models}], "
+          "a list of layouts, {dp, tp, plan, zero, micro_batch, recompute, "
+          "models}, "
           "each "
           "a value or a list of values. Besides: name, config FILE, settings "
           "{key: value} of all cells, scaling [strong, weak] (weak: "

@@ -88,7 +88,7 @@ std::vector<run::OwnOption> plan_options() {
           {"nodes", "N", "how many [1]", "num_nodes nnodes hosts"},
           {"gpus-per-node",
            "N",
-           "ranks of each [as the machine has; here: as it has cores]",
+           "ranks of each, here as it has cores [as the machine has]",
            "gpus ngpus nproc_per_node"},
           {"rows", "N", "of the table of layouts [10]", "top"},
           {"json",

@@ -242,8 +242,7 @@ std::vector<run::OwnOption> scale_options() {
        "out_json output_path"},
       {"launch",
        "FOLDER",
-       "with mpirun and slurm.sbatch [that of the clone that the program is "
-       "in]",
+       "with mpirun and slurm.sbatch [that of its own clone]",
        "scripts"},
       {"ranks-per-node",
        "N",

@@ -227,27 +227,29 @@ void simulate_here(Question& question) {
 }  // namespace
 
 std::vector<run::OwnOption> simulate_options() {
-  return {{"machine",
-           "NAME",
-           "of study/predict/machines.json, or of --machines; here: this one's "
-           "CPU, as it is with the ranks that were started [here]",
-           "gpu hardware accelerator"},
-          {"machines",
-           "FILE",
-           "more machines, in the form of study/predict/machines.json",
-           "machine_file"},
-          {"nodes",
-           "N",
-           "of a named machine [as parallel.dp and parallel.tp ask for, or 1]",
-           "num_nodes nnodes hosts"},
-          {"gpus-per-node",
-           "N",
-           "ranks of each [as the machine has]",
-           "gpus ngpus nproc_per_node"},
-          {"json",
-           "FILE",
-           "where to write the same facts, - for stdout, without the table",
-           "output out_json output_path"}};
+  return {
+      {"machine",
+       "NAME",
+       "of study/predict/machines.json, or of --machines; here: this one's "
+       "CPU, as it is with the ranks that were started [here]",
+       "gpu hardware accelerator"},
+      {"machines",
+       "FILE",
+       "more machines, in the form of study/predict/machines.json",
+       "machine_file"},
+      {"nodes",
+       "N",
+       "of a named machine; parallel.dp and parallel.tp, given both, ask for "
+       "as many as they need [1]",
+       "num_nodes nnodes hosts"},
+      {"gpus-per-node",
+       "N",
+       "ranks of each [as the machine has]",
+       "gpus ngpus nproc_per_node"},
+      {"json",
+       "FILE",
+       "where to write the same facts, - for stdout, without the table",
+       "output out_json output_path"}};
 }
 
 ExitCode simulate_command(const Invocation& invocation) {
