@@ -38,8 +38,9 @@ quiet "${recipe[@]}" --machine a100-80g --parallel.link 10,25 --json second.json
 cmp -s <(grep -v simulated_in first.json) <(grep -v simulated_in second.json) || wrong "another answer the second time"
 
 # ---- Real steps on this machine
+link=3000,0.02  # us, GB/s
 small=(--model.depth 2 --model.width 64 --model.heads 4 --model.context 64 --model.experts 16 --train.batch 8
-  --train.precision fp32 --parallel.link 3000,0.02)
+  --train.precision fp32 --parallel.link "$link")
 compare() {  # RANKS KEYS...
   local ranks=$1
   shift
