@@ -138,7 +138,7 @@ for precision in bf16 fp32; do
   [[ $(grep -c '"gb":' stdout) == 21 ]] || wrong "bench kernels, $precision: expected 21 lines: $(<stdout)"
 done
 # Memory that runs out: of whom, and how much.
-SIM_GPU_MIB=1 refused "no room to measure" "MiB more were asked for to measure products of a micro-batch of 4 samples" \
+SIM_GPU_MIB=1 refused "no room at all" "and 1.0 MiB is available on its GPU; expected a smaller model" \
   "$mumoe" "${common[@]}" --train.out none --train.micro_batch 4
 SIM_GPU_MIB=80 refused "no room for weights" "and 80.0 MiB is available on its GPU; expected a smaller model" \
   "$mumoe" "${common[@]}" --train.out none --model.width 1024 --model.depth 2 --train.precision fp32
