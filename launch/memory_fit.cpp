@@ -52,19 +52,12 @@ std::vector<Question> questions_of(const run::Options& options,
   std::vector<Plan> plans = {Plan::sequence, Plan::bottleneck, Plan::rank};
   if (mesh.tp == 1) plans.resize(1);
   if (options.parallel.plan) plans = {*options.parallel.plan};
+  auto layout = study::layout_of(options, mesh, batch.micro_batch);
   std::vector<Question> all;
   for (const Plan plan : plans) {
+    layout.plan = plan;
     for (const at::ScalarType dtype : dtypes_of(options.precision)) {
-      all.push_back({options,
-                     {.dp = mesh.dp,
-                      .tp = mesh.tp,
-                      .plan = plan,
-                      .zero = options.parallel.zero,
-                      .micro_batch = batch.micro_batch,
-                      .recompute = options.model.recompute},
-                     dtype,
-                     device,
-                     batch.per_rank});
+      all.push_back({options, layout, dtype, device, batch.per_rank});
     }
   }
   return all;

@@ -2,20 +2,19 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/terminal.h"
 #include "launch/commands.h"
 #include "launch/memory_room.h"
+#include "launch/named_machine.h"
 #include "launch/plan_report.h"
+#include "launch/show_facts.h"
 #include "run/command_line.h"
-#include "study/predict/machine.h"
 #include "study/predict/own_predictor.h"
 #include "study/predict/own_runs.h"
 #include "study/predict/planner.h"
@@ -103,14 +102,10 @@ namespace {
 void tell(const run::CommandLine& line,
           const PlanQuestion& question,
           const study::Plans& plans) {
-  const std::string file = line.text("json", "");
-  if (file == "-") {
-    fmt::print("{}", json_of(question, plans));
-  } else {
-    fmt::print("{}", table_of(question, plans, terminal_columns()));
-    if (!file.empty()) write_file_atomically(file, json_of(question, plans));
-  }
-  std::fflush(stdout);
+  show_facts(
+      line.text("json", ""),
+      [&] { return table_of(question, plans, terminal_columns()); },
+      [&] { return json_of(question, plans); });
   require(!plans.possible.empty(),
           "mumoe plan: no layout of {} ranks can train this model{}",
           question.nodes * question.gpus_per_node,
@@ -124,8 +119,7 @@ ExitCode plan_this_machine(const run::CommandLine& line) {
           "--machine here: nobody has measured it; expected --study FOLDER, "
           "which mumoe scale configs/predict_fit.json --out FOLDER makes in "
           "some minutes");
-  require(line.number<int>("nodes", 1, 1, 1 << 16) == 1,
-          "--nodes: --machine here is one");
+  require(nodes_of(line) == 1, "--nodes: --machine here is one");
   const auto runs = study::own_runs(folders);
   const study::OwnPredictor predictor(runs);
   const int ranks = line.number<int>(
@@ -171,31 +165,19 @@ ExitCode plan_command(const Invocation& invocation) {
   if (line.text("machine", "") == "here") return plan_this_machine(line);
   require(!line.repeated.contains("study"),
           "--study: is of this machine; expected --machine here beside it");
-  study::Machines machines;
-  if (line.own.contains("machines")) machines.add(line.text("machines", ""));
-  const study::Machine& machine =
-      machines.named(line.text("machine", "h100-80g"));
-  require(line.options.precision == run::Precision::automatic ||
-              line.options.precision == run::Precision::bf16,
-          "train.precision: the constants of {} are those of bf16; expected "
-          "auto or bf16",
-          machine.name);
-  const int nodes = line.number<int>("nodes", 1, 1, 1 << 16);
-  const int gpus = line.number<int>("gpus-per-node",
-                                    static_cast<int>(machine.gpus_per_node),
-                                    1,
-                                    1 << 10);
-  study::Machine cut = machine;
-  cut.gpus_per_node = gpus;
+  const study::Machine machine =
+      named_machine(line, line.text("machine", "h100-80g"));
+  const int nodes = nodes_of(line);
+  const int gpus = static_cast<int>(machine.gpus_per_node);
   const PlanQuestion question{
       .options = line.options,
-      .machine = cut,
+      .machine = machine,
       .nodes = nodes,
       .gpus_per_node = gpus,
       .given = given_keys(line),
       .rows = line.number<std::size_t>("rows", 10, 1, 100000)};
   const auto plans = study::plan_run(line.options,
-                                     cut,
+                                     machine,
                                      nodes * gpus,
                                      at::kBFloat16,
                                      wanted_layout(line));

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/terminal.h"
 #include "dist/null_communicator.h"
 #include "dist/process_mesh.h"
@@ -19,6 +18,7 @@
 #include "launch/scale_call.h"
 #include "launch/scale_predict.h"
 #include "launch/scale_table.h"
+#include "launch/show_facts.h"
 #include "run/command_line.h"
 #include "study/loss/loss_study.h"
 #include "study/report/scale_cells.h"
@@ -103,28 +103,11 @@ void write_results(const ScaleStudy& study,
   const auto results = study::results_of(study, folder.results());
   const auto cells = study::cells_of(results);
   if (cells.empty()) return;
-  const std::string text = scale_json(cells);
-  if (json == "-") {
-    fmt::print("{}", text);
-  } else {
-    fmt::print("{}", scale_table(cells, terminal_columns()));
-    if (!json.empty()) write_file_atomically(json, text);
-  }
-  std::fflush(stdout);
+  show_facts(
+      json,
+      [&] { return scale_table(cells, terminal_columns()); },
+      [&] { return scale_json(cells); });
   study::write_scale_report(folder.path(), results, study.name);
-}
-
-/// Throws what the first run that failed ended with, and says how many did.
-void require_all(const std::vector<study::ScaleResult>& results) {
-  const auto failed = [](const auto& result) { return !result.failed.empty(); };
-  const auto first = std::ranges::find_if(results, failed);
-  if (first == results.end()) return;
-  throw failures(
-      static_cast<std::size_t>(std::ranges::count_if(results, failed)),
-      results.size(),
-      first->cell,
-      first->code,
-      first->failed);
 }
 
 /// mumoe scale of a scaling study.
@@ -163,7 +146,7 @@ ExitCode measure(const ScaleCall& call) {
     tell(call.stopped_text(results.size(), all));
     return ExitCode::preempted;
   }
-  require_all(results);
+  require_all(results, &study::ScaleResult::cell);
   return ExitCode::done;
 }
 

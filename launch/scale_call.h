@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <filesystem>
 #include <string>
@@ -39,6 +40,24 @@ Error failures(std::size_t failed,
                const std::string& name,
                int code,
                const std::string& why);
+
+/// Throws what the first of `results` that failed ended with, and says how many
+/// did. `name`: the member that runs are called by.
+template <class Result>
+void require_all(const std::vector<Result>& results,
+                 std::string Result::*name) {
+  const auto failed = [](const Result& result) {
+    return !result.failed.empty();
+  };
+  const auto first = std::ranges::find_if(results, failed);
+  if (first == results.end()) return;
+  throw failures(
+      static_cast<std::size_t>(std::ranges::count_if(results, failed)),
+      results.size(),
+      *first.*name,
+      first->code,
+      first->failed);
+}
 
 /// mumoe scale of a loss study (study/loss/loss_study.h).
 ExitCode scale_loss(const ScaleCall& call);

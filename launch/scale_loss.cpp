@@ -2,15 +2,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/terminal.h"
 #include "launch/loss_table.h"
 #include "launch/scale_call.h"
+#include "launch/show_facts.h"
 #include "study/loss/loss_runner.h"
 #include "study/loss/loss_study.h"
 #include "study/report/loss_report.h"
@@ -79,30 +78,15 @@ void write_results(const LossStudy& study,
                    const std::vector<LossResult>& results,
                    const ScaleCall& call) {
   const auto points = study::loss_points(results);
-  const std::string json = loss_table_json(results);
-  if (call.json == "-") {
-    fmt::print("{}", json);
-  } else {
-    fmt::print("{}", loss_table(results, terminal_columns()));
-    if (!points.empty()) fmt::print("\n{}", study::loss_text(points));
-    if (!call.json.empty()) write_file_atomically(call.json, json);
-  }
-  std::fflush(stdout);
+  show_facts(
+      call.json,
+      [&] {
+        const std::string table = loss_table(results, terminal_columns());
+        return points.empty() ? table : table + "\n" + study::loss_text(points);
+      },
+      [&] { return loss_table_json(results); });
   if (points.empty()) return;
   study::write_loss_report(call.out, points, study.common.name);
-}
-
-/// Throws what the first run that failed ended with, and says how many did.
-void require_all(const std::vector<LossResult>& results) {
-  const auto failed = [](const auto& result) { return !result.failed.empty(); };
-  const auto first = std::ranges::find_if(results, failed);
-  if (first == results.end()) return;
-  throw failures(
-      static_cast<std::size_t>(std::ranges::count_if(results, failed)),
-      results.size(),
-      first->run,
-      first->code,
-      first->failed);
 }
 
 }  // namespace
@@ -137,7 +121,7 @@ ExitCode scale_loss(const ScaleCall& call) {
     call.tell(call.stopped_text(results.size(), study.runs.size()));
     return ExitCode::preempted;
   }
-  require_all(results);
+  require_all(results, &LossResult::run);
   return ExitCode::done;
 }
 

@@ -18,12 +18,9 @@ study::OwnRun run_of(const study::StudyCell& cell,
                                             cell.dp);
   return {.name = cell.name,
           .options = options,
-          .layout = {.dp = cell.dp,
-                     .tp = cell.tp,
-                     .plan = options.parallel.plan.value_or(Plan::sequence),
-                     .zero = options.parallel.zero,
-                     .micro_batch = batch.micro_batch,
-                     .recompute = options.model.recompute},
+          .layout = study::layout_of(options,
+                                     {.dp = cell.dp, .tp = cell.tp},
+                                     batch.micro_batch),
           .dtype = predictor.dtype_for(options.precision)};
 }
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -15,11 +14,11 @@
 #include "dist/watch/link_model.h"
 #include "launch/commands.h"
 #include "launch/compute.h"
+#include "launch/named_machine.h"
 #include "launch/plan_choice.h"
+#include "launch/show_facts.h"
 #include "launch/simulate_report.h"
-#include "model/families.h"
 #include "run/command_line.h"
-#include "study/predict/machine.h"
 #include "study/simulate/calibration.h"
 #include "study/simulate/simulation.h"
 
@@ -63,20 +62,7 @@ study::RunLayout layout_of(run::Options& options, int ranks) {
       dist::make_null_communicator({.dp = options.parallel.dp, .tp = tp});
   const dist::ProcessMesh mesh(*mesh_world, options.parallel.dp, tp);
   const auto batch = require_layout(options, mesh, /*unequal_cpus=*/"");
-  return {.dp = options.parallel.dp,
-          .tp = tp,
-          .plan = *options.parallel.plan,
-          .zero = options.parallel.zero,
-          .micro_batch = batch.micro_batch,
-          .recompute = options.model.recompute};
-}
-
-/// A step's FLOPs of the whole model, forward and backward.
-double model_flops(const Question& question, at::ScalarType dtype) {
-  const auto cost =
-      study::cost_of_run(question.options, question.layout, dtype, at::kCPU);
-  return cost.cost.pass.flops / static_cast<double>(cost.batch.micro_batch) *
-         static_cast<double>(question.options.trainer.batch);
+  return study::layout_of(options, mesh.shape(), batch.micro_batch);
 }
 
 void write_trace(const Question& question, const study::SimulatedStep& step) {
@@ -95,14 +81,10 @@ void write_trace(const Question& question, const study::SimulatedStep& step) {
 
 void report(const Question& question, const SimulatedCase& simulated) {
   write_trace(question, simulated.step);
-  const std::string file = question.line.text("json", "");
-  if (file == "-") {
-    fmt::print("{}", simulation_json(simulated));
-  } else {
-    fmt::print("{}", simulation_table(simulated, terminal_columns()));
-    if (!file.empty()) write_file_atomically(file, simulation_json(simulated));
-  }
-  std::fflush(stdout);
+  show_facts(
+      question.line.text("json", ""),
+      [&] { return simulation_table(simulated, terminal_columns()); },
+      [&] { return simulation_json(simulated); });
 }
 
 void simulate_and_report(const Question& question,
@@ -113,17 +95,10 @@ void simulate_and_report(const Question& question,
   simulated.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - began)
           .count();
-  simulated.model_flops = model_flops(question, run.dtype);
   report(question, simulated);
 }
 
 void simulate_named(Question& question, const study::Machine& machine) {
-  const run::Precision precision = question.options.precision;
-  require(precision == run::Precision::automatic ||
-              precision == run::Precision::bf16,
-          "train.precision: the constants of {} are those of bf16; expected "
-          "auto or bf16",
-          machine.name);
   const study::Rates rates;
   const study::MachineCharges charges(machine, rates);
   study::NetworkModel network;
@@ -276,17 +251,10 @@ ExitCode simulate_command(const Invocation& invocation) {
           "whole work; expected one process",
           name,
           world.size());
-  study::Machines machines;
-  if (line.own.contains("machines")) machines.add(line.text("machines", ""));
-  study::Machine machine = machines.named(name);
-  const int gpus = line.number<int>("gpus-per-node",
-                                    static_cast<int>(machine.gpus_per_node),
-                                    1,
-                                    1 << 10);
-  machine.gpus_per_node = gpus;
+  const study::Machine machine = named_machine(line, name);
+  const int gpus = static_cast<int>(machine.gpus_per_node);
   const bool counted = line.own.contains("nodes") || asked == 0;
-  const int ranks =
-      counted ? gpus * line.number<int>("nodes", 1, 1, 1 << 16) : asked;
+  const int ranks = counted ? gpus * nodes_of(line) : asked;
   const auto layout = layout_of(options, ranks);
   Question question{std::move(line), options, layout, world};
   simulate_named(question, machine);

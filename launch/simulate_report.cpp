@@ -61,12 +61,11 @@ std::string simulation_table(const SimulatedCase& simulated,
                          target_of(options)));
   if (simulated.peak_flops > 0) {
     const double ranks = simulated.layout.ranks();
-    table.fact(
-        "of the peak",
-        {fmt::format("mfu {:.1f} %",
-                     100 * share_of(simulated.model_flops, simulated, ranks)),
-         fmt::format("speed of light {:.1f} %",
-                     100 * share_of(step.flops, simulated, 1))});
+    table.fact("of the peak",
+               {fmt::format("mfu {:.1f} %",
+                            100 * share_of(step.model_flops, simulated, ranks)),
+                fmt::format("speed of light {:.1f} %",
+                            100 * share_of(step.flops, simulated, 1))});
   }
   table.fact("sent a step, a rank",
              {"tp " + size_text(static_cast<double>(step.tp_bytes)),
@@ -103,7 +102,7 @@ std::string simulation_json(const SimulatedCase& simulated) {
       {"simulated_in_s", simulated.seconds}};
   if (simulated.peak_flops > 0) {
     const double ranks = simulated.layout.ranks();
-    json["mfu"] = share_of(simulated.model_flops, simulated, ranks);
+    json["mfu"] = share_of(step.model_flops, simulated, ranks);
     json["sol"] = share_of(step.flops, simulated, 1);
   }
   return json.dump(1) + "\n";

@@ -16,8 +16,7 @@ struct SimulatedCase {
   std::string network;    ///< "its links", "link of 200 us, 0.2 GB/s".
   double peak_flops = 0;  ///< Of a rank; 0: not known.
   study::SimulatedStep step = {};
-  double model_flops = 0;  ///< Of the whole model, a step.
-  double seconds = 0;      ///< That the simulation took.
+  double seconds = 0;  ///< That the simulation took.
 };
 
 /// For a terminal of so many columns.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "study/predict/axis_group.h"
 #include "study/predict/cpu_passes.h"
 
 namespace mumoe::study {
@@ -25,48 +26,24 @@ bool hides(const Machine& machine) {
   return machine.multiprocessors > 0;
 }
 
-/// Ranks of tp are neighbours: they fill nodes first.
+/// `times` exchanges of a micro-step, of `bytes` together.
 Collective over_tp(const RunLayout& layout,
                    const Machine& machine,
                    double bytes,
                    double times) {
-  const auto tp = static_cast<double>(layout.tp);
-  Collective sum;
-  sum.axis = Axis::tp;
+  Collective sum = over_group(Group::tp, layout.mesh(), machine.gpus_per_node);
   sum.bytes = times > 0 ? bytes / times : 0;
-  sum.ranks = tp;
-  sum.ranks_per_node = std::min(tp, machine.gpus_per_node);
-  sum.groups_per_node =
-      std::max(std::floor(machine.gpus_per_node / sum.ranks_per_node), 1.0);
   sum.times = times;
   return sum;
 }
 
-Collective over_dp(const RunLayout& layout,
-                   const Machine& machine,
-                   double bytes) {
-  const auto tp = static_cast<double>(layout.tp);
-  const auto dp = static_cast<double>(layout.dp);
-  Collective sum;
-  sum.axis = Axis::dp;
-  sum.bytes = bytes;
-  sum.ranks = dp;
-  sum.ranks_per_node = std::clamp(std::floor(machine.gpus_per_node / tp),
-                                  1.0,
-                                  std::max(dp, 1.0));
-  sum.groups_per_node = std::min(tp, machine.gpus_per_node);
-  sum.overlapped = hides(machine);
-  return sum;
-}
-
-Collective over_all(const RunLayout& layout,
+/// A step's sum of gradients.
+Collective sum_over(Group group,
+                    const RunLayout& layout,
                     const Machine& machine,
-                    double bytes) {
-  Collective sum;
-  sum.axis = Axis::dp;
-  sum.bytes = bytes;
-  sum.ranks = static_cast<double>(layout.ranks());
-  sum.ranks_per_node = std::min(sum.ranks, machine.gpus_per_node);
+                    std::int64_t bytes) {
+  Collective sum = over_group(group, layout.mesh(), machine.gpus_per_node);
+  sum.bytes = static_cast<double>(bytes);
   sum.overlapped = hides(machine);
   return sum;
 }
@@ -146,9 +123,9 @@ StepWork model_work(const run::Options& options,
   Part last = middle;
   last.name = "last micro-step";
   last.collectives.push_back(
-      over_dp(layout, machine, static_cast<double>(run.cost.step.dp)));
+      sum_over(Group::dp, layout, machine, run.cost.step.dp));
   last.collectives.push_back(
-      over_all(layout, machine, static_cast<double>(run.cost.step.all)));
+      sum_over(Group::all, layout, machine, run.cost.step.all));
   middle.repeats = work.micro_steps - 1;
   Part update;
   update.name = "update";

@@ -28,12 +28,10 @@ OwnRun run_of(const std::filesystem::path& folder,
                                   std::to_string(first.repeat) / "config.cfg"),
       .layout = {},
       .dtype = dtype_called(first.precision)};
-  run.layout = {.dp = first.dp,
-                .tp = first.tp,
-                .plan = run.options.parallel.plan.value_or(Plan::sequence),
-                .zero = first.zero,
-                .micro_batch = first.micro_batch,
-                .recompute = run.options.model.recompute};
+  run.layout = layout_of(run.options,
+                         {.dp = first.dp, .tp = first.tp},
+                         first.micro_batch);
+  run.layout.zero = first.zero;
   run.moved = {.dp = first.dp_bytes,
                .tp = first.tp_bytes,
                .all = first.all_bytes};

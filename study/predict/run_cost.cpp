@@ -11,6 +11,17 @@
 
 namespace mumoe::study {
 
+RunLayout layout_of(const run::Options& options,
+                    dist::MeshShape shape,
+                    std::int64_t micro_batch) {
+  return {.dp = shape.dp,
+          .tp = shape.tp,
+          .plan = options.parallel.plan.value_or(Plan::sequence),
+          .zero = options.parallel.zero,
+          .micro_batch = micro_batch,
+          .recompute = options.model.recompute};
+}
+
 run::Options laid_out(run::Options options, const RunLayout& layout) {
   options.parallel.dp = layout.dp;
   options.parallel.tp = layout.tp;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "dist/process_mesh.h"
 #include "model/cost.h"
 #include "mumoe/gemm_rate.h"
 #include "mumoe/sharding.h"
@@ -24,6 +25,7 @@ struct RunLayout {
   model::Recompute recompute = model::Recompute::none;
 
   int ranks() const { return dp * tp; }
+  dist::MeshShape mesh() const { return {.dp = dp, .tp = tp}; }
   bool operator==(const RunLayout&) const = default;
 };
 
@@ -40,6 +42,12 @@ const char* word_of(model::Recompute recompute);
 
 /// "--parallel.tp 2 --parallel.plan sequence ...": what `mumoe train` takes.
 std::string arguments_of(const RunLayout& layout);
+
+/// What `options` say of a mesh of `shape`, with `micro_batch` samples at once;
+/// a plan that they leave open is sequence.
+RunLayout layout_of(const run::Options& options,
+                    dist::MeshShape shape,
+                    std::int64_t micro_batch);
 
 /// `options`, with what `layout` says.
 run::Options laid_out(run::Options options, const RunLayout& layout);

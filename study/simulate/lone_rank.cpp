@@ -70,6 +70,11 @@ LoneRank::~LoneRank() {
   kernels::meta_stands_for = stood_for_;
 }
 
+double LoneRank::model_flops() const {
+  return static_cast<double>(options_.trainer.batch) *
+         model_->cost(1, registry_->device()).flops;
+}
+
 train::StepReport LoneRank::step() {
   const auto report = trainer_->step();
   MUMOE_CHECK(report, "a step without a report");

@@ -35,7 +35,8 @@ class LoneRank {
   void observe(dist::Observer& observer) { mesh_->observe(observer); }
   /// The trainer's own step.
   train::StepReport step();
-  const dist::ProcessMesh& mesh() const { return *mesh_; }
+  /// FLOPs of the whole model for a step, forward and backward.
+  double model_flops() const;
 
  private:
   run::Options options_;

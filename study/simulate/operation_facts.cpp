@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <optional>
 #include <set>
 
+#include "study/simulate/each_tensor.h"
 #include "study/simulate/meta_answers.h"
 
 namespace mumoe::study {

@@ -4,29 +4,11 @@
 #include <ATen/core/function_schema.h>
 #include <ATen/core/stack.h>
 
-#include <optional>
 #include <string>
 
 #include "study/simulate/operation.h"
 
 namespace mumoe::study {
-
-/// Calls `f(tensor)` for every defined tensor of `value`.
-template <class F>
-void each_tensor(const c10::IValue& value, F f) {
-  const auto one = [&](const at::Tensor& tensor) {
-    if (tensor.defined()) f(tensor);
-  };
-  if (value.isTensor()) return one(value.toTensor());
-  if (value.isTensorList()) {
-    for (const at::Tensor& tensor : value.toTensorVector()) one(tensor);
-  } else if (value.isOptionalTensorList()) {
-    for (const std::optional<at::Tensor>& tensor :
-         value.toOptionalTensorVector()) {
-      if (tensor) one(*tensor);
-    }
-  }
-}
 
 /// Of a tensor as it is read: of one that repeats itself, what there is of it.
 double bytes_of(const at::Tensor& tensor);

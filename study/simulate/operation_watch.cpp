@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "study/simulate/each_tensor.h"
 #include "study/simulate/meta_answers.h"
 #include "study/simulate/operation_facts.h"
 
@@ -19,14 +20,21 @@ using torch::jit::Stack;
 
 thread_local OperationWatch* watch_of_thread = nullptr;
 
+/// Below all that watches.
+void run_operator(const c10::OperatorHandle& op,
+                  c10::DispatchKeySet keys,
+                  Stack& stack) {
+  op.redispatchBoxed(keys & c10::DispatchKeySet(c10::DispatchKeySet::FULL_AFTER,
+                                                c10::DispatchKey::Fake),
+                     &stack);
+}
+
 void any_operator(const c10::OperatorHandle& op,
                   c10::DispatchKeySet keys,
                   Stack* stack) {
   OperationWatch* const watch = OperationWatch::of_thread();
   if (watch != nullptr) return watch->dispatched(op, keys, *stack);
-  op.redispatchBoxed(keys & c10::DispatchKeySet(c10::DispatchKeySet::FULL_AFTER,
-                                                c10::DispatchKey::Fake),
-                     stack);
+  run_operator(op, keys, *stack);
 }
 
 // A key that lies below autograd and above all devices, and that nobody has
@@ -141,12 +149,7 @@ void OperationWatch::dispatched(const c10::OperatorHandle& op,
     pause();
     sink_.read_back();
   }
-  if (!answer_for_meta(schema, stack)) {
-    op.redispatchBoxed(
-        keys & c10::DispatchKeySet(c10::DispatchKeySet::FULL_AFTER,
-                                   c10::DispatchKey::Fake),
-        &stack);
-  }
+  if (!answer_for_meta(schema, stack)) run_operator(op, keys, stack);
   if (!counts || !under_way_) return;
   for (std::size_t i = below; i < stack.size(); ++i) {
     each_tensor(stack[i], [&](const at::Tensor& tensor) {

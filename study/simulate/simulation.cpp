@@ -80,6 +80,7 @@ SimulatedStep simulate(const SimulatedRun& run) {
     *part *= times;
   }
   step.operations /= run.steps;
+  step.model_flops = rank.model_flops();
   step.idle = (clock.idle() - idle) * times;
   for (const auto& [name, seconds] : clock.waited()) {
     const auto before = waited.find(name);

@@ -42,7 +42,8 @@ struct SimulatedStep {
   std::map<std::string, double> waits;  ///< That nothing hid, by network.
   double idle = 0;                      ///< The device waits for its host.
   std::int64_t operations = 0;
-  double flops = 0;  ///< Of all products of the rank.
+  double flops = 0;        ///< Of all products of the rank.
+  double model_flops = 0;  ///< Of the whole model, forward and backward.
   /// Payload by the communicators' counters: over dp, tp, all ranks.
   std::int64_t dp_bytes = 0;
   std::int64_t tp_bytes = 0;

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
 #include <memory>
 #include <string>
+
+#include "study/predict/axis_group.h"
 
 namespace mumoe::study {
 namespace {
@@ -57,46 +57,20 @@ CollectiveKind kind_of(dist::Op op) {
 
 }  // namespace
 
-Collective geometry_of(const std::string& axis,
-                       dist::MeshShape shape,
-                       double gpus_per_node,
-                       dist::Op op,
-                       double bytes) {
-  const double tp = shape.tp, dp = shape.dp;
-  Collective group;
-  group.kind = kind_of(op);
-  group.bytes = bytes;
-  if (axis == "tp") {
-    group.ranks = tp;
-    group.ranks_per_node = std::min(tp, gpus_per_node);
-    group.groups_per_node = std::max(1.0, std::floor(gpus_per_node / tp));
-  } else if (axis == "dp") {
-    group.axis = Axis::dp;
-    group.ranks = dp;
-    group.ranks_per_node =
-        std::clamp(std::floor(gpus_per_node / tp), 1.0, std::max(dp, 1.0));
-    group.groups_per_node = std::min(tp, gpus_per_node);
-  } else {
-    group.axis = Axis::dp;
-    group.ranks = dp * tp;
-    group.ranks_per_node = std::min(group.ranks, gpus_per_node);
-  }
-  return group;
-}
-
 double NetworkModel::seconds(const dist::Communicator& group,
                              const dist::Collective& collective,
                              dist::MeshShape shape) const {
   if (link) {
     return link->seconds(collective.op, group.size(), collective.bytes);
   }
-  return seconds_of(geometry_of(group.axis(),
-                                shape,
-                                machine.gpus_per_node,
-                                collective.op,
-                                static_cast<double>(collective.bytes)),
-                    machine,
-                    rates);
+  // "world" holds the same ranks as "all".
+  const Group of = group.axis() == "tp"   ? Group::tp
+                   : group.axis() == "dp" ? Group::dp
+                                          : Group::all;
+  Collective operation = over_group(of, shape, machine.gpus_per_node);
+  operation.kind = kind_of(collective.op);
+  operation.bytes = static_cast<double>(collective.bytes);
+  return seconds_of(operation, machine, rates);
 }
 
 std::string NetworkModel::network_of(const dist::Communicator& group) const {

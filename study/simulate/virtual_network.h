@@ -28,14 +28,6 @@ struct NetworkModel {
   std::string network_of(const dist::Communicator& group) const;
 };
 
-/// A group of a mesh of `shape` by its axis (tp, dp, all, world), as links see
-/// it; of an operation of `bytes`.
-Collective geometry_of(const std::string& axis,
-                       dist::MeshShape shape,
-                       double gpus_per_node,
-                       dist::Op op,
-                       double bytes);
-
 /// Gives the operations of null communicators time on a virtual clock.
 /// `ProcessMesh::observe` it.
 class VirtualNetwork final : public dist::Observer {

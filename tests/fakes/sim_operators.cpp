@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "study/simulate/each_tensor.h"
 #include "tests/fakes/sim_device.h"
 #include "tests/fakes/sim_gpu.h"
 #include "tests/fakes/sim_kernels.h"
@@ -25,24 +26,8 @@ namespace mumoe::fakes {
 namespace {
 
 using c10::IValue;
+using study::each_tensor;
 using torch::jit::Stack;
-
-/// Calls `f(tensor)` for every defined tensor in `value`.
-template <class F>
-void each_tensor(const IValue& value, F f) {
-  const auto one = [&](const at::Tensor& tensor) {
-    if (tensor.defined()) f(tensor);
-  };
-  if (value.isTensor()) return one(value.toTensor());
-  if (value.isTensorList()) {
-    for (const at::Tensor& tensor : value.toTensorVector()) one(tensor);
-  } else if (value.isOptionalTensorList()) {
-    for (const std::optional<at::Tensor>& tensor :
-         value.toOptionalTensorVector()) {
-      if (tensor) one(*tensor);
-    }
-  }
-}
 
 /// `value` with `f(tensor)` in place of every defined tensor.
 template <class F>

@@ -10,33 +10,18 @@
 
 #include "run/options.h"
 #include "study/predict/model_work.h"
+#include "tests/study/recipe_124m.h"
 #include "tests/support/errors.h"
 
 namespace mumoe::study {
 namespace {
 
-/// GPT-2 124M with CP, as the recipe has it, 512 samples a step.
-run::Options recipe() {
-  run::Options options;
-  options.model.depth = 12;
-  options.model.heads = 12;
-  options.model.width = 768;
-  options.model.context = 1024;
-  options.model.vocab = 50304;
-  options.model.bias = false;
-  options.model.mlp.hidden_dim = 3072;
-  options.model.mlp.experts = {256};
-  options.model.mlp.ranks = {556};
-  options.trainer.batch = 512;
-  options.trainer.steps = 1000;
-  return options;
-}
-
 Machine h100() {
   return Machines().named("h100-80g");
 }
 
-RunCost cost(const RunLayout& layout, const run::Options& options = recipe()) {
+RunCost cost(const RunLayout& layout,
+             const run::Options& options = recipe_124m()) {
   return cost_of_run(options, layout, at::kBFloat16, at::Device(at::kCUDA, 0));
 }
 
@@ -105,7 +90,7 @@ TEST(RunCost, RefusesWhatCannotBeCut) {
                               {"batch"});
   testing::expect_input_error(
       [] {
-        run::Options dense = recipe();
+        run::Options dense = recipe_124m();
         dense.model.dense = true;
         cost({.tp = 2, .plan = Plan::rank, .micro_batch = 4}, dense);
       },
@@ -121,7 +106,7 @@ TEST(ModelWork, HasTheFlopsOfTheModel) {
         RunLayout{.dp = 2, .tp = 4, .micro_batch = 16},
         RunLayout{.tp = 4, .plan = Plan::bottleneck, .micro_batch = 16}}) {
     const RunCost run = cost(layout);
-    const StepWork work = model_work(recipe(), run, layout, h100());
+    const StepWork work = model_work(recipe_124m(), run, layout, h100());
     const double a_rank =
         run.cost.pass.rank_flops * static_cast<double>(run.batch.micro_steps);
     EXPECT_NEAR(products_of(work), a_rank, 1e-6 * a_rank)
@@ -133,7 +118,7 @@ TEST(ModelWork, HasTheFlopsOfTheModel) {
 TEST(ModelWork, RepeatsForwardWhereItIsRecomputed) {
   const RunLayout layout{.micro_batch = 16,
                          .recompute = model::Recompute::everything};
-  run::Options options = recipe();
+  run::Options options = recipe_124m();
   const RunCost run = cost(layout, options);
   EXPECT_GT(run.cost.pass.repeated_flops, 0.2 * run.cost.pass.rank_flops);
   const StepWork work = model_work(options, run, layout, h100());
@@ -144,7 +129,7 @@ TEST(ModelWork, RepeatsForwardWhereItIsRecomputed) {
 }
 
 TEST(Planner, LooksAtEachLayoutOnceAndOrdersByTime) {
-  const Plans plans = plan_run(recipe(), h100(), 8, at::kBFloat16, {});
+  const Plans plans = plan_run(recipe_124m(), h100(), 8, at::kBFloat16, {});
   ASSERT_FALSE(plans.possible.empty());
   std::set<std::string> seen;
   for (const auto* list : {&plans.possible, &plans.refused}) {
@@ -171,7 +156,7 @@ TEST(Planner, LooksAtEachLayoutOnceAndOrdersByTime) {
 }
 
 TEST(Planner, SaysWhatDoesNotFitAndWhatCrossesNodes) {
-  run::Options large = recipe();
+  run::Options large = recipe_124m();
   large.model.depth = 48;
   large.model.width = 8192;
   large.model.heads = 64;
@@ -183,7 +168,8 @@ TEST(Planner, SaysWhatDoesNotFitAndWhatCrossesNodes) {
   EXPECT_NE(one.refused.front().refused.find("of a GPU's memory"),
             std::string::npos)
       << one.refused.front().refused;
-  const Plans many = plan_run(recipe(), h100(), 16, at::kBFloat16, {.tp = 16});
+  const Plans many =
+      plan_run(recipe_124m(), h100(), 16, at::kBFloat16, {.tp = 16});
   EXPECT_TRUE(many.possible.empty());
   ASSERT_FALSE(many.refused.empty());
   EXPECT_NE(many.refused.front().refused.find("crosses nodes of 8"),
@@ -191,7 +177,7 @@ TEST(Planner, SaysWhatDoesNotFitAndWhatCrossesNodes) {
 }
 
 TEST(Planner, LooksForNothingThatIsGiven) {
-  const Plans plans = plan_run(recipe(),
+  const Plans plans = plan_run(recipe_124m(),
                                h100(),
                                8,
                                at::kBFloat16,
@@ -210,7 +196,7 @@ TEST(Planner, LooksForNothingThatIsGiven) {
 }
 
 OwnRun measured(std::int64_t width, const RunLayout& layout) {
-  OwnRun run{.name = {}, .options = recipe(), .layout = layout};
+  OwnRun run{.name = {}, .options = recipe_124m(), .layout = layout};
   run.options.model.depth = 2;
   run.options.model.heads = 4;
   run.options.model.width = width;
@@ -264,7 +250,8 @@ TEST(Planner, PlansOnThisMachineByWhatWasMeasuredOnIt) {
 TEST(Planner, ScalesWithRanks) {
   double before = 0;
   for (const int ranks : {8, 64, 512}) {
-    const Plans plans = plan_run(recipe(), h100(), ranks, at::kBFloat16, {});
+    const Plans plans =
+        plan_run(recipe_124m(), h100(), ranks, at::kBFloat16, {});
     ASSERT_FALSE(plans.possible.empty());
     const double seconds = plans.possible.front().step.seconds;
     if (before > 0) {

@@ -13,6 +13,7 @@
 #include "study/simulate/lone_rank.h"
 #include "study/simulate/meta_memory.h"
 #include "study/simulate/operation_watch.h"
+#include "tests/study/recipe_124m.h"
 #include "tests/support/errors.h"
 
 namespace mumoe::study {
@@ -38,19 +39,11 @@ run::Options small(const std::string& family = "gpt2") {
   return options;
 }
 
-/// GPT-2 124M with CP, 512 samples a step.
+/// Of a schedule that a trainer takes.
 run::Options recipe() {
-  run::Options options = small();
-  options.model.depth = 12;
-  options.model.heads = 12;
-  options.model.width = 768;
-  options.model.context = 1024;
-  options.model.vocab = 50304;
-  options.model.bias = false;
-  options.model.mlp.hidden_dim = 3072;
-  options.model.mlp.experts = {256};
-  options.model.mlp.ranks = {556};
-  options.trainer.batch = 512;
+  run::Options options = recipe_124m();
+  options.schedule.warmup = 1;
+  options.schedule.steps = options.trainer.steps;
   return options;
 }
 

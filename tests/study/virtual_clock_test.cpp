@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "dist/null_communicator.h"
+#include "study/predict/axis_group.h"
 #include "study/simulate/virtual_network.h"
 
 namespace mumoe::study {
@@ -94,22 +95,29 @@ TEST(VirtualClock, TheTraceHasARowOfEach) {
 TEST(VirtualNetwork, GroupsFillNodes) {
   // Two nodes of eight; tp's ranks are neighbours.
   const dist::MeshShape shape{.dp = 4, .tp = 4};
-  const auto group = [&](const char* axis) {
-    return geometry_of(axis, shape, 8, dist::Op::all_reduce, 1);
-  };
-  EXPECT_EQ(group("tp").ranks, 4);
-  EXPECT_EQ(group("tp").ranks_per_node, 4);
-  EXPECT_EQ(group("dp").ranks, 4);
-  EXPECT_EQ(group("dp").ranks_per_node, 2);
-  EXPECT_EQ(group("dp").groups_per_node, 4);
-  EXPECT_EQ(group("all").ranks, 16);
-  EXPECT_EQ(group("all").ranks_per_node, 8);
+  const auto group = [&](Group axis) { return over_group(axis, shape, 8); };
+  EXPECT_EQ(group(Group::tp).ranks, 4);
+  EXPECT_EQ(group(Group::tp).ranks_per_node, 4);
+  EXPECT_EQ(group(Group::dp).ranks, 4);
+  EXPECT_EQ(group(Group::dp).ranks_per_node, 2);
+  EXPECT_EQ(group(Group::dp).groups_per_node, 4);
+  EXPECT_EQ(group(Group::all).ranks, 16);
+  EXPECT_EQ(group(Group::all).ranks_per_node, 8);
   // A tp group of two nodes: one rank of each of dp's groups a node.
-  const auto wide =
-      geometry_of("dp", {.dp = 2, .tp = 16}, 8, dist::Op::all_gather, 1);
+  const auto wide = over_group(Group::dp, {.dp = 2, .tp = 16}, 8);
   EXPECT_EQ(wide.ranks_per_node, 1);
   EXPECT_EQ(wide.groups_per_node, 8);
-  EXPECT_EQ(wide.kind, CollectiveKind::all_gather);
+
+  const auto seconds = [&](dist::Op op) {
+    NetworkModel model;
+    model.machine = Machines().named("h100-80g");
+    const auto world = dist::make_null_communicator({.dp = 4, .tp = 4});
+    return model.seconds(*world, {.op = op, .bytes = 1 << 30}, shape);
+  };
+  EXPECT_NEAR(seconds(dist::Op::all_reduce) / seconds(dist::Op::all_gather),
+              2,
+              0.1)
+      << "an all_gather sends each byte once";
 }
 
 TEST(VirtualNetwork, ALinkTakesLatencyAndItsShareOfTheBytes) {
