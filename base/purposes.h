@@ -12,5 +12,7 @@ inline constexpr Purpose kAugmentation{20};
 inline constexpr Purpose kMixturePurpose{30};
 inline constexpr Purpose kMixUpPurpose{31};
 inline constexpr Purpose kDropout{40};
+inline constexpr Purpose kGlyphPurpose{50};
+inline constexpr Purpose kExamplePurpose{60};
 
 }  // namespace mumoe

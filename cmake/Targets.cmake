@@ -41,6 +41,28 @@ function(mumoe_use_torch target scope)
   target_precompile_headers(${target} REUSE_FROM mumoe_pch)
 endfunction()
 
+# mumoe_messages(TARGET FILE.proto...): the messages of a folder, as FOLDER/FILE.pb.h, for its own sources.
+function(mumoe_messages target)
+  file(RELATIVE_PATH folder ${CMAKE_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
+  set(generated ${CMAKE_BINARY_DIR}/messages)
+  file(MAKE_DIRECTORY ${generated})
+  # LibTorch's headers have a google/protobuf of their own, of another version.
+  pkg_get_variable(headers protobuf-lite includedir)
+  file(CREATE_LINK ${headers}/google ${generated}/google SYMBOLIC)
+  foreach(file ${ARGN})
+    cmake_path(REMOVE_EXTENSION file OUTPUT_VARIABLE name)
+    set(made ${generated}/${folder}/${name}.pb)
+    add_custom_command(OUTPUT ${made}.cc ${made}.h
+      COMMAND ${MUMOE_PROTOC} --proto_path=${CMAKE_SOURCE_DIR} --cpp_out=${generated} ${folder}/${file}
+      WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+      DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${file} VERBATIM)
+    set_source_files_properties(${made}.cc PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS -w)
+    target_sources(${target} PRIVATE ${made}.cc ${made}.h)
+  endforeach()
+  target_include_directories(${target} SYSTEM BEFORE PRIVATE ${generated})
+  target_link_libraries(${target} PRIVATE PkgConfig::PROTOBUF)
+endfunction()
+
 # mumoe_kernels(TARGET FILE... [BF16 FILE...]): compiles each file once per
 # instruction set, with MUMOE_ISA set to avx512, avx2 or portable; those after
 # BF16 also to avx512_bf16. A file defines a row of its family's table in the

@@ -146,13 +146,19 @@ void run_apt(const std::string& what,
   run_process(what, command);
 }
 
-/// The .deb that apt-get leaves in `into`, whatever its version. Where the
-/// machine's own lists do not have the package (they are old, or not there), it
-/// is tried again with fresh ones, which need no rights of root.
-fs::path download_debian(const Package& package, const fs::path& into) {
+/// The .deb files that apt-get leaves in `into`, whatever their versions. Where
+/// the machine's own lists do not have a package (they are old, or not there),
+/// it is tried again with fresh ones, which need no rights of root.
+std::vector<fs::path> download_debian(const Package& package,
+                                      const fs::path& into) {
   const std::string what = fmt::format("fetching {}", package.name);
+  std::vector<std::string> names = package.parts;
+  if (names.empty()) names = {package.name};
+  std::vector<std::string> download{"download"};
+  download.insert(download.end(), names.begin(), names.end());
+  fs::path home = into;
   try {
-    run_apt(what, into, {"download", package.name});
+    run_apt(what, into, download);
   } catch (const InputError&) {
     const fs::path state = into / "apt";
     fs::create_directories(state / "lists" / "partial");
@@ -162,18 +168,24 @@ fs::path download_debian(const Package& package, const fs::path& into) {
         "Dir::State::Lists=" + (state / "lists").string(),
         "-o",
         "Dir::Cache=" + state.string()};
-    auto update = own, download = own;
+    auto update = own, again = own;
     update.push_back("update");
-    download.insert(download.end(), {"download", package.name});
+    again.insert(again.end(), download.begin(), download.end());
     run_apt(what, into, update);
-    run_apt(what, into, download);
+    home = state;  // apart from what the first try left
+    run_apt(what, home, again);
   }
-  for (const auto& entry : fs::directory_iterator(into)) {
-    if (entry.path().extension() == ".deb") return entry.path();
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(home)) {
+    if (entry.path().extension() == ".deb") found.push_back(entry.path());
   }
-  fail<InputError>("{}: apt-get left no .deb in {}; expected one",
-                   what,
-                   into.string());
+  require(found.size() == names.size(),
+          "{}: apt-get left {} files .deb in {}; expected {}",
+          what,
+          found.size(),
+          home.string(),
+          names.size());
+  return found;
 }
 
 /// Takes the lock that keeps several processes from downloading the same.
@@ -209,9 +221,10 @@ void unpack_wheel(const Package& package,
 void unpack_debian(const Package& package,
                    const fs::path& scratch,
                    const fs::path& unpacked) {
-  const fs::path deb = download_debian(package, scratch);
-  run_process(fmt::format("unpacking {}", deb.filename().string()),
-              {"dpkg-deb", "-x", deb.string(), unpacked.string()});
+  for (const fs::path& deb : download_debian(package, scratch)) {
+    run_process(fmt::format("unpacking {}", deb.filename().string()),
+                {"dpkg-deb", "-x", deb.string(), unpacked.string()});
+  }
 }
 
 /// Downloads the package and unpacks it in `beside`, then moves it to `home`.
@@ -236,7 +249,13 @@ Package package_of(const nlohmann::json& entry) {
   package.files = entry.at("files");
   if (entry.contains("debian")) {
     package.kind = Package::Kind::debian;
-    package.name = entry.at("debian");
+    const auto& debian = entry.at("debian");
+    if (debian.is_array()) {
+      package.parts = debian;
+      package.name = entry.at("name");
+    } else {
+      package.name = debian;
+    }
   } else {
     package.name = entry.at("name");
     package.file = entry.at("file");

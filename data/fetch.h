@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace mumoe::data {
 
@@ -27,7 +28,10 @@ struct Package {
   std::string version;  ///< Of a Debian package: the one that was recorded.
   std::string file;     ///< The wheel's file name.
   std::string sha256;   ///< Of the wheel, hexadecimal.
-  std::string folder;   ///< Where in the package the data lies.
+  /// Of several Debian packages that are one here, unpacked over each other:
+  /// all of them; `name` is then what they are called. Empty: `name` is one.
+  std::vector<std::string> parts;
+  std::string folder;  ///< Where in the package the data lies.
   std::map<std::string, std::string> files;  ///< sha256 of files in `folder`.
   PackageTree tree;                          ///< More of them, below `folder`.
 };

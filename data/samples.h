@@ -22,6 +22,8 @@ struct HostBatch {
   std::vector<std::uint64_t> indices = {};
 };
 
+struct Attributes;
+
 /// What a model learns from, apart from the order in which it does
 /// (data/order.h). Immutable; safe to use from many threads.
 class Samples {
@@ -36,6 +38,9 @@ class Samples {
   /// epoch i / size(), which may give it another look; it is the same at every
   /// call.
   virtual HostBatch make(std::span<const std::uint64_t> indices) const = 0;
+  /// What is true of each of the size() items (data/attributes.h); null:
+  /// nothing is known.
+  virtual const Attributes* attributes() const { return nullptr; }
 };
 
 }  // namespace mumoe::data

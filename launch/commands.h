@@ -48,6 +48,8 @@ ExitCode plan_command(const Invocation& invocation);
 ExitCode bench_command(const Invocation& invocation);
 ExitCode simulate_command(const Invocation& invocation);
 ExitCode scale_command(const Invocation& invocation);
+ExitCode study_command(const Invocation& invocation);
+ExitCode report_command(const Invocation& invocation);
 ExitCode help_command(const Invocation& invocation);
 
 /// What they take besides keys of a run, for them and for their help.
@@ -60,6 +62,7 @@ std::vector<run::OwnOption> predict_check_options();
 std::vector<run::OwnOption> plan_options();
 std::vector<run::OwnOption> simulate_options();
 std::vector<run::OwnOption> scale_options();
+std::vector<run::OwnOption> report_options();
 std::vector<run::OwnOption> bench_layer_options();
 std::vector<run::OwnOption> bench_kernels_options();
 std::vector<run::OwnOption> bench_comm_options();

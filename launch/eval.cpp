@@ -6,7 +6,6 @@
 #include <optional>
 #include <utility>
 
-#include "base/file.h"
 #include "dist/params/flat_buckets.h"
 #include "dist/self_communicator.h"
 #include "launch/commands.h"
@@ -16,6 +15,7 @@
 #include "launch/same_run.h"
 #include "launch/session.h"
 #include "launch/settle.h"
+#include "launch/show_facts.h"
 #include "model/families.h"
 #include "run/agreed_errors.h"
 #include "run/command_line.h"
@@ -65,7 +65,7 @@ run::Options options_here(const run::RunOnDisk& opened,
   // come in batches that need not divide.
   const int tp = options.parallel.tp;
   const bool images =
-      model::family(options.family).learns_from == model::LearnsFrom::images;
+      model::family(options.family).learns_from != model::LearnsFrom::tokens;
   const bool divides = !images && tp > 0 && options.model.context % tp == 0;
   auto& plan = options.parallel.plan;
   if (!line.origins.contains("parallel.plan")) plan.reset();
@@ -76,35 +76,6 @@ run::Options options_here(const run::RunOnDisk& opened,
   options.trainer.micro_batch = 1;
   return options;
 }
-
-/// Where rank 0 says what was found.
-class Output {
- public:
-  /// `name` as of `EvalRequest::json`. What cannot be written is found now.
-  Output(const std::string& name, const Session& session) : session_(session) {
-    if (session.mesh.control().rank() != 0) return;
-    if (name == "-") alone_ = true;
-    if (!name.empty() && !alone_) file_.emplace(name);
-  }
-
-  void tell(const EvalReport& report) {
-    if (session_.mesh.control().rank() != 0) return;
-    if (alone_) {
-      fmt::print("{}", report.json());
-      std::fflush(stdout);
-      return;
-    }
-    session_.say(report.table());
-    if (!file_) return;
-    file_->write(report.json());
-    file_->commit();
-  }
-
- private:
-  const Session& session_;
-  std::optional<AtomicFile> file_;
-  bool alone_ = false;  ///< Nothing but JSON goes to stdout.
-};
 
 /// Builds the model of `opened` over the ranks, and scores what is asked for.
 /// Collective.
@@ -145,7 +116,7 @@ EvalReport evaluate(const EvalRequest& request,
                     .step = loaded.state.step,
                     .model = model->describe()};
   const bool images =
-      model::family(options.family).learns_from == model::LearnsFrom::images;
+      model::family(options.family).learns_from != model::LearnsFrom::tokens;
   require(!images || request.choices.empty(),
           "--choices {}: the model of {} knows images; expected one of text",
           request.choices.string(),
@@ -213,8 +184,13 @@ ExitCode eval_command(const Invocation& invocation) {
     if (!settled.note.empty() && world.rank() == 0) {
       std::fprintf(stderr, "mumoe eval: %s\n", settled.note.c_str());
     }
-    Output output(request.json, session);
-    output.tell(evaluate(request, opened, settled, session));
+    std::optional<FactsOutput> output;  // of rank 0
+    if (world.rank() == 0) output.emplace(request.json);
+    const auto report = evaluate(request, opened, settled, session);
+    if (output) {
+      output->show([&] { return report.table() + "\n"; },
+                   [&] { return report.json(); });
+    }
     return ExitCode::done;
   });
 }

@@ -6,6 +6,7 @@
 
 #include "base/terminal.h"
 #include "launch/commands.h"
+#include "launch/study_call.h"
 #include "run/command_line.h"
 #include "run/version.h"
 
@@ -55,6 +56,12 @@ void overview(HelpText& help) {
       .command(
           "mumoe simulate [--config FILE] [--section.key value] ... "
           "[--machine NAME|here] [--nodes N] [--json FILE]")
+      .command(
+          "launch/mpirun -n RANKS mumoe study NAME --run FOLDER [--data "
+          "SOURCE] [--json FILE] ...")
+      .command(
+          "mumoe report RUN ... [--out FOLDER] [--json FILE] "
+          "[--tensorboard FOLDER]")
       .command("mumoe help [SUBCOMMAND]")
       .command("mumoe --version")
       .heading("Exit codes")
@@ -253,7 +260,36 @@ void scale(HelpText& help) {
           "losses. Besides models, name, config, settings and minutes: layout "
           "{dp, tp, ...} of all runs, seeds [1], decay, the share of a "
           "budget's steps in which the rate comes down [0.2], branch [true]: "
-          "false gives each budget a run of its own, with a cosine.");
+          "false gives each budget a run of its own, with a cosine; draws "
+          "[200] of the bootstrap that makes intervals, and draw_seed [1].");
+}
+
+void study(HelpText& help) {
+  help.command(
+          "launch/mpirun -n RANKS mumoe study NAME --run FOLDER [--data "
+          "SOURCE] [--json FILE] ...")
+      .paragraph(
+          "mumoe study: what the experts of a run learnt. Alone or on several "
+          "ranks, of any dp x tp: the figures are those of one.");
+  for (const Study& one : studies()) {
+    help.paragraph(one.help).options(one.options());
+  }
+  help.options({kHelpItself}).keys("parallel");
+}
+
+void report(HelpText& help) {
+  help.command(
+          "mumoe report RUN ... [--out FOLDER] [--json FILE] "
+          "[--tensorboard FOLDER]")
+      .paragraph(
+          "mumoe report: what run directories say of their runs, finished or "
+          "not: losses by step, by what was trained on and by time, rates, "
+          "gradient norm, learning rate, MFU and speed of light, how gates "
+          "used their experts (log.experts), bad steps, failed saves and "
+          "resumes, layout and provenance. A table, one self-contained page, "
+          "and its charts as SVG and PNG. Several runs are compared.")
+      .options(report_options())
+      .options({kHelpItself});
 }
 
 const std::map<std::string, void (*)(HelpText&)>& pages() {
@@ -271,6 +307,8 @@ const std::map<std::string, void (*)(HelpText&)>& pages() {
       {"simulate", simulate},
       {"bench", bench},
       {"scale", scale},
+      {"study", study},
+      {"report", report},
   };
   return table;
 }

@@ -3,16 +3,15 @@
 
 #include <cstdio>
 #include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/terminal.h"
 #include "launch/commands.h"
 #include "launch/inspect_report.h"
 #include "launch/positional.h"
+#include "launch/show_facts.h"
 #include "run/command_line.h"
 #include "run/named_checkpoint.h"
 #include "run/repair.h"
@@ -29,30 +28,11 @@ std::function<bool(const std::string&)> matching(const std::string& pattern) {
   };
 }
 
-/// Where it is said what was found.
-class Output {
- public:
-  /// `name`: a file for JSON; -: stdout, without the table; empty: none. What
-  /// cannot be written is found now.
-  explicit Output(const std::string& name) : alone_(name == "-") {
-    if (!name.empty() && !alone_) file_.emplace(name);
-  }
-
-  template <class Found>
-  void tell(const Found& found) {
-    const std::string json = json_of(found);
-    fmt::print("{}",
-               alone_ ? json : table_of(found, terminal_columns()) + "\n");
-    std::fflush(stdout);
-    if (!file_) return;
-    file_->write(json);
-    file_->commit();
-  }
-
- private:
-  bool alone_;
-  std::optional<AtomicFile> file_;
-};
+template <class Found>
+void tell(FactsOutput& output, const Found& found) {
+  output.show([&] { return table_of(found, terminal_columns()) + "\n"; },
+              [&] { return json_of(found); });
+}
 
 bool read_switch(const run::CommandLine& line,
                  const std::string& name,
@@ -136,7 +116,7 @@ ExitCode inspect_command(const Invocation& invocation) {
   const std::string path = line.text("path", "");
   require(!path.empty(),
           "mumoe inspect: PATH is missing: a run directory or a checkpoint");
-  for (const char* name : {"other", "json", "tensors"}) {
+  for (const char* name : {"other", "tensors"}) {
     require(!line.own.contains(name) || !line.text(name, "").empty(),
             "--{} : expected a word behind it",
             name);
@@ -144,25 +124,25 @@ ExitCode inspect_command(const Invocation& invocation) {
   const bool verify = read_verify(line);
   if (read_switch(line, "repair", "no")) repair(path);
   const auto wanted = matching(line.text("tensors", ""));
-  Output output(line.text("json", ""));
+  FactsOutput output(line);
   std::vector<std::string> damage;
   if (line.own.contains("other")) {
     const auto found = run::compare_checkpoints(
         run::named_checkpoint(path).folder,
         run::named_checkpoint(line.text("other", "")).folder,
         wanted);
-    output.tell(found);
+    tell(output, found);
     damage = found.damage();
   } else if (run::is_run(path)) {
     const auto found = run::survey_run(path, verify);
-    output.tell(found);
+    tell(output, found);
     damage = found.damage;
   } else {
     auto found =
         run::survey_checkpoint(run::named_checkpoint(path).folder, verify);
     std::erase_if(found.tensors,
                   [&](const auto& tensor) { return !wanted(tensor.name); });
-    output.tell(found);
+    tell(output, found);
     damage = found.damage;
   }
   require_whole(damage);

@@ -34,6 +34,7 @@ struct Row {
 /// By form, size, then tokens.
 std::vector<Row> rows_of(const std::vector<LossResult>& results) {
   auto points = study::loss_points(results);
+  std::erase_if(points, [](const auto& point) { return !point.has_loss(); });
   const auto place = [](const LossPoint& p) {
     return std::tie(p.form, p.parameters, p.model, p.tokens);
   };
@@ -51,6 +52,12 @@ std::vector<Row> rows_of(const std::vector<LossResult>& results) {
   return rows;
 }
 
+/// It came to its end, but to no loss.
+bool is_left_out(const LossResult& result) {
+  const auto points = study::loss_points({result});
+  return !points.empty() && !points[0].has_loss();
+}
+
 }  // namespace
 
 std::string loss_table(const std::vector<LossResult>& results,
@@ -59,6 +66,11 @@ std::string loss_table(const std::vector<LossResult>& results,
   std::string target = "token";
   for (const LossResult& result : results) {
     target = result.target;
+    if (is_left_out(result)) {
+      failed += fmt::format("LEFT OUT {}: its loss is {}, no finite number\n",
+                            result.run,
+                            result.loss);
+    }
     if (result.failed.empty()) continue;
     failed += fmt::format("FAILED {}, code {}: {}\n",
                           result.run,
@@ -111,11 +123,14 @@ std::string loss_table_json(const std::vector<LossResult>& results) {
           {{"mean", row.mean()}, {"low", row.low()}, {"high", row.high()}}},
          {"seeds", row.seeds}});
   }
-  json runs = json::array();
+  json runs = json::array(), left_out = json::array();
   for (const LossResult& result : results) {
+    if (is_left_out(result)) left_out.push_back(result.run);
     runs.push_back(parse_json(study::to_json(result), "a result"));
   }
-  return to_text({{"losses", std::move(losses)}, {"runs", std::move(runs)}},
+  return to_text({{"losses", std::move(losses)},
+                  {"left_out", std::move(left_out)},
+                  {"runs", std::move(runs)}},
                  1) +
          "\n";
 }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/sysinfo.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <new>
 #include <stdexcept>
@@ -18,19 +19,26 @@
 namespace mumoe::launch {
 namespace {
 
-bool learns_from_images(const run::Options& options) {
-  return model::family(options.family).learns_from == model::LearnsFrom::images;
-}
-
 /// The keys of what a sample is.
 std::pair<const char*, const char*> sample_keys(const run::Options& options) {
-  if (learns_from_images(options)) return {"model.patch", "model.image_size"};
+  switch (model::family(options.family).learns_from) {
+    case model::LearnsFrom::tokens:
+      break;
+    case model::LearnsFrom::images:
+      return {"model.patch", "model.image_size"};
+    case model::LearnsFrom::features:
+      return {"model.classes", "model.features"};
+  }
   return {"model.vocab", "model.context"};
 }
 
 /// Of one sample.
 std::int64_t tokens_of(const run::Options& options) {
-  return model::family(options.family).mlps(options.model).back().tokens;
+  std::int64_t most = 0;
+  for (const auto& kind : model::family(options.family).mlps(options.model)) {
+    most = std::max(most, kind.tokens);
+  }
+  return most;
 }
 
 constexpr const char* kNoNumber = "more was asked for than there is";

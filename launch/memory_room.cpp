@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <functional>
 #include <limits>
 #include <sstream>
 
@@ -15,6 +16,8 @@ namespace mumoe::launch {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr double kNoLimit = std::numeric_limits<double>::infinity();
 
 /// The number behind `name` in `file`, in lines "NAME NUMBER".
 double value_in(const fs::path& file, const std::string& name) {
@@ -38,19 +41,20 @@ double value_of(const fs::path& file) {
 /// What the limit of a control group leaves, of what its files are called.
 /// Pages of files that nobody has used for long give way.
 double left_in_group(const fs::path& group,
-                     const char* limit,
-                     const char* usage,
-                     const char* inactive) {
+                     const std::string& limit,
+                     const std::string& usage,
+                     const std::string& inactive) {
   const double most = value_of(group / limit), used = value_of(group / usage);
-  if (most < 0 || used < 0) return std::numeric_limits<double>::infinity();
+  if (most < 0 || used < 0) return kNoLimit;
   const double idle = std::max(value_in(group / "memory.stat", inactive), 0.0);
   return std::max(most - std::max(used - idle, 0.0), 0.0);
 }
 
-/// The least that is left in the groups of this process, and those above; or,
-/// `whole`, what they may have.
-double left_in_groups(const fs::path& root, bool whole = false) {
-  double least = std::numeric_limits<double>::infinity();
+/// Calls `visit` with the folder of each control group of this process and of
+/// those above, and whether it is one of version 2.
+void for_each_group(
+    const fs::path& root,
+    const std::function<void(const fs::path& group, bool unified)>& visit) {
   std::ifstream in(root / "proc/self/cgroup");
   // "0::/path" of version 2, "4:memory:/path" of version 1.
   for (std::string line; std::getline(in, line);) {
@@ -65,26 +69,54 @@ double left_in_groups(const fs::path& root, bool whole = false) {
     fs::path part = fs::path(line.substr(second + 1)).relative_path();
     // A container sees its own group at the top, under the name of all.
     for (;; part = part.parent_path()) {
-      if (whole) {
-        const double most = value_of(
-            top / part / (unified ? "memory.max" : "memory.limit_in_bytes"));
-        if (most >= 0) least = std::min(least, most);
-        if (part.empty()) break;
-        continue;
-      }
-      least = std::min(least,
-                       unified ? left_in_group(top / part,
-                                               "memory.max",
-                                               "memory.current",
-                                               "inactive_file")
-                               : left_in_group(top / part,
-                                               "memory.limit_in_bytes",
-                                               "memory.usage_in_bytes",
-                                               "total_inactive_file"));
+      visit(top / part, unified);
       if (part.empty()) break;
     }
   }
+}
+
+/// The least that is left in the groups of this process.
+double left_in_groups(const fs::path& root) {
+  double least = kNoLimit;
+  for_each_group(root, [&](const fs::path& group, bool unified) {
+    if (unified) {
+      least = std::min(least,
+                       left_in_group(group,
+                                     "memory.max",
+                                     "memory.current",
+                                     "inactive_file"));
+      return;
+    }
+    for (const std::string name : {"memory.", "memory.memsw."}) {
+      least = std::min(least,
+                       left_in_group(group,
+                                     name + "limit_in_bytes",
+                                     name + "usage_in_bytes",
+                                     "total_inactive_file"));
+    }
+  });
   return least;
+}
+
+/// What a machine of so much memory and swap lets the groups of this process
+/// have of both. Version 2 limits them apart, version 1 memory, and both
+/// together; a file that is not there limits nothing.
+double whole_of_groups(const fs::path& root, double memory, double swap) {
+  double both = kNoLimit;
+  const auto lower = [](double& most, const fs::path& file) {
+    const double limit = value_of(file);
+    if (limit >= 0) most = std::min(most, limit);
+  };
+  for_each_group(root, [&](const fs::path& group, bool unified) {
+    if (unified) {
+      lower(memory, group / "memory.max");
+      lower(swap, group / "memory.swap.max");
+    } else {
+      lower(memory, group / "memory.limit_in_bytes");
+      lower(both, group / "memory.memsw.limit_in_bytes");
+    }
+  });
+  return std::min(memory + swap, both);
 }
 
 }  // namespace
@@ -112,7 +144,7 @@ double whole_memory(at::Device device, const fs::path& root) {
   if (all < 0) return -1;
   const double swap =
       std::max(value_in(root / "proc/meminfo", "SwapTotal:"), 0.0);
-  return std::min((all + swap) * 1024, left_in_groups(root, /*whole=*/true));
+  return whole_of_groups(root, all * 1024, swap * 1024);
 }
 
 std::string lacking_memory(const std::vector<MemoryNeed>& needs,

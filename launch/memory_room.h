@@ -21,7 +21,8 @@ double available_memory(const std::filesystem::path& root = "/");
 double available_memory(at::Device device);
 
 /// All that processes could allocate on it if nobody else did: of a CPU memory
-/// and swap, or the limits of this process's control groups below `root`.
+/// and swap, each within the limits of this process's control groups below
+/// `root`.
 /// Negative: not known.
 double whole_memory(at::Device device, const std::filesystem::path& root = "/");
 

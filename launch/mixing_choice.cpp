@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -20,7 +21,8 @@ double choose_sparse_share(const run::Options& options,
                            dist::Communicator& world,
                            std::int64_t micro_batch) {
   const model::ModelConfig& model = options.model;
-  if (!compute.device.is_cuda() || model.dense ||
+  const model::Family& family = model::family(options.family);
+  if (!compute.device.is_cuda() || !model::has_mixtures(family, model) ||
       model.mlp.mixing != Mixing::automatic) {
     return 0;
   }
@@ -37,7 +39,11 @@ double choose_sparse_share(const run::Options& options,
   }
   const double share = figures.get("sparse share in " + precision, 1, [&] {
     // As they are stored.
-    const auto mlp = model::family(options.family).mlps(model).back();
+    const auto kinds = family.mlps(model);
+    const auto& mlp = *std::ranges::find(kinds.rbegin(),
+                                         kinds.rend(),
+                                         false,
+                                         &model::MlpKind::dense);
     auto ranks = mlp.block.ranks;
     ranks.back() =
         dist::rounded_up(ranks.back(), train::row_multiple(compute.device));

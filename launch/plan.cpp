@@ -99,13 +99,11 @@ std::vector<run::OwnOption> plan_options() {
 
 namespace {
 
-void tell(const run::CommandLine& line,
+void tell(FactsOutput& output,
           const PlanQuestion& question,
           const study::Plans& plans) {
-  show_facts(
-      line.text("json", ""),
-      [&] { return table_of(question, plans, terminal_columns()); },
-      [&] { return json_of(question, plans); });
+  output.show([&] { return table_of(question, plans, terminal_columns()); },
+              [&] { return json_of(question, plans); });
   require(!plans.possible.empty(),
           "mumoe plan: no layout of {} ranks can train this model{}",
           question.nodes * question.gpus_per_node,
@@ -113,7 +111,7 @@ void tell(const run::CommandLine& line,
 }
 
 /// Rates of what `mumoe scale` measured of this program on this machine.
-ExitCode plan_this_machine(const run::CommandLine& line) {
+ExitCode plan_this_machine(const run::CommandLine& line, FactsOutput& output) {
   const auto folders = line.texts("study");
   require(!folders.empty(),
           "--machine here: nobody has measured it; expected --study FOLDER, "
@@ -146,7 +144,7 @@ ExitCode plan_this_machine(const run::CommandLine& line) {
       .rows = line.number<std::size_t>("rows", 10, 1, 100000),
       .measured = runs.size(),
       .precision = precision};
-  tell(line,
+  tell(output,
        question,
        study::plan_here(line.options,
                         predictor,
@@ -162,7 +160,10 @@ ExitCode plan_this_machine(const run::CommandLine& line) {
 ExitCode plan_command(const Invocation& invocation) {
   const run::CommandLine line =
       run::read_run(invocation.arguments, plan_options());
-  if (line.text("machine", "") == "here") return plan_this_machine(line);
+  FactsOutput output(line);
+  if (line.text("machine", "") == "here") {
+    return plan_this_machine(line, output);
+  }
   require(!line.repeated.contains("study"),
           "--study: is of this machine; expected --machine here beside it");
   const study::Machine machine =
@@ -181,7 +182,7 @@ ExitCode plan_command(const Invocation& invocation) {
                                      nodes * gpus,
                                      at::kBFloat16,
                                      wanted_layout(line));
-  tell(line, question, plans);
+  tell(output, question, plans);
   return ExitCode::done;
 }
 

@@ -51,7 +51,8 @@ std::vector<Plan> possible_plans(const run::Options& options,
                                  const dist::ProcessMesh& mesh,
                                  std::int64_t micro_batch,
                                  const std::string& unequal_cpus) {
-  const bool dense = options.model.dense;
+  const bool dense =
+      !model::has_mixtures(model::family(options.family), options.model);
   std::vector<Plan> plans;
   for (const Plan plan : kPlans) {
     if (!can_cut(options, {plan, &mesh.tp()}, micro_batch)) continue;
@@ -158,7 +159,8 @@ void require_plan(const run::Options& options,
   require(plan || options.parallel.backend != run::BackendChoice::null,
           "parallel.plan = auto: parallel.backend = null has no link to "
           "measure; expected sequence, bottleneck or rank");
-  require(plan != Plan::rank || !options.model.dense,
+  require(plan != Plan::rank ||
+              model::has_mixtures(model::family(options.family), options.model),
           "parallel.plan = rank: a dense MLP has no rank; expected sequence or "
           "bottleneck");
   const auto possible =

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <cstdio>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -10,13 +9,13 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/json.h"
 #include "base/terminal.h"
 #include "launch/commands.h"
 #include "launch/fitted_table.h"
 #include "launch/positional.h"
 #include "launch/predict_own.h"
+#include "launch/show_facts.h"
 #include "run/command_line.h"
 #include "study/predict/prediction_check.h"
 
@@ -195,28 +194,12 @@ void require_no_files(const run::CommandLine& line) {
   }
 }
 
-/// Shows the table, or writes the JSON where it is asked for.
-void tell(const run::CommandLine& line,
-          const std::function<std::string()>& table,
-          const std::function<std::string()>& json) {
-  const std::string name = line.text("json", "");
-  require(!line.own.contains("json") || !name.empty(),
-          "--json : expected a word behind it");
-  std::fputs((name == "-" ? json() : table()).c_str(), stdout);
-  if (name.empty() || name == "-") return;
-  AtomicFile file(name);
-  file.write(json());
-  file.commit();
-}
-
-ExitCode check_own_steps(const run::CommandLine& line) {
+ExitCode check_own_steps(const run::CommandLine& line, FactsOutput& output) {
   require_no_files(line);
   const auto runs = study::own_runs(line.texts("study"));
   const OwnCheck all = check_own(runs, study::own_runs(line.texts("test")));
-  tell(
-      line,
-      [&] { return table_of(all, terminal_columns()); },
-      [&] { return json_of(all); });
+  output.show([&] { return table_of(all, terminal_columns()); },
+              [&] { return json_of(all); });
   return ExitCode::done;
 }
 
@@ -267,7 +250,8 @@ ExitCode predict_check_command(const Invocation& invocation) {
                              "",
                              predict_check_options());
   const auto files = line.texts("file");
-  if (line.repeated.contains("study")) return check_own_steps(line);
+  FactsOutput output(line);
+  if (line.repeated.contains("study")) return check_own_steps(line, output);
   require(!files.empty(),
           "mumoe predict-check: FILE is missing: a CSV file of measured runs");
   study::Machines machines;
@@ -290,10 +274,8 @@ ExitCode predict_check_command(const Invocation& invocation) {
           kFewestRuns);
   const auto seed = line.number<std::uint64_t>("seed", 0);
   const Checked all = check(near, far, tests, machine, seed);
-  tell(
-      line,
-      [&] { return table_of(all, terminal_columns()); },
-      [&] { return json_of(all); });
+  output.show([&] { return table_of(all, terminal_columns()); },
+              [&] { return json_of(all); });
   return ExitCode::done;
 }
 

@@ -2,12 +2,16 @@
 
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <functional>
 #include <map>
@@ -16,6 +20,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -53,6 +58,8 @@ const std::map<std::string, Command>& commands() {
       {"simulate", simulate_command},
       {"bench", bench_command},
       {"scale", scale_command},
+      {"study", study_command},
+      {"report", report_command},
       {"help", help_command},
       {"--version", help_command},
   };
@@ -70,7 +77,7 @@ bool left_to_rank_0(Command command, const Invocation& invocation) {
   const auto& words = invocation.arguments;
   const bool for_all =
       command == train_command || command == eval_command ||
-      command == simulate_command ||
+      command == simulate_command || command == study_command ||
       (command == bench_command && !words.empty() && words.front() == "comm");
   const int ranks = invocation.mpi ? invocation.mpi->world().size() : 1;
   if (for_all || ranks == 1) return false;
@@ -85,6 +92,7 @@ bool left_to_rank_0(Command command, const Invocation& invocation) {
       : command == predict_check_command ? "predict-check"
       : command == plan_command          ? "plan"
       : command == scale_command         ? "scale"
+      : command == report_command        ? "report"
       : words.empty()                    ? "bench"
                                          : "bench " + words.front(),
       ranks);
@@ -132,6 +140,38 @@ std::string first_line(const std::exception& error) {
   return text.substr(0, text.find('\n'));
 }
 
+/// Whoever read stdout has gone, as `head` does: nobody misses the rest.
+bool reader_has_gone() {
+  pollfd out{STDOUT_FILENO, POLLOUT, 0};
+  return ::poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0;
+}
+
+/// Throws where what was printed is lost: results that somebody waits for. What
+/// a run says, `log` may have as well.
+void require_printed(const RunLog& log) {
+  const bool flushed = std::fflush(stdout) == 0;
+  const int error = errno;
+  if (flushed && std::ferror(stdout) == 0) return;
+  if (log.kept() || reader_has_gone()) return;
+  fail<InputError>("stdout: not all of it could be written{}{}; expected room",
+                   flushed ? "" : ": ",
+                   flushed ? "" : std::strerror(error));
+}
+
+/// What an error that is none of this program's own says of it, and with which
+/// code it ends.
+std::pair<ExitCode, std::string> told(const std::exception& error) {
+  if (const auto asked = memory_asked_for(error)) {
+    return {ExitCode::bad_input, "out of memory: " + *asked};
+  }
+  // Of a library that prints.
+  if (std::ferror(stdout) != 0) {
+    return {ExitCode::bad_input,
+            "stdout: not all of it could be written: " + first_line(error)};
+  }
+  return {ExitCode::internal, "internal error: " + first_line(error)};
+}
+
 /// Ends all ranks with `code`, and has `say` say why, unless another rank does.
 [[noreturn]] void end_job(const dist::MpiRuntime& mpi,
                           ExitCode code,
@@ -176,7 +216,7 @@ std::string when_stopped(std::string_view command, bool second) {
     return "stopped at once by a second signal: what was saved before is there";
   }
   if (second) return "mumoe sample: stopped at once by a second signal";
-  if (command == "eval") return kEvaluationStopped;
+  if (command == "eval" || command == "study") return kEvaluationStopped;
   if (command == "data") {
     return "stopped by a signal: the same command makes what is missing";
   }
@@ -268,7 +308,7 @@ int run_program(int argc, char** argv, std::vector<dist::Observer*> observers) {
   std::optional<train::StopSignals> signals;
   // What others lose by a signal they make again.
   if (word == "train" || word == "eval" || word == "sample" || word == "data" ||
-      word == "scale") {
+      word == "scale" || word == "study") {
     signals.emplace([&end] { end.by_signal(/*second=*/false); },
                     [&end] { end.by_signal(/*second=*/true); });
   }
@@ -286,6 +326,7 @@ int run_program(int argc, char** argv, std::vector<dist::Observer*> observers) {
         argc,
         argv,
         {{}, mpi, std::move(observers), log, signals ? &*signals : nullptr});
+    require_printed(*log);
     // Too late to ask for anything.
     if (signals) signals->saving();
     end.too_late();
@@ -295,10 +336,7 @@ int run_program(int argc, char** argv, std::vector<dist::Observer*> observers) {
     code = error.exit_code();
     line = error.what();
   } catch (const std::exception& error) {
-    const auto asked = memory_asked_for(error);
-    if (asked) code = ExitCode::bad_input;
-    line = asked ? "out of memory: " + *asked
-                 : "internal error: " + first_line(error);
+    std::tie(code, line) = told(error);
   }
   end.by_error(code, line);
   return static_cast<int>(code);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "data/features/feature_data.h"
 #include "data/images/image_data.h"
 #include "data/mixture.h"
 #include "data/mixup.h"
@@ -80,7 +81,18 @@ struct WeightedMixture : Mixture {
   data::OrderedSamples sequence;
 };
 
+/// Features are not taken for texts or images.
+void require_no_features(const run::Options& options, const char* what) {
+  require(!data::is_feature_folder(options.source),
+          "data.source = {}: holds features, and model.family = {} learns from "
+          "{}; expected model.family = head",
+          options.source,
+          options.family,
+          what);
+}
+
 RunData open_text(const run::Options& options) {
+  require_no_features(options, "text");
   require(options.mixup == 0,
           "data.mixup = {}: blends images; expected 0 for text",
           options.mixup);
@@ -145,7 +157,29 @@ void require_shape(const char* key,
           what);
 }
 
+RunData open_features(const run::Options& options) {
+  require(options.mixup == 0,
+          "data.mixup = {}: blends images; expected 0 for features",
+          options.mixup);
+  const model::ModelConfig& m = options.model;
+  data::FeatureData features = data::open_features(options.source);
+  const data::FeatureFacts& found = features.facts;
+  require(m.features == found.width,
+          "model.features = {}: those of {} are {} an image",
+          m.features,
+          features.name,
+          found.width);
+  require(m.classes == std::ssize(found.class_names),
+          "model.classes = {}: the features of {} have {} classes",
+          m.classes,
+          features.name,
+          found.class_names.size());
+  run::DataFacts facts = run::facts_of(features);
+  return {std::move(facts), std::move(features.train), std::move(features.val)};
+}
+
 RunData open_images(const run::Options& options) {
+  require_no_features(options, "images");
   const model::ModelConfig& m = options.model;
   data::ImageData images = data::open_images(image_options(options));
   require_shape("model.image_size",
@@ -160,9 +194,11 @@ RunData open_images(const run::Options& options) {
                 images.channels);
   require_shape("model.classes", m.classes, "classes", images, images.classes);
   run::DataFacts facts = run::facts_of(images);
-  RunData data{std::move(facts),
-               std::move(images.train),
-               std::move(images.val)};
+  RunData data{.facts = std::move(facts),
+               .train = std::move(images.train),
+               .val = std::move(images.val),
+               .sequence = nullptr,
+               .test = std::move(images.test)};
   if (options.mixup > 0) {
     const auto blended = std::make_shared<const Blended>(data.train, options);
     data.sequence = {blended, &blended->mixup};
@@ -170,13 +206,27 @@ RunData open_images(const run::Options& options) {
   return data;
 }
 
+RunData open_data(const run::Options& options) {
+  switch (model::family(options.family).learns_from) {
+    case model::LearnsFrom::tokens:
+      break;
+    case model::LearnsFrom::images:
+      return open_images(options);
+    case model::LearnsFrom::features:
+      return open_features(options);
+  }
+  return open_text(options);
+}
+
 }  // namespace
 
 data::ImageOptions image_options(const run::Options& options) {
   const int cores = static_cast<int>(std::thread::hardware_concurrency());
   return {.source = options.source,
+          .target = options.target,
           .size = options.model.image_size,
           .augment = options.augment,
+          .normalisation = options.normalisation,
           .bad = options.bad_images,
           .seed = options.trainer.seed,
           .threads = options.data_threads > 0 ? options.data_threads
@@ -189,9 +239,7 @@ RunData open_run_data(const run::Options& options, dist::ProcessMesh& mesh) {
   mesh.set_phase("data");
   world.set_deadline(kDataDeadline);
   if (world.rank() != 0) world.barrier();
-  const bool images =
-      model::family(options.family).learns_from == model::LearnsFrom::images;
-  RunData data = images ? open_images(options) : open_text(options);
+  RunData data = open_data(options);
   world.set_deadline(deadline);
   // Rank 0 waits for ranks that wait for it: no longer without limit.
   if (world.rank() == 0) world.barrier();

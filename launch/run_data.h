@@ -18,6 +18,8 @@ struct RunData {
   std::shared_ptr<const data::Samples> val;
   /// What is trained on when; null: `train` in the order of the seed.
   std::shared_ptr<const data::Sequence> sequence = nullptr;
+  /// Images that no run is chosen by; null where the source has no such part.
+  std::shared_ptr<const data::Samples> test = nullptr;
 };
 
 /// The data of a run: fetched and made on rank 0, then opened by all. The

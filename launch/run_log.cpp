@@ -38,6 +38,11 @@ void RunLog::open(const std::filesystem::path& folder) {
   waiting_.clear();
 }
 
+bool RunLog::kept() const {
+  const std::lock_guard lock(mutex_);
+  return !path_.empty() && !failed_;
+}
+
 // A line goes to the file at once and whole: what the process says last is what
 // is looked for.
 void RunLog::write(const std::string& text) {

@@ -23,11 +23,13 @@ class RunLog {
   /// before. When that fails, now or later, it is one line on stderr, and the
   /// rest is not kept: the run matters more.
   void open(const std::filesystem::path& folder);
+  /// Whether all of it is kept so far.
+  bool kept() const;
 
  private:
   void write(const std::string& text);
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::filesystem::path path_;  // empty: not opened
   int file_ = -1;
   bool failed_ = false;

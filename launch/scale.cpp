@@ -51,6 +51,78 @@ bool read_switch(const run::CommandLine& line,
   return value == "yes";
 }
 
+void say(const std::string& text) {
+  fmt::print("{}\n", text);
+  std::fflush(stdout);
+}
+
+/// Shows what would be run, and runs nothing.
+void show(const ScaleStudy& study, const ScaleCall& call) {
+  for (const StudyCell& cell : study.cells) {
+    const study::RunPlaces places(call.out / "cells" / cell.name / "0");
+    say(cell.name + ": " +
+        study::shell_text(call.launcher.words_of(study, cell, places)));
+  }
+  say(fmt::format("study {}: {} cells x {} repeats; nothing was run",
+                  study.name,
+                  study.cells.size(),
+                  study.repeats));
+}
+
+void write_results(const ScaleStudy& study,
+                   const study::StudyFolder& folder,
+                   FactsOutput& output) {
+  const auto results = study::results_of(study, folder.results());
+  const auto cells = study::cells_of(results);
+  if (cells.empty()) return;
+  output.show([&] { return scale_table(cells, terminal_columns()); },
+              [&] { return scale_json(cells); });
+  study::write_scale_report(folder.path(), results, study.name);
+}
+
+/// mumoe scale of a scaling study.
+ExitCode measure(const ScaleCall& call) {
+  const ScaleStudy study =
+      study::read_study(call.study,
+                        [&](const StudyCell& cell) { call.check(cell); });
+  if (call.dry) {
+    show(study, call);
+    return ExitCode::done;
+  }
+  study::StudyFolder folder(call.out, study.text);
+  FactsOutput output(call.json);  // which may be in that folder
+  const auto tell = [&](const std::string& text) { call.tell(text); };
+  for (const auto& note : folder.notes()) tell("note     " + note);
+  const auto left = study::runs_left(study, folder.results(), call.retry);
+  const auto all = study.cells.size() * static_cast<std::size_t>(study.repeats);
+  tell(fmt::format("study {}: {} cells x {} repeats, {} runs, {} to measure",
+                   study.name,
+                   study.cells.size(),
+                   study.repeats,
+                   all,
+                   left.size()));
+  const auto& signals = call.invocation.signals;
+  MUMOE_CHECK(signals);
+  signals->saving();
+  study::ScaleRunner runner(study,
+                            call.launcher,
+                            folder,
+                            {[&] { return signals->requested(); },
+                             tell,
+                             predictions_from(call.predict)});
+  const bool whole = runner.measure(left);
+  write_results(study, folder, output);
+  const auto results = study::results_of(study, folder.results());
+  if (!whole) {
+    tell(call.stopped_text(results.size(), all));
+    return ExitCode::preempted;
+  }
+  require_all(results, &study::ScaleResult::cell);
+  return ExitCode::done;
+}
+
+}  // namespace
+
 Launcher read_launcher(const run::CommandLine& line) {
   Launcher launcher;
   const std::string runner = line.text("runner", "mpirun");
@@ -78,79 +150,6 @@ Launcher read_launcher(const run::CommandLine& line) {
                        kMostMinutes));
   return launcher;
 }
-
-void say(const std::string& text) {
-  fmt::print("{}\n", text);
-  std::fflush(stdout);
-}
-
-/// Shows what would be run, and runs nothing.
-void show(const ScaleStudy& study, const ScaleCall& call) {
-  for (const StudyCell& cell : study.cells) {
-    const study::RunPlaces places(call.out / "cells" / cell.name / "0");
-    say(cell.name + ": " +
-        study::shell_text(call.launcher.words_of(study, cell, places)));
-  }
-  say(fmt::format("study {}: {} cells x {} repeats; nothing was run",
-                  study.name,
-                  study.cells.size(),
-                  study.repeats));
-}
-
-void write_results(const ScaleStudy& study,
-                   const study::StudyFolder& folder,
-                   const std::string& json) {
-  const auto results = study::results_of(study, folder.results());
-  const auto cells = study::cells_of(results);
-  if (cells.empty()) return;
-  show_facts(
-      json,
-      [&] { return scale_table(cells, terminal_columns()); },
-      [&] { return scale_json(cells); });
-  study::write_scale_report(folder.path(), results, study.name);
-}
-
-/// mumoe scale of a scaling study.
-ExitCode measure(const ScaleCall& call) {
-  const ScaleStudy study =
-      study::read_study(call.study,
-                        [&](const StudyCell& cell) { call.check(cell); });
-  if (call.dry) {
-    show(study, call);
-    return ExitCode::done;
-  }
-  study::StudyFolder folder(call.out, study.text);
-  const auto tell = [&](const std::string& text) { call.tell(text); };
-  for (const auto& note : folder.notes()) tell("note     " + note);
-  const auto left = study::runs_left(study, folder.results(), call.retry);
-  const auto all = study.cells.size() * static_cast<std::size_t>(study.repeats);
-  tell(fmt::format("study {}: {} cells x {} repeats, {} runs, {} to measure",
-                   study.name,
-                   study.cells.size(),
-                   study.repeats,
-                   all,
-                   left.size()));
-  const auto& signals = call.invocation.signals;
-  MUMOE_CHECK(signals);
-  signals->saving();
-  study::ScaleRunner runner(study,
-                            call.launcher,
-                            folder,
-                            {[&] { return signals->requested(); },
-                             tell,
-                             predictions_from(call.predict)});
-  const bool whole = runner.measure(left);
-  write_results(study, folder, call.json);
-  const auto results = study::results_of(study, folder.results());
-  if (!whole) {
-    tell(call.stopped_text(results.size(), all));
-    return ExitCode::preempted;
-  }
-  require_all(results, &study::ScaleResult::cell);
-  return ExitCode::done;
-}
-
-}  // namespace
 
 void ScaleCall::tell(const std::string& text) const {
   if (json == "-") {

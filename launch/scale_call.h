@@ -12,6 +12,10 @@
 
 namespace mumoe::launch {
 
+/// Who starts runs, by those options of `scale_options` that `line` has. Throws
+/// `InputError` where that is not there.
+study::Launcher read_launcher(const run::CommandLine& line);
+
 /// What mumoe scale was told, whatever the kind of its study.
 struct ScaleCall {
   const Invocation& invocation;

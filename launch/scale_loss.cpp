@@ -76,17 +76,19 @@ std::vector<LossResult> results_of(const LossStudy& study,
 
 void write_results(const LossStudy& study,
                    const std::vector<LossResult>& results,
-                   const ScaleCall& call) {
+                   const ScaleCall& call,
+                   FactsOutput& output) {
   const auto points = study::loss_points(results);
-  show_facts(
-      call.json,
+  const bool any = std::ranges::any_of(points, &study::LossPoint::has_loss);
+  output.show(
       [&] {
         const std::string table = loss_table(results, terminal_columns());
-        return points.empty() ? table : table + "\n" + study::loss_text(points);
+        return any ? table + "\n" + study::loss_text(points, study.draws)
+                   : table;
       },
       [&] { return loss_table_json(results); });
-  if (points.empty()) return;
-  study::write_loss_report(call.out, points, study.common.name);
+  if (!any) return;
+  study::write_loss_report(call.out, points, study.common.name, study.draws);
 }
 
 }  // namespace
@@ -102,6 +104,7 @@ ExitCode scale_loss(const ScaleCall& call) {
     return ExitCode::done;
   }
   study::LossFolder folder(call.out, study.common.text);
+  FactsOutput output(call.json);  // which may be in that folder
   for (const auto& note : folder.notes()) call.tell("note     " + note);
   const auto left =
       study::losses_left(study, folder.results(), folder.path(), call.retry);
@@ -116,7 +119,7 @@ ExitCode scale_loss(const ScaleCall& call) {
                             [&](const std::string& text) { call.tell(text); }});
   const bool whole = runner.run(left);
   const auto results = results_of(study, folder);
-  write_results(study, results, call);
+  write_results(study, results, call, output);
   if (!whole) {
     call.tell(call.stopped_text(results.size(), study.runs.size()));
     return ExitCode::preempted;

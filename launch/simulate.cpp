@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@
 #include "run/command_line.h"
 #include "study/simulate/calibration.h"
 #include "study/simulate/simulation.h"
+#include "study/simulate/taken_time.h"
 
 namespace mumoe::launch {
 namespace {
@@ -35,8 +37,17 @@ struct Question {
   run::Options options;
   study::RunLayout layout;
   dist::Communicator& world;  ///< The ranks that were started.
+  /// Of rank 0, where what is found goes.
+  std::optional<FactsOutput> output = {};
+  std::optional<AtomicFile> trace = {};
 
   bool shown() const { return world.rank() == 0; }
+  /// What cannot be written is found before there is anything to write.
+  void open() {
+    if (!shown()) return;
+    output.emplace(line);
+    if (!options.trace.empty()) trace.emplace(options.trace);
+  }
 };
 
 /// Throws unless the layout can be.
@@ -65,29 +76,26 @@ study::RunLayout layout_of(run::Options& options, int ranks) {
   return study::layout_of(options, mesh.shape(), batch.micro_batch);
 }
 
-void write_trace(const Question& question, const study::SimulatedStep& step) {
-  const auto& file = question.options.trace;
-  if (file.empty()) return;
-  write_file_atomically(
-      file,
-      study::chrome_trace(
-          step.spans,
-          0,
-          fmt::format("rank 0 of {} (simulated)", question.layout.ranks())));
-  if (question.line.text("json", "") != "-") {
-    fmt::print("trace    {}\n", file.string());
+void write_trace(Question& question, const study::SimulatedStep& step) {
+  if (!question.trace) return;
+  question.trace->write(study::chrome_trace(
+      step.spans,
+      0,
+      fmt::format("rank 0 of {} (simulated)", question.layout.ranks())));
+  question.trace->commit();
+  if (!question.output->alone()) {
+    fmt::print("trace    {}\n", question.options.trace.string());
   }
 }
 
-void report(const Question& question, const SimulatedCase& simulated) {
+void report(Question& question, const SimulatedCase& simulated) {
   write_trace(question, simulated.step);
-  show_facts(
-      question.line.text("json", ""),
+  question.output->show(
       [&] { return simulation_table(simulated, terminal_columns()); },
       [&] { return simulation_json(simulated); });
 }
 
-void simulate_and_report(const Question& question,
+void simulate_and_report(Question& question,
                          const study::SimulatedRun& run,
                          SimulatedCase simulated) {
   const auto began = std::chrono::steady_clock::now();
@@ -179,6 +187,7 @@ void simulate_here(Question& question) {
   if (!question.shown()) return;
   study::NetworkModel network;
   network.link = link;
+  network.taken_s = study::measure_taken(world, link);
   simulate_and_report(
       question,
       {.options = question.options,
@@ -243,6 +252,7 @@ ExitCode simulate_command(const Invocation& invocation) {
     }
     const auto layout = layout_of(options, asked > 0 ? asked : world.size());
     Question question{std::move(line), options, layout, world};
+    question.open();
     simulate_here(question);
     return ExitCode::done;
   }
@@ -257,6 +267,7 @@ ExitCode simulate_command(const Invocation& invocation) {
   const int ranks = counted ? gpus * nodes_of(line) : asked;
   const auto layout = layout_of(options, ranks);
   Question question{std::move(line), options, layout, world};
+  question.open();
   simulate_named(question, machine);
   return ExitCode::done;
 }

@@ -137,18 +137,20 @@ std::string one(const std::string& noun) {
 
 /// What a rank that was not given as a number rests on.
 std::string describe_matching(const run::Options& options) {
-  if (options.model.dense) return {};
   std::string text;
   for (const auto& kind : model::family(options.family).mlps(options.model)) {
     const std::string rule = run::rank_text(options, kind);
-    if (!run::is_rank_rule(rule)) continue;
-    text += fmt::format(
-        "         {}rank {}: {}, {} parameters a block, {} in a dense MLP\n",
-        kind.name,
-        rule,
-        fmt::join(kind.block.ranks, ", "),
-        MuMoEBlock::parameter_count(kind.block),
-        model::dense_parameters(options.model, kind));
+    if (kind.dense || !run::is_rank_rule(rule)) continue;
+    text += fmt::format("         {}rank {}: {}, {} parameters a block, {}\n",
+                        kind.name,
+                        rule,
+                        fmt::join(kind.block.ranks, ", "),
+                        MuMoEBlock::parameter_count(kind.block),
+                        kind.parameters > 0
+                            ? fmt::format("{} asked for", kind.parameters)
+                            : fmt::format("{} in a {}",
+                                          model::dense_parameters(kind),
+                                          kind.instead_of));
   }
   return text;
 }

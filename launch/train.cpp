@@ -22,6 +22,7 @@
 #include "launch/settle.h"
 #include "launch/start_point.h"
 #include "launch/start_table.h"
+#include "launch/text_sample.h"
 #include "model/cost.h"
 #include "model/families.h"
 #include "run/agreed_errors.h"
@@ -205,9 +206,11 @@ void set_weights(const Job& job,
     if (run::change_samples(job.start.forced)) trainer.take_other_samples();
   } else if (job.start.from) {
     const run::OpenedWeights& from = *job.start.from;
+    std::vector<std::string> notes;
     run::agree_on_damage(job.session.mesh.control(), from.origin, [&] {
-      run::import_weights(from, buckets);
+      notes = run::import_weights(from, buckets, seed);
     });
+    for (const auto& note : notes) job.session.say("note     " + note);
     for (const auto& line : from.file->rebuilt()) job.session.say(line);
   } else if (job.session.alone) {
     buckets.initialise_alone(seed);
@@ -244,24 +247,24 @@ ExitCode run_steps(const Job& job) {
   const auto stop_requested = [&job] {
     return job.signals.requested() || job.limit.reached();
   };
-  train::Trainer trainer(
-      options.trainer,
-      options.schedule,
-      options.optimizer,
-      {mesh,
-       *model,
-       buckets,
-       *job.data.train,
-       *job.data.val,
-       stop_requested,
-       [&](std::int64_t step) {
-         check(step);
-         costs.step_ended();
-       },
-       [&](const auto& line) { session.log->keep(line); },
-       job.data.facts.target,
-       job.data.sequence.get(),
-       [&job](double seconds) { job.limit.saved(seconds); }});
+  train::Trainer trainer(options.trainer,
+                         options.schedule,
+                         options.optimizer,
+                         {mesh,
+                          *model,
+                          buckets,
+                          *job.data.train,
+                          *job.data.val,
+                          stop_requested,
+                          [&](std::int64_t step) {
+                            check(step);
+                            costs.step_ended();
+                          },
+                          [&](const auto& line) { session.log->keep(line); },
+                          job.data.facts.target,
+                          job.data.sequence.get(),
+                          [&job](double seconds) { job.limit.saved(seconds); },
+                          text_sampler(*model, options)});
   trainer.set_settings(job.settings);
   trainer.set_sparse_share(job.settled.sparse_share);
   set_weights(job, trainer, buckets);

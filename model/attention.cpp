@@ -43,20 +43,21 @@ struct SplitHeads : torch::autograd::Function<SplitHeads> {
   }
 };
 
-/// Fused causal attention of q, k and v [B, H, T, D]. Of the meta device
-/// LibTorch would form all scores: there the operator is named that does not.
-at::Tensor fused_attention(const std::vector<at::Tensor>& qkv) {
+/// Fused attention of q, k and v [B, H, T, D]. Of the meta device LibTorch
+/// would form all scores: there the operator is named that does not.
+at::Tensor fused_attention(const std::vector<at::Tensor>& qkv, Sees sees) {
   const at::Tensor &q = qkv[0], &k = qkv[1], &v = qkv[2];
+  const bool causal = sees == Sees::earlier;
   if (q.is_meta()) {
     return std::get<0>(
-        at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, true));
+        at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal));
   }
   return at::scaled_dot_product_attention(q,
                                           k,
                                           v,
                                           {},
                                           /*dropout_p=*/0.0,
-                                          /*is_causal=*/true);
+                                          causal);
 }
 
 }  // namespace
@@ -68,8 +69,9 @@ Attention::Attention(std::int64_t width,
                      const std::string& prefix,
                      dist::ParameterRegistry& registry,
                      GemmLibrary gemm,
-                     const dist::TensorParallel& tp)
-    : heads_(heads), gemm_(gemm), tp_(tp) {
+                     const dist::TensorParallel& tp,
+                     Sees sees)
+    : heads_(heads), gemm_(gemm), tp_(tp), sees_(sees) {
   MUMOE_CHECK(heads % tp.size() == 0, "{} heads on {} ranks", heads, tp.size());
   const std::int64_t head_dim = width / heads;
   const auto add = [&](const std::string& name,
@@ -125,13 +127,15 @@ at::Tensor Attention::attend(const std::vector<at::Tensor>& qkv_BHTD,
   const at::Tensor& q = qkv_BHTD[0];
   const std::int64_t length = q.size(2);
   const double scale = 1 / std::sqrt(static_cast<double>(q.size(3)));
-  const at::Tensor later =
-      at::ones({length, length}, q.options().dtype(at::kBool)).triu_(1);
-  const at::Tensor scores = at::matmul(q * scale, qkv_BHTD[1].transpose(2, 3))
-                                .to(dist::master_dtype(q.scalar_type()));
-  const at::Tensor probabilities = at::softmax(
-      scores.masked_fill(later, -std::numeric_limits<double>::infinity()),
-      -1);
+  at::Tensor scores = at::matmul(q * scale, qkv_BHTD[1].transpose(2, 3))
+                          .to(dist::master_dtype(q.scalar_type()));
+  if (sees_ == Sees::earlier) {
+    const at::Tensor later =
+        at::ones({length, length}, q.options().dtype(at::kBool)).triu_(1);
+    scores =
+        scores.masked_fill(later, -std::numeric_limits<double>::infinity());
+  }
+  const at::Tensor probabilities = at::softmax(scores, -1);
   const at::Tensor left =
       drop.of_probabilities(probabilities, layer, tp_.part(heads_).begin);
   return at::matmul(left.to(q.scalar_type()), qkv_BHTD[2]);
@@ -144,7 +148,7 @@ at::Tensor Attention::forward(const at::Tensor& x,
   const at::Tensor x_NC = tp_.enter(x);
   const auto parts = SplitHeads::apply(project(x_NC), samples, heads());
   const at::Tensor y_BHTD =
-      drop.drops() ? attend(parts, drop, layer) : fused_attention(parts);
+      drop.drops() ? attend(parts, drop, layer) : fused_attention(parts, sees_);
   return close(y_BHTD.transpose(1, 2).reshape({x_NC.size(0), -1}));
 }
 
@@ -183,8 +187,11 @@ PassCost Attention::cost(std::int64_t samples,
   const auto element = static_cast<double>(qkv_.element_size());
   const auto statistic = static_cast<double>(
       c10::elementSize(dist::master_dtype(qkv_.scalar_type())));
-  // Four products with weights; QKᵀ and its product with V of half a square.
-  const double macs = here * (4 * width + static_cast<double>(length));
+  // Four products with weights; QKᵀ and its product with V, of half a square
+  // where tokens see the earlier ones.
+  const double squares = sees_ == Sees::earlier ? 1 : 2;
+  const double macs =
+      here * (4 * width + squares * static_cast<double>(length));
   // x, q, k, v, y, and the log-sum-exp of each head's rows
   double kept = n * ((width + 4 * here) * element + heads * statistic);
   if (drops) {
@@ -192,7 +199,8 @@ PassCost Attention::cost(std::int64_t samples,
     // which rows. A head alone needs no copies of k and v: all of qkv stays.
     const auto t = static_cast<double>(length);
     const double wide = heads == 1 ? 5 : 4;
-    kept = n * (width + wide * here) * element + t * t +
+    const double later = sees_ == Sees::earlier ? t * t : 0;
+    kept = n * (width + wide * here) * element + later +
            n * heads * (t * (element + statistic) + sizeof(std::int64_t));
   }
   return {.flops = 6 * n * macs * tp_.size(),

@@ -15,8 +15,11 @@
 
 namespace mumoe::model {
 
-/// Causal multi-head self-attention. Heads are a dim of the weights, so that
-/// they can be cut between heads.
+/// Which tokens a token sees: itself and those before it, or all.
+enum class Sees { earlier, all };
+
+/// Multi-head self-attention. Heads are a dim of the weights, so that they can
+/// be cut between heads.
 class Attention {
  public:
   /// Registers under `prefix`: qkv [3, heads, C/heads, C], proj
@@ -31,7 +34,8 @@ class Attention {
             const std::string& prefix,
             dist::ParameterRegistry& registry,
             GemmLibrary gemm = preferred_gemm_library(),
-            const dist::TensorParallel& tp = {});
+            const dist::TensorParallel& tp = {},
+            Sees sees = Sees::earlier);
 
   /// x [rows, C] → [rows, C]: this rank's of the B · T tokens of `samples` (B)
   /// sequences. Collective over the tp group.
@@ -78,6 +82,7 @@ class Attention {
   at::Tensor proj_bias_;
   GemmLibrary gemm_;
   dist::TensorParallel tp_;
+  Sees sees_;
 };
 
 }  // namespace mumoe::model

@@ -16,6 +16,8 @@ class Classifier : public Model {
   /// without gradients and as in evaluation. The same on all tp ranks.
   /// Collective over the tp group.
   virtual at::Tensor logits(const at::Tensor& images) const = 0;
+  /// What the head sees of `images`, [B, F]: as `logits`.
+  virtual at::Tensor features(const at::Tensor& images) const = 0;
   virtual std::int64_t classes() const = 0;
   virtual at::Device device() const = 0;
 };

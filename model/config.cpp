@@ -12,6 +12,17 @@ namespace mumoe::model {
 namespace {
 
 constexpr std::string_view kDense = "dense";
+constexpr std::string_view kLinear = "linear";
+constexpr std::string_view kHighRank = "high_rank";
+
+/// The form called `name`. Throws `InputError`: `others`, and the forms.
+Form form_named(std::string_view name, std::string others) {
+  for (const Form form : forms()) {
+    if (to_string(form) == name) return form;
+    others += fmt::format(", {}", to_string(form));
+  }
+  fail<InputError>("expected one of: {}", others);
+}
 
 /// What `check` throws, with "MEMBER = 4,4: " before it.
 template <class Check>
@@ -50,15 +61,19 @@ std::int64_t largest_divisor(std::int64_t number, std::int64_t most) {
 void require_mixtures(const ModelConfig& config,
                       const std::vector<BlockConfig>& blocks) {
   const BlockConfig& mlp = config.mlp;
-  require(config.gelu == Gelu::exact,
-          "gelu = tanh: mixtures have the exact one; expected exact, or "
-          "mlp = dense");
+  const bool gelus = std::ranges::any_of(blocks, [](const BlockConfig& block) {
+    return block.output_dim > 0;
+  });
+  require(!gelus || config.gelu == Gelu::exact,
+          "gelu = {}: mixtures have the exact one; expected exact, or "
+          "mlp = dense",
+          config.gelu == Gelu::tanh ? "tanh" : "quick");
   // What is wrong with as many ranks as there must be is the experts' fault.
   named("mlp.experts", mlp.experts, [&] {
-    const std::vector<std::int64_t> ones(
-        rank_count(mlp.form, mlp.experts.size()),
-        1);
     for (const BlockConfig& block : blocks) {
+      const std::vector<std::int64_t> ones(
+          rank_count(block.form, mlp.experts.size()),
+          1);
       for (const auto& layer : block.shape().layers(ones)) layer.validate();
     }
   });
@@ -71,6 +86,38 @@ void require_mixtures(const ModelConfig& config,
           "mlp.gate.top_k = {}: expected 1 to {}, the experts of a level",
           mlp.gate.top_k,
           fewest);
+}
+
+void require_images(const ModelConfig& c) {
+  require_extent("patch", c.patch);
+  require_extent("image_size", c.image_size);
+  require_extent("channels", c.channels);
+  require_extent("classes", c.classes);
+  require(c.image_size % c.patch == 0,
+          "patch = {}: image_size = {} does not divide by it, but by {}",
+          c.patch,
+          c.image_size,
+          largest_divisor(c.image_size, c.patch));
+  const auto share = [](const char* member, double value) {
+    require(value >= 0 && value < 1,
+            "{} = {}: expected at least 0 and less than 1",
+            member,
+            value);
+  };
+  share("stochastic_depth", c.stochastic_depth);
+  share("label_smoothing", c.label_smoothing);
+}
+
+void require_whole_samples(const char* model,
+                           const dist::TensorParallel& tp,
+                           std::int64_t micro_batch) {
+  require(!tp.tokens_cut() || micro_batch % tp.size() == 0,
+          "micro_batch = {}: plan = sequence cuts the tokens of {} by whole "
+          "samples, and these do not divide by tp = {}; the plan bottleneck "
+          "does not cut samples",
+          micro_batch,
+          model,
+          tp.size());
 }
 
 void require_ranks(const char* member, const BlockConfig& block) {
@@ -86,16 +133,28 @@ std::string_view ModelConfig::mlp_name() const {
 
 void ModelConfig::set_mlp(std::string_view name) {
   dense = name == kDense;
-  if (dense) return;
-  std::string allowed(kDense);
-  for (const Form form : forms()) {
-    if (to_string(form) == name) {
-      mlp.form = form;
-      return;
-    }
-    allowed += fmt::format(", {}", to_string(form));
+  if (!dense) mlp.form = form_named(name, std::string(kDense));
+}
+
+std::string_view ModelConfig::head_name() const {
+  switch (head) {
+    case HeadKind::linear:
+      return kLinear;
+    case HeadKind::high_rank:
+      return kHighRank;
+    case HeadKind::mixture:
+      break;
   }
-  fail<InputError>("expected one of: {}", allowed);
+  return to_string(head_form);
+}
+
+void ModelConfig::set_head(std::string_view name) {
+  if (name == kLinear || name == kHighRank) {
+    head = name == kLinear ? HeadKind::linear : HeadKind::high_rank;
+    return;
+  }
+  head_form = form_named(name, fmt::format("{}, {}", kLinear, kHighRank));
+  head = HeadKind::mixture;
 }
 
 BlockConfig ModelConfig::block() const {

@@ -12,6 +12,18 @@ namespace mumoe::model {
 
 using dist::Initializer;
 
+namespace {
+
+at::Tensor gelu_of(Gelu kind, const at::Tensor& x) {
+  if (kind == Gelu::exact) return mumoe::gelu(x);
+  if (kind == Gelu::tanh) return at::gelu(x, "tanh");
+  // As SiLU, whose node keeps one tensor.
+  constexpr double kSlope = 1.702;
+  return at::silu(x * kSlope) / kSlope;
+}
+
+}  // namespace
+
 DenseMlpKind DenseMlpKind::gpt2(std::int64_t depth) {
   const double layers = 2 * static_cast<double>(depth);
   return {.first = Initializer::normal(0, 0.02),
@@ -75,9 +87,9 @@ at::Tensor DenseMlp::forward(const at::Tensor& x) const {
 at::Tensor DenseMlp::forward_normed(const at::Tensor& normed) const {
   const at::Tensor z = tp_.enter(normed);
   const at::Tensor pre = mumoe::linear(z, fc_, fc_bias_, gemm_);
-  const at::Tensor h =
-      gelu_ == Gelu::exact ? mumoe::gelu(pre) : at::gelu(pre, "tanh");
-  const at::Tensor y = tp_.leave(mumoe::linear(h, proj_, {}, gemm_));
+  const at::Tensor hidden = gelu_of(gelu_, pre);
+  if (watcher_) watcher_(hidden.detach());
+  const at::Tensor y = tp_.leave(mumoe::linear(hidden, proj_, {}, gemm_));
   return proj_bias_.defined() ? y + proj_bias_ : y;
 }
 

@@ -3,7 +3,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "dist/params/parameter_registry.h"
 #include "dist/tensor_parallel.h"
@@ -55,6 +57,12 @@ class DenseMlp {
   /// Undefined: it has none; so is the weight without a norm.
   const at::Tensor& norm_bias() const { return norm_bias_; }
 
+  /// Whoever looks at it inside of a model: receives the hidden units of every
+  /// forward pass from now on, behind GELU: [rows, hidden], of a tp group this
+  /// rank's part of them. Empty: nobody.
+  using Watcher = std::function<void(const at::Tensor& hidden)>;
+  void watch(Watcher watcher) const { watcher_ = std::move(watcher); }
+
   /// For `tokens` tokens of the tp group, whose input has `input` bytes an
   /// element.
   PassCost cost(std::int64_t tokens, double input) const;
@@ -70,6 +78,7 @@ class DenseMlp {
   Gelu gelu_;
   GemmLibrary gemm_;
   dist::TensorParallel tp_;
+  mutable Watcher watcher_;
 };
 
 }  // namespace mumoe::model

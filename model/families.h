@@ -14,9 +14,9 @@
 namespace mumoe::model {
 
 /// What a model learns from.
-enum class LearnsFrom { tokens, images };
+enum class LearnsFrom { tokens, images, features };
 
-/// A kind of MLP that every block of a model has.
+/// A kind of MLP, or head, that a model has.
 struct MlpKind {
   const char* name;          ///< "token "; "" where there is one kind.
   const char* ranks_member;  ///< Of its ranks in `ModelConfig`.
@@ -25,6 +25,12 @@ struct MlpKind {
   /// a layer norm of its own where it has one.
   BlockConfig block;
   std::int64_t tokens;  ///< That one sample gives it.
+  std::int64_t blocks;  ///< How many there are.
+  bool dense;           ///< Whether there is no mixture.
+  bool bias;            ///< Of the dense MLP.
+  /// That ranks may make of it; 0: as many as the dense MLP has.
+  std::int64_t parameters = 0;
+  const char* instead_of = "dense MLP";
 };
 
 /// Elements of what a pass needs room for beside what it keeps.
@@ -52,7 +58,7 @@ struct Family {
   void (*validate_sharding)(const ModelConfig& config,
                             const Sharding& sharding,
                             std::int64_t micro_batch);
-  /// The MLPs of a block, in the order of the forward pass.
+  /// Those of a block, in the order of the forward pass, then of a head.
   std::vector<MlpKind> (*mlps)(const ModelConfig& config);
   Workspace (*workspace)(const ModelConfig& config);
   /// Registers the parameters; `registry` must outlive the model. Batch norms
@@ -72,7 +78,10 @@ std::span<const Family> families();
 /// The one called `name`, which there must be.
 const Family& family(std::string_view name);
 
-/// Parameters of the dense MLP that `kind` takes the place of.
-std::int64_t dense_parameters(const ModelConfig& config, const MlpKind& kind);
+/// Parameters of the dense MLP (or linear head) that `kind` takes the place of.
+std::int64_t dense_parameters(const MlpKind& kind);
+
+/// Whether anything in a model of `config` is a mixture.
+bool has_mixtures(const Family& family, const ModelConfig& config);
 
 }  // namespace mumoe::model

@@ -258,6 +258,14 @@ PassCost Gpt2::cost(std::int64_t samples, at::Device device) const {
   return sum;
 }
 
+std::vector<const DenseMlp*> Gpt2::dense_mlps() const {
+  std::vector<const DenseMlp*> all;
+  for (const Layer& layer : layers_) {
+    if (const auto* mlp = std::get_if<DenseMlp>(&layer.mlp)) all.push_back(mlp);
+  }
+  return all;
+}
+
 std::string Gpt2::describe() const {
   const ModelConfig& c = config_;
   return fmt::format("GPT-2, {} blocks of width {}, {} heads, context {}, {}",

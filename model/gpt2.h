@@ -40,8 +40,7 @@ class Gpt2 final : public LanguageModel {
   std::span<const MuMoEBlock* const> mixtures() const override {
     return mixtures_;
   }
-  /// The same, to be edited.
-  std::span<MuMoEBlock* const> blocks() { return blocks_; }
+  std::span<MuMoEBlock* const> blocks() override { return blocks_; }
   PassCost cost(std::int64_t samples, at::Device device) const override;
   /// Those of one block, and the head's (of a large vocabulary a part), whole.
   std::vector<Product> products(std::int64_t samples) const override;
@@ -53,6 +52,7 @@ class Gpt2 final : public LanguageModel {
                          std::span<const std::int64_t> counts,
                          KeyValueCache& cache) const override;
   at::Tensor token_losses(const Batch& batch) const override;
+  std::vector<const DenseMlp*> dense_mlps() const override;
   std::int64_t context() const override { return config_.context; }
   at::Device device() const override { return token_embedding_.device(); }
 

@@ -62,7 +62,10 @@ std::vector<MlpKind> gpt2_mlps(const ModelConfig& config) {
            .ranks_member = "mlp.ranks",
            .ranks = mlp_ranks,
            .block = config.block(),
-           .tokens = config.context}};
+           .tokens = config.context,
+           .blocks = config.depth,
+           .dense = config.dense,
+           .bias = config.bias}};
 }
 
 Workspace gpt2_workspace(const ModelConfig& config) {

@@ -4,11 +4,14 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "model/key_value_cache.h"
 #include "model/model.h"
 
 namespace mumoe::model {
+
+class DenseMlp;
 
 /// A model of sequences of tokens, as whoever generates text knows it.
 class LanguageModel : public Model {
@@ -31,6 +34,9 @@ class LanguageModel : public Model {
   /// without gradients. What stands behind a token does not change its loss, so
   /// rows may be padded at their end. Collective over the tp group.
   virtual at::Tensor token_losses(const Batch& batch) const = 0;
+  /// Its dense MLPs, front to back; none where there are mixtures. Each can be
+  /// looked at (`DenseMlp::watch`).
+  virtual std::vector<const DenseMlp*> dense_mlps() const { return {}; }
   /// Tokens that it sees at most.
   virtual std::int64_t context() const = 0;
   virtual at::Device device() const = 0;

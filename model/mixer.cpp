@@ -9,96 +9,23 @@
 
 #include <cmath>
 
-#include "base/error.h"
-#include "base/purposes.h"
+#include "model/classification.h"
 #include "model/mixer_config.h"
+#include "model/patches.h"
 #include "model/residual.h"
-#include "model/sample_uniforms.h"
 
 namespace mumoe::model {
 
 using at::Tensor;
 using dist::Initializer;
 
-class Mixer::Depth {
- public:
-  Depth() = default;
-  Depth(const ModelConfig& config, const Tensor& ids) {
-    const auto blocks = config.depth;
-    if (config.stochastic_depth == 0 || blocks == 1 || !ids.defined()) return;
-    const Tensor uniform_SB =
-        sample_uniforms(config.seed, kStochasticDepth, 2 * blocks, ids);
-    const Tensor block_S1 = at::arange(2 * blocks, ids.options())
-                                .bitwise_right_shift(1)
-                                .unsqueeze(1);
-    const Tensor skipped_S1 =
-        block_S1.to(at::kDouble) *
-        (config.stochastic_depth / static_cast<double>(blocks - 1));
-    factor_SB_ = (uniform_SB >= skipped_S1).to(at::kDouble) / (1 - skipped_S1);
-  }
-
-  /// What sublayer `index` gives to the stream, of its y [T, C].
-  Tensor of(std::int64_t index, const Tensor& y) const {
-    if (!factor_SB_.defined()) return y;
-    const auto type = y.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-    const Tensor factor_B1 = factor_SB_[index].to(type).unsqueeze(1);
-    return (y.reshape({factor_B1.size(0), -1}) * factor_B1)
-        .to(y.scalar_type())
-        .view(y.sizes());
-  }
-
- private:
-  Tensor factor_SB_;  ///< Of each sublayer.
-};
-
 namespace {
-
-/// Batch norms of all blocks use running statistics while it lives.
-class Evaluation {
- public:
-  explicit Evaluation(std::span<MuMoEBlock* const> blocks) : blocks_(blocks) {
-    for (MuMoEBlock* block : blocks_) block->set_training(false);
-  }
-  ~Evaluation() {
-    for (MuMoEBlock* block : blocks_) block->set_training(true);
-  }
-  Evaluation(const Evaluation&) = delete;
-  Evaluation& operator=(const Evaluation&) = delete;
-
- private:
-  std::span<MuMoEBlock* const> blocks_;
-};
 
 Tensor mixed(const DenseMlp& mlp, const Tensor& z) {
   return mlp.forward_normed(z);
 }
 Tensor mixed(const MuMoEBlock& block, const Tensor& z) {
   return block.forward(z);
-}
-
-/// Σ of the cross-entropies of logits [B, K]; targets [B, 1] or [B, K].
-Tensor cross_entropy(const Tensor& logits,
-                     const Tensor& target,
-                     double smoothing) {
-  const bool shares = at::isFloatingType(target.scalar_type());
-  return at::cross_entropy_loss(
-      logits,
-      shares ? target.to(logits.scalar_type()) : target.flatten(),
-      {},
-      at::Reduction::Sum,
-      /*ignore_index=*/-100,
-      smoothing);
-}
-
-/// How many classes are likelier than the right one, [B]; of equal ones, those
-/// before it.
-Tensor places(const Tensor& logits, const Tensor& target) {
-  const bool shares = at::isFloatingType(target.scalar_type());
-  const Tensor right =
-      shares ? target.argmax(1, /*keepdim=*/true) : target.view({-1, 1});
-  const Tensor its = logits.gather(1, right);
-  const Tensor before = at::arange(logits.size(1), right.options()) < right;
-  return ((logits > its) | ((logits == its) & before)).sum(1);
 }
 
 }  // namespace
@@ -198,29 +125,18 @@ Mixer::Layer Mixer::add_layer(std::int64_t index, const Sharding& sharding) {
           std::move(channel)};
 }
 
-Tensor Mixer::patches(const Tensor& images) const {
-  const std::int64_t p = config_.patch, side = config_.image_size / p;
-  MUMOE_CHECK(images.dim() == 2 &&
-                  images.size(1) == config_.channels * side * p * side * p,
-              "images {}, expected {} channels of {} x {}",
-              images.sizes(),
-              config_.channels,
-              side * p,
-              side * p);
-  return images.to(stem_.scalar_type())
-      .view({-1, config_.channels, side, p, side, p})
-      .permute({0, 2, 4, 3, 5, 1})
-      .reshape({-1, p * p * config_.channels});
-}
-
-Tensor Mixer::own_logits(const Tensor& images, const Depth& depth) const {
+Tensor Mixer::own_features(const Tensor& images,
+                           const StochasticDepth& depth) const {
   const auto wide = norm_.weight.scalar_type();
   const auto compute = stem_.scalar_type();
   const std::int64_t count = config_.patches(), width = config_.width;
   registry_.await(0, layers_.front().first);
-  Residual stream(
-      linear(patches(images), stem_, stem_bias_, config_.gemm).to(wide),
-      compute);
+  Residual stream(linear(patches_of(images, config_, compute),
+                         stem_,
+                         stem_bias_,
+                         config_.gemm)
+                      .to(wide),
+                  compute);
   std::int64_t sublayer = 0;
   for (const Layer& layer : layers_) {
     registry_.await(layer.first, layer.last);
@@ -244,60 +160,46 @@ Tensor Mixer::own_logits(const Tensor& images, const Depth& depth) const {
                             layer.channel)));
   }
   registry_.await(layers_.back().last, registry_.parameters().size());
-  const Tensor h_BC = stream.normed(norm_.weight, norm_.bias)
-                          .view({-1, count, width})
-                          .mean(1, /*keepdim=*/false, wide)
-                          .to(compute);
-  return linear(h_BC, head_, head_bias_, config_.gemm).to(wide);
+  return stream.normed(norm_.weight, norm_.bias)
+      .view({-1, count, width})
+      .mean(1, /*keepdim=*/false, wide);
 }
 
-Tensor Mixer::of_all_samples(const Tensor& part) const {
-  if (!tp_.tokens_cut()) return part;
-  const Tensor sum = tp_.of_all_ranks(part.detach().reshape({1})).sum();
-  // The same bits on all ranks, and each its own part's gradient.
-  return (part - part.detach()) + sum;
+Tensor Mixer::own_logits(const Tensor& images,
+                         const StochasticDepth& depth) const {
+  const Tensor h_BC = own_features(images, depth).to(stem_.scalar_type());
+  return linear(h_BC, head_, head_bias_, config_.gemm)
+      .to(norm_.weight.scalar_type());
 }
 
 Tensor Mixer::loss(const Batch& batch, double scale) const {
-  const dist::Slice rows = tp_.rows(batch.input.size(0));
-  const auto own = [&](const Tensor& all) {
-    return all.narrow(0, rows.begin, rows.count);
-  };
-  const Depth depth(config_, batch.ids.defined() ? own(batch.ids) : Tensor());
-  const Tensor logits_BK = own_logits(own(batch.input), depth);
-  return of_all_samples(
-      cross_entropy(logits_BK, own(batch.target), config_.label_smoothing) *
+  const SampleParts parts(tp_);
+  const StochasticDepth depth(
+      config_,
+      batch.ids.defined() ? parts.own(batch.ids) : Tensor());
+  const Tensor logits_BK = own_logits(parts.own(batch.input), depth);
+  return parts.sum(
+      class_loss(logits_BK, parts.own(batch.target), config_.label_smoothing) *
       scale);
-}
-
-Tensor Mixer::own_rows(const Tensor& all) const {
-  if (!tp_.tokens_cut()) return all;
-  const std::int64_t total = dist::rounded_up(all.size(0), tp_.size());
-  const dist::Slice rows = tp_.rows(total);
-  return at::constant_pad_nd(all, {0, 0, 0, total - all.size(0)})
-      .narrow(0, rows.begin, rows.count);
 }
 
 Tensor Mixer::logits(const Tensor& images) const {
   const at::NoGradGuard no_grad;
   const Evaluation evaluation(blocks_);
-  return tp_.enter(own_logits(own_rows(images), Depth()))
-      .narrow(0, 0, images.size(0));
+  const SampleParts parts(tp_);
+  return parts.all(own_logits(parts.own_padded(images), {}), images.size(0));
+}
+
+Tensor Mixer::features(const Tensor& images) const {
+  const at::NoGradGuard no_grad;
+  const Evaluation evaluation(blocks_);
+  const SampleParts parts(tp_);
+  return parts.all(own_features(parts.own_padded(images), {}), images.size(0));
 }
 
 Score Mixer::score(const Batch& batch) const {
   const at::NoGradGuard no_grad;
-  const Tensor logits_BK = logits(batch.input);
-  const Tensor places_B = places(logits_BK, batch.target);
-  const Tensor sums =
-      at::stack({cross_entropy(logits_BK, batch.target, 0).to(at::kDouble),
-                 (places_B < 1).sum().to(at::kDouble),
-                 (places_B < 5).sum().to(at::kDouble)})
-          .cpu();
-  const auto count = [&](int i) {
-    return static_cast<std::int64_t>(sums[i].item<double>());
-  };
-  return {.loss = sums[0].item<double>(), .top1 = count(1), .top5 = count(2)};
+  return class_score(logits(batch.input), batch.target);
 }
 
 std::string Mixer::describe() const {

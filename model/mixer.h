@@ -12,6 +12,7 @@
 #include "model/classifier.h"
 #include "model/config.h"
 #include "model/dense_mlp.h"
+#include "model/stochastic_depth.h"
 #include "mumoe/block.h"
 
 namespace mumoe::model {
@@ -46,12 +47,12 @@ class Mixer final : public Classifier {
   /// the largest is the right class.
   Score score(const Batch& batch) const override;
   at::Tensor logits(const at::Tensor& images) const override;
+  at::Tensor features(const at::Tensor& images) const override;
   bool awaits_weights() const override { return true; }
   std::span<const MuMoEBlock* const> mixtures() const override {
     return mixtures_;
   }
-  /// The same, to be edited.
-  std::span<MuMoEBlock* const> blocks() { return blocks_; }
+  std::span<MuMoEBlock* const> blocks() override { return blocks_; }
   PassCost cost(std::int64_t samples, at::Device device) const override;
   std::vector<Product> products(std::int64_t samples) const override;
   std::string describe() const override;
@@ -75,21 +76,14 @@ class Mixer final : public Classifier {
     Norm channel_norm;
     Mlp channel;
   };
-  /// What makes the sublayers' outputs of a batch nothing for some samples, and
-  /// more for the others.
-  class Depth;
 
   Norm add_norm(const std::string& name);
   Layer add_layer(std::int64_t index, const Sharding& sharding);
-  /// Of this rank's images, how many there are of all ranks.
-  at::Tensor patches(const at::Tensor& images) const;
-  /// Logits of `images`, those of this rank.
-  at::Tensor own_logits(const at::Tensor& images, const Depth& depth) const;
-  /// In evaluation: this rank's rows of `all`, behind which rows of zeros make
-  /// the ranks' parts equal.
-  at::Tensor own_rows(const at::Tensor& all) const;
-  /// Σ over the ranks' parts of the samples.
-  at::Tensor of_all_samples(const at::Tensor& part) const;
+  /// What the head sees of `images`, those of this rank, and its logits.
+  at::Tensor own_features(const at::Tensor& images,
+                          const StochasticDepth& depth) const;
+  at::Tensor own_logits(const at::Tensor& images,
+                        const StochasticDepth& depth) const;
 
   ModelConfig config_;
   dist::ParameterRegistry& registry_;

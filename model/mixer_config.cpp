@@ -20,25 +20,9 @@ std::vector<std::int64_t>& channel_ranks(ModelConfig& config) {
 void validate_mixer_shape(const ModelConfig& c) {
   require_extent("depth", c.depth);
   require_extent("width", c.width);
-  require_extent("patch", c.patch);
-  require_extent("image_size", c.image_size);
-  require_extent("channels", c.channels);
-  require_extent("classes", c.classes);
   require_extent("mlp.hidden_dim", c.mlp.hidden_dim);
   require_extent("token_hidden", c.token_hidden);
-  require(c.image_size % c.patch == 0,
-          "patch = {}: image_size = {} does not divide by it, but by {}",
-          c.patch,
-          c.image_size,
-          largest_divisor(c.image_size, c.patch));
-  const auto share = [](const char* member, double value) {
-    require(value >= 0 && value < 1,
-            "{} = {}: expected at least 0 and less than 1",
-            member,
-            value);
-  };
-  share("stochastic_depth", c.stochastic_depth);
-  share("label_smoothing", c.label_smoothing);
+  require_images(c);
   if (c.dense) return;
   std::vector<BlockConfig> blocks;
   for (const MlpKind& kind : mixer_mlps(c)) blocks.push_back(kind.block);
@@ -56,13 +40,7 @@ void validate_mixer(const ModelConfig& config) {
 void validate_mixer_sharding(const ModelConfig& /*config*/,
                              const Sharding& sharding,
                              std::int64_t micro_batch) {
-  const auto tp = sharding.region();
-  require(!tp.tokens_cut() || micro_batch % tp.size() == 0,
-          "micro_batch = {}: plan = sequence cuts a Mixer's tokens by whole "
-          "samples, and these do not divide by tp = {}; the plan bottleneck "
-          "does not cut samples",
-          micro_batch,
-          tp.size());
+  require_whole_samples("a Mixer", sharding.region(), micro_batch);
 }
 
 std::vector<MlpKind> mixer_mlps(const ModelConfig& config) {
@@ -79,12 +57,18 @@ std::vector<MlpKind> mixer_mlps(const ModelConfig& config) {
            .ranks_member = "token_ranks",
            .ranks = token_ranks,
            .block = tokens,
-           .tokens = config.width},
+           .tokens = config.width,
+           .blocks = config.depth,
+           .dense = config.dense,
+           .bias = config.bias},
           {.name = "channel ",
            .ranks_member = "mlp.ranks",
            .ranks = channel_ranks,
            .block = channels,
-           .tokens = config.patches()}};
+           .tokens = config.patches(),
+           .blocks = config.depth,
+           .dense = config.dense,
+           .bias = config.bias}};
 }
 
 Workspace mixer_workspace(const ModelConfig& config) {

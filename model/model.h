@@ -86,6 +86,8 @@ class Model {
   /// looked at: `prefix` is its name, `materialize` an expert's matrix, and
   /// `watch` gives the coefficients of the next pass through the model.
   virtual std::span<const MuMoEBlock* const> mixtures() const = 0;
+  /// The same, to be edited (`MuMoEBlock::scale_expert`).
+  virtual std::span<MuMoEBlock* const> blocks() = 0;
   /// Of a micro-batch of `samples` on `device`. Looks at sizes alone: the model
   /// may be elsewhere, on the meta device.
   virtual PassCost cost(std::int64_t samples, at::Device device) const = 0;

@@ -8,16 +8,19 @@
 
 namespace mumoe::model {
 
-Residual::Residual(at::Tensor x, at::ScalarType compute)
+Residual::Residual(at::Tensor x, at::ScalarType compute, double epsilon)
     : x_(std::move(x)),
       compute_(compute),
-      fused_(fuses_residual_norm(x_.device(),
-                                 x_.scalar_type(),
-                                 compute,
-                                 x_.size(-1))) {}
+      epsilon_(epsilon),
+      fused_(epsilon == kNormEpsilon && fuses_residual_norm(x_.device(),
+                                                            x_.scalar_type(),
+                                                            compute,
+                                                            x_.size(-1))) {}
 
-Residual::Residual(const std::vector<at::Tensor>& state, at::ScalarType compute)
-    : Residual(state.at(0), compute) {
+Residual::Residual(const std::vector<at::Tensor>& state,
+                   at::ScalarType compute,
+                   double epsilon)
+    : Residual(state.at(0), compute, epsilon) {
   if (state.size() > 1) pending_ = state[1];
 }
 
@@ -36,7 +39,8 @@ void Residual::add(const at::Tensor& y) {
 
 at::Tensor Residual::normed(const at::Tensor& weight, const at::Tensor& bias) {
   if (!fused_) {
-    return at::layer_norm(x_, {x_.size(-1)}, weight, bias).to(compute_);
+    return at::layer_norm(x_, {x_.size(-1)}, weight, bias, epsilon_)
+        .to(compute_);
   }
   const Normed n =
       residual_norm(x_, pending_, weight, bias, compute_, /*rounded=*/false);

@@ -15,9 +15,15 @@ namespace mumoe::model {
 /// next norm; elsewhere at once, by LibTorch's operations.
 class Residual {
  public:
-  Residual(at::Tensor x, at::ScalarType compute);
+  static constexpr double kNormEpsilon = 1e-5;
+
+  /// `epsilon`: what its norms add to variances; kernels know the usual one
+  /// alone.
+  Residual(at::Tensor x, at::ScalarType compute, double epsilon = kNormEpsilon);
   /// As `state` said of another one.
-  Residual(const std::vector<at::Tensor>& state, at::ScalarType compute);
+  Residual(const std::vector<at::Tensor>& state,
+           at::ScalarType compute,
+           double epsilon = kNormEpsilon);
   /// All that it holds: x and, where there is one, what is to be added to it.
   std::vector<at::Tensor> state() const;
 
@@ -34,6 +40,7 @@ class Residual {
   at::Tensor x_;
   at::Tensor pending_;  ///< To be added to it.
   at::ScalarType compute_;
+  double epsilon_;
   bool fused_;
 };
 

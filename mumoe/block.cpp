@@ -191,6 +191,7 @@ at::Tensor MuMoEBlock::mix(const at::Tensor& x_TI,
   coefficients.clear();
   for (const auto& level : a) coefficients.push_back(level.detach());
   if (watcher_ && !repeating_) watcher_(coefficients);
+  if (input_watcher_ && !repeating_) input_watcher_(in_TI.detach(), norm);
   return y_TO;
 }
 
@@ -287,6 +288,22 @@ void MuMoEBlock::clear_edits() {
     } else {
       scale.reset();
     }
+  }
+}
+
+std::vector<at::Tensor> MuMoEBlock::edits() const {
+  std::vector<at::Tensor> all;
+  for (const at::Tensor& scale : scales_) {
+    all.push_back(scale.defined() ? scale.clone() : at::Tensor());
+  }
+  return all;
+}
+
+void MuMoEBlock::set_edits(const std::vector<at::Tensor>& edits) {
+  MUMOE_CHECK(edits.size() == scales_.size(), "{} levels", edits.size());
+  clear_edits();
+  for (std::size_t level = 0; level < edits.size(); ++level) {
+    if (edits[level].defined()) scale_of(level, 0).copy_(edits[level]);
   }
 }
 

@@ -115,6 +115,13 @@ class MuMoEBlock {
   /// tokens are one dim: a_e [T, N_e]. Empty: nobody.
   using Watcher = std::function<void(const std::vector<at::Tensor>&)>;
   void watch(Watcher watcher) const { watcher_ = std::move(watcher); }
+  /// The same of what it mixes: `input` [T, I], which experts see through
+  /// `norm` (undefined tensors: as it is).
+  using InputWatcher =
+      std::function<void(const at::Tensor& input, const InputNorm& norm)>;
+  void watch_inputs(InputWatcher watcher) const {
+    input_watcher_ = std::move(watcher);
+  }
 
   /// How the last forward pass mixed the experts.
   const MixingReport& last_mixing() const { return last_mixing_; }
@@ -162,6 +169,10 @@ class MuMoEBlock {
   void keep_experts(std::size_t level,
                     const std::vector<std::int64_t>& experts);
   void clear_edits();
+  /// What all edits multiply by, [N_E] a level, undefined: nothing; and back to
+  /// that.
+  std::vector<at::Tensor> edits() const;
+  void set_edits(const std::vector<at::Tensor>& edits);
 
   const BlockConfig& config() const { return config_; }
   /// What its parameters' names begin with: "h.0.mlp.".
@@ -210,6 +221,7 @@ class MuMoEBlock {
   mutable MixingReport last_mixing_;
   mutable Mixing gpu_mixing_ = Mixing::dense;
   mutable Watcher watcher_;
+  mutable InputWatcher input_watcher_;
   mutable bool repeating_ = false;
 };
 

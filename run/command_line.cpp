@@ -286,6 +286,10 @@ CommandLine read_run(const std::vector<std::string>& arguments,
   require(options.keep != Keep::folder || !options.trainer.out.empty(),
           "train.out = : expected a folder, auto (runs/NAME-1 and so on), or "
           "none");
+  require(options.keep != Keep::nothing || options.trainer.tensorboard == "no",
+          "log.tensorboard = {}: event files have the name of a run directory, "
+          "and train.out is none; expected no, or a run that is kept",
+          options.trainer.tensorboard);
   return line;
 }
 

@@ -9,40 +9,23 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "dist/self_communicator.h"
-#include "model/families.h"
 #include "mumoe/safetensors.h"
-#include "run/checkpoint_folder.h"
 #include "run/hf_config.h"
 #include "run/import_weights.h"
 #include "run/llmc_file.h"
 #include "run/option_table.h"
-#include "run/resume.h"
-#include "run/single_file.h"
+#include "run/weights_run.h"
 
 namespace mumoe::run {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// The parameters of a model, without values.
-struct Skeleton {
-  explicit Skeleton(const Options& options)
-      : self(dist::make_self_communicator(at::kCPU)),
-        registry(*self, at::kFloat, at::kMeta),
-        model(model::family(options.family)
-                  .make(options.model, registry, {}, nullptr)) {}
-
-  std::unique_ptr<dist::Communicator> self;
-  dist::ParameterRegistry registry;
-  std::unique_ptr<model::Model> model;
-};
-
 /// A conversion under way.
 struct Conversion {
   const ConvertRequest& request;
   const Options& options;
-  const Skeleton& source;
+  const ModelSkeleton& source;
   WeightImport& import;
 };
 
@@ -53,6 +36,7 @@ WeightFormat choose_format(const ConvertRequest& request,
   if (request.to.extension() == ".bin") return WeightFormat::llmc;
   if (weights.format != WeightFormat::run) return WeightFormat::run;
   const bool gpt2 = options.family == "gpt2";
+  if (options.family == "vit") return WeightFormat::timm;
   if (!options.model.dense) return WeightFormat::mumoe;
   return gpt2 ? WeightFormat::hf : WeightFormat::timm;
 }
@@ -68,8 +52,10 @@ Options in_format(Options options, WeightFormat format) {
 
 void require_names(WeightFormat format, const Options& options) {
   const bool gpt2 = options.family == "gpt2";
+  const bool vit = options.family == "vit";
   require((format != WeightFormat::timm) == gpt2 ||
-              format == WeightFormat::mumoe || format == WeightFormat::run,
+              (format == WeightFormat::mumoe && !vit) ||
+              format == WeightFormat::run,
           "--as {}: has no names for model.family = {}",
           to_string(format),
           options.family);
@@ -79,6 +65,10 @@ void require_names(WeightFormat format, const Options& options) {
           "is all that llm.c has",
           options.model.mlp.hidden_dim,
           4 * options.model.width);
+  require(
+      format != WeightFormat::llmc || options.model.gelu != model::Gelu::quick,
+      "--as llmc: model.gelu = quick; expected tanh, which is all that "
+      "llm.c has");
 }
 
 /// A parameter of the model that is written, by its name; zeros where the model
@@ -92,7 +82,7 @@ at::Tensor value_of(const Conversion& c, const dist::Parameter& parameter) {
 }
 
 at::Tensor value_of(const Conversion& c,
-                    const Skeleton& target,
+                    const ModelSkeleton& target,
                     const ForeignTensor& tensor) {
   std::vector<at::Tensor> parts;
   for (const auto& [index, location] : tensor.pieces) {
@@ -116,7 +106,7 @@ std::map<std::string, std::string> metadata_of(const Options& options) {
 }
 
 void write_tensors(const Conversion& c,
-                   const Skeleton& target,
+                   const ModelSkeleton& target,
                    const std::vector<ForeignTensor>& tensors,
                    const fs::path& file,
                    const std::map<std::string, std::string>& metadata) {
@@ -131,7 +121,7 @@ void write_tensors(const Conversion& c,
   writer.commit();
 }
 
-void write_llmc(const Conversion& c, const Skeleton& target) {
+void write_llmc(const Conversion& c, const ModelSkeleton& target) {
   require(c.request.dtype == at::kFloat || c.request.dtype == at::kBFloat16,
           "--as llmc: has fp32 and bf16; expected one of these as --dtype");
   const auto& model = c.options.model;
@@ -160,23 +150,13 @@ void make_folder(const fs::path& folder) {
           error ? error.message() : "it is not a folder");
 }
 
-/// A run directory that has done no step. No optimizer's state: a run begins
-/// with these weights by train.from.
 void write_run(const Conversion& c) {
-  const fs::path checkpoints = c.request.to / "checkpoints";
-  require(!latest_checkpoint(checkpoints),
-          "--to {}: holds a run with checkpoints; expected another folder",
-          c.request.to.string());
-  make_folder(c.request.to);
-  Options options = c.options;
-  options.trainer.out = c.request.to;
-  options.keep = Keep::folder;
-  const RunState state{.settings = settings_of(options)};
-  const auto tensors = foreign_tensors(WeightFormat::run, c.source.registry);
-  write_single_file(checkpoints, 0, [&](const fs::path& file) {
-    write_tensors(c, c.source, tensors, file, single_file_metadata(state));
-  });
-  write_file_atomically(c.request.to / "config.cfg", to_config_text(options));
+  write_weights_run(
+      {.to = c.request.to,
+       .options = c.options,
+       .registry = c.source.registry,
+       .dtype = c.request.dtype,
+       .value = [&](std::size_t index) { return c.import.parameter(index); }});
 }
 
 /// Where a format's tensors go: `to` itself, or a file in that folder.
@@ -198,7 +178,7 @@ const char* torch_name(at::ScalarType dtype) {
 
 void write_named(const Conversion& c, WeightFormat format) {
   const Options options = in_format(c.options, format);
-  const Skeleton target(options);
+  const ModelSkeleton target(options);
   const auto tensors = foreign_tensors(format, target.registry);
   if (format == WeightFormat::llmc) {
     make_folder(c.request.to.parent_path());
@@ -215,8 +195,8 @@ std::vector<std::string> convert_past(const ConvertRequest& request,
                                       const Damage& known) {
   const OpenedWeights weights = open_weights(request.from, known);
   const Options options = options_of(weights, request.given);
-  const Skeleton source(options);
-  WeightImport import(weights, source.registry);
+  const ModelSkeleton source(options);
+  WeightImport import(weights, source.registry, options.trainer.seed);
   const WeightFormat format = choose_format(request, weights, options);
   require_names(format, options);
   const Conversion conversion{request, options, source, import};
@@ -240,6 +220,7 @@ std::vector<std::string> convert_past(const ConvertRequest& request,
                   weights.file->entries().size()),
       fmt::format("model {}", source.model->describe())};
   for (const auto& note : weights.notes) lines.push_back("note  " + note);
+  for (const auto& note : import.notes()) lines.push_back("note  " + note);
   for (const auto& note : weights.file->rebuilt()) lines.push_back(note);
   if (format == WeightFormat::llmc &&
       options.model.gelu == model::Gelu::exact) {

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "data/attributes.h"
 #include "data/text/token_file.h"
 
 namespace mumoe::run {
@@ -61,12 +62,13 @@ DataFacts facts_of(const std::vector<data::PreparedSource>& sources) {
 
 DataFacts facts_of(const data::ImageData& images) {
   const auto train = images.train->size(), val = images.val->size();
+  const data::Attributes* attributes = images.train->attributes();
   return {
       .source = images.name,
       .tokenizer = {},
       .description = fmt::format(
           "{}: {} training images of {} x {}, {} channel{}, {} classes, {} "
-          "for validation",
+          "for validation{}{}",
           images.name,
           train,
           images.size,
@@ -74,12 +76,43 @@ DataFacts facts_of(const data::ImageData& images) {
           images.channels,
           images.channels == 1 ? "" : "s",
           images.classes,
-          val),
+          val,
+          images.test == nullptr
+              ? ""
+              : fmt::format(", {} for the test", images.test->size()),
+          attributes == nullptr
+              ? ""
+              : fmt::format(", {} attributes", attributes->names.size())),
       .notes = images.notes,
       .train = {"the training images", {{"images", train}}, images.train_hash},
       .val = {"the validation images", {{"images", val}}, images.val_hash},
       .target = "image",
       .class_names = images.class_names};
+}
+
+DataFacts facts_of(const data::FeatureData& features) {
+  const data::FeatureFacts& facts = features.facts;
+  const auto train = features.train->size(), val = features.val->size();
+  return {
+      .source = features.name,
+      .tokenizer = {},
+      .description = fmt::format(
+          "{}: {} features by {} of each of {} training images of {}, {} "
+          "classes, {} for validation",
+          features.name,
+          facts.width,
+          facts.backbone,
+          train,
+          facts.source,
+          facts.class_names.size(),
+          val),
+      .notes = {},
+      .train = {"the training features",
+                {{"images", train}},
+                facts.train.sha256},
+      .val = {"the validation features", {{"images", val}}, facts.val.sha256},
+      .target = "image",
+      .class_names = facts.class_names};
 }
 
 }  // namespace mumoe::run

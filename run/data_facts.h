@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "data/features/feature_data.h"
 #include "data/images/image_data.h"
 #include "data/text/prepare.h"
 
@@ -40,5 +41,6 @@ DataFacts facts_of(const data::PreparedData& prepared);
 /// Of a mixture; its hashes are also of the weights.
 DataFacts facts_of(const std::vector<data::PreparedSource>& sources);
 DataFacts facts_of(const data::ImageData& images);
+DataFacts facts_of(const data::FeatureData& features);
 
 }  // namespace mumoe::run

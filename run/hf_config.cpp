@@ -62,19 +62,23 @@ std::map<std::string, std::string> read_hf_config(
           ? config["activation_function"]
           : "gelu_new";
   require(activation == "gelu" || activation == "gelu_new" ||
-              activation == "gelu_pytorch_tanh",
-          "{}: activation_function = {}; expected gelu or gelu_new",
+              activation == "gelu_pytorch_tanh" || activation == "quick_gelu",
+          "{}: activation_function = {}; expected gelu, gelu_new or quick_gelu",
           file.string(),
           activation);
-  read["model.gelu"] = activation == "gelu" ? "exact" : "tanh";
+  read["model.gelu"] = activation == "gelu"         ? "exact"
+                       : activation == "quick_gelu" ? "quick"
+                                                    : "tanh";
   return read;
 }
 
 std::string hf_config_text(const Options& options, const char* dtype) {
   const auto& model = options.model;
-  const bool exact = model.gelu == model::Gelu::exact;
+  const char* gelu = model.gelu == model::Gelu::exact   ? "gelu"
+                     : model.gelu == model::Gelu::quick ? "quick_gelu"
+                                                        : "gelu_new";
   json config = {{"architectures", {"GPT2LMHeadModel"}},
-                 {"activation_function", exact ? "gelu" : "gelu_new"},
+                 {"activation_function", gelu},
                  {"n_embd", model.width},
                  {"n_head", model.heads},
                  {"n_inner", model.mlp.hidden_dim},

@@ -21,6 +21,8 @@
 #include "run/manifest.h"
 #include "run/newest_checkpoint.h"
 #include "run/option_table.h"
+#include "run/vit_file.h"
+#include "run/vit_settings.h"
 #include "run/weight_settings.h"
 
 namespace mumoe::run {
@@ -30,8 +32,6 @@ namespace fs = std::filesystem;
 using Settings = std::map<std::string, std::string>;
 
 constexpr const char* kShardIndex = "model.safetensors.index.json";
-constexpr const char* kHead = "lm_head.weight";
-constexpr const char* kEmbedding = "transformer.wte.weight";
 
 bool is_there(const fs::path& path) {
   std::error_code error;
@@ -56,9 +56,19 @@ constexpr const char* kOfMixtures[] = {"model.experts",
                                        "model.gate_norm",
                                        "model.expert_bias"};
 
-/// Whether two models of which `key` differs may have other weights.
-bool shapes_weights(const std::string& key, bool dense) {
+/// Keys of a ViT's head, which begins anew where it is another one.
+constexpr const char* kOfVitHeads[] = {"model.classes",
+                                       "model.head",
+                                       "model.head_parameters"};
+
+/// Whether two models of a family of which `key` differs may have other weights
+/// that cannot begin anew.
+bool shapes_weights(const std::string& key,
+                    bool dense,
+                    const std::string& family) {
   return key.starts_with("model.") && !shapes_no_weight(key) &&
+         (family != "vit" ||
+          std::ranges::find(kOfVitHeads, key) == std::end(kOfVitHeads)) &&
          (!dense ||
           std::ranges::find(kOfMixtures, key) == std::end(kOfMixtures));
 }
@@ -128,6 +138,11 @@ OpenedWeights open_named(const fs::path& path) {
   OpenedWeights opened{WeightFormat::hf, path, path};
   opened.file =
       open_safetensors(folder ? files_of(path) : std::vector<fs::path>{path});
+  if (const char* model = vit_of_transformers(*opened.file)) {
+    opened.file = as_timm_vit(std::move(opened.file));
+    opened.notes.push_back(
+        fmt::format("names of transformers' {}, taken as timm's", model));
+  }
   try {
     opened.format = recognise(*opened.file);
   } catch (const InputError& error) {
@@ -141,7 +156,9 @@ OpenedWeights open_named(const fs::path& path) {
     if (of_model(key)) opened.settings[key] = value;
   }
   const fs::path config = (folder ? path : path.parent_path()) / "config.json";
-  if (opened.format == WeightFormat::hf && is_there(config)) {
+  if (holds_vit(*opened.file)) {
+    if (is_there(config)) opened.settings.merge(read_vit_config(config));
+  } else if (opened.format == WeightFormat::hf && is_there(config)) {
     opened.settings.merge(read_hf_config(config));
   } else if (opened.format == WeightFormat::hf &&
              opened.settings.emplace("model.gelu", "tanh").second) {
@@ -206,11 +223,12 @@ Options options_of(const OpenedWeights& weights, const Settings& given) {
             value);
     settings[key] = value;
   }
-  require(
-      settings["model.family"] != "gpt2" || settings.contains("model.heads"),
-      "{}: does not say how many attention heads there are; expected "
-      "--model.heads N",
-      weights.path.string());
+  require((settings["model.family"] != "gpt2" &&
+           settings["model.family"] != "vit") ||
+              settings.contains("model.heads"),
+          "{}: does not say how many attention heads there are; expected "
+          "--model.heads N",
+          weights.path.string());
   if (!settings.contains("data.tokenizer")) {
     const auto vocab = settings.find("model.vocab");
     const bool pairs = vocab != settings.end() &&
@@ -235,7 +253,7 @@ void require_same_model(const OpenedWeights& weights,
   const auto check = [&](const std::string& key) {
     const auto found = weights.settings.find(key);
     if (found == weights.settings.end() ||
-        !shapes_weights(key, ours.at("model.mlp") == "dense")) {
+        !shapes_weights(key, ours.at("model.mlp") == "dense", options.family)) {
       return;
     }
     const std::string& theirs = found->second;
@@ -251,90 +269,6 @@ void require_same_model(const OpenedWeights& weights,
   for (const bool follows : {false, true}) {
     for (const Key& key : option_table()) {
       if (key.text.has_auto == follows) check(key.name);
-    }
-  }
-}
-
-WeightImport::WeightImport(const OpenedWeights& weights,
-                           const dist::ParameterRegistry& registry)
-    : weights_(weights),
-      registry_(registry),
-      tensors_(foreign_tensors(weights.format, registry)),
-      places_(registry.parameters().size()) {
-  for (std::size_t t = 0; t < tensors_.size(); ++t) {
-    for (const auto& [index, location] : tensors_[t].pieces) {
-      places_[index] = {t, location};
-    }
-  }
-  require_tensors();
-  require_no_others();
-  require_tied_head();
-}
-
-void WeightImport::require_tensors() const {
-  for (const ForeignTensor& tensor : tensors_) {
-    const auto* entry = weights_.file->find(tensor.name);
-    require(entry != nullptr,
-            "{}: no tensor is named {}, expected with shape [{}]",
-            weights_.path.string(),
-            tensor.name,
-            fmt::join(tensor.shape, ", "));
-    require(entry->shape == tensor.shape,
-            "{}: tensor {} has shape [{}], expected [{}]",
-            entry->file.string(),
-            entry->stored_name,
-            fmt::join(entry->shape, ", "),
-            fmt::join(tensor.shape, ", "));
-  }
-}
-
-void WeightImport::require_no_others() const {
-  std::set<std::string> known = {kHead};
-  for (const ForeignTensor& tensor : tensors_) known.insert(tensor.name);
-  for (const auto& [name, entry] : weights_.file->entries()) {
-    // Moments of an optimizer; the mask that older GPT-2s keep, and what a
-    // batch norm counts.
-    const bool aside = weights_.format == WeightFormat::run
-                           ? !name.starts_with("master.")
-                           : name.ends_with(".attn.bias") ||
-                                 name.ends_with(".attn.masked_bias") ||
-                                 name.ends_with(".num_batches_tracked");
-    require(aside || known.contains(name),
-            "{}: tensor {} with shape [{}] has no place in this model; "
-            "expected it not to be there",
-            entry.file.string(),
-            entry.stored_name,
-            fmt::join(entry.shape, ", "));
-  }
-}
-
-void WeightImport::require_tied_head() const {
-  const auto* head = weights_.file->find(kHead);
-  if (head == nullptr || weights_.file->find(kEmbedding) == nullptr) return;
-  require(
-      at::equal(weights_.file->read(kHead), weights_.file->read(kEmbedding)),
-      "{}: tensor {} is not {}; expected an output head that is tied to the "
-      "embedding",
-      head->file.string(),
-      head->stored_name,
-      kEmbedding);
-}
-
-at::Tensor WeightImport::parameter(std::size_t index) {
-  const auto& [tensor, location] = places_.at(index);
-  if (!last_.defined() || read_ != tensor) {
-    last_ = weights_.file->read(tensors_[tensor].name);
-    read_ = tensor;
-  }
-  return from_theirs(location, registry_.parameters()[index], last_);
-}
-
-void import_weights(const OpenedWeights& weights, dist::FlatBuckets& buckets) {
-  WeightImport import(weights, buckets.registry());
-  const at::NoGradGuard no_grad;
-  for (const auto& bucket : buckets.buckets()) {
-    for (const auto& entry : bucket.entries) {
-      buckets.assign(import.parameter(entry.parameter), bucket, entry);
     }
   }
 }

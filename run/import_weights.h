@@ -54,29 +54,37 @@ void require_same_model(const OpenedWeights& weights,
                         const std::string& what);
 
 /// The parameters of a model from files of any format. Both must outlive it.
+/// A ViT's head that the files have not, or otherwise, begins anew, by `seed`.
 class WeightImport {
  public:
   /// Throws `InputError` naming file and tensor: one is missing, has another
   /// shape, or is none of this model's; an output head that is not the
   /// embedding.
   WeightImport(const OpenedWeights& weights,
-               const dist::ParameterRegistry& registry);
+               const dist::ParameterRegistry& registry,
+               std::uint64_t seed = 0);
 
   /// Parameter `index` of the registry in its global shape, in the dtype of
   /// the file.
   at::Tensor parameter(std::size_t index);
+  /// What did not come from the files, a line each.
+  std::vector<std::string> notes() const;
 
  private:
   struct Place {
     std::size_t tensor;
     WeightLocation location;
   };
+  /// Instead of a tensor's number: none, it is drawn.
+  static constexpr std::size_t kDrawn = static_cast<std::size_t>(-1);
+  bool draws_head() const;
   void require_tensors() const;
   void require_no_others() const;
   void require_tied_head() const;
 
   const OpenedWeights& weights_;
   const dist::ParameterRegistry& registry_;
+  std::uint64_t seed_;
   std::vector<ForeignTensor> tensors_;
   std::vector<Place> places_;  ///< By parameter.
   std::size_t read_ = 0;       ///< What `last_` is, if it is defined.
@@ -84,7 +92,9 @@ class WeightImport {
 };
 
 /// Sets all weights, at any layout. Throws as `WeightImport` does, with nothing
-/// changed.
-void import_weights(const OpenedWeights& weights, dist::FlatBuckets& buckets);
+/// changed; returns its notes.
+std::vector<std::string> import_weights(const OpenedWeights& weights,
+                                        dist::FlatBuckets& buckets,
+                                        std::uint64_t seed = 0);
 
 }  // namespace mumoe::run

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <set>
+
 #include "model/families.h"
 #include "run/option_table.h"
 
@@ -25,25 +28,26 @@ const char* where(const Options& o) {
 
 /// Ranks that were chosen for another MLP.
 std::string note_ranks(const Options& o, const Origins&) {
-  if (o.model.dense) return {};
   for (const model::MlpKind& kind : model::family(o.family).mlps(o.model)) {
+    if (kind.dense || kind.parameters > 0) continue;
     const std::string key =
         find_key_of_member(std::string("model.") + kind.ranks_member)->name;
     const std::string said = rank_text(o, kind);
     // The authors' ranks for tokens make more than a dense MLP of it.
     const bool meant = key == "model.token_rank" && is_rank_rule(said);
     if (meant || said == "auto") continue;
-    const auto dense = model::dense_parameters(o.model, kind);
+    const auto dense = model::dense_parameters(kind);
     const auto block = MuMoEBlock::parameter_count(kind.block);
     if (fits(block, dense)) continue;
     return fmt::format(
-        "{} = {}: {} parameters a block, {:.2f} times the {} of a dense "
-        "MLP; {}--{} auto has as many",
+        "{} = {}: {} parameters a block, {:.2f} times the {} of a {}; {}--{} "
+        "auto has as many",
         key,
         fmt::join(kind.block.ranks, ","),
         block,
         static_cast<double>(block) / static_cast<double>(dense),
         dense,
+        kind.instead_of,
         where(o),
         key);
   }
@@ -141,26 +145,38 @@ struct Idle {
 
 /// What other families than the run's look at.
 std::vector<std::string> keys_of_others(const Options& o) {
-  std::vector<std::string> keys;
+  const auto own = model::family(o.family).members;
+  std::set<std::string> keys;
   for (const model::Family& family : model::families()) {
-    if (family.name == o.family) continue;
     for (const std::string member : family.members) {
-      keys.push_back(find_key_of_member("model." + member)->name);
+      if (std::ranges::find(own, member) != own.end()) continue;
+      keys.insert(find_key_of_member("model." + member)->name);
     }
   }
-  return keys;
+  return {keys.begin(), keys.end()};
 }
 
 /// Keys given with the command that do nothing.
 std::vector<std::string> note_idle(const Options& o, const Origins& origins) {
   const auto& gate = o.model.mlp.gate;
   const bool constant = o.schedule.kind == ScheduleKind::constant;
-  const bool images =
-      model::family(o.family).learns_from == model::LearnsFrom::images;
+  const model::Family& family = model::family(o.family);
+  const bool images = family.learns_from == model::LearnsFrom::images;
+  const bool text = family.learns_from == model::LearnsFrom::tokens;
+  const bool mixes = model::has_mixtures(family, o.model);
+  const bool has_head =
+      std::ranges::count(family.members, std::string_view("head")) > 0;
+  const std::string head = "model.head is " + std::string(o.model.head_name());
+  const std::string dense = family.learns_from == model::LearnsFrom::features
+                                ? head
+                                : "model.mlp is dense";
   const std::vector<Idle> all = {
       {keys_of_others(o), true, "model.family is " + o.family},
-      {{"data.tokenizer", "data.field"}, images, "images have no tokens"},
-      {{"data.augment", "data.bad_images"}, !images, "texts are no images"},
+      {{"data.tokenizer", "data.field"}, !text, "images have no tokens"},
+      {{"log.sample"}, !text, "the model writes no text"},
+      {{"data.target", "data.augment", "data.normalise", "data.bad_images"},
+       !images,
+       text ? "texts are no images" : "features are of images as they were"},
       {{"model.experts",
         "model.rank",
         "model.token_rank",
@@ -169,18 +185,23 @@ std::vector<std::string> note_idle(const Options& o, const Origins& origins) {
         "model.gate_norm",
         "model.level_noise",
         "model.expert_bias",
-        "train.mixing"},
-       o.model.dense,
-       "model.mlp is dense"},
+        "train.mixing",
+        "log.experts",
+        "log.experts_line"},
+       !mixes,
+       dense},
       {{"train.recompute"},
-       o.model.dense && o.model.recompute == model::Recompute::mixture,
-       "model.mlp is dense"},
+       !mixes && o.model.recompute == model::Recompute::mixture,
+       dense},
       {{"model.gate_top_k"},
-       !o.model.dense && gate.activation != GateActivation::top_k,
+       mixes && gate.activation != GateActivation::top_k,
        "model.gate is not top_k"},
       {{"model.level_noise"},
-       !o.model.dense && o.model.mlp.experts.size() == 1,
+       mixes && o.model.mlp.experts.size() == 1,
        "model.experts has one level"},
+      {{"model.head_parameters"},
+       o.model.head == model::HeadKind::linear && has_head,
+       head},
       {{"schedule.min_lr", "schedule.steps"},
        constant,
        "schedule.kind is constant"},

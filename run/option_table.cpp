@@ -23,11 +23,26 @@ std::vector<Key> make_table() {
        "num_experts n_experts n_expert num_local_experts moe_num_experts"
        " expert_count"},
       {"model.rank", must_match,
-       "auto (as many parameters as the dense MLP), paper (the authors'), the "
+       "auto (as many parameters as the dense MLP or linear head), paper (the authors'), the "
        "free rank, all ranks (4,4,149); paper,auto: the authors' where they "
        "chose one, else auto",
        rank_form(),
        "model.ranks cp_rank tr_rank tensor_rank bottleneck rank_dim"},
+      {"model.head", must_match,
+       "head, ViT: what leads to classes, a mixture as model.experts, "
+       "model.rank and model.gate say",
+       head_form(),
+       "head_type classifier classifier_type head_kind"},
+      {"model.head_parameters", must_match,
+       "head, ViT: that model.rank = auto or a high_rank head may have (auto: "
+       "as many as a linear head)",
+       automatic(MUMOE_FIELD(model.head_parameters)),
+       "head_budget parameter_budget budget head_params"},
+      {"model.features", must_match,
+       "head: numbers of a sample (auto: the data's)",
+       automatic(MUMOE_FIELD(model.features)),
+       "num_features n_features feature_dim in_features features_dim"
+       " input_dim"},
       {"model.gate", must_match, "activation of the gate",
        choice(MUMOE_FIELD(model.mlp.gate.activation),
               {{GateActivation::entmax15, "entmax15", "entmax entmax_15 entmax1_5 sparsemax"},
@@ -75,17 +90,17 @@ std::vector<Key> make_table() {
        automatic(MUMOE_FIELD(model.vocab)),
        "vocab_size n_vocab vocabulary vocabulary_size num_tokens"
        " padded_vocab_size"},
-      {"model.patch", must_match, "Mixer: side of a patch in pixels",
+      {"model.patch", must_match, "Mixer, ViT: side of a patch in pixels",
        plain(MUMOE_FIELD(model.patch)),
        "patch_size"},
       {"model.image_size", must_match,
-       "Mixer: side of an image in pixels (auto: the data's)",
+       "Mixer, ViT: side of an image in pixels (auto: the data's)",
        automatic(MUMOE_FIELD(model.image_size)),
        "img_size input_size resolution crop_size"},
-      {"model.channels", must_match, "Mixer: of an image (auto: the data's)",
+      {"model.channels", must_match, "Mixer, ViT: of an image (auto: the data's)",
        automatic(MUMOE_FIELD(model.channels)),
        "in_chans in_channels num_channels n_channels image_channels"},
-      {"model.classes", must_match, "Mixer: of images (auto: the data's)",
+      {"model.classes", must_match, "of images or features (auto: the data's)",
        automatic(MUMOE_FIELD(model.classes)),
        "num_classes n_classes num_labels nb_classes n_labels"},
       {"model.token_hidden", must_match,
@@ -98,22 +113,39 @@ std::vector<Key> make_table() {
        token_rank_form(),
        "tokens_rank token_ranks"},
       {"model.stochastic_depth", must_match,
-       "Mixer: share of samples that skip a sublayer of the last block in "
+       "Mixer, ViT: share of samples that skip a sublayer of the last block in "
        "training; 0 in the first, in between in proportion",
        plain(MUMOE_FIELD(model.stochastic_depth)),
        "drop_path drop_path_rate stochastic_depth_rate stochastic_depth_prob"
        " survival_prob layerdrop"},
       {"model.label_smoothing", must_match,
-       "Mixer: part of a target that all classes share, in training",
+       "of images or features: part of a target that all classes share, in "
+       "training",
        plain(MUMOE_FIELD(model.label_smoothing)),
        "smoothing label_smoothing_factor"},
+      {"model.norm_pre", must_match,
+       "ViT: a layer norm before the first block and no bias of patches, as "
+       "CLIP has it",
+       plain(MUMOE_FIELD(model.norm_pre)),
+       "pre_norm pre_layrnorm ln_pre"},
+      {"model.norm_eps", must_match, "ViT: what norms add to variances",
+       plain(MUMOE_FIELD(model.norm_epsilon)),
+       "layer_norm_eps layer_norm_epsilon norm_epsilon ln_eps"},
+      {"model.backbone", must_match,
+       "ViT: trained, or frozen: the head alone is trained",
+       choice(MUMOE_FIELD(model.frozen),
+              {{false, "trained", "full finetune unfrozen"},
+               {true, "frozen", "freeze linear_probe probe fixed"}}),
+       "freeze freeze_backbone linear_probe backbone_frozen"},
       {"model.gelu", must_match,
-       "of dense MLPs: exact, or by the tanh formula, as GPT-2 was published",
+       "of dense MLPs: exact, by the tanh formula, as GPT-2 was published, or "
+       "quick: by the logistic function, as CLIP was",
        choice(MUMOE_FIELD(model.gelu),
               {{model::Gelu::exact, "exact", "erf none gelu"},
                {model::Gelu::tanh,
                 "tanh",
-                "gelu_new gelu_tanh gelu_pytorch_tanh approximate"}}),
+                "gelu_new gelu_tanh gelu_pytorch_tanh approximate"},
+               {model::Gelu::quick, "quick", "quick_gelu quickgelu"}}),
        "activation activation_function act_layer hidden_act act_fn"
        " approximate_gelu"},
       {"model.bias", must_match, "biases of linear layers and norms",
@@ -132,20 +164,35 @@ std::vector<Key> make_table() {
       {"data.source", free,
        "of text: speeches, novels, essays, kernel-docs, scripture, dictionary, "
        "a folder of .txt or .jsonl files (also .gz), or one with train.bin and "
-       "val.bin; of images: fashion-mnist, a folder with idx files, or "
-       "one with the folders train and val, a folder a class in each",
+       "val.bin; of images: fashion-mnist, glyphs, emoji, faces (synthetic), a "
+       "folder with idx files, one with the folders train and val, a folder a "
+       "class in each, or one of CelebA's form (list_attr_celeba.txt); of heads: "
+       "a folder of mumoe data --features",
        plain(MUMOE_FIELD(source)),
        "dataset data data_path data_dir data_root train_data corpus"
        " dataset_name dataset_path train_file input input_file"},
+      {"data.target", must_match,
+       "images: class, or the attribute that is to be told of each, as Smiling "
+       "of CelebA's (classes 0 and 1)",
+       plain(MUMOE_FIELD(target)),
+       "target_attribute target_attr attribute attr label label_name"
+       " target_name target_column label_column"},
       {"data.augment", must_match,
-       "images: what training ones go through (auto: crop_flip for idx files, "
-       "imagenet for folders of files)",
+       "images: what training ones go through (auto: crop_flip for idx files and "
+       "CelebA's form, none for glyphs and emoji, imagenet for a folder a class)",
        choice(MUMOE_FIELD(augment),
               {{data::Augmentation::automatic, "auto"},
                {data::Augmentation::none, "none", "no off false"},
                {data::Augmentation::crop_flip, "crop_flip", "crop flip cifar small"},
-               {data::Augmentation::imagenet, "imagenet", "randaugment rand_augment rrc"}}),
+               {data::Augmentation::imagenet, "imagenet", "randaugment rand_augment"},
+               {data::Augmentation::resized_crop, "resized_crop", "rrc random_resized_crop clip"}}),
        "augmentation transforms transform aa auto_augment"},
+      {"data.normalise", must_match,
+       "images in files: by whose mean and deviation of each colour",
+       choice(MUMOE_FIELD(normalisation),
+              {{data::Normalisation::imagenet, "imagenet"},
+               {data::Normalisation::clip, "clip", "openai"}}),
+       "normalize normalization mean_std image_mean image_std"},
       {"data.bad_images", free,
        "images: those that cannot be decoded (skip: all are tried at the start)",
        choice(MUMOE_FIELD(bad_images),
@@ -408,6 +455,11 @@ std::vector<Key> make_table() {
        "minutes after a checkpoint at which the next is due (0: not by time)",
        plain(MUMOE_FIELD(trainer.checkpoint_minutes)),
        "save_minutes checkpoint_time checkpoint_every_minutes"},
+      {"checkpoint.last", free,
+       "whether a run that comes to its end saves there; one that is stopped "
+       "does in any case",
+       plain(MUMOE_FIELD(trainer.checkpoint_last)),
+       "save_last save_final save_at_end checkpoint_at_end save_on_train_end"},
       {"checkpoint.keep", free, "newest checkpoints kept",
        plain(MUMOE_FIELD(trainer.checkpoint_keep)),
        "save_total_limit keep_last keep_last_n max_to_keep save_top_k"
@@ -437,6 +489,34 @@ std::vector<Key> make_table() {
        plain(MUMOE_FIELD(trainer.log_every)),
        "log_interval logging_steps log_every_n_steps print_every log_freq"
        " log_steps train.log_every log_every"},
+      {"log.experts", free,
+       "steps between those of whose tokens metrics.jsonl says how each gate "
+       "used its experts: active, dead, entropy, largest coefficient (0: never)",
+       plain(MUMOE_FIELD(trainer.experts_every)),
+       "expert_interval expert_log_interval log_experts moe_log_interval"
+       " router_log_interval expert_stats"},
+      {"log.experts_line", free,
+       "the newest of these in lines of progress: share of active experts, "
+       "dead ones, how many evenly used ones that would be",
+       plain(MUMOE_FIELD(trainer.experts_line)),
+       "show_experts expert_line"},
+      {"log.sample", free,
+       "tokens of a text that a language model writes after each evaluation, "
+       "for metrics.jsonl, report and TensorBoard (0: none)",
+       plain(MUMOE_FIELD(trainer.sample_tokens)),
+       "sample_tokens sample_every generate_samples log_samples"},
+      {"log.tensorboard", free,
+       "event files of TensorBoard: no, yes (in the run directory), or the "
+       "folder of many runs in which they have one of their own",
+       plain(MUMOE_FIELD(trainer.tensorboard)),
+       "tensorboard_dir tensorboard_log_dir use_tensorboard tb_dir logging_dir"
+       " report_to event_files wandb"},
+      {"log.prometheus", free,
+       "file of the run's last figures in the form of Prometheus, written "
+       "again every few seconds (empty: none); its collector of text files "
+       "reads *.prom",
+       plain(MUMOE_FIELD(trainer.prometheus)),
+       "prometheus_file prom textfile metrics_file"},
       {"log.trace", free, "file of a Chrome trace (empty: none)",
        plain(MUMOE_FIELD(trace)),
        "trace_path chrome_trace profile_path"},
@@ -453,6 +533,7 @@ const std::vector<Key>& option_table() {
 
 bool shapes_no_weight(const std::string& key) {
   static constexpr std::string_view kOfTraining[] = {"model.level_noise",
+                                                     "model.backbone",
                                                      "model.dropout",
                                                      "model.stochastic_depth",
                                                      "model.label_smoothing"};

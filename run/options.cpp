@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/number.h"
+#include "data/features/feature_data.h"
 #include "model/families.h"
 #include "mumoe/rank_matching.h"
 #include "run/option_table.h"
@@ -35,14 +36,16 @@ void require_clear(const ConfigEntry& entry, const std::string& where) {
           to_config_value(whole));
 }
 
-/// The ranks by `rule`, of a block that replaces a dense MLP.
+/// The ranks by `rule`, of a block that replaces a dense MLP or a linear head.
 std::vector<std::int64_t> ranks_by(RankRule rule,
                                    const Options& o,
                                    const model::MlpKind& kind) {
-  return match_ranks(kind.block.shape(),
-                     {.rule = rule,
-                      .budget = model::dense_parameters(o.model, kind),
-                      .family = model::family(o.family).paper});
+  return match_ranks(
+      kind.block.shape(),
+      {.rule = rule,
+       .budget = kind.parameters > 0 ? kind.parameters
+                                     : model::dense_parameters(kind),
+       .family = model::family(o.family).paper});
 }
 
 /// What a key of ranks says of the MLPs `kind`.
@@ -55,7 +58,9 @@ std::vector<std::int64_t> ranks_of(const Options& o,
     return given.size() == 1 ? ranks_from_free(shape, given[0]) : given;
   }
   // They chose multiples of the width, for hidden layers of four times that.
-  if (said == kPaperOrAuto && o.model.mlp.hidden_dim == 4 * o.model.width) {
+  const bool usual =
+      kind.block.output_dim == 0 || o.model.mlp.hidden_dim == 4 * o.model.width;
+  if (said == kPaperOrAuto && usual) {
     try {
       return ranks_by(RankRule::paper, o, kind);
     } catch (const InputError&) {  // the authors chose none
@@ -68,8 +73,8 @@ std::vector<std::int64_t> ranks_of(const Options& o,
 
 /// Turns model.rank and model.token_rank into ranks.
 void resolve_ranks(Options& o) {
-  if (o.model.dense) return;
   for (const model::MlpKind& kind : model::family(o.family).mlps(o.model)) {
+    if (kind.dense) continue;
     const Key& key =
         *find_key_of_member(std::string("model.") + kind.ranks_member);
     std::vector<std::int64_t>& ranks = kind.ranks(o.model);
@@ -111,8 +116,19 @@ void resolve_family(Options& o, model::LearnsFrom samples) {
     follow(m.vocab, default_vocabulary(o.tokenizer));
     return;
   }
+  if (samples == model::LearnsFrom::features) {
+    if (m.features == 0 || m.classes == 0) {
+      const data::FeatureShape found = data::feature_shape(o.source);
+      follow(m.features, found.width);
+      follow(m.classes, found.classes);
+    }
+    // Where nothing is known, what CLIP's B/32 makes of ImageNet.
+    follow(m.features, 768);
+    follow(m.classes, 1000);
+    return;
+  }
   if (m.image_size == 0 || m.channels == 0 || m.classes == 0) {
-    const data::ImageShape images = data::image_shape(o.source);
+    const data::ImageShape images = data::image_shape(o.source, o.target);
     follow(m.image_size, images.size);
     follow(m.channels, images.channels);
     follow(m.classes, images.classes);
@@ -197,7 +213,7 @@ std::int64_t default_vocabulary(const std::string& tokenizer) {
 Draft::Draft() {
   model::ModelConfig& m = options_.model;
   m.mlp.hidden_dim = m.token_hidden = m.vocab = 0;
-  m.image_size = m.channels = m.classes = 0;
+  m.image_size = m.channels = m.classes = m.features = 0;
   m.mlp.ranks.clear();
   m.token_ranks.clear();
   options_.schedule.steps = 0;

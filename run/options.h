@@ -69,8 +69,11 @@ struct Options {
   std::string token_rank = "auto";
 
   std::string source = "speeches";
+  /// Of images: `data::kClassTarget`, or the attribute that is learnt.
+  std::string target = std::string(data::kClassTarget);
   /// Of images: what training ones go through, and what to do with bad ones.
   data::Augmentation augment = data::Augmentation::automatic;
+  data::Normalisation normalisation = data::Normalisation::imagenet;
   data::BadImages bad_images = data::BadImages::refuse;
   /// Images are blended by weights from Beta(mixup, mixup); 0: not.
   double mixup = 0;

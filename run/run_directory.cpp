@@ -239,10 +239,15 @@ std::string describe_checkpoints(const TrainerConfig& config) {
   if (config.checkpoint_minutes > 0) {
     when += fmt::format("every {:g} minutes, ", config.checkpoint_minutes);
   }
+  if (!config.checkpoint_last) {
+    when += when.empty() ? "if it is stopped" : "or if it is stopped";
+  } else {
+    when += when.empty() ? "only at the end" : "at the end";
+  }
   return fmt::format(
-      "out      {}: checkpoints {}at the end, the newest {} kept{}",
+      "out      {}: checkpoints {}, the newest {} kept{}",
       config.out.string(),
-      when.empty() ? "only " : when,
+      when,
       config.checkpoint_keep,
       config.checkpoint_best ? ", and the best by validation" : "");
 }

@@ -49,6 +49,28 @@ TextForm mlp_form() {
   return form;
 }
 
+TextForm head_form() {
+  TextForm form{.member = "model.head", .value = "WORD"};
+  model::ModelConfig named;
+  for (const auto kind :
+       {model::HeadKind::linear, model::HeadKind::high_rank}) {
+    named.head = kind;
+    form.words.push_back({std::string(named.head_name()),
+                          kind == model::HeadKind::linear
+                              ? "dense fc mlp linear_probe"
+                              : "high-rank highrank low_rank two_layer"});
+  }
+  for (const Form each : forms()) {
+    const std::string name(to_string(each));
+    form.words.push_back({name, other_names(name)});
+  }
+  form.set = [](Options& o, const std::string& text) {
+    o.model.set_head(text);
+  };
+  form.get = [](const Options& o) { return std::string(o.model.head_name()); };
+  return form;
+}
+
 TextForm rank_form() {
   return ranks(MUMOE_FIELD(model.mlp.ranks), MUMOE_FIELD(rank));
 }

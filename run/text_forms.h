@@ -148,6 +148,8 @@ TextForm choice(Field<Access> field,
 
 /// dense, or the form of the mixtures.
 TextForm mlp_form();
+/// model.head: linear, high_rank or a form.
+TextForm head_form();
 
 /// The ranks of μMoE layers: as given until they are resolved. Of all MLPs but
 /// those that mix tokens, and of these.

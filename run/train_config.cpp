@@ -34,6 +34,13 @@ void TrainerConfig::validate() const {
           "max_minutes = {}: expected at least 0",
           max_minutes);
   require(log_every > 0, "log_every = {}: expected at least 1", log_every);
+  require(experts_every >= 0,
+          "experts_every = {}: expected at least 0",
+          experts_every);
+  require(sample_tokens >= 0,
+          "sample_tokens = {}: expected at least 0",
+          sample_tokens);
+  require(!tensorboard.empty(), "tensorboard = : expected no, yes or a folder");
 }
 
 void OptimizerConfig::validate() const {

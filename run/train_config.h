@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 
 #include "dist/params/bucket_reduction.h"
 
@@ -27,6 +28,7 @@ struct TrainerConfig {
   std::int64_t eval_windows = 256;
   std::int64_t checkpoint_every = 0;  ///< Steps; 0: not by steps.
   double checkpoint_minutes = 15;     ///< By rank 0's clock; 0: not by time.
+  bool checkpoint_last = true;        ///< One at the end of the run.
   int checkpoint_keep = 2;
   bool checkpoint_best = false;  ///< That of the lowest validation loss too.
   /// Whether checkpoints are written behind the steps that follow, from a copy.
@@ -43,6 +45,17 @@ struct TrainerConfig {
   /// Of the run's own time, after which it saves and stops; 0: no limit.
   double max_minutes = 0;
   std::int64_t log_every = 10;
+  /// Steps between those of whose tokens it is told how gates used their
+  /// experts; 0: never.
+  std::int64_t experts_every = 100;
+  bool experts_line = false;  ///< The last such figures in lines of progress.
+  /// Tokens of a text that a language model writes after each evaluation.
+  std::int64_t sample_tokens = 0;
+  /// TensorBoard's event files: no, yes (in the run directory) or the folder in
+  /// which they have one of the run directory's name.
+  std::string tensorboard = "no";
+  /// A text file of the run's last figures for Prometheus; empty: none.
+  std::filesystem::path prometheus;
   std::uint64_t seed = 0;
   dist::Wire wire = dist::Wire::fp32;  ///< Of gradients on their way.
   /// Run directory; empty: nothing is written.

@@ -9,6 +9,7 @@
 #include <regex>
 
 #include "base/error.h"
+#include "run/vit_names.h"
 
 namespace mumoe::run {
 namespace {
@@ -234,6 +235,8 @@ void lay_out(const Parameter& p, WeightLocation& location) {
     location.order = order;
     for (const auto d : order) location.shape.push_back(s[d]);
   };
+  if (p.name == "class_token") return flatten({1, 1, s[0]});
+  if (p.name == "positions") return flatten({1, s[0], s[1]});
   if (p.name.ends_with("attn.qkv")) return flatten({s[0] * s[1] * s[2], s[3]});
   if (p.name.ends_with("attn.qkv_bias")) return flatten({s[0] * s[1] * s[2]});
   if (p.name.ends_with("attn.proj")) return flatten({s[0], s[1] * s[2]});
@@ -299,11 +302,14 @@ WeightFormat parse_weight_format(std::string_view name) {
 }
 
 std::vector<ForeignTensor> foreign_tensors(WeightFormat format,
-                                           const ParameterRegistry& registry) {
+                                           const ParameterRegistry& registry,
+                                           std::string_view except) {
   std::vector<ForeignTensor> tensors;
   const auto& parameters = registry.parameters();
+  const bool vit = is_vit(registry);
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const Parameter& p = parameters[i];
+    if (!except.empty() && p.name.starts_with(except)) continue;
     if (format == WeightFormat::run) {
       WeightLocation same{.name = "master." + p.name, .shape = p.global_shape};
       same.order.resize(p.global_shape.size());
@@ -311,10 +317,13 @@ std::vector<ForeignTensor> foreign_tensors(WeightFormat format,
       tensors.push_back({same.name, p.global_shape, {{i, same}}});
       continue;
     }
-    WeightLocation location = locate(format, registry, p.name);
+    WeightLocation location = vit ? WeightLocation{timm_vit_name(p.name)}
+                                  : locate(format, registry, p.name);
     lay_out(p, location);
     if (format == WeightFormat::hf) transpose_linear(p, location);
-    if (location.name == "stem.proj.weight") as_convolution(p, location);
+    if (p.name == "stem.weight" && format == WeightFormat::timm) {
+      as_convolution(p, location);
+    }
     if (location.part == Part::last_row) {
       // The rows of an input factor are registered before its bias row.
       ForeignTensor& rows = tensors.back();

@@ -19,7 +19,7 @@ enum class WeightFormat {
   nanogpt,  ///< nanoGPT.
   mumoe,    ///< The authors of the layer: GPT-2 and MLP-Mixer.
   llmc,     ///< llm.c's .bin: nanoGPT's tensors, all layers of one together.
-  timm,     ///< timm's MLP-Mixer.
+  timm,     ///< timm's MLP-Mixer and ViT.
 };
 
 /// As on the command line: run, hf, nanogpt, mumoe, llmc, timm.
@@ -52,11 +52,13 @@ struct ForeignTensor {
 };
 
 /// All tensors of the registry's model in files of `format`, front to back; of
-/// llm.c as nanoGPT has them. Throws `InputError` when the format has no names
-/// for such a model.
+/// llm.c as nanoGPT has them; without those of parameters whose names begin
+/// with `except`, where that says something. Throws `InputError` when the
+/// format has no names for such a model.
 std::vector<ForeignTensor> foreign_tensors(
     WeightFormat format,
-    const dist::ParameterRegistry& registry);
+    const dist::ParameterRegistry& registry,
+    std::string_view except = {});
 
 /// The part of a tensor of the format that `ours`, a whole parameter, is.
 at::Tensor to_theirs(const WeightLocation& location, const at::Tensor& ours);

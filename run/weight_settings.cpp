@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "run/vit_settings.h"
 
 namespace mumoe::run {
 namespace {
@@ -230,19 +231,20 @@ WeightFormat recognise(const WeightFile& file) {
         kFirstAttention,
         fmt::join(shape, ", "));
   }
-  if (file.find(kTimm) != nullptr) return WeightFormat::timm;
+  if (file.find(kTimm) != nullptr || holds_vit(file)) return WeightFormat::timm;
   if (file.find(kAuthorsMixer) != nullptr) return WeightFormat::mumoe;
   const auto& [name, entry] = *entries.begin();
   fail<InputError>(
       "{}: tensor {} has a name of no known format; expected those of a GPT-2 "
-      "of transformers or nanoGPT, of the authors of the layer, or of timm's "
-      "MLP-Mixer",
+      "of transformers or nanoGPT, of the authors of the layer, of timm's "
+      "MLP-Mixer or ViT, or of transformers' CLIPVisionModel or ViTModel",
       entry.file.string(),
       entry.stored_name);
 }
 
 std::map<std::string, std::string> settings_from_shapes(const WeightFile& file,
                                                         WeightFormat format) {
+  if (holds_vit(file)) return vit_settings(file);
   if (format == WeightFormat::timm) return timm_settings(file);
   if (file.find(kAuthorsMixer) != nullptr) return authors_mixer_settings(file);
   return gpt2_settings(file, format);

@@ -16,7 +16,7 @@ constants of `predict/machines.json`, nine of ten within 0.74 to 1.34 times. The
 layout of each is shown, among all dp x tp, plans, ZeRO, micro-batches and recomputation.
 MFU counts the model's own FLOPs, SoL the products that are computed. Slow ranks and a
 network that others use are not in it: of 64 to 512 A100, 10 measured runs took 11 %
-longer than was predicted from 8 (README.md).
+longer than was predicted from 8 (predict/README.md).
 
 HEAD
 row() {  # row NAME CONFIG NODES BATCH MACHINE OPTION...

@@ -204,6 +204,7 @@ std::string to_json(const StepReport& r) {
                         r.saved->bytes,
                         r.saved->copied_bytes);
   }
+  if (!r.experts.empty()) line += R"(,"experts":)" + to_json(r.experts);
   if (r.evaluation) line += members(*r.evaluation);
   return line + "}";
 }
@@ -212,6 +213,11 @@ std::string save_failed_json(const run::Saved& failed) {
   return to_text(nlohmann::json{{"event", "save_failed"},
                                 {"step", failed.step},
                                 {"why", failed.failure}});
+}
+
+std::string sample_json(std::int64_t step, const std::string& text) {
+  return to_text(
+      nlohmann::json{{"event", "sample"}, {"step", step}, {"text", text}});
 }
 
 std::string to_json(const BadStepReport& bad) {
@@ -294,6 +300,10 @@ void MetricsFile::write(const BadStepReport& bad) {
 
 void MetricsFile::write_failed_save(const run::Saved& failed) {
   append_event(save_failed_json(failed));
+}
+
+void MetricsFile::write_sample(std::int64_t step, const std::string& text) {
+  append_event(sample_json(step, text));
 }
 
 void MetricsFile::write(const StepReport& report) {

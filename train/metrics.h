@@ -5,11 +5,13 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "run/checkpoint_saver.h"
 #include "train/bad_steps.h"
 #include "train/device_memory.h"
 #include "train/evaluation.h"
+#include "train/expert_figures.h"
 #include "train/line_file.h"
 
 namespace mumoe::train {
@@ -50,6 +52,8 @@ struct StepReport {
   /// Mean share of active experts, over the blocks, tokens and ranks of the
   /// step; none in a dense model.
   std::optional<double> active_share = {};
+  /// Of each gate, at the steps that `experts_every` says.
+  std::vector<ExpertFigures> experts = {};
   /// After this step, if at all.
   std::optional<Evaluation> evaluation = {};
   /// What came of a checkpoint since the step before; rank 0's figures.
@@ -63,6 +67,10 @@ std::string to_json(const BadStepReport& bad);
 /// The same of a checkpoint that could not be written:
 /// {"event":"save_failed","step":12,"why":...}.
 std::string save_failed_json(const run::Saved& failed);
+
+/// The same of a text that the model wrote after a step:
+/// {"event":"sample","step":12,"text":...}.
+std::string sample_json(std::int64_t step, const std::string& text);
 
 /// Throws `InputError` naming file and line unless a resumed run can go on with
 /// `folder`/metrics.jsonl, which need not be there.
@@ -96,6 +104,7 @@ class MetricsFile {
   void write(const StepReport& report);
   void write(const BadStepReport& bad);
   void write_failed_save(const run::Saved& failed);
+  void write_sample(std::int64_t step, const std::string& text);
   /// Adds the evaluation after the last step to what the file says of it.
   void add(const Evaluation& evaluation);
   /// What the file says of the last step that it has: its number (0: of none),

@@ -35,12 +35,14 @@ std::string duration(double seconds) {
 Progress::Progress(bool shown,
                    std::int64_t steps,
                    std::int64_t every,
-                   std::function<void(const std::string&)> said)
+                   std::function<void(const std::string&)> said,
+                   bool experts)
     : shown_(shown),
       terminal_(has_terminal()),
       steps_(steps),
       every_(every),
-      said_(std::move(said)) {}
+      said_(std::move(said)),
+      show_experts_(experts) {}
 
 Progress::~Progress() {
   if (live_) std::fputs("\n", stdout);
@@ -51,7 +53,11 @@ void Progress::show(const StepReport& r) {
   if (!shown_) return;
   mean_step_ms_ =
       mean_step_ms_ == 0 ? r.step_ms : 0.9 * mean_step_ms_ + 0.1 * r.step_ms;
-  const std::string line = fmt::format(
+  if (show_experts_ && !r.experts.empty()) {
+    experts_ = " | " + describe(r.experts);
+    experts_step_ = r.step;
+  }
+  std::string line = fmt::format(
       "step {}/{} | loss {:.4f} | norm {:.3f} | lr {:.2e} | {:.0f} ms | "
       "{:.0f} {}/s | mfu {:.0f}% | sol {:.0f}% | eta {}",
       r.step,
@@ -65,6 +71,10 @@ void Progress::show(const StepReport& r) {
       100 * r.mfu,
       100 * r.sol,
       duration(static_cast<double>(steps_ - r.step) * mean_step_ms_ / 1000));
+  line += experts_;
+  if (!experts_.empty() && experts_step_ != r.step) {
+    line += fmt::format(" at step {}", experts_step_);
+  }
   const bool stays = r.step % every_ == 0 || r.step == steps_;
   clear_live_line();
   if (stays || (!terminal_ && r.step == 1)) {

@@ -14,10 +14,12 @@ namespace mumoe::train {
 class Progress {
  public:
   /// `steps`: where the run ends. `said`: called with each line that stays.
+  /// `experts`: lines end with the newest figures of experts.
   Progress(bool shown,
            std::int64_t steps,
            std::int64_t every,
-           std::function<void(const std::string&)> said);
+           std::function<void(const std::string&)> said,
+           bool experts = false);
   ~Progress();
 
   void show(const StepReport& report);
@@ -33,6 +35,9 @@ class Progress {
   std::int64_t steps_;
   std::int64_t every_;
   std::function<void(const std::string&)> said_;
+  bool show_experts_;
+  std::string experts_;  ///< What lines end with.
+  std::int64_t experts_step_ = 0;
   bool live_ = false;
   double mean_step_ms_ = 0;
 };

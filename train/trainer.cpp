@@ -81,6 +81,9 @@ Trainer::Trainer(const run::TrainerConfig& config,
       plan_(BatchPlan::make(config.batch,
                             config.micro_batch,
                             parts.mesh.dp().size())),
+      experts_(parts.model.mixtures(),
+               parts.mesh,
+               parts.buckets.registry().device()),
       order_(config.seed, parts.train.size()),
       ordered_(parts.train, order_),
       optimizer_(optimizer, parts.buckets),
@@ -143,6 +146,8 @@ std::optional<StepReport> Trainer::step() {
   const StepMeter meter(mesh, parts_.buckets.registry().device());
   const std::int64_t targets = plan_.batch * parts_.train.targets_per_sample();
   bad_.reset();
+  const std::int64_t look = config_.experts_every;
+  if (look > 0 && (state_.step + 1) % look == 0) experts_.begin();
   // 1 load, 2 forward, 3 backward, for each micro-batch
   auto sums = accumulate();
   if (!sums) return std::nullopt;
@@ -208,6 +213,8 @@ std::optional<StepReport> Trainer::step() {
   report.targets_per_s = 1000.0 * static_cast<double>(targets) / report.step_ms;
   rate(report);
   if (mixing_) report.active_share = agreed.active;
+  if (bad_) experts_.drop();
+  report.experts = experts_.finish();
   parts_.after_step(state_.step);
   return report;
 }
@@ -231,6 +238,7 @@ std::optional<Trainer::Sums> Trainer::accumulate() {
     await_weights();
     // A rank without a sample left goes through the same motions.
     const double share = share_of(micro);
+    experts_.count(share > 0);
     if (share > 0) sums.digest += batches_->digest();
     const at::Tensor loss =
         parts_.model.loss(batch,

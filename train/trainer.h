@@ -22,10 +22,12 @@
 #include "train/bad_steps.h"
 #include "train/batches.h"
 #include "train/checkpointing.h"
+#include "train/expert_watch.h"
 #include "train/metrics.h"
 #include "train/mixing.h"
 #include "train/optimizer.h"
 #include "train/progress.h"
+#include "train/run_feeds.h"
 #include "train/sample_proof.h"
 
 namespace mumoe::train {
@@ -51,6 +53,9 @@ struct TrainerParts {
   /// Called on all ranks after each checkpoint with how long the run waited for
   /// it.
   std::function<void(double seconds)> after_save = [](double) {};
+  /// A text of the model as it is, asked for after each evaluation; null: none.
+  /// Called on all ranks, collective.
+  std::function<std::string()> sample_text = nullptr;
 };
 
 enum class Outcome { done, preempted };
@@ -174,6 +179,8 @@ class Trainer {
   std::optional<Evaluation> evaluated(
       const std::optional<MetricsFile>& metrics);
   void evaluate_now(std::optional<MetricsFile>& metrics, Progress& progress);
+  /// Keeps what the model writes now, if that is asked for. Collective.
+  void sample_now(std::optional<MetricsFile>& metrics);
   /// Calls `action` on rank 0. Its `InputError`, of a disk that refuses, is a
   /// warning, or thrown on all ranks: as checkpoint.on_failure says. Returns
   /// whether there was none. Collective.
@@ -192,6 +199,7 @@ class Trainer {
   run::OptimizerConfig optimizer_config_;
   TrainerParts parts_;
   BatchPlan plan_;
+  ExpertWatch experts_;
   data::Order order_;
   data::OrderedSamples ordered_;
   AdamW optimizer_;
@@ -203,6 +211,8 @@ class Trainer {
   /// What came of checkpoints, and other warnings, and is not yet told.
   std::vector<run::Saved> news_;
   std::vector<std::string> warnings_;
+  std::optional<RunFeeds> feeds_;  ///< On rank 0, while it runs.
+  std::string feeds_problem_;      ///< That a person has been told of.
   /// The last checkpoint that is there, for the line of the next step.
   std::optional<run::Saved> saved_;
   bool metrics_wait_ = false;  ///< For the disk; a person has been told.

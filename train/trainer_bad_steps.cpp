@@ -14,6 +14,15 @@
 // What a trainer does about bad steps.
 
 namespace mumoe::train {
+namespace {
+
+/// Whether forward passes may change what is in `bucket`: buffers, which are in
+/// the dtype of masters. Frozen weights stay as they are.
+bool holds_buffers(const dist::Bucket& bucket) {
+  return !bucket.trained && bucket.full_precision;
+}
+
+}  // namespace
 
 void Trainer::judge(double loss, const Agreement& agreed, double norm) {
   if (config_.spike <= 0) state_.spikes.reset();
@@ -78,6 +87,7 @@ std::optional<StepReport> Trainer::step_noting(
   try {
     auto report = step();
     if (bad_ && metrics) metrics->write(*bad_);
+    if (bad_ && feeds_) feeds_->bad_step(*bad_);
     if (bad_) progress.note(describe(*bad_));
     return report;
   } catch (const NonFiniteError&) {
@@ -139,13 +149,14 @@ void Trainer::rewind(std::optional<MetricsFile>& metrics) {
   save_due_ = all_ready_ = false;
   evaluation_.reset();
   if (metrics) metrics->go_back(state_.step, state_.samples);
+  if (feeds_) feeds_->go_back(state_.step);
 }
 
 void Trainer::keep_buffers() {
   const at::NoGradGuard no_grad;
   std::size_t kept = 0;
   for (const dist::Bucket& bucket : parts_.buckets.buckets()) {
-    if (bucket.trained) continue;
+    if (!holds_buffers(bucket)) continue;
     if (kept == buffers_.size()) {
       buffers_.push_back(at::empty_like(bucket.compute));
     }
@@ -157,7 +168,7 @@ void Trainer::restore_buffers() {
   const at::NoGradGuard no_grad;
   std::size_t kept = 0;
   for (const dist::Bucket& bucket : parts_.buckets.buckets()) {
-    if (!bucket.trained) bucket.compute.copy_(buffers_[kept++]);
+    if (holds_buffers(bucket)) bucket.compute.copy_(buffers_[kept++]);
   }
 }
 

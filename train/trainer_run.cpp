@@ -31,7 +31,12 @@ Outcome Trainer::run() {
   if (shown && !config_.out.empty()) {
     metrics.emplace(config_.out, kept, state_.samples);
   }
-  Progress progress(shown, config_.steps, config_.log_every, parts_.said);
+  if (shown) feeds_.emplace(config_, kept);
+  Progress progress(shown,
+                    config_.steps,
+                    config_.log_every,
+                    parts_.said,
+                    config_.experts_line);
   if (!resumed_.empty() && !state_.taken) {
     progress.note(
         resumed_.string() +
@@ -63,12 +68,14 @@ Outcome Trainer::run() {
           before + std::chrono::duration<double>(Clock::now() - began).count();
       report->saved = std::exchange(saved_, std::nullopt);
       if (metrics) metrics->write(*report);
+      if (feeds_) feeds_->step(*report);
       show(*report, progress);
     }
     // 7 checkpoint / evaluate / stop: nothing is lost while it evaluates
     if (std::exchange(all_ready_, false)) checkpoints_.advance();
-    const bool saves = stop_ || save_due_ || state_.step == config_.steps ||
-                       due(config_.checkpoint_every);
+    const bool last = config_.checkpoint_last && state_.step == config_.steps;
+    const bool saves =
+        stop_ || save_due_ || last || due(config_.checkpoint_every);
     if (saves) save(metrics);
     if (report && !stop_ && evaluation_due()) {
       evaluate_now(metrics, progress);
@@ -78,9 +85,12 @@ Outcome Trainer::run() {
     tell_of_saves(metrics, progress);
   }
   checkpoints_.finish();
-  save(metrics);  // again, if it is not there
-  checkpoints_.finish_last(state_.step);
+  if (config_.checkpoint_last || stop_) {
+    save(metrics);  // again, if it is not there
+    checkpoints_.finish_last(state_.step);
+  }
   tell_of_saves(metrics, progress);
+  if (feeds_) feeds_->finish();
   // More, where the checkpoint that it goes on from has more than it is told.
   const bool whole = state_.step >= config_.steps && (evaluation_ || !stop_);
   return whole ? Outcome::done : Outcome::preempted;
@@ -141,10 +151,20 @@ void Trainer::evaluate_now(std::optional<MetricsFile>& metrics,
   if (metrics && metrics->last_step() == state_.step) {
     metrics->add(*evaluation_);
   }
+  if (feeds_) feeds_->evaluated(state_.step, *evaluation_);
   progress.note(fmt::format("step {}: validation loss {:.4f}{}",
                             state_.step,
                             evaluation_->loss,
                             describe_shares(*evaluation_)));
+  sample_now(metrics);
+}
+
+void Trainer::sample_now(std::optional<MetricsFile>& metrics) {
+  if (!parts_.sample_text) return;
+  parts_.mesh.set_phase("sample");
+  const std::string text = parts_.sample_text();
+  if (metrics) metrics->write_sample(state_.step, text);
+  if (feeds_) feeds_->sampled(state_.step, text);
 }
 
 void Trainer::save(std::optional<MetricsFile>& metrics) {
@@ -178,12 +198,18 @@ void Trainer::tell_of_saves(std::optional<MetricsFile>& metrics,
                                 saved.step,
                                 saved.failure));
       if (metrics) metrics->write_failed_save(saved);
+      if (feeds_) feeds_->failed_save();
     }
     if (!saved.note.empty()) progress.note("warning: " + saved.note);
   }
   for (const std::string& warning : std::exchange(warnings_, {})) {
     progress.note("warning: " + warning);
   }
+  const std::string feeds = feeds_ ? feeds_->problem() : "";
+  if (feeds != feeds_problem_ && !feeds.empty()) {
+    progress.note("warning: " + feeds);
+  }
+  feeds_problem_ = feeds;
   const std::string problem = metrics ? metrics->problem() : "";
   if (std::exchange(metrics_wait_, !problem.empty()) || problem.empty()) return;
   progress.note("warning: " + problem);

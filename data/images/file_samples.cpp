@@ -19,6 +19,11 @@ Resampling look_of(Augmentation augment,
   switch (augment) {
     case Augmentation::imagenet:
       return random_look(random, file.width(), file.height(), side);
+    case Augmentation::resized_crop: {
+      Resampling look = random_look(random, file.width(), file.height(), side);
+      look.mirror = false;
+      return look;
+    }
     case Augmentation::crop_flip:
       return shifted_look(random, file.width(), file.height(), side);
     default:
@@ -28,11 +33,21 @@ Resampling look_of(Augmentation augment,
 
 }  // namespace
 
+const std::array<float, 3>& mean_of(Normalisation normalisation) {
+  return normalisation == Normalisation::clip ? kClipMean : kImageNetMean;
+}
+
+const std::array<float, 3>& deviation_of(Normalisation normalisation) {
+  return normalisation == Normalisation::clip ? kClipDeviation
+                                              : kImageNetDeviation;
+}
+
 FileSamples::FileSamples(FileTree tree,
                          std::int64_t size,
                          Augmentation augment,
                          std::uint64_t seed,
-                         std::shared_ptr<Workers> workers)
+                         std::shared_ptr<Workers> workers,
+                         Normalisation normalisation)
     : tree_(std::move(tree)),
       side_(static_cast<int>(size)),
       augment_(augment),
@@ -41,10 +56,11 @@ FileSamples::FileSamples(FileTree tree,
   require(!tree_.files.empty(),
           "{}: no images; expected some",
           tree_.root.string());
+  const auto& mean = mean_of(normalisation);
+  const auto& deviation = deviation_of(normalisation);
   for (std::size_t c = 0; c < 3; ++c) {
     for (std::size_t v = 0; v < 256; ++v) {
-      value_[c][v] = (static_cast<float>(v) / 255.0f - kImageNetMean[c]) /
-                     kImageNetDeviation[c];
+      value_[c][v] = (static_cast<float>(v) / 255.0f - mean[c]) / deviation[c];
     }
   }
 }

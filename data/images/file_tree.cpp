@@ -127,18 +127,6 @@ OfClass list_class(const fs::path& root, const std::string& name) {
   return found;
 }
 
-/// Why the file cannot be decoded; empty: it can.
-std::string trouble_with(const fs::path& path) {
-  try {
-    const std::string bytes = read_file(path);
-    ImageFile file(path, bytes);
-    file.decode({0, 0, file.width(), file.height()}, file.width());
-    return "";
-  } catch (const InputError& error) {
-    return error.what();
-  }
-}
-
 /// Takes out the files that cannot be decoded.
 void drop_bad(const fs::path& root,
               std::vector<OfClass>& all,
@@ -223,6 +211,17 @@ void check_class(const FileTree& tree,
 }
 
 }  // namespace
+
+std::string trouble_with(const fs::path& path) {
+  try {
+    const std::string bytes = read_file(path);
+    ImageFile file(path, bytes);
+    file.decode({0, 0, file.width(), file.height()}, file.width());
+    return "";
+  } catch (const InputError& error) {
+    return error.what();
+  }
+}
 
 std::vector<std::string> class_folders(const fs::path& root) {
   Skipped other;

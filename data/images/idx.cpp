@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <xxhash.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -150,69 +149,15 @@ IdxArray read_idx(const fs::path& path) {
   return array;
 }
 
-IdxImages read_idx_images(const fs::path& images,
-                          const fs::path& labels,
-                          std::int64_t classes) {
-  IdxArray pixels = read_idx(images);
-  require(pixels.dims.size() == 3 && pixels.dims[0] > 0 && pixels.dims[1] > 0 &&
-              pixels.dims[2] > 0,
-          "{}: {} bytes; expected images x height x width",
-          images.string(),
-          listed(pixels.dims));
-  IdxArray of = read_idx(labels);
-  require(of.dims.size() == 1 && of.dims[0] == pixels.dims[0],
-          "{}: {} labels; expected {}, one for each image of {}",
-          labels.string(),
-          listed(of.dims),
-          pixels.dims[0],
-          images.filename().string());
-  if (classes > 0) {
-    const auto odd = std::ranges::find_if(of.bytes, [&](std::uint8_t label) {
-      return label >= classes;
-    });
-    require(odd == of.bytes.end(),
-            "{}: label {} of image {}; expected one below {}",
-            labels.string(),
-            odd == of.bytes.end() ? 0 : *odd,
-            odd - of.bytes.begin(),
-            classes);
-  }
-  IdxImages result{pixels.dims[0],
-                   pixels.dims[1],
-                   pixels.dims[2],
-                   std::move(pixels.bytes),
-                   std::move(of.bytes),
-                   ""};
-  const std::array<std::int64_t, 3> dims{result.count,
-                                         result.height,
-                                         result.width};
-  XXH64_hash_t hash = XXH3_64bits(dims.data(), sizeof dims);
-  hash = XXH3_64bits_withSeed(result.pixels.data(), result.pixels.size(), hash);
-  hash = XXH3_64bits_withSeed(result.labels.data(), result.labels.size(), hash);
-  result.hash = fmt::format("{:016x}", hash);
-  return result;
-}
-
-IdxPair find_idx_pair(const fs::path& folder,
-                      const std::vector<std::string>& parts) {
-  std::error_code error;
-  for (const std::string& part : parts) {
-    for (const char* hyphen : {"-", "."}) {
-      for (const char* ending : {"", ".gz"}) {
-        const auto name = [&](const char* what) {
-          return folder / fmt::format("{}-{}{}idx{}-ubyte{}",
-                                      part,
-                                      what,
-                                      hyphen,
-                                      what[0] == 'i' ? 3 : 1,
-                                      ending);
-        };
-        IdxPair pair{name("images"), name("labels")};
-        if (fs::exists(pair.images, error)) return pair;
-      }
+void write_idx(const fs::path& path, const IdxArray& array) {
+  std::string bytes{'\0', '\0', '\x08', static_cast<char>(array.dims.size())};
+  for (const std::int64_t dim : array.dims) {
+    for (int shift = 24; shift >= 0; shift -= 8) {
+      bytes += static_cast<char>(dim >> shift & 255);
     }
   }
-  return {};
+  bytes.append(array.bytes.begin(), array.bytes.end());
+  write_file_atomically(path, bytes);
 }
 
 }  // namespace mumoe::data

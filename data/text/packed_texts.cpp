@@ -11,11 +11,11 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "data/made_once.h"
 #include "data/text/byte_stream.h"
 #include "data/text/json_lines.h"
 #include "data/text/lzw.h"
 #include "data/text/r_strings.h"
-#include "data/waiting.h"
 
 namespace mumoe::data {
 namespace {
@@ -214,27 +214,10 @@ fs::path unpacked_texts(const std::string& name,
                         const fs::path& package,
                         const fs::path& cache,
                         UnpackTexts unpack) {
-  const fs::path home = cache / "data" / (name + "-texts");
-  std::error_code error;
-  if (fs::exists(home, error)) return home;
-  fs::create_directories(cache / "locks", error);
-  const FileLock lock =
-      wait_aloud(cache / "locks" / (name + "-texts.lock"), "unpacks " + name);
-  if (fs::exists(home, error)) return home;
-  // What a crash left is written over.
-  const fs::path scratch = cache / "data" / ('.' + name + "-texts");
-  fs::remove_all(scratch, error);
-  require(fs::create_directories(scratch, error),
-          "{}: cannot create: {}",
-          scratch.string(),
-          error.message());
-  unpack(package, scratch);
-  fs::rename(scratch, home, error);
-  require(!error || fs::exists(home),
-          "{}: cannot rename: {}",
-          home.string(),
-          error.message());
-  return home;
+  return made_once(cache,
+                   name + "-texts",
+                   "unpacks " + name,
+                   [&](const fs::path& into) { unpack(package, into); });
 }
 
 }  // namespace mumoe::data

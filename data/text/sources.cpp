@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <numeric>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/number.h"
 #include "data/fetch.h"
+#include "data/nearest.h"
 #include "data/text/forms.h"
 #include "data/text/packed_texts.h"
 
@@ -60,21 +60,6 @@ constexpr auto kNames = [] {
   for (std::size_t i = 0; i < names.size(); ++i) names[i] = kSources[i];
   return names;
 }();
-
-/// How many letters to change, add or leave out turn `a` into `b`.
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::size_t corner = row[0]++;
-    for (std::size_t j = 0; j < b.size(); ++j) {
-      const std::size_t change = corner + (a[i] != b[j]);
-      corner = row[j + 1];
-      row[j + 1] = std::min({change, corner + 1, row[j] + 1});
-    }
-  }
-  return row.back();
-}
 
 WeightedSource parse_part(const std::string& part, const std::string& all) {
   const auto equals = part.rfind('=');
@@ -143,12 +128,9 @@ std::string source_names() {
 }
 
 std::string nearest_source(std::string_view source) {
-  const auto best = std::ranges::min_element(kNames, {}, [&](const auto& s) {
-    return distance(source, s.name);
-  });
-  // No more than a third of it wrong.
-  if (distance(source, best->name) * 3 > best->name.size()) return "";
-  return fmt::format(" (did you mean {}?)", best->name);
+  std::vector<std::string_view> names;
+  for (const NamedSource& known : kNames) names.push_back(known.name);
+  return nearest_name(source, names);
 }
 
 Corpus named_corpus(std::string_view name) {

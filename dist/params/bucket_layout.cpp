@@ -53,7 +53,7 @@ BucketLayout lay_out(std::span<const Parameter> parameters,
   std::map<std::tuple<bool, bool, bool, bool>, std::size_t> open;
   for (std::size_t i = parameters.size(); i-- > 0;) {
     const Parameter& p = parameters[i];
-    if (p.trained) layout.parameters += p.global_numel();
+    if (p.trained || p.frozen) layout.parameters += p.global_numel();
     const BucketShape kind{.cut = p.placement.is_cut(),
                            .decay = p.decay,
                            .full_precision = p.full_precision,
@@ -137,7 +137,11 @@ ParameterBytes bytes_a_rank(const BucketLayout& layout) {
   for (const BucketShape& bucket : layout.buckets) {
     const std::int64_t weight = weight_bytes(layout, bucket);
     bytes.weights += bucket.numel() * weight;
-    if (!bucket.trained) continue;
+    if (!bucket.trained) {
+      // Frozen weights have masters for checkpoints.
+      if (weight != wide) bytes.weights += bucket.numel() * wide;
+      continue;
+    }
     bytes.gradients += bucket.numel() * wide;
     bytes.optimizer +=
         (weight == wide ? 2 : 3) * (bucket.numel() / bucket.parts) * wide;

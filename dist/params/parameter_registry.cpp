@@ -106,9 +106,12 @@ at::Tensor ParameterRegistry::add(Parameter parameter) {
                 "{} is registered twice",
                 parameter.name);
   }
+  parameter.frozen = freezes_ && parameter.trained;
+  parameter.trained = parameter.trained && !parameter.frozen;
   const bool trained = parameter.trained;
   parameter.decay = trained && (parameter.decay || decay_all_);
-  parameter.full_precision = parameter.full_precision || !trained;
+  parameter.full_precision =
+      parameter.full_precision || !(trained || parameter.frozen);
   parameter.multiple = row_multiple_;
   const auto dtype = parameter.full_precision ? master_dtype() : compute_;
   parameter.value = at::empty(parameter.slice_shape(tp_.size()),
@@ -131,7 +134,7 @@ const Parameter& ParameterRegistry::at(const std::string& name) const {
 std::int64_t ParameterRegistry::global_numel() const {
   std::int64_t sum = 0;
   for (const Parameter& p : parameters_)
-    sum += p.trained ? p.global_numel() : 0;
+    sum += p.trained || p.frozen ? p.global_numel() : 0;
   return sum;
 }
 

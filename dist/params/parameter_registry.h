@@ -38,6 +38,9 @@ struct Parameter {
   /// in the master's dtype and, beside that, initialised, checkpointed,
   /// compared and cut as parameters are.
   bool trained = true;
+  /// Whether it is a weight that keeps its value (`Freezing`): not trained, as
+  /// a buffer is, but in the dtype that it would be trained in.
+  bool frozen = false;
   /// Of `padded_dim`; the registry's.
   std::int64_t multiple = 1;
   /// This rank's slice: an autograd leaf in the compute dtype (the master's
@@ -95,6 +98,20 @@ class ParameterRegistry {
   /// Elements of all global tensors but buffers.
   std::int64_t global_numel() const;
 
+  /// What is registered while one lives is frozen.
+  class Freezing {
+   public:
+    explicit Freezing(ParameterRegistry& registry) : registry_(registry) {
+      registry_.freezes_ = true;
+    }
+    ~Freezing() { registry_.freezes_ = false; }
+    Freezing(const Freezing&) = delete;
+    Freezing& operator=(const Freezing&) = delete;
+
+   private:
+    ParameterRegistry& registry_;
+  };
+
   /// For each parameter whether it has values. Shared: it outlives the registry
   /// and knows what comes later. On the meta device, where nothing is read, all
   /// have.
@@ -127,6 +144,7 @@ class ParameterRegistry {
   at::Device device_;
   bool decay_all_;
   std::int64_t row_multiple_;
+  bool freezes_ = false;
   std::vector<Parameter> parameters_;
   std::shared_ptr<std::vector<bool>> given_ =
       std::make_shared<std::vector<bool>>();

@@ -20,11 +20,16 @@ std::vector<std::string> forms_of(std::span<const LossPoint> points) {
 
 }  // namespace
 
-LossAnalysis analyse_losses(std::span<const LossPoint> points,
+LossAnalysis analyse_losses(std::span<const LossPoint> given,
                             const DrawOptions& options) {
+  LossAnalysis all;
+  std::vector<LossPoint> points;
+  for (const LossPoint& point : given) {
+    (point.has_loss() ? points : all.left_out).push_back(point);
+  }
   check_points(points);
   const auto curves = loss_curves(points);
-  LossAnalysis all;
+  all.points = points.size();
   all.draws = options.draws;
   all.noise = seed_noise(curves);
   for (const std::string& form : forms_of(points)) {

@@ -22,9 +22,12 @@ struct LossAnalysis {
   std::vector<FormComparison> comparisons = {};
   SeedNoise noise = {};
   int draws = 0;
+  std::size_t points = 0;                ///< That all of it is of.
+  std::vector<LossPoint> left_out = {};  ///< Whose loss is not finite.
 };
 
-/// Throws `InputError` as `check_points` and `loss_curves`.
+/// Of all points that have a loss. Throws `InputError` as `check_points` and
+/// `loss_curves`, and where none has.
 LossAnalysis analyse_losses(std::span<const LossPoint> points,
                             const DrawOptions& options = {});
 

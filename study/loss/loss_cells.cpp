@@ -47,19 +47,6 @@ void add(BetweenLosses& sum, const BetweenLosses& other, double weight) {
   }
 }
 
-/// The quantile of 95 % of Student's distribution (Abramowitz and Stegun,
-/// 26.7.5, beyond the table).
-double student(std::int64_t degrees) {
-  static constexpr std::array kFirst = {6.314, 2.920, 2.353, 2.132, 2.015};
-  if (degrees <= std::ssize(kFirst)) {
-    return kFirst[static_cast<std::size_t>(degrees - 1)];
-  }
-  const double z = 1.6448536, n = static_cast<double>(degrees);
-  const double cube = z * z * z;
-  return z + (cube + z) / (4 * n) +
-         (5 * cube * z * z + 16 * cube + 3 * z) / (96 * n * n);
-}
-
 /// The curve of the point's model, made if there is none.
 LossCurve& curve_of(std::vector<LossCurve>& curves, const LossPoint& point) {
   for (LossCurve& curve : curves) {
@@ -81,6 +68,18 @@ LossCurve& curve_of(std::vector<LossCurve>& curves, const LossPoint& point) {
 }
 
 }  // namespace
+
+// Abramowitz and Stegun, 26.7.5, beyond the table.
+double student_95(std::int64_t degrees) {
+  static constexpr std::array kFirst = {6.314, 2.920, 2.353, 2.132, 2.015};
+  if (degrees <= std::ssize(kFirst)) {
+    return kFirst[static_cast<std::size_t>(degrees - 1)];
+  }
+  const double z = 1.6448536, n = static_cast<double>(degrees);
+  const double cube = z * z * z;
+  return z + (cube + z) / (4 * n) +
+         (5 * cube * z * z + 16 * cube + 3 * z) / (96 * n * n);
+}
 
 std::size_t distinct(std::vector<double> values) {
   std::ranges::sort(values);
@@ -186,7 +185,7 @@ std::optional<double> SeedNoise::half_width(const BetweenLosses& sum) const {
     if (!first) continue;
     variance += all * all / static_cast<double>(cell->losses.size());
   }
-  return student(degrees) * deviation * std::sqrt(variance);
+  return student_95(degrees) * deviation * std::sqrt(variance);
 }
 
 SeedNoise seed_noise(std::span<const LossCurve> curves) {

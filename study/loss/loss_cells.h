@@ -15,6 +15,9 @@ namespace mumoe::study {
 /// equal, budgets that whole steps round.
 inline constexpr double kSame = 0.05;
 
+/// The quantile of 95 % of Student's distribution, `degrees` ≥ 1.
+double student_95(std::int64_t degrees);
+
 /// How many of `values`, all above zero, are different: 1 % and more apart.
 std::size_t distinct(std::vector<double> values);
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <string>
 
@@ -18,6 +19,8 @@ struct LossPoint {
 
   /// FLOPs of its training: C.
   double flops() const { return flops_per_token * tokens; }
+  /// Whether it came to a loss at all.
+  bool has_loss() const { return std::isfinite(loss); }
 };
 
 }  // namespace mumoe::study

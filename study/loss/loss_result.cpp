@@ -31,6 +31,7 @@ void visit_members(Result& r, const Visit& visit) {
   visit("loss", r.loss);
   visit("seconds", r.seconds);
   visit("command", r.command);
+  visit("config_hash", r.config_hash);
   visit("version", r.version);
   visit("finished", r.finished);
   visit("failed", r.failed);

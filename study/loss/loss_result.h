@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +33,8 @@ struct LossResult {
   double loss = 0;     ///< Validation loss at the end; none of a stable part.
   double seconds = 0;  ///< Of its own steps.
   std::string command = {};   ///< What was run.
+  /// Of the settings in the configuration of the study (`config_hash`).
+  std::optional<std::string> config_hash = {};
   std::string version = {};   ///< Of the program.
   std::string finished = {};  ///< UTC in ISO 8601.
   /// Why it did not come to its end, one line; empty: it did.

@@ -12,6 +12,7 @@
 #include "run/version.h"
 #include "study/scale/run_facts.h"
 #include "study/scale/run_text.h"
+#include "study/scale/study_settings.h"
 #include "train/metrics.h"
 
 namespace mumoe::study {
@@ -85,6 +86,12 @@ std::map<std::size_t, const LossResult*> known_losses(
         measured_words(study.common, study.runs[found->second].cell);
     const auto its = " " + shell_text(words) + " ";
     if (result.command.find(its) == result.command.npos) continue;
+    const auto& hash = study.common.config_hash;
+    if (result.config_hash.value_or(hash) != hash) {
+      // What failed by its configuration may succeed by another.
+      if (!result.failed.empty()) continue;
+      refuse_config(study.common.config, result.run);
+    }
     known[found->second] = &result;
   }
   return known;
@@ -154,8 +161,9 @@ void LossRunner::prepare(const StudyCell& cell, const RunPlaces& places) const {
   fs::create_directories(places.out.parent_path());
   fs::path said = places.out;
   said += ".settings";
-  const std::string settings =
-      shell_text(measured_words(study_.common, cell)) + "\n";
+  const std::string settings = shell_text(measured_words(study_.common, cell)) +
+                               "\nconfig_hash " + study_.common.config_hash +
+                               "\n";
   std::error_code error;
   if (fs::exists(said, error) && read_file(said) == settings) {
     return places.await_end();
@@ -188,6 +196,7 @@ LossResult LossRunner::begin_result(const LossRun& run,
   result.precision = run::to_map(cell.options).at("train.precision");
   const auto places = places_of(run, folder_.path());
   result.command = shell_text(launcher_.words_of(study_.common, cell, places));
+  result.config_hash = study_.common.config_hash;
   result.version = fmt::format("{} {}", run::kVersion, run::kGitRevision);
   return result;
 }

@@ -34,7 +34,9 @@ constexpr std::array kKeys = {"name",
                               "seeds",
                               "decay",
                               "minutes",
-                              "branch"};
+                              "branch",
+                              "draws",
+                              "draw_seed"};
 /// Those that a scaling study has none of.
 constexpr std::array kOnlyHere = {"budgets",
                                   "seeds",
@@ -55,10 +57,10 @@ constexpr std::array kOwn = {"parallel.dp",
                              "train.branch",
                              "train.max_minutes",
                              "train.eval_every",
+                             "checkpoint.last",
                              "log.trace"};
 
-/// What a step of a run of these options learns from; the model is not yet
-/// counted.
+/// What a step of such a run learns from; its model is not yet counted.
 LossModel step_of(const run::Options& options) {
   const auto learns = model::family(options.family).learns_from;
   const bool tokens = learns == model::LearnsFrom::tokens;
@@ -123,6 +125,14 @@ class LossReader {
       place.require_that(place.value.is_boolean(), "true or false");
       study_.branched = place.value.get<bool>();
     }
+    if (root.has("draws")) {
+      study_.draws.draws =
+          static_cast<int>(root.at("draws").count(1, 1'000'000));
+    }
+    if (root.has("draw_seed")) {
+      study_.draws.seed =
+          static_cast<std::uint64_t>(root.at("draw_seed").count(0, kMost));
+    }
     if (!root.has("decay")) return;
     const JsonPlace place = root.at("decay");
     study_.decay = place.value.is_number() ? place.value.get<double>() : 0;
@@ -185,6 +195,9 @@ class LossReader {
       apply(draft, settings, "the study");
       const run::Options& options = draft.unresolved();
       if (options.epochs != 0) replace(settings, {{"train.epochs", "0"}});
+      if (!options.trainer.checkpoint_last) {
+        replace(settings, {{"checkpoint.last", "yes"}});
+      }
       LossModel& model = study_.models[name] = step_of(options);
       steps_[name] = budget_steps(study_.budgets,
                                   study_.decay,
@@ -330,6 +343,7 @@ LossStudy read_loss_study(const std::filesystem::path& file,
   const json object = parse_json(study.common.text, file.string());
   require(object.is_object(), "{}: expected an object, a study", file.string());
   LossReader(study, check).read({object, file.string() + ": "});
+  study.common.config_hash = config_hash(study.common.config);
   return study;
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "study/loss/law_draws.h"
 #include "study/scale/run_facts.h"
 #include "study/scale/scale_study.h"
 
@@ -53,8 +54,9 @@ struct LossStudy {
   ScaleStudy common;  ///< File, name, config, minutes; it has no cells.
   std::vector<std::int64_t> budgets;  ///< Tokens (images), ascending.
   std::vector<std::int64_t> seeds;
-  double decay = 0.2;    ///< Share of a budget's steps.
-  bool branched = true;  ///< Else each budget has its own run, a cosine.
+  double decay = 0.2;      ///< Share of a budget's steps.
+  bool branched = true;    ///< Else each budget has its own run, a cosine.
+  DrawOptions draws = {};  ///< Of the intervals in its report.
   std::map<std::string, LossModel> models;
   std::vector<LossRun> runs;  ///< In the order in which they are run.
 
@@ -81,7 +83,8 @@ bool is_loss_study(const std::filesystem::path& file);
 ///   layout    {dp, tp, plan, zero, micro_batch, recompute} of all runs [1
 ///   rank] seeds     [1] decay     share of each budget's steps in which the
 ///   rate comes down [0.2] minutes   that one run may take [30] branch false:
-///   each budget has a run of its own, with a cosine [true]
+///   each budget has a run of its own, with a cosine [true] draws     of the
+///   bootstrap that makes intervals [200], by draw_seed [1]
 ///
 /// The warm-up, where the settings leave it to itself, is a tenth of the
 /// smallest budget's steps, at most 2000, for all runs of a model. Every run's

@@ -46,17 +46,17 @@ std::vector<Pass> cpu_passes(const run::Options& options,
   const model::ModelConfig& config = options.model;
   const model::Family& family = model::family(options.family);
   const auto samples = static_cast<double>(run.batch.micro_batch);
-  const auto depth = static_cast<double>(config.depth);
   const double part = 1.0 / layout.tp;
   const bool tokens_cut = layout.tp > 1 && layout.plan == Plan::sequence;
   const double rows = tokens_cut ? part : 1;
   const double element = run.element;
-  const double layers = depth * (1 + again(config));
+  const double times = 1 + again(config);
   Pass norm{PassKind::norm, 0}, gate{PassKind::gate, 0},
       mixing{PassKind::mixing, 0}, gelu{PassKind::gelu, 0};
   for (const model::MlpKind& kind : family.mlps(config)) {
-    const Lengths a_token = lengths_of(kind.block, config.dense);
-    const double tokens = samples * static_cast<double>(kind.tokens) * layers;
+    const Lengths a_token = lengths_of(kind.block, kind.dense);
+    const double tokens =
+        samples * static_cast<double>(kind.tokens * kind.blocks) * times;
     norm.bytes +=
         2 * tokens * rows * static_cast<double>(kind.block.input_dim) * kWide;
     gate.bytes += tokens * rows * a_token.experts * kWide;
@@ -67,9 +67,10 @@ std::vector<Pass> cpu_passes(const run::Options& options,
   std::vector<Pass> passes = {norm, gate, mixing, gelu};
   if (family.learns_from == model::LearnsFrom::tokens) {
     const auto length = static_cast<double>(config.context);
-    passes.push_back({PassKind::scores,
-                      samples * layers * static_cast<double>(config.heads) *
-                          part * length * length * kWide});
+    passes.push_back(
+        {PassKind::scores,
+         samples * times * static_cast<double>(config.depth * config.heads) *
+             part * length * length * kWide});
   }
   passes.push_back({PassKind::logits,
                     samples * part * family.workspace(config).logits * kWide});

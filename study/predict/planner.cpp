@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/number.h"
+#include "model/families.h"
 #include "study/predict/model_work.h"
 
 namespace mumoe::study {
@@ -57,7 +58,9 @@ std::vector<RunLayout> layouts_of(const run::Options& options,
                                   const WantedLayout& wanted) {
   using model::Recompute;
   std::vector<Recompute> recomputes = {Recompute::none};
-  if (!options.model.dense) recomputes.push_back(Recompute::mixture);
+  const bool mixes =
+      model::has_mixtures(model::family(options.family), options.model);
+  if (mixes) recomputes.push_back(Recompute::mixture);
   if (options.family == "gpt2") recomputes.push_back(Recompute::everything);
   std::vector<RunLayout> layouts;
   for (const int tp : either(wanted.tp, divisors(ranks))) {
@@ -65,7 +68,7 @@ std::vector<RunLayout> layouts_of(const run::Options& options,
     const int dp = ranks / tp;
     if (wanted.dp && *wanted.dp != dp) continue;
     std::vector<Plan> plans = {Plan::sequence, Plan::bottleneck};
-    if (!options.model.dense) plans.push_back(Plan::rank);
+    if (mixes) plans.push_back(Plan::rank);
     if (tp == 1) plans = {wanted.plan.value_or(Plan::sequence)};
     for (const Plan plan : tp == 1 ? plans : either(wanted.plan, plans)) {
       for (const int zero :

@@ -22,7 +22,7 @@ struct Prediction {
 };
 
 /// Step times of dense GPTs: rates fitted to measured runs, and what they leave
-/// corrected near what was measured (study/README.md).
+/// corrected near what was measured (predict/README.md).
 class Predictor {
  public:
   /// `runs` were measured on `machine`.

@@ -40,14 +40,13 @@ namespace {
 double norm_bytes(const model::Family& family,
                   const model::ModelConfig& config) {
   double numbers = 0;
-  if (config.dense) return 0;
   for (const model::MlpKind& kind : family.mlps(config)) {
-    if (kind.block.gate.norm != GateNorm::batch) continue;
+    if (kind.dense || kind.block.gate.norm != GateNorm::batch) continue;
     for (const std::int64_t experts : kind.block.experts) {
-      numbers += static_cast<double>(4 * experts + 1);
+      numbers += static_cast<double>(kind.blocks * (4 * experts + 1));
     }
   }
-  return numbers * sizeof(double) * static_cast<double>(config.depth);
+  return numbers * sizeof(double);
 }
 
 }  // namespace
@@ -98,7 +97,8 @@ RunCost cost_of_run(const run::Options& asked,
       dist::make_null_communicator({.dp = layout.dp, .tp = layout.tp});
   const dist::ProcessMesh mesh(*world, layout.dp, layout.tp);
   const Sharding sharding{layout.plan, &mesh.tp()};
-  require(layout.tp == 1 || layout.plan != Plan::rank || !options.model.dense,
+  require(layout.tp == 1 || layout.plan != Plan::rank ||
+              model::has_mixtures(family, options.model),
           "a dense MLP has no rank to cut");
   for (const auto samples : {batch.micro_batch, batch.least_micro_batch()}) {
     family.validate_sharding(options.model, sharding, samples);

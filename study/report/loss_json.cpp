@@ -104,13 +104,14 @@ json to_json(const LossPoint& point) {
           {"tokens", point.tokens},
           {"flops_per_token", point.flops_per_token},
           {"seed", point.seed},
-          {"loss", point.loss}};
+          {"loss", number(point.loss)}};
 }
 
 }  // namespace
 
-std::string loss_json(std::span<const LossPoint> points) {
-  const auto analysis = analyse_losses(points);
+std::string loss_json(std::span<const LossPoint> points,
+                      const DrawOptions& draws) {
+  const auto analysis = analyse_losses(points, draws);
   json all = {
       {"interval", 0.9},
       {"seed_deviation",
@@ -118,7 +119,8 @@ std::string loss_json(std::span<const LossPoint> points) {
       {"forms", json::array()},
       {"comparisons", json::array()},
       {"notes", loss_notes(analysis)},
-      {"points", json::array()}};
+      {"points", json::array()},
+      {"left_out", json::array()}};
   for (std::size_t i = 0; i < analysis.forms.size(); ++i) {
     const FormLosses& form = analysis.forms[i];
     json object = to_json(form.law);
@@ -134,7 +136,9 @@ std::string loss_json(std::span<const LossPoint> points) {
   for (const FormComparison& comparison : analysis.comparisons) {
     all["comparisons"].push_back(to_json(comparison));
   }
-  for (const LossPoint& point : points) all["points"].push_back(to_json(point));
+  for (const LossPoint& point : points) {
+    all[point.has_loss() ? "points" : "left_out"].push_back(to_json(point));
+  }
   return to_text(all, 1) + "\n";
 }
 

@@ -16,11 +16,11 @@
 namespace mumoe::study {
 namespace {
 
-std::vector<std::string> facts(const LossAnalysis& analysis, std::size_t runs) {
+std::vector<std::string> facts(const LossAnalysis& analysis) {
   std::size_t models = 0;
   for (const FormLosses& form : analysis.forms) models += form.curves.size();
   std::vector<std::string> lines = {
-      fmt::format("{} runs of {} models", runs, models)};
+      fmt::format("{} runs of {} models", analysis.points, models)};
   if (analysis.noise.degrees > 0) {
     lines.push_back(
         fmt::format("seeds of one cell deviate by {:.2f} % of the loss",
@@ -78,13 +78,14 @@ void add_charts(const std::filesystem::path& folder,
 
 void write_loss_report(const std::filesystem::path& folder,
                        std::span<const LossPoint> points,
-                       const std::string& name) {
-  const auto analysis = analyse_losses(points);
+                       const std::string& name,
+                       const DrawOptions& draws) {
+  const auto analysis = analyse_losses(points, draws);
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   require(!error, "{}: {}", folder.string(), error.message());
   Page page(name);
-  page.list(facts(analysis, points.size()));
+  page.list(facts(analysis));
   add_table(page, "Laws", law_table(analysis));
   add_charts(folder, page, analysis);
   add_table(page, "Best sizes", optimum_table(analysis));

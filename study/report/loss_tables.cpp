@@ -271,6 +271,14 @@ Table loss_cell_table(const LossAnalysis& analysis) {
 
 std::vector<std::string> loss_notes(const LossAnalysis& analysis) {
   std::vector<std::string> notes;
+  for (const LossPoint& point : analysis.left_out) {
+    notes.push_back(
+        fmt::format("{}, {:.4g} tokens, seed {}: left out: its loss is {}",
+                    point.model,
+                    point.tokens,
+                    point.seed,
+                    point.loss));
+  }
   for (const auto& [name, law] : laws_of(analysis)) {
     if (!law->fit.law) {
       notes.push_back(fmt::format("{}: no law; {}", name, law->fit.why_not));

@@ -26,8 +26,8 @@ Table multiplier_table(const LossAnalysis& analysis);
 /// Every model after every number of tokens.
 Table loss_cell_table(const LossAnalysis& analysis);
 
-/// One line each: laws that there are not, draws that failed, optima outside of
-/// measured sizes, forms that do not compare.
+/// One line each: points that are left out, laws that there are not, draws that
+/// failed, optima outside of measured sizes, forms that do not compare.
 std::vector<std::string> loss_notes(const LossAnalysis& analysis);
 
 /// One line each: the mean difference of every form from the first.

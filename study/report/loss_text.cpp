@@ -77,8 +77,9 @@ std::string text_of(const Table& table) {
 
 }  // namespace
 
-std::string loss_text(std::span<const LossPoint> points) {
-  const auto analysis = analyse_losses(points);
+std::string loss_text(std::span<const LossPoint> points,
+                      const DrawOptions& draws) {
+  const auto analysis = analyse_losses(points, draws);
   std::string text;
   for (const auto& line : comparison_lines(analysis)) text += wrapped(line);
   for (const auto& line : loss_notes(analysis)) text += wrapped(line);

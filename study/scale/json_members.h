@@ -117,6 +117,7 @@ class MemberReader {
   static const char* expected(T) { return "a whole number of at least 0"; }
   template <class T>
   static const char* expected(const std::optional<T>&) {
+    if (std::is_same_v<T, std::string>) return "a text or null";
     return HasMembers<T> ? "an object or null" : "a number or null";
   }
 

@@ -45,6 +45,7 @@ void visit_members(Result& r, const Visit& visit) {
   visit("flops_per_target", r.flops_per_target);
   visit("predicted", r.predicted);
   visit("command", r.command);
+  visit("config_hash", r.config_hash);
   visit("version", r.version);
   visit("finished", r.finished);
   visit("failed", r.failed);

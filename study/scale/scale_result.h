@@ -59,6 +59,8 @@ struct ScaleResult {
   std::optional<Predicted> predicted = {};
 
   std::string command;   ///< What was run.
+  /// Of the settings in the configuration of the study (`config_hash`).
+  std::optional<std::string> config_hash = {};
   std::string version;   ///< Of the program.
   std::string finished;  ///< UTC in ISO 8601.
   /// Why it was not measured, one line; empty: it was.

@@ -11,19 +11,28 @@
 #include "run/version.h"
 #include "study/scale/run_facts.h"
 #include "study/scale/run_text.h"
+#include "study/scale/study_settings.h"
 #include "train/metrics.h"
 
 namespace mumoe::study {
 namespace {
 
-/// Whether `result` is of this cell with the settings that it has now.
+/// Whether `result` is of this cell with the settings that it has now. Throws
+/// `InputError` where only the configuration behind them has changed.
 bool is_of(const ScaleResult& result,
            const ScaleStudy& study,
            const StudyCell& cell) {
   // Blanks at both ends: 12 is not a part of 120.
   const auto measured = " " + shell_text(measured_words(study, cell)) + " ";
-  return result.cell == cell.name &&
-         result.command.find(measured) != result.command.npos;
+  if (result.cell != cell.name ||
+      result.command.find(measured) == result.command.npos) {
+    return false;
+  }
+  const bool same =
+      result.config_hash.value_or(study.config_hash) == study.config_hash;
+  // What failed by its configuration may succeed by another.
+  if (!same && result.failed.empty()) refuse_config(study.config, cell.name);
+  return same;
 }
 
 /// The last word of each run of the study.
@@ -135,6 +144,7 @@ ScaleResult ScaleRunner::begin_result(const StudyRun& run,
   result.ranks = cell.ranks();
   result.repeat = run.repeat;
   result.command = shell_text(launcher_.words_of(study_, cell, places));
+  result.config_hash = study_.config_hash;
   result.version = fmt::format("{} {}", run::kVersion, run::kGitRevision);
   const auto settings = run::to_map(cell.options);
   result.plan = settings.at("parallel.plan");

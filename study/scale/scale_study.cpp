@@ -36,6 +36,7 @@ constexpr std::array kOwn = {"parallel.dp",
                              "train.eval_windows",
                              "checkpoint.every",
                              "checkpoint.minutes",
+                             "checkpoint.last",
                              "log.trace"};
 
 std::string file_in(const JsonPlace& place) {
@@ -197,7 +198,8 @@ class StudyReader {
           {"train.eval_windows", "1"},
           {"train.resume", "no"},
           {"checkpoint.every", "0"},
-          {"checkpoint.minutes", "0"}});
+          {"checkpoint.minutes", "0"},
+          {"checkpoint.last", "no"}});
     cell.options = draft.resolved();
   }
 
@@ -221,6 +223,7 @@ ScaleStudy read_study(const std::filesystem::path& file,
   const json object = parse_json(study.text, file.string());
   require(object.is_object(), "{}: expected an object, a study", file.string());
   StudyReader(study, check).read({object, file.string() + ": "});
+  study.config_hash = config_hash(study.config);
   return study;
 }
 

@@ -32,6 +32,7 @@ struct ScaleStudy {
   std::string text;  ///< Of the file.
   std::string name;
   std::filesystem::path config;  ///< Of all runs; empty: the default recipe.
+  std::string config_hash;       ///< Of what that says.
   std::int64_t steps = 10;       ///< Measured ones of a run.
   std::int64_t skip = 2;         ///< Steps before those.
   int repeats = 3;

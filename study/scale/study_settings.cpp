@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "run/default_recipe.h"
 #include "run/suggestions.h"
 
@@ -101,6 +102,27 @@ run::Draft draft_of(const std::filesystem::path& config) {
     draft.read_file(config);
   }
   return draft;
+}
+
+std::string config_hash(const std::filesystem::path& config) {
+  const auto plain = run::to_map(run::Options());
+  std::string text;
+  for (const auto& [key, value] : run::to_map(draft_of(config).unresolved())) {
+    if (const auto found = plain.find(key);
+        found == plain.end() || found->second != value) {
+      text += key + " = " + value + "\n";
+    }
+  }
+  return fmt::format("{:016x}", hash_name(text));
+}
+
+void refuse_config(const std::filesystem::path& config,
+                   const std::string& run) {
+  fail<InputError>(
+      "{}: its settings are others than those that {} was run with; expected "
+      "these again, or another --out",
+      config.empty() ? run::kDefaultRecipeName : config.string(),
+      run);
 }
 
 void apply(run::Draft& draft,

@@ -41,6 +41,15 @@ double minutes_of(const JsonPlace& root, double otherwise);
 /// The file `config`; empty: the default recipe.
 run::Draft draft_of(const std::filesystem::path& config);
 
+/// Of what `config` sets to something else than where nothing is set: two that
+/// say the same have the same.
+std::string config_hash(const std::filesystem::path& config);
+
+/// Throws `InputError`: the settings of `config` are others than when `run` came
+/// to its end in the folder that it is in.
+[[noreturn]] void refuse_config(const std::filesystem::path& config,
+                                const std::string& run);
+
 /// `settings` on top of `draft`; a mistake is one in `where`.
 void apply(run::Draft& draft,
            const Settings& settings,

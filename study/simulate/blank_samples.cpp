@@ -3,12 +3,28 @@
 #include <vector>
 
 namespace mumoe::study {
+namespace {
+
+/// Numbers of a sample.
+std::int64_t inputs_of(const model::Family& family,
+                       const model::ModelConfig& config) {
+  switch (family.learns_from) {
+    case model::LearnsFrom::tokens:
+      break;
+    case model::LearnsFrom::images:
+      return config.channels * config.image_size * config.image_size;
+    case model::LearnsFrom::features:
+      return config.features;
+  }
+  return config.context;
+}
+
+}  // namespace
 
 BlankSamples::BlankSamples(const model::Family& family,
                            const model::ModelConfig& config)
-    : images_(family.learns_from == model::LearnsFrom::images),
-      inputs_(images_ ? config.channels * config.image_size * config.image_size
-                      : config.context),
+    : images_(family.learns_from != model::LearnsFrom::tokens),
+      inputs_(inputs_of(family, config)),
       targets_(images_ ? 1 : config.context) {}
 
 data::HostBatch BlankSamples::make(

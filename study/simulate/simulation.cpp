@@ -68,12 +68,14 @@ SimulatedStep simulate(const SimulatedRun& run) {
   const double begin = clock.now(), idle = clock.idle();
   const auto waited = clock.waited();
   charged.take();
+  network.take_taken();
   MetaMemory::begin_peak();
   train::StepReport last;
   for (int i = 0; i < run.steps; ++i) last = rank.step();
   watch.pause();
   const double times = 1.0 / run.steps;
   SimulatedStep step = charged.take();
+  step.host += network.take_taken();
   step.seconds = (clock.now() - begin) * times;
   for (double* part :
        {&step.products, &step.kernels, &step.passes, &step.host, &step.flops}) {

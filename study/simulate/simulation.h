@@ -38,7 +38,8 @@ struct SimulatedStep {
   double products = 0;  ///< What the device computes, by kinds.
   double kernels = 0;
   double passes = 0;
-  double host = 0;                      ///< Of a CPU: between operations.
+  /// Of a CPU: between operations, and what communication takes of it.
+  double host = 0;
   std::map<std::string, double> waits;  ///< That nothing hid, by network.
   double idle = 0;                      ///< The device waits for its host.
   std::int64_t operations = 0;

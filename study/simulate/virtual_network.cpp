@@ -73,6 +73,12 @@ double NetworkModel::seconds(const dist::Communicator& group,
   return seconds_of(operation, machine, rates);
 }
 
+double NetworkModel::taken(const dist::Communicator& group,
+                           const dist::Collective& collective) const {
+  return taken_s * static_cast<double>(collective.bytes) *
+         dist::bus_factor(collective.op, group.size());
+}
+
 std::string NetworkModel::network_of(const dist::Communicator& group) const {
   return link ? "link" : group.axis();
 }
@@ -99,6 +105,11 @@ dist::Work VirtualNetwork::started(const dist::Communicator& group,
                                              (collective.bytes + 1023) / 1024),
                                  model_.seconds(group, collective, shape_),
                                  control);
+  // A host that waits for the end at once loses nothing by it.
+  if (const double taken = model_.taken(group, collective); taken > 0) {
+    clock_.compute("communication", taken, 0);
+    taken_ += taken;
+  }
   watch_.host(fmt::format("after {}", dist::to_string(collective.op)));
   return dist::Work(
       std::make_shared<VirtualWork>(clock_, watch_, network, end, control));

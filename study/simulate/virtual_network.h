@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <utility>
 
 #include "dist/process_mesh.h"
 #include "dist/watch/bandwidth.h"
@@ -19,11 +20,17 @@ struct NetworkModel {
   Machine machine;
   Rates rates;
   std::optional<dist::Bandwidth> link = {};
+  /// Of a host that computes: what communication takes from that, for a byte of
+  /// the slowest link (taken_time.h).
+  double taken_s = 0;
 
   /// Seconds of an operation over `group` of a mesh of `shape`.
   double seconds(const dist::Communicator& group,
                  const dist::Collective& collective,
                  dist::MeshShape shape) const;
+  /// Seconds of it that the host of a rank cannot compute.
+  double taken(const dist::Communicator& group,
+               const dist::Collective& collective) const;
   /// What takes its operations one after the other.
   std::string network_of(const dist::Communicator& group) const;
 };
@@ -46,11 +53,15 @@ class VirtualNetwork final : public dist::Observer {
                      const dist::Collective& collective,
                      dist::Work work) override;
 
+  /// Of the host, since this was called last.
+  double take_taken() { return std::exchange(taken_, 0); }
+
  private:
   const NetworkModel& model_;
   dist::MeshShape shape_;
   VirtualClock& clock_;
   OperationWatch& watch_;
+  double taken_ = 0;
 };
 
 }  // namespace mumoe::study

@@ -73,6 +73,19 @@ TEST(Fetch, DebianPackagesAreUnpackedAndThenNeedNoNetwork) {
   EXPECT_EQ(fetch(package, cache.path()), folder);
 }
 
+TEST(Fetch, SeveralDebianPackagesAreOneFolder) {
+  const ScratchFolder cache;
+  Package package;
+  package.kind = Package::Kind::debian;
+  package.name = "two-fonts";
+  package.parts = {"fonts-opendin", "fonts-allerta"};
+  package.folder = "usr/share/fonts";
+  package.tree = {"tf", 3, ""};
+  const fs::path folder = fetch(package, cache.path());
+  EXPECT_EQ(folder, cache.path() / "data/two-fonts/usr/share/fonts");
+  EXPECT_EQ(entries(cache), 1u);
+}
+
 TEST(Fetch, ADebianPackageOfOtherContentsIsRefusedAndNothingStays) {
   const ScratchFolder cache;
   Package package = find_package("novels");

@@ -203,6 +203,83 @@ TEST(IdxImages, LabelsOutOfRangeAreNamed) {
             std::string::npos);
 }
 
+TEST(IdxImages, OfColourAreThreePlanes) {
+  const ScratchFolder folder;
+  std::string pixels;
+  for (int i = 0; i < 2 * 4 * 4 * 3; ++i) pixels += static_cast<char>(i);
+  folder.write("train-images-idx4-ubyte", idx({2, 4, 4, 3}, pixels));
+  folder.write("train-labels-idx1-ubyte", idx({2}, {"\0\1", 2}));
+  folder.write("val-images-idx4-ubyte",
+               idx({1, 4, 4, 3}, pixels.substr(0, 48)));
+  folder.write("val-labels-idx1-ubyte", idx({1}, {"\1", 1}));
+  const ImageData data = open(folder, Augmentation::none);
+  EXPECT_EQ(data.channels, 3);
+  EXPECT_EQ(image_shape(folder.path().string()).channels, 3);
+  const auto values = input(*data.train, {1});
+  ASSERT_EQ(values.size(), 48u);
+  // Channel c of pixel i of image 1 is 48 + 3 i + c; of all images the mean of
+  // channel c is 46.5 + c, the variance 9 (32^2 - 1) / 12.
+  const double deviation = 3 * std::sqrt((32.0 * 32.0 - 1) / 12);
+  for (int c = 0; c < 3; ++c) {
+    for (int i = 0; i < 16; ++i) {
+      EXPECT_NEAR(values[16 * c + i], (48 + 3 * i - 46.5) / deviation, 1e-5);
+    }
+  }
+  folder.write("val-images-idx4-ubyte",
+               idx({1, 4, 4, 2}, pixels.substr(0, 32)));
+  expect_input_error([&] { open(folder); }, {"val-images", "1 x 4 x 4 x 2"});
+  fs::remove(folder.path() / "val-images-idx4-ubyte");
+  folder.write("val-images-idx3-ubyte", idx({1, 4, 4}, pixels.substr(0, 16)));
+  expect_input_error([&] { open(folder); },
+                     {"val-images", "4 x 4 x 1", "expected 4 x 4 x 3"});
+}
+
+TEST(IdxImages, FilesBesideThemNameClassesAndAttributes) {
+  const ScratchFolder folder;
+  write_set(folder);
+  folder.write("classes.txt", "zero\none\ntwo\nthree\n");
+  folder.write("attributes.txt", "Tall\nRound");
+  folder.write("train-attributes-idx2-ubyte", idx({3, 2}, {"\0\1\1\1\0\0", 6}));
+  folder.write("t10k-attributes-idx2-ubyte", idx({2, 2}, {"\1\0\0\0", 4}));
+  const ImageData data = open(folder);
+  EXPECT_EQ(data.class_names,
+            (std::vector<std::string>{"zero", "one", "two", "three"}));
+  EXPECT_EQ(image_shape(folder.path().string()).classes, 4);
+  EXPECT_EQ(data.notes.size(), 1u);  // no image of the last
+  ASSERT_NE(data.train->attributes(), nullptr);
+  EXPECT_EQ(data.train->attributes()->names,
+            (std::vector<std::string>{"Tall", "Round"}));
+  EXPECT_TRUE(data.train->attributes()->at(1, 0));
+  EXPECT_FALSE(data.val->attributes()->at(1, 0));
+  ImageOptions options;
+  options.source = folder.path().string();
+  options.target = "Round";
+  const ImageData round = open_images(options);
+  EXPECT_EQ(round.class_names,
+            (std::vector<std::string>{"not Round", "Round"}));
+  const HostBatch batch =
+      round.train->make(std::vector<std::uint64_t>{0, 1, 2});
+  EXPECT_EQ(std::get<std::vector<std::int32_t>>(batch.target),
+            (std::vector<std::int32_t>{1, 1, 0}));
+  EXPECT_EQ(image_shape(options.source, "Round").classes, 2);
+  options.target = "Rund";
+  expect_input_error([&] { open_images(options); },
+                     {"data.target = Rund", "did you mean Round?"});
+  const auto refused = [&](const std::string& bytes,
+                           std::initializer_list<std::string> parts) {
+    folder.write("train-attributes-idx2-ubyte", bytes);
+    expect_input_error([&] { open(folder); }, parts);
+  };
+  refused(idx({3, 1}, {"\0\1\1", 3}), {"3 x 1", "expected 3 x 2"});
+  refused(idx({3, 2}, {"\0\1\1\2\0\0", 6}), {"value 2 of image 1"});
+  folder.write("attributes.txt", "Tall\nTall\n");
+  refused(idx({3, 2}, "aaaaaa"), {"attributes.txt line 2: Tall"});
+  folder.write("classes.txt", "zero\n\n");
+  refused("", {"classes.txt line 2: empty"});
+  folder.write("classes.txt", "zero\none\n");
+  refused("", {"train-labels", "label 2", "below 2"});
+}
+
 TEST(FashionMnist, IsWhatItsAuthorsSay) {
   ImageOptions options;
   options.source = "fashion-mnist";
@@ -241,6 +318,9 @@ TEST(ImageOptions, WordsAreNamedWithTheKey) {
   options.source = "no-such-images";
   expect_input_error([&] { open_images(options); },
                      {"no-such-images", "fashion-mnist"});
+  options.source = "glyhps";
+  expect_input_error([&] { open_images(options); },
+                     {"glyhps", "did you mean glyphs?"});
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include <png.h>
 
 #include <algorithm>
+#include <set>
 #include <string>
 
 #include "data/images/image_data.h"
@@ -80,6 +81,37 @@ TEST(ImageTree, FoldersAreClassesInTheOrderOfTheirNames) {
   EXPECT_NEAR(pixels[28 * 28], (124 / 255.0 - 0.456) / 0.224, 1e-6);
   EXPECT_NEAR(pixels[3 * 28 * 28 - 1], (124 / 255.0 - 0.406) / 0.225, 1e-6);
   EXPECT_EQ(input(*data.val, {1}), input(*data.val, {1 + 2 * 5}));
+}
+
+TEST(ImageTree, AreNormalisedAsClipsWhereThatIsAsked) {
+  const ScratchFolder folder;
+  write_tree(folder);
+  ImageOptions options = options_of(folder);
+  options.normalisation = Normalisation::clip;
+  const auto pixels = input(*open_images(options).val, {0});
+  EXPECT_NEAR(pixels[0], (124 / 255.0 - 0.48145466) / 0.26862954, 1e-6);
+  EXPECT_NEAR(pixels[28 * 28], (124 / 255.0 - 0.4578275) / 0.26130258, 1e-6);
+}
+
+// Rectangles of their own, as of imagenet, but none is mirrored.
+TEST(ImageTree, AreCroppedAloneWhereThatIsAsked) {
+  const ScratchFolder folder;
+  std::vector<std::uint8_t> ramp(40 * 30);
+  for (std::size_t i = 0; i < ramp.size(); ++i) {
+    ramp[i] = static_cast<std::uint8_t>(6 * (i % 40));
+  }
+  folder.write("train/a/a.png", png_of(40, 30, PNG_COLOR_TYPE_GRAY, 8, ramp));
+  folder.write("val/a/a.png", plain_png(124));
+  ImageOptions options = options_of(folder);
+  options.augment = Augmentation::resized_crop;
+  const ImageData data = open_images(options);
+  std::set<float> begins;
+  for (std::uint64_t index = 0; index < 16; ++index) {
+    const auto pixels = input(*data.train, {index});
+    EXPECT_LT(pixels[0], pixels[27]) << index;
+    begins.insert(pixels[0]);
+  }
+  EXPECT_GT(begins.size(), 4u);
 }
 
 TEST(ImageTree, PixelsAreTheSameForAnyThreadsAndBatches) {

@@ -191,5 +191,54 @@ TEST(Buffers, AreHeldAsParametersAreWithoutGradient) {
   });
 }
 
+// Frozen weights are computed with in the dtype of trained ones, from masters
+// that a checkpoint has whole; nothing is summed, and no optimizer keeps any.
+TEST(FrozenWeights, KeepTheirValues) {
+  ThreadWorld::run(4, [](Communicator& world) {
+    ProcessMesh mesh(world, 2, 2);
+    ParameterRegistry registry(mesh.tp(), at::kBFloat16, at::kCPU);
+    const auto add = [&](const std::string& name) {
+      return registry.add({.name = name,
+                           .global_shape = {6, 3},
+                           .placement = Placement::cut(0),
+                           .init = Initializer::normal(0, 1)});
+    };
+    at::Tensor w, x;
+    {
+      const ParameterRegistry::Freezing freezing(registry);
+      w = add("w");
+    }
+    x = add("x");
+    EXPECT_TRUE(registry.at("w").frozen && !registry.at("x").frozen);
+    EXPECT_EQ(registry.global_numel(), 36);
+    FlatBuckets buckets(registry, mesh, {.zero = 1, .whole_is_partial = true});
+    buckets.initialise(1);
+    EXPECT_FALSE(w.requires_grad());
+    EXPECT_EQ(w.scalar_type(), at::kBFloat16);
+    EXPECT_EQ(buckets.layout().parameters, 36);
+    // A copy in bf16 and a master, which every rank has whole, of 9 elements
+    // and a zero; of x a rank updates its half.
+    EXPECT_EQ(bytes_a_rank(buckets.layout()).weights, 10 * (2 + 4) + 10 * 2);
+    EXPECT_EQ(bytes_a_rank(buckets.layout()).gradients, 10 * 4);
+    EXPECT_EQ(bytes_a_rank(buckets.layout()).optimizer, 3 * 5 * 4);
+
+    const auto before = testing::whole_tensors(buckets, &Bucket::master);
+    GradientReducer reducer(buckets);
+    reducer.begin(true);
+    (w.detach() * x).sum().backward();
+    reducer.finish();
+    const auto gradients = testing::whole_tensors(buckets, &Bucket::grad);
+    EXPECT_EQ(gradients.tensors.size(), 1u);
+    EXPECT_TRUE(gradients.tensors.contains("x"));
+    buckets.refresh_compute();
+    const auto after = testing::whole_tensors(buckets, &Bucket::master);
+    EXPECT_TRUE(at::equal(after.tensors.at("w"), before.tensors.at("w")));
+    EXPECT_EQ(after.tensors.at("w").scalar_type(), at::kFloat);
+    const at::Tensor mine =
+        registry.cut(registry.at("w"), after.tensors.at("w"));
+    EXPECT_TRUE(at::equal(w, mine.to(at::kBFloat16)));
+  });
+}
+
 }  // namespace
 }  // namespace mumoe::dist

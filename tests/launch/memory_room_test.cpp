@@ -65,6 +65,11 @@ TEST(AvailableMemory, IsWhatTheControlGroupsLeave) {
   folder.write("sys/fs/cgroup/memory/job/memory.limit_in_bytes", "9000\n");
   folder.write("sys/fs/cgroup/memory/job/memory.usage_in_bytes", "1000\n");
   EXPECT_EQ(available(), 8000);
+  // Its second limit is of memory and swap: 4000 of it is swapped out.
+  const std::string both = "sys/fs/cgroup/memory/job/memory.memsw.";
+  folder.write(both + "limit_in_bytes", "9000\n");
+  folder.write(both + "usage_in_bytes", "5000\n");
+  EXPECT_EQ(available(), 4000);
 }
 
 TEST(WholeMemory, IsThatOfTheMachineOrOfItsGroups) {
@@ -80,7 +85,36 @@ TEST(WholeMemory, IsThatOfTheMachineOrOfItsGroups) {
   EXPECT_EQ(whole(), 10'000 * 1024.0);
   folder.write("sys/fs/cgroup/memory.max", "5000\n");
   folder.write("sys/fs/cgroup/memory.current", "4999\n");
+  folder.write("sys/fs/cgroup/memory.swap.max", "0\n");
   EXPECT_EQ(whole(), 5000);
+}
+
+TEST(WholeMemory, SwapIsThatOfTheGroups) {
+  const ScratchFolder folder;
+  const auto whole = [&] { return whole_memory(at::kCPU, folder.path()); };
+  folder.write("proc/meminfo", "MemTotal:  9 kB\nSwapTotal:  2 kB\n");
+  // Version 2: apart from memory, each the least of all groups.
+  folder.write("proc/self/cgroup", "0::/job/step\n");
+  const std::string job = "sys/fs/cgroup/job/", step = job + "step/";
+  folder.write(job + "memory.max", "5000\n");
+  folder.write(step + "memory.max", "max\n");
+  EXPECT_EQ(whole(), 5000 + 2048) << "without a limit it is the machine's";
+  folder.write(job + "memory.swap.max", "max\n");
+  EXPECT_EQ(whole(), 5000 + 2048);
+  folder.write(step + "memory.swap.max", "1000\n");
+  folder.write(step + "memory.swap.current", "999\n");
+  EXPECT_EQ(whole(), 6000) << "what is used makes no difference";
+  folder.write(job + "memory.max", "100000\n");
+  EXPECT_EQ(whole(), 9 * 1024 + 1000) << "no more than there is";
+  // Version 1: of both together.
+  folder.write("proc/self/cgroup", "4:memory:/old\n");
+  const std::string old = "sys/fs/cgroup/memory/old/memory.";
+  folder.write(old + "limit_in_bytes", "5000\n");
+  EXPECT_EQ(whole(), 5000 + 2048);
+  folder.write(old + "memsw.limit_in_bytes", "6000\n");
+  EXPECT_EQ(whole(), 6000);
+  folder.write(old + "memsw.limit_in_bytes", "9223372036854771712\n");
+  EXPECT_EQ(whole(), 5000 + 2048);
 }
 
 TEST(LackingMemory, AddsUpTheRanksOfAHost) {

@@ -145,6 +145,7 @@ class Recorder final : public model::LanguageModel {
   at::Tensor loss(const model::Batch&, double) const override { return {}; }
   model::Score score(const model::Batch&) const override { return {}; }
   std::span<const MuMoEBlock* const> mixtures() const override { return {}; }
+  std::span<MuMoEBlock* const> blocks() override { return {}; }
   model::PassCost cost(std::int64_t, at::Device) const override { return {}; }
   std::vector<Product> products(std::int64_t) const override { return {}; }
   std::string describe() const override { return "a recorder"; }

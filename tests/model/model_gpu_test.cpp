@@ -10,6 +10,7 @@
 #include "tests/support/gpu.h"
 #include "tests/support/sharded_model.h"
 #include "tests/support/small_mixer.h"
+#include "tests/support/small_vit.h"
 
 namespace mumoe::model {
 namespace {
@@ -127,53 +128,68 @@ TEST(ModelGpu, WholeModelsThatDropOrAreComputedAgain) {
   }
 }
 
-// Of every form in both mixings, by batch norms; blocks that samples leave out.
-TEST(ModelGpu, Mixers) {
+/// Of all tensors together.
+double error_of_all(const NamedTensors& found, const NamedTensors& expected) {
+  double squares = 0, all = 0;
+  for (const auto& [name, right] : expected.tensors) {
+    const at::Tensor there = found.at(name).to(at::kCPU, at::kDouble);
+    squares += (there - right).square().sum().item<double>();
+    all += right.square().sum().item<double>();
+  }
+  return std::sqrt(squares / all);
+}
+
+/// The same of models of images, and their statistics and logits.
+template <class OnMesh, class Case>
+void expect_same_of_images(Case c) {
+  SCOPED_TRACE(c.name);
   const auto here = dist::make_self_communicator(at::kCPU);
   const auto there = dist::make_self_communicator(gpu());
-  for (testing::MixerCase& c : testing::mixer_cases()) {
-    SCOPED_TRACE(c.name);
-    c.config.stochastic_depth = 0.3;
-    c.config.label_smoothing = 0.1;
-    const Batch batch = testing::made_up_batch(c.config, 9);
-    const auto make = [&](at::ScalarType dtype, at::Device device) {
-      return std::make_unique<testing::MixerOnMesh>(
-          c.config,
-          *here,
-          1,
-          Plan::sequence,
-          dtype,
-          device,
-          device.is_cuda() ? there.get() : nullptr);
-    };
-    const auto exact = make(at::kDouble, at::kCPU);
-    const double loss = exact->loss(batch);
-    const auto gradients = exact->tensors(&dist::Bucket::grad);
-    const auto statistics = exact->tensors(&dist::Bucket::master);
-    for (const auto dtype : {at::kDouble, at::kFloat}) {
-      const double bound = dtype == at::kDouble ? 1e-10 : 1e-4;
-      const auto found = make(dtype, gpu());
-      EXPECT_NEAR(found->loss(batch) / loss, 1, bound);
-      const auto theirs = found->tensors(&dist::Bucket::grad);
-      double squares = 0, all = 0;
-      for (const auto& [name, right] : gradients.tensors) {
-        squares += (theirs.at(name).to(at::kCPU, at::kDouble) - right)
-                       .square()
-                       .sum()
-                       .item<double>();
-        all += right.square().sum().item<double>();
-      }
-      EXPECT_LT(std::sqrt(squares / all), bound);
-      const auto kept = found->tensors(&dist::Bucket::master);
-      for (const auto& [name, right] : statistics.tensors) {
-        EXPECT_LT(relative_error(kept.at(name).to(at::kCPU), right), bound)
-            << name;
-      }
-      EXPECT_LT(relative_error(
-                    found->mixer.logits(batch.input.to(gpu())).to(at::kCPU),
-                    exact->mixer.logits(batch.input)),
-                10 * bound);
+  c.config.stochastic_depth = 0.3;
+  c.config.label_smoothing = 0.1;
+  const Batch batch = testing::made_up_batch(c.config, 9);
+  const auto make = [&](at::ScalarType dtype, at::Device device) {
+    return std::make_unique<OnMesh>(c.config,
+                                    *here,
+                                    1,
+                                    Plan::sequence,
+                                    dtype,
+                                    device,
+                                    device.is_cuda() ? there.get() : nullptr);
+  };
+  const auto exact = make(at::kDouble, at::kCPU);
+  const double loss = exact->loss(batch);
+  const NamedTensors gradients = exact->tensors(&dist::Bucket::grad);
+  const auto statistics = exact->tensors(&dist::Bucket::master);
+  for (const auto dtype : {at::kDouble, at::kFloat}) {
+    const double bound = dtype == at::kDouble ? 1e-10 : 1e-4;
+    const auto found = make(dtype, gpu());
+    EXPECT_NEAR(found->loss(batch) / loss, 1, bound);
+    const NamedTensors theirs = found->tensors(&dist::Bucket::grad);
+    EXPECT_LT(error_of_all(theirs, gradients), bound);
+    const auto kept = found->tensors(&dist::Bucket::master);
+    for (const auto& [name, right] : statistics.tensors) {
+      EXPECT_LT(relative_error(kept.at(name).to(at::kCPU), right), bound)
+          << name;
     }
+    EXPECT_LT(
+        relative_error(found->model.logits(batch.input.to(gpu())).to(at::kCPU),
+                       exact->model.logits(batch.input)),
+        10 * bound);
+  }
+}
+
+// Of every form in both mixings, by batch norms; blocks that samples leave out.
+TEST(ModelGpu, Mixers) {
+  for (const auto& c : testing::mixer_cases()) {
+    expect_same_of_images<testing::MixerOnMesh>(c);
+  }
+}
+
+// With both kinds of norms' epsilon, that of the fused ones and another.
+TEST(ModelGpu, Vits) {
+  for (const auto& c : testing::vit_cases()) {
+    expect_same_of_images<testing::VitOnMesh>(c);
   }
 }
 

@@ -98,6 +98,33 @@ std::int64_t parameters_of_mixer(const model::ModelConfig& m) {
          2 * width + (width + 1) * m.classes;
 }
 
+/// CP: gate and factors, the bias row among them.
+std::int64_t parameters_of_head(const model::ModelConfig& m) {
+  const auto experts = m.mlp.experts[0];
+  return m.features * experts +
+         m.mlp.ranks[0] * (experts + m.features + 1 + m.classes);
+}
+
+/// With biases and a CP head.
+std::int64_t parameters_of_vit(const model::ModelConfig& m) {
+  const std::int64_t width = m.width, hidden = m.mlp.hidden_dim;
+  const std::int64_t inputs = m.patch * m.patch * m.channels;
+  const std::int64_t front =
+      (m.patches() + 2) * width + inputs * width + (m.norm_pre ? 2 : 1) * width;
+  const std::int64_t block =
+      4 * width + 4 * (width + 1) * width + 2 * width * hidden + hidden + width;
+  model::ModelConfig head = m;
+  head.features = width;
+  return front + m.depth * block + 2 * width + parameters_of_head(head);
+}
+
+std::int64_t parameters_of(const Options& options) {
+  if (options.family == "vit") return parameters_of_vit(options.model);
+  if (options.family == "mixer") return parameters_of_mixer(options.model);
+  if (options.family == "head") return parameters_of_head(options.model);
+  return parameters_of_gpt2(options.model);
+}
+
 std::string with_commas(std::int64_t number) {
   std::string text = std::to_string(number);
   for (auto place = static_cast<int>(text.size()) - 3; place > 0; place -= 3) {
@@ -117,6 +144,10 @@ TEST(Recipes, HaveTheParametersThatTheirHeadsCount) {
       {"gpt2_bpe_dense.cfg", 7'259'264},
       {"gpt2_bpe_cp.cfg", 7'258'936},
       {"gpt2_bpe_tr.cfg", 7'248'224},
+      {"head_clip_b32_cp.cfg", 769'521},
+      {"head_fashion_cp.cfg", 770'260},
+      {"vit_b32_clip_cp.cfg", 88'225'521},
+      {"vit_small_fashion.cfg", 208'352},
       {"mixer_fashion_dense.cfg", 337'546},
       {"mixer_fashion_cp.cfg", 334'818},
       {"mixer_fashion_tr.cfg", 335'850},
@@ -133,10 +164,7 @@ TEST(Recipes, HaveTheParametersThatTheirHeadsCount) {
     const auto count = counts.at(name);
     const auto line = recipe(name);
     const auto& options = line.options;
-    EXPECT_EQ(options.family == "mixer" ? parameters_of_mixer(options.model)
-                                        : parameters_of_gpt2(options.model),
-              count)
-        << name;
+    EXPECT_EQ(parameters_of(options), count) << name;
     const auto self = dist::make_self_communicator(at::kCPU);
     dist::ParameterRegistry registry(*self, at::kFloat, at::kMeta);
     const auto model = model::family(options.family)

@@ -101,6 +101,19 @@ TEST(SimulatedTraining, ResumesWithTheShareThatItHad) {
   EXPECT_LT(products, products_of(run, dense));
 }
 
+// Counted on the device, of the same coefficients up to rounding: the same.
+TEST(SimulatedTraining, CountsTheCpusExperts) {
+  fakes::stream_lag().microseconds = 300;
+  fakes::stream_lag().one_in = 64;
+  SmallRun run;
+  run.micro_batch = 4;
+  run.steps = 3;
+  run.experts_every = 1;
+  const RunResult cpu = on(at::kCPU, run), gpu = on(at::kCUDA, run);
+  EXPECT_NE(cpu.experts[2].find("h.1.mlp"), std::string::npos);
+  EXPECT_EQ(gpu.experts, cpu.experts);
+}
+
 SmallRun spoilt(std::function<at::Tensor(const at::Tensor&)> spoil) {
   SmallRun run;
   run.steps = 2;

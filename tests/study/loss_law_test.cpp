@@ -123,7 +123,10 @@ TEST(LossLaw, PointsThatAreNoneAreRefusedByName) {
                              {"dense-200, 4000000000 tokens, seed 0: " + what});
         };
         refuse([&] { fit_loss_law(points); });
-        refuse([&] { analyse_losses(points); });
+        // One without a loss is left out of it.
+        if (member != &LossPoint::loss) {
+          refuse([&] { analyse_losses(points); });
+        }
       };
   refused(&LossPoint::loss, std::nan(""), "loss is nan");
   refused(&LossPoint::loss,

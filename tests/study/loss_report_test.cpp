@@ -177,15 +177,54 @@ TEST(LossReport, WithoutALawStillShowsTheLosses) {
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "residuals.svg"));
 }
 
+TEST(LossReport, LeavesOutAndNamesWhatHasNoLoss) {
+  const ScratchFolder folder;
+  auto points = small_study(1);
+  points[3].loss = std::nan("");
+  points[5].loss = INFINITY;
+  std::vector<LossPoint> others = points;
+  std::erase_if(others, [](const auto& point) { return !point.has_loss(); });
+  ASSERT_EQ(others.size() + 2, points.size());
+  const DrawOptions few{.draws = 20, .seed = 1};
+  const auto json = parse_json(loss_json(points, few), "losses");
+  const auto without = parse_json(loss_json(others, few), "losses");
+  EXPECT_EQ(json["forms"], without["forms"]);
+  EXPECT_EQ(json["points"], without["points"]);
+  ASSERT_EQ(json["left_out"].size(), 2u);
+  EXPECT_EQ(json["left_out"][0]["model"], points[3].model);
+  EXPECT_TRUE(json["left_out"][0]["loss"].is_null());
+  EXPECT_TRUE(without["left_out"].empty());
+  const std::string line = points[3].model + ", 9.6e+08 tokens, seed 0: left ";
+  const auto text = loss_text(points, few);
+  EXPECT_EQ(count_of(text, line), 1u) << text;
+  EXPECT_LE(longest_line(text), 80u) << text;
+  write_loss_report(folder.path(), points, "some", few);
+  EXPECT_EQ(count_of(read_file(folder.path() / "report.html"), line), 1u);
+  for (LossPoint& point : points) point.loss = INFINITY;
+  expect_input_error([&] { loss_text(points); }, {"no losses"});
+}
+
+TEST(LossReport, HasTheDrawsThatAreAskedFor) {
+  const auto points = small_study(1);
+  const auto drawn = [&](const DrawOptions& draws) {
+    return parse_json(loss_json(points, draws), "losses")["forms"][0];
+  };
+  const auto few = drawn({.draws = 30, .seed = 1});
+  EXPECT_EQ(few["draws"].get<int>() + few["failed_draws"].get<int>(), 30);
+  EXPECT_EQ(few, drawn({.draws = 30, .seed = 1}));
+  EXPECT_NE(few["law"]["alpha"]["interval"],
+            drawn({.draws = 30, .seed = 2})["law"]["alpha"]["interval"]);
+}
+
 TEST(LossReport, RefusesWhatItCannotShow) {
   const ScratchFolder folder;
   auto points = small_study();
   expect_input_error([&] { write_loss_report(folder.path(), {}, "none"); },
                      {"no losses"});
-  points[3].loss = std::nan("");
+  points[3].tokens = std::nan("");
   expect_input_error(
       [&] { write_loss_report(folder.path() / "x", points, "nan"); },
-      {points[3].model, "loss is nan"});
+      {points[3].model, "tokens is nan"});
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "x"));
   const auto file = folder.write("file", "");
   expect_input_error(

@@ -44,7 +44,8 @@ TEST(LossResult, IsALine) {
                    .last_step = 9,
                    .targets = 576,
                    .loss = 2.25,
-                   .command = "x \"y\""};
+                   .command = "x \"y\"",
+                   .config_hash = "0123456789abcdef"};
   EXPECT_EQ(loss_from_json(to_json(there), "line"), there);
   LossResult stable = there;
   stable.budget = 0;

@@ -235,6 +235,10 @@ TEST_F(LossStudyTest, NamesWhatIsWrongWhereItStands) {
             "seeds[2] = 3: expected a seed that does not stand there before");
   EXPECT_EQ(refusal(budget + R"("branch": "no")"),
             "branch = \"no\": expected true or false");
+  EXPECT_EQ(refusal(budget + R"("draws": 0)"),
+            "draws = 0: expected a whole number, 1 to 1000000");
+  EXPECT_EQ(refusal(budget + R"("draw_seed": 1.5)").substr(0, 39),
+            "draw_seed = 1.5: expected a whole numbe");
   EXPECT_EQ(refusal(budget + R"("minutes": 0)"),
             "minutes = 0: expected the minutes that one run may take, more "
             "than 0");
@@ -270,6 +274,46 @@ TEST_F(LossStudyTest, NamesWhatIsWrongWhereItStands) {
               });
             }),
             file_.string() + ": model cp: no 3 ranks");
+}
+
+TEST_F(LossStudyTest, ItsReportMayBeOfOtherDraws) {
+  const std::string rest = R"("models": {"cp": {}}, "budgets": [6400])";
+  const auto plain = read(rest);
+  EXPECT_EQ(plain.draws.draws, 200);
+  EXPECT_EQ(plain.draws.seed, 1U);
+  const auto other = read(R"("draws": 1000, "draw_seed": 7,)" + rest);
+  EXPECT_EQ(other.draws.draws, 1000);
+  EXPECT_EQ(other.draws.seed, 7U);
+}
+
+TEST_F(LossStudyTest, RunsSaveAtTheirEnds) {
+  const auto config = folder_.path() / "run.cfg";
+  std::ofstream(config) << "[checkpoint]\nlast = no\n";
+  const auto study = read(R"("config": ")" + config.string() +
+                          R"(", "models": {"cp": {}}, "budgets": [6400])");
+  EXPECT_TRUE(study.runs[0].cell.options.trainer.checkpoint_last);
+  EXPECT_EQ(values(study.runs[0].cell).at("checkpoint.last"), "yes");
+}
+
+TEST_F(LossStudyTest, AConfigurationThatHasChangedIsRefused) {
+  const auto config = folder_.path() / "run.cfg";
+  const auto with = [&](const char* text) {
+    std::ofstream(config) << text;
+    return read(R"("config": ")" + config.string() +
+                R"(", "models": {"cp": {}}, "budgets": [6400])");
+  };
+  const auto study = with("[optimizer]\nlr = 0.01\n");
+  std::vector<LossResult> results = {result(study, 0)};
+  results[0].config_hash = study.common.config_hash;
+  EXPECT_TRUE(losses_left(study, results, out(), true).empty());
+  const auto other = with("[optimizer]\nlr = 0.02\n");
+  EXPECT_EQ(
+      error_of([&] { losses_left(other, results, out(), true); }),
+      config.string() +
+          ": its settings are others than those that cp/seed-1/budget-100 was "
+          "run with; expected these again, or another --out");
+  results[0].failed = "no room";
+  EXPECT_EQ(losses_left(other, results, out(), true).size(), 1U);
 }
 
 TEST_F(LossStudyTest, IsToldFromAScalingStudy) {

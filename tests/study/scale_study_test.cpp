@@ -239,6 +239,47 @@ TEST_F(ScaleStudyTest, ResultsOfOtherSettingsDoNotCount) {
   EXPECT_EQ(runs_left(longer, results, true).size(), 1U);
 }
 
+TEST_F(ScaleStudyTest, AConfigurationThatHasChangedIsRefused) {
+  const auto config = folder_.path() / "run.cfg";
+  const auto with = [&](const char* text) {
+    std::ofstream(config) << text;
+    return read(R"({"config": ")" + config.string() + R"(",
+      "models": {"a": {}}, "layouts": [{}], "scaling": "strong",
+      "repeats": 1})");
+  };
+  const auto study = with("[train]\nbatch = 64\n");
+  std::vector<ScaleResult> results = {result_of(study, {0, 0})};
+  EXPECT_TRUE(runs_left(study, results, true).empty())
+      << "an older version says nothing of it";
+  results[0].config_hash = study.config_hash;
+  EXPECT_TRUE(runs_left(study, results, true).empty());
+  const auto same = with("# the same\n[train]\nbatch=64\n[model]\ndepth = 4\n");
+  ASSERT_EQ(run::to_map(run::Options()).at("model.depth"), "4");
+  EXPECT_TRUE(runs_left(same, results, true).empty());
+
+  const auto other = with("[train]\nbatch = 32\n");
+  const std::string refused =
+      config.string() +
+      ": its settings are others than those that a/1x1/strong was run with; "
+      "expected these again, or another --out";
+  EXPECT_EQ(error_of([&] { runs_left(other, results, true); }), refused);
+  EXPECT_EQ(error_of([&] { results_of(other, results); }), refused);
+  // What failed by its configuration may succeed by another.
+  results[0].failed = "no room";
+  results[0].code = 2;
+  EXPECT_EQ(runs_left(other, results, false).size(), 1U);
+  // Of other cells nothing is asked.
+  results[0].failed = "";
+  results[0].command = "--train.batch 3";
+  EXPECT_EQ(runs_left(other, results, true).size(), 1U);
+}
+
+TEST_F(ScaleStudyTest, CellsLeaveNoCheckpoint) {
+  const auto study = read(R"({"models": {"a": {}}, "layouts": [{}]})");
+  EXPECT_FALSE(study.cells[0].options.trainer.checkpoint_last);
+  EXPECT_EQ(values(study.cells[0]).at("checkpoint.last"), "no");
+}
+
 TEST_F(ScaleStudyTest, RanksAreDealtToNodes) {
   const auto study = read(R"({"models": {"a": {}}, "scaling": "strong",
                               "layouts": [{"dp": [2, 4, 6]}]})");

@@ -7,8 +7,11 @@
 #include <nlohmann/json.hpp>
 
 #include "dist/null_communicator.h"
+#include "dist/self_communicator.h"
 #include "study/predict/axis_group.h"
+#include "study/simulate/taken_time.h"
 #include "study/simulate/virtual_network.h"
+#include "tests/support/thread_communicator.h"
 
 namespace mumoe::study {
 namespace {
@@ -127,6 +130,43 @@ TEST(VirtualNetwork, ALinkTakesLatencyAndItsShareOfTheBytes) {
   const dist::Collective sum{.op = dist::Op::all_reduce, .bytes = 2000};
   EXPECT_DOUBLE_EQ(model.seconds(*world, sum, {.dp = 4, .tp = 1}),
                    1e-3 + 1.5 * 2000 / 1e6);
+}
+
+TEST(VirtualNetwork, TakesItsPartOfAHostThatComputes) {
+  const auto world = dist::make_null_communicator({.dp = 4, .tp = 1});
+  NetworkModel model;
+  const dist::Collective sum{.op = dist::Op::all_reduce, .bytes = 2000};
+  EXPECT_DOUBLE_EQ(model.taken(*world, sum), 0);
+  model.link = dist::Bandwidth{1, 1e6};
+  model.taken_s = 1e-5;
+  EXPECT_DOUBLE_EQ(model.taken(*world, sum), 1.5 * 2000 * 1e-5);
+
+  class Nothing final : public OperationSink {
+    void operation(const Operation&) override {}
+  } nothing;
+  OperationWatch watch(nothing);
+  VirtualClock clock(/*queues=*/false, /*keeps=*/false);
+  VirtualNetwork network(model, {.dp = 4, .tp = 1}, clock, watch);
+  network.begin(*world, sum);
+  auto work = network.started(*world, sum, {});
+  EXPECT_DOUBLE_EQ(clock.now(), 0.03);
+  clock.compute("a", 0.2, 0);
+  EXPECT_DOUBLE_EQ(clock.now(), 0.23) << "what is computed beside it is later";
+  work.wait();
+  EXPECT_DOUBLE_EQ(clock.now(), 1.003) << "its own end is not";
+  EXPECT_DOUBLE_EQ(network.take_taken(), 0.03);
+  EXPECT_DOUBLE_EQ(network.take_taken(), 0);
+  watch.pause();
+}
+
+TEST(TakenTime, IsOfSeveralRanks) {
+  const auto self = dist::make_self_communicator(at::kCPU);
+  EXPECT_EQ(measure_taken(*self, {0, 1e9}), 0);
+  dist::ThreadWorld::run(2, [](dist::Communicator& world) {
+    const double taken = measure_taken(world, {1e-5, 1e9});
+    EXPECT_GE(taken, 0);
+    EXPECT_LT(taken, 1e-6) << "of a byte";
+  });
 }
 
 }  // namespace

@@ -193,5 +193,24 @@ TEST(BestCheckpoint, ThatCannotBeKeptEndsNoRun) {
   }
 }
 
+TEST(LastCheckpoint, IsLeftOutWhereAskedFor) {
+  for (const std::int64_t every : {0, 2}) {
+    const ScratchFolder folder;
+    SmallRun run = bad_run(BadStep::stop, {});
+    run.out = folder.path();
+    run.steps = 3;
+    run.checkpoint_every = every;
+    run.checkpoint_last = false;
+    EXPECT_EQ(alone(run).state.step, 3);
+    const auto newest = run::latest_checkpoint(folder.path() / "checkpoints");
+    ASSERT_EQ(newest.has_value(), every > 0);
+    if (newest) {
+      EXPECT_EQ(newest->filename(), "step_00000002");
+    }
+    EXPECT_EQ(told_in(folder.path()).steps, up_to(3));
+    EXPECT_FALSE(exists(folder.path() / "checkpoints/step_00000003"));
+  }
+}
+
 }  // namespace
 }  // namespace mumoe

@@ -55,6 +55,7 @@ class LinearRegression final : public model::Model {
     return {loss(batch, 1).item<double>()};
   }
   std::span<const MuMoEBlock* const> mixtures() const override { return {}; }
+  std::span<MuMoEBlock* const> blocks() override { return {}; }
   model::PassCost cost(std::int64_t samples, at::Device) const override {
     return {.flops = 12.0 * static_cast<double>(samples)};
   }

@@ -85,12 +85,18 @@ struct SmallRun {
   std::int64_t spike_window = 128;
   std::int64_t checkpoint_every = 0;
   bool checkpoint_best = false;
+  bool checkpoint_last = true;
   run::SaveFailure checkpoint_failure = run::SaveFailure::proceed;
   std::map<std::string, std::string> settings = {};
   /// Instead of the newest checkpoint.
   std::filesystem::path resume_from = {};
   /// A checkpoint of another run, that it branches off at.
   std::filesystem::path branch_from = {};
+  std::int64_t experts_every = 0;  ///< `TrainerConfig` says what these are.
+  std::string tensorboard = "no";
+  std::filesystem::path prometheus = {};
+  std::function<std::string()> sample_text = nullptr;
+  std::int64_t eval_every = 0;
   /// Instead of one with a warm-up.
   std::optional<run::ScheduleConfig> schedule = {};
 };
@@ -122,6 +128,7 @@ class SpoiltModel final : public model::Model {
   std::span<const MuMoEBlock* const> mixtures() const override {
     return inner_.mixtures();
   }
+  std::span<MuMoEBlock* const> blocks() override { return {}; }
   model::PassCost cost(std::int64_t samples, at::Device device) const override {
     return inner_.cost(samples, device);
   }
@@ -160,6 +167,7 @@ struct RunResult {
   std::vector<double> norms;
   std::vector<double> active_shares;       ///< None of a dense model.
   std::vector<std::uint64_t> hashes;       ///< Of the samples taken.
+  std::vector<std::string> experts;        ///< JSON; "[]" of steps without.
   std::optional<train::DeviceMemory> gpu;  ///< Of the last step.
   run::RunState state;
   double val_loss = 0;
@@ -240,6 +248,10 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
   config.spike = run.spike;
   config.spike_window = run.spike_window;
   config.checkpoint_every = run.checkpoint_every;
+  config.experts_every = run.experts_every;
+  config.tensorboard = run.tensorboard;
+  config.prometheus = run.prometheus;
+  config.eval_every = run.eval_every;
   const data::TokenWindows train_windows(train_tokens,
                                          shape.context,
                                          config.seed);
@@ -255,7 +267,9 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
       run.sequence ? run.sequence(train_windows, order) : nullptr;
   train::TrainerParts parts{mesh, model, buckets, train_windows, val_windows};
   parts.sequence = sequence.get();
+  parts.sample_text = run.sample_text;
   config.checkpoint_best = run.checkpoint_best;
+  config.checkpoint_last = run.checkpoint_last;
   config.checkpoint_failure = run.checkpoint_failure;
   train::Trainer trainer(config, schedule, {}, parts);
   trainer.set_settings(run.settings);
@@ -280,6 +294,7 @@ inline RunResult train_small(dist::Communicator& world, const SmallRun& run) {
       result.norms.push_back(report.grad_norm);
       result.hashes.push_back(report.samples_hash.value());
       result.gpu = report.gpu;
+      result.experts.push_back(train::to_json(report.experts));
       if (report.active_share) {
         result.active_shares.push_back(*report.active_share);
       }

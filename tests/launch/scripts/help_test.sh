@@ -65,7 +65,7 @@ except OSError:
 sys.stdout.write(shown.decode().replace("\r\n", "\n"))
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 PYTHON
-for page in "" train sample eval data convert inspect plan simulate scale predict-check bench; do
+for page in "" train sample eval data convert inspect plan simulate scale predict-check bench report; do
   COLUMNS=40 "$mumoe" help $page >narrow
   (($(longest narrow) <= 40)) || wrong "COLUMNS=40 help $page: a line of $(longest narrow)"
 done

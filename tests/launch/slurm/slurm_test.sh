@@ -203,4 +203,40 @@ assert len(runs) == 3 and one["nodes"] == 1 and two["nodes"] == 2 and one["steps
 assert abs(one["loss"] - two["loss"]) < 1e-5 and two["dp_bytes"] > 0 and two["exposed_ms"] > 0
 PYTHON
 
+# A loss study is a job for each of its runs, which branch from each other; stopped, it goes on where the job was, and its
+# losses are those of one host.
+cat >losses.json <<'JSON'
+{"settings": {"train.precision": "fp32", "train.gemm": "mkl", "train.batch": 4, "train.eval_windows": 4, "model.depth": 1,
+              "model.heads": 2, "model.context": 16, "model.experts": 4},
+ "models": {"narrow": {"model.width": 16}, "wide": {"model.width": 32}},
+ "layout": {"dp": 2}, "budgets": [64000, 128000], "minutes": 2}
+JSON
+losses=(build/release/mumoe scale losses.json --launch launch)
+timeout -k 5 100 "${losses[@]}" --out one_host >one_host.log 2>&1 </dev/null || wrong "a loss study on one host: $(<one_host.log)"
+losses+=(--out losses --runner slurm --ranks-per-node 1)
+on host-a "${losses[@]}" >losses.log 2>&1 &
+scaling=$!
+first=losses/runs/narrow/seed-1/stable-800
+for ((i = 0; i < 1200; i++)); do if [[ -s $first/metrics.jsonl ]]; then break; fi; sleep 0.05; done
+pkill -TERM -P "$scaling" || wrong "no mumoe scale to stop: $(<losses.log)"
+code=0
+wait "$scaling" || code=$?
+[[ $code == 3 ]] || wrong "a loss study stopped: code $code, expected 3: $(<losses.log)"
+code=0
+on host-a "${losses[@]}" >losses.log 2>&1 || code=$?
+[[ $code == 0 ]] || wrong "a loss study that goes on: code $code: $(<losses.log)"
+grep -q "resumed after step" $first/log.txt || wrong "a loss study does not go on: $(<losses.log)"
+for host in host-a host-b; do
+  grep -q "$host" losses/runs/wide/seed-1/budget-1000/provenance.json || wrong "a loss study: no rank on $host"
+done
+python3 - <<'PYTHON' || wrong "a loss study: $(<losses/results.jsonl) $(<losses.log)"
+import json
+slurm, here = ({r["run"]: r for r in map(json.loads, open(f"{out}/results.jsonl"))} for out in ("losses", "one_host"))
+assert set(slurm) == set(here) and len(slurm) == 6 and not any(r["failed"] for r in slurm.values())
+for run, result in slurm.items():
+    assert result["loss"] == here[run]["loss"], (result["loss"], here[run]["loss"])
+assert slurm["wide/seed-1/budget-1000"]["first_step"] == slurm["wide/seed-1/stable-800"]["last_step"] == 800
+PYTHON
+[[ ! $(find losses/runs -name 'step_*') ]] || wrong "a loss study leaves checkpoints: $(find losses/runs -name 'step_*')"
+
 ((failures == 0)) || { echo "$failures failed"; exit 1; }
