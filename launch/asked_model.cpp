@@ -81,6 +81,13 @@ AskedModel::AskedModel(const std::string& command,
   }
 }
 
+std::optional<FactsOutput> open_output(const Invocation& invocation,
+                                       const run::CommandLine& line) {
+  const auto& mpi = invocation.mpi;
+  if (mpi && mpi->world().rank() != 0) return std::nullopt;
+  return std::make_optional<FactsOutput>(line);
+}
+
 ExitCode ask_run(const Invocation& invocation,
                  const run::CommandLine& line,
                  const std::string& command,

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "dist/params/flat_buckets.h"
@@ -9,6 +10,7 @@
 #include "launch/commands.h"
 #include "launch/session.h"
 #include "launch/settle.h"
+#include "launch/show_facts.h"
 #include "model/model.h"
 #include "run/command_line.h"
 #include "run/load_checkpoint.h"
@@ -40,6 +42,11 @@ class AskedModel {
   run::Loaded loaded_;
 };
 
+/// Where `--json` of `line` says, on rank 0; nothing on the others. Made before
+/// the run is opened: what cannot be written is found then.
+std::optional<FactsOutput> open_output(const Invocation& invocation,
+                                       const run::CommandLine& line);
+
 /// What a question about a run is asked with.
 struct AskedRun {
   const run::RunOnDisk& opened;
@@ -54,8 +61,8 @@ struct AskedRun {
 /// `command`: "mumoe study", for messages. `whole_tokens`: whether every rank
 /// must see all tokens of its samples, which rules out the plan `sequence`.
 /// `change`: may set other options of the run before it is laid out, such as
-/// its precision. Collective. Throws `InputError` where there is no such run, and where ranks
-/// were asked different things.
+/// its precision. Collective. Throws `InputError` where there is no such run,
+/// and where ranks were asked different things.
 ExitCode ask_run(const Invocation& invocation,
                  const run::CommandLine& line,
                  const std::string& command,

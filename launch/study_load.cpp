@@ -106,6 +106,7 @@ std::vector<run::OwnOption> study_load_options() {
 
 ExitCode study_load(const Invocation& invocation,
                     const run::CommandLine& line) {
+  auto output = open_output(invocation, line);
   const auto ask = [&](AskedRun& run) {
     const std::string name = line.text("run", "");
     dist::ProcessMesh& mesh = run.session.mesh;
@@ -125,11 +126,9 @@ ExitCode study_load(const Invocation& invocation,
                             data,
                             threshold,
                             load.finish(mesh.control(), pass.tells())};
-    if (mesh.control().rank() != 0) return;
-    show_facts(
-        line.text("json", ""),
-        [&] { return table_of(report); },
-        [&] { return json_of(report); });
+    if (!output) return;
+    output->show([&] { return table_of(report); },
+                 [&] { return json_of(report); });
   };
   return ask_run(invocation, line, "mumoe study load", true, ask);
 }
