@@ -81,9 +81,12 @@ std::string bias_table(const BiasReport& report, std::size_t columns) {
              "opportunity: difference of\ntrue positive rates between the "
              "group and the others, deviation: of the four subgroups'\n"
              "accuracies, of both less is better; worst: the lowest of them; "
-             "subpop., accuracy: of the\none asked about, of all. Lambdas were "
-             "chosen by {} on the other half.\n",
-             report.chosen_by);
+             "subpop., accuracy: of the\none asked about, of all. A lambda has "
+             "the best {} on the other half, of those\nthat cost at most {:g} "
+             "% "
+             "of accuracy there.\n",
+             report.chosen_by,
+             100 * report.cost);
 }
 
 std::string bias_json(const BiasReport& report) {
@@ -102,6 +105,13 @@ std::string bias_json(const BiasReport& report) {
            interval ? ordered_json{interval->low, interval->high}
                     : ordered_json()}};
     }
+    for (const auto& [lambda, figures] : technique.curve) {
+      ordered_json point = {{"lambda", lambda}};
+      for (const FairnessFigure& figure : study::fairness_figures()) {
+        point[figure.name] = number(figures.*figure.value);
+      }
+      one["curve"].push_back(point);
+    }
     techniques.push_back(one);
   }
   const ordered_json object = {{"study", "bias"},
@@ -115,6 +125,7 @@ std::string bias_json(const BiasReport& report) {
                                {"subpopulation", report.subpopulation},
                                {"gate", report.gate},
                                {"chosen_by", report.chosen_by},
+                               {"cost", report.cost},
                                {"trained", report.trained},
                                {"tested", report.tested},
                                {"techniques", techniques}};

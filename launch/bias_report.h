@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "study/experts/fairness.h"
@@ -16,6 +17,9 @@ struct BiasTechnique {
   /// mean of the sizes of theirs.
   std::optional<double> lambda = {};
   study::FairnessFound found = {};
+  /// Where it has a lambda of its own: what each of them does to the half that
+  /// is reported.
+  std::vector<std::pair<double, study::Fairness>> curve = {};
 };
 
 /// What `mumoe study bias` has looked at and found.
@@ -28,6 +32,7 @@ struct BiasReport {
   std::string target, group, subpopulation;
   std::string gate;
   std::string chosen_by;
+  double cost = 0;  ///< Of accuracy, that a lambda may have.
   /// Samples of each subgroup, by `Subgroup::place`: of training, and of the
   /// half that is reported.
   std::vector<std::int64_t> trained, tested;

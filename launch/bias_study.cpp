@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -10,7 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "data/attributes.h"
+#include "launch/decisions.h"
 #include "launch/study_data.h"
 #include "model/classifier.h"
 #include "model/families.h"
@@ -32,55 +31,6 @@ constexpr Subgroup kSubgroups[] = {{false, false},
                                    {true, false},
                                    {true, true}};
 
-/// The class that is the target; of two classes the second one unless named.
-std::int64_t target_class(const BiasQuestion& asked,
-                          const std::vector<std::string>& names) {
-  if (asked.target.empty() && names.size() == 2) return 1;
-  const auto found = std::ranges::find(names, asked.target);
-  require(
-      found != names.end(),
-      "--target {}: expected one of the {} classes, {}{}",
-      asked.target,
-      names.size(),
-      fmt::join(std::span(names).first(std::min<std::size_t>(5, names.size())),
-                ", "),
-      names.size() > 5 ? " ..." : "");
-  return found - names.begin();
-}
-
-/// Of each item of `data`, whether it is of the group.
-std::vector<std::uint8_t> groups_of(const StudyData& data,
-                                    const std::string& group) {
-  const data::Attributes* known = data.samples->attributes();
-  require(known != nullptr && !known->empty(),
-          "--group {}: nothing is known of the {} samples of {} but their "
-          "class; expected data with attributes",
-          group,
-          data.part,
-          data.facts.source);
-  const std::size_t place = known->find(group, "--group");
-  std::vector<std::uint8_t> groups;
-  for (std::size_t i = 0; i < known->images(); ++i) {
-    groups.push_back(known->at(i, place) ? 1 : 0);
-  }
-  return groups;
-}
-
-/// Where the target's logit is the largest, by how much; else how much it
-/// lacks. [B] fp64 on the host.
-at::Tensor margins_of(const at::Tensor& logits, std::int64_t target) {
-  const at::Tensor wide = logits.to(at::kCPU, at::kDouble);
-  at::Tensor others = wide.clone();
-  others.select(1, target).fill_(-INFINITY);
-  return wide.select(1, target) - others.amax(1);
-}
-
-std::vector<double> numbers_of(const at::Tensor& tensor) {
-  const at::Tensor rows = tensor.contiguous();
-  const auto* first = rows.const_data_ptr<double>();
-  return {first, first + rows.numel()};
-}
-
 /// The study in the making. Collective.
 class BiasStudy {
  public:
@@ -96,7 +46,7 @@ class BiasStudy {
               line.text("run", "")),
         train_(open_study_data(run, line, "train")),
         val_(open_study_data(run, line, "val")),
-        target_(target_class(asked, val_.facts.class_names)),
+        target_(target_class(asked.target, val_.facts.class_names)),
         train_groups_(groups_of(train_, asked.group)),
         val_groups_(groups_of(val_, asked.group)) {
     const std::string name = line.text("gate", pass_.gates().back().name);
@@ -123,7 +73,8 @@ class BiasStudy {
     report_.group = asked_.group;
     report_.subpopulation = subgroup_text(asked_.subpopulation);
     report_.gate = pass_.gates()[gate_].name;
-    report_.chosen_by = asked_.choose.name;
+    report_.chosen_by = asked_.choice.by.name;
+    report_.cost = asked_.choice.cost;
     correct();
     return report_;
   }
@@ -267,16 +218,34 @@ class BiasStudy {
                                                         shifts)});
   }
 
+  std::vector<double> lambdas() const {
+    return asked_.lambdas.empty() ? study::usual_lambdas(coefficients_.experts)
+                                  : asked_.lambdas;
+  }
+
   double choose(const std::function<Shift(double)>& shifts) const {
-    const auto lambdas = asked_.lambdas.empty()
-                             ? study::usual_lambdas(coefficients_.experts)
-                             : asked_.lambdas;
     return study::best_lambda(judged_,
                               halves_.choosing,
                               asked_.subpopulation,
-                              asked_.choose,
-                              lambdas,
+                              asked_.choice,
+                              lambdas(),
                               shifts);
+  }
+
+  /// Of the chosen lambda, and what every other one would have done.
+  void add_chosen(const char* name,
+                  const std::function<Shift(double)>& shifts) {
+    const double lambda = choose(shifts);
+    const Shift shift = shifts(lambda);
+    add(name, judged_, {&shift, 1}, lambda);
+    for (const double other : lambdas()) {
+      report_.techniques.back().curve.emplace_back(
+          other,
+          study::fairness(judged_,
+                          halves_.telling,
+                          asked_.subpopulation,
+                          shifts(other)));
+    }
   }
 
   void retrain(const char* name, const study::Retraining& how) {
@@ -301,12 +270,9 @@ class BiasStudy {
             model::LearnsFrom::features;
     if (retrains)
       retrain("oversampling", {.oversample = true, .target = target_});
-    const auto blind = [&](double lambda) {
+    add_chosen("blind", [&](double lambda) {
       return study::blind_shift(coefficients_, lambda);
-    };
-    const double of_blind = choose(blind);
-    const Shift by_blind = blind(of_blind);
-    add("blind", judged_, {&by_blind, 1}, of_blind);
+    });
     if (retrains) {
       retrain("adversarial",
               {.adversary = asked_.adversary, .target = target_});
@@ -316,10 +282,7 @@ class BiasStudy {
         return study::expert_shift(coefficients_, mean, lambda);
       };
     };
-    const auto expert = by_mean(coefficients_.subpopulation);
-    const double of_expert = choose(expert);
-    const Shift by_expert = expert(of_expert);
-    add("expert", judged_, {&by_expert, 1}, of_expert);
+    add_chosen("expert", by_mean(coefficients_.subpopulation));
     std::vector<Shift> random;
     double sizes = 0;
     for (std::uint64_t draw = 0; draw < kRandomDraws; ++draw) {

@@ -15,7 +15,7 @@ struct BiasQuestion {
   std::string target;  ///< A class; empty: the second of two.
   std::string group;   ///< An attribute.
   study::Subgroup subpopulation;
-  const study::FairnessFigure& choose;
+  study::Choice choice;
   std::vector<double> lambdas;  ///< Empty: the usual ones.
   double adversary = 1;
   bool retrain = true;

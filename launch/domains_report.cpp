@@ -143,7 +143,7 @@ study::NamedChart information_chart(const DomainsReport& report) {
       "the middle 90 % when windows are drawn again.",
       {"Expert and source",
        {"gate, front to back"},
-       {"nats", study::Scale::linear, true},
+       {"nats", study::Scale::log10},
        {{"", {found, shuffled, oracle}}}}};
 }
 

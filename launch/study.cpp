@@ -14,6 +14,12 @@ namespace mumoe::launch {
 
 std::span<const Study> studies() {
   static const Study kStudies[] = {
+      {"cost",
+       "mumoe study cost: parameters, multiplications, memory and latency of a "
+       "linear layer, of mixtures of matrices, dense and sparse, and of "
+       "factorised ones, measured here. Needs no run.",
+       study_cost_options,
+       study_cost},
       {"domains",
        "mumoe study domains: what experts know of the source of a text, of a "
        "run on a mixture of sources: mutual information between bounds, and a "
@@ -40,6 +46,11 @@ std::span<const Study> studies() {
        "would be.",
        study_load_options,
        study_load},
+      {"ranks",
+       "mumoe study ranks: parameters, ranks and multiplications of a layer "
+       "against its number of experts. Needs no run.",
+       study_ranks_options,
+       study_ranks},
       {"specialise",
        "mumoe study specialise: takes each expert out and says what that does "
        "to every class: how many classes an expert is for (polysemanticity), "
@@ -56,6 +67,11 @@ std::span<const Study> studies() {
        "experts: three measures of fairness, and what they cost.",
        study_bias_options,
        study_bias},
+      {"svd",
+       "mumoe study svd: what a run's loss and accuracy become when its weight "
+       "matrices keep their largest singular values alone.",
+       study_svd_options,
+       study_svd},
   };
   return kStudies;
 }

@@ -62,13 +62,15 @@ BiasQuestion read_question(const run::CommandLine& line) {
   require(retrain == "yes" || retrain == "no",
           "--retrain {}: expected yes or no",
           retrain);
-  return {.target = line.text("target", ""),
-          .group = group,
-          .subpopulation = read_subgroup(line.text("subpopulation", "1,1")),
-          .choose = study::fairness_figure(line.text("choose", "worst")),
-          .lambdas = read_lambdas(line.text("lambda", "")),
-          .adversary = line.number("adversary", 1.0, 1e-6, 1e6),
-          .retrain = retrain == "yes"};
+  return {
+      .target = line.text("target", ""),
+      .group = group,
+      .subpopulation = read_subgroup(line.text("subpopulation", "1,1")),
+      .choice = {study::fairness_figure(line.text("choose", "subpopulation")),
+                 line.number("cost", 0.01, 0.0, 1.0)},
+      .lambdas = read_lambdas(line.text("lambda", "")),
+      .adversary = line.number("adversary", 1.0, 1e-6, 1e6),
+      .retrain = retrain == "yes"};
 }
 
 /// "Coat,Dress"
@@ -142,14 +144,20 @@ std::vector<run::OwnOption> study_bias_options() {
        "subgroup"},
       {"lambda",
        "X,Y,...",
-       "sizes of corrections to choose from [0 and from 1/16 to 64 times the "
-       "number of experts, of both signs]",
+       "sizes of corrections to choose from; unless said 0, and from 1/16 to "
+       "64 "
+       "times the number of experts by factors of sqrt(2), of both signs",
        "lambdas strength"},
       {"choose",
        "FIGURE",
-       "by which they are chosen, on one half of the samples: worst, "
-       "opportunity, deviation, subpopulation, accuracy [worst]",
+       "that is to be best on one half of the samples: subpopulation, worst, "
+       "opportunity, deviation or accuracy [subpopulation]",
        "criterion metric"},
+      {"cost",
+       "X",
+       "accuracy of all samples of that half that it may cost, as a share "
+       "[0.01]",
+       "budget"},
       {"gate",
        "NAME",
        "whose experts correct, as mumoe study load names it [the last]",

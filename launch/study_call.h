@@ -22,6 +22,8 @@ struct Study {
 std::span<const Study> studies();
 
 // One a file, study_NAME.cpp. Collective over all ranks.
+std::vector<run::OwnOption> study_cost_options();
+ExitCode study_cost(const Invocation& invocation, const run::CommandLine& line);
 std::vector<run::OwnOption> study_domains_options();
 ExitCode study_domains(const Invocation& invocation,
                        const run::CommandLine& line);
@@ -32,11 +34,16 @@ ExitCode study_experts(const Invocation& invocation,
                        const run::CommandLine& line);
 std::vector<run::OwnOption> study_load_options();
 ExitCode study_load(const Invocation& invocation, const run::CommandLine& line);
+std::vector<run::OwnOption> study_ranks_options();
+ExitCode study_ranks(const Invocation& invocation,
+                     const run::CommandLine& line);
 std::vector<run::OwnOption> study_specialise_options();
 ExitCode study_specialise(const Invocation& invocation,
                           const run::CommandLine& line);
 std::vector<run::OwnOption> study_bias_options();
 ExitCode study_bias(const Invocation& invocation, const run::CommandLine& line);
+std::vector<run::OwnOption> study_svd_options();
+ExitCode study_svd(const Invocation& invocation, const run::CommandLine& line);
 
 /// mumoe study specialise --study: heads that it trains itself (study/experts/
 /// specialise_study.h), by one process.

@@ -201,7 +201,7 @@ std::vector<run::OwnOption> study_domains_options() {
     if (option.name == "samples") {
       option.help =
           "windows, as many of each source, spread evenly over it; all: all "
-          "of the smallest source at least [128 a source]";
+          "there are [128 a source]";
     }
   }
   const std::vector<run::OwnOption> own = {
@@ -224,11 +224,11 @@ ExitCode study_domains(const Invocation& invocation,
                        const run::CommandLine& line) {
   const Asked asked{line.number("draws", 200, 20, 100000),
                     line.number("l2", 0.01, 1e-6, 1e6)};
+  FindingsOutput output(invocation, line);
   DomainsReport report;
   SourceWindows windows;
   std::vector<study::Gate> gates;
   std::string source;
-  bool first = false;
   const auto ask = [&](AskedRun& run) {
     report = {};
     const std::string name = line.text("run", "");
@@ -247,7 +247,6 @@ ExitCode study_domains(const Invocation& invocation,
                             train::in_batches(windows.indices, data.per_batch),
                             mesh.control());
     gates = routing.gates;
-    first = mesh.control().rank() == 0;
     report.run = name;
     report.checkpoint = run.opened.checkpoint.string();
     report.step = run.asked.step();
@@ -256,13 +255,11 @@ ExitCode study_domains(const Invocation& invocation,
     report.part = data.part;
     report.sources = windows.sources;
     report.windows = windows.indices.size();
-    if (first) fill(report, routing, windows, asked);
+    if (output) fill(report, routing, windows, asked);
   };
   const ExitCode code = ask_run(invocation, line, kCommand, true, ask);
   ask_dense(invocation, line, source, windows, asked, gates, report);
-  if (first) {
-    show_findings(domains_findings(report), domains_json(report), line);
-  }
+  if (output) output.show(domains_findings(report), domains_json(report));
   return code;
 }
 

@@ -2,11 +2,13 @@
 
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <system_error>
 
+#include "base/error.h"
 #include "base/json.h"
 #include "base/terminal.h"
+#include "launch/asked_model.h"
 #include "launch/fitted_table.h"
-#include "launch/show_facts.h"
 
 namespace mumoe::launch {
 namespace {
@@ -47,15 +49,22 @@ std::string text_of(const study::StudyFindings& findings) {
 
 }  // namespace
 
-void show_findings(const study::StudyFindings& findings,
-                   const nlohmann::json& json,
-                   const run::CommandLine& line) {
-  show_facts(
-      line.text("json", ""),
-      [&] { return text_of(findings); },
-      [&] { return to_text(json, 2) + "\n"; });
-  const std::string folder = line.text("out", "");
-  if (!folder.empty()) study::write_study_page(folder, findings);
+FindingsOutput::FindingsOutput(const Invocation& invocation,
+                               const run::CommandLine& line)
+    : facts_(open_output(invocation, line)), folder_(line.text("out", "")) {
+  if (!facts_ || folder_.empty()) return;
+  std::error_code error;
+  require(!std::filesystem::exists(folder_, error) ||
+              std::filesystem::is_directory(folder_, error),
+          "--out {}: is no folder",
+          folder_.string());
+}
+
+void FindingsOutput::show(const study::StudyFindings& findings,
+                          const nlohmann::json& json) {
+  facts_->show([&] { return text_of(findings); },
+               [&] { return to_text(json, 2) + "\n"; });
+  if (!folder_.empty()) study::write_study_page(folder_, findings);
 }
 
 std::vector<run::OwnOption> study_output_options() {

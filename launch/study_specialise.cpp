@@ -15,6 +15,7 @@
 #include "launch/study_call.h"
 #include "launch/study_data.h"
 #include "model/families.h"
+#include "study/experts/expert_parts.h"
 #include "study/experts/focus.h"
 #include "study/experts/removal.h"
 #include "study/experts/routing.h"
@@ -23,6 +24,8 @@ namespace mumoe::launch {
 namespace {
 
 constexpr const char* kCommand = "mumoe study specialise";
+/// Samples, unless it is said how many, where each expert takes a pass.
+constexpr const char* kSamplesOfPasses = "256";
 
 bool read_switch(const run::CommandLine& line, const std::string& name) {
   const std::string value = line.text(name, "no");
@@ -64,6 +67,12 @@ void widen(run::Options& options) {
 
 std::vector<run::OwnOption> study_specialise_options() {
   auto options = study_data_options();
+  const auto samples =
+      std::ranges::find(options, "samples", &run::OwnOption::name);
+  MUMOE_CHECK(samples != options.end(), "no option samples");
+  samples->help =
+      "windows of the text, or images, spread evenly; all: every one [all; "
+      "256 where each expert takes a pass]";
   options.push_back({"gate",
                      "NAME",
                      "of which experts are removed, as mumoe study load names "
@@ -109,7 +118,11 @@ ExitCode study_specialise(const Invocation& invocation,
     const auto gates = chosen_gates(line, pass.gates());
     std::optional<FactsOutput> output;
     if (mesh.control().rank() == 0) output.emplace(line);
-    const StudyData data = open_study_data(run, line);
+    run::CommandLine of_data = line;
+    if (!study::logit_mixture(model)) {
+      of_data.own.try_emplace("samples", kSamplesOfPasses);
+    }
+    const StudyData data = open_study_data(run, of_data);
     SpecialiseReport report{
         .run = name,
         .checkpoint = run.opened.checkpoint.string(),

@@ -239,6 +239,7 @@ ExitCode study_svd(const Invocation& invocation, const run::CommandLine& line) {
   const std::string which = line.text("matrices", "linear");
   const Matrices matrices = matrices_of(which);
   const double each = line.number("each", 0.0, 1e-3, 100.0);
+  FindingsOutput output(invocation, line);
   const auto ask = [&](AskedRun& run) {
     dist::ProcessMesh& mesh = run.session.mesh;
     const StudyData data = open_study_data(run, line);
@@ -262,8 +263,7 @@ ExitCode study_svd(const Invocation& invocation, const run::CommandLine& line) {
     mesh.set_phase("study");
     const study::SingularValues values(run.asked.registry(), std::move(all));
     measure(run, data, values, percents, report);
-    if (mesh.control().rank() != 0) return;
-    show_findings(findings_of(report), json_of(report), line);
+    if (output) output.show(findings_of(report), json_of(report));
   };
   return ask_run(invocation, line, kCommand, /*whole_tokens=*/true, ask);
 }

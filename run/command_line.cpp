@@ -286,7 +286,7 @@ CommandLine read_run(const std::vector<std::string>& arguments,
   require(options.keep != Keep::folder || !options.trainer.out.empty(),
           "train.out = : expected a folder, auto (runs/NAME-1 and so on), or "
           "none");
-  require(options.keep != Keep::nothing || options.trainer.tensorboard == "no",
+  require(options.keep != Keep::nothing || !options.trainer.writes_events(),
           "log.tensorboard = {}: event files have the name of a run directory, "
           "and train.out is none; expected no, or a run that is kept",
           options.trainer.tensorboard);

@@ -123,6 +123,17 @@ bool is_pickled(const fs::path& file) {
   return in.good() && (zip || begin[0] == '\x80');
 }
 
+/// What `config`, if it is there, says of the ViT of `opened`.
+void add_vit_config(const fs::path& config, OpenedWeights& opened) {
+  if (is_there(config)) {
+    opened.settings.merge(read_vit_config(config));
+  } else if (!opened.settings.contains("model.gelu")) {
+    opened.notes.push_back(
+        "no config.json says with which GELU these weights were trained: "
+        "OpenAI's CLIP with --model.gelu quick, most others with exact");
+  }
+}
+
 OpenedWeights open_named(const fs::path& path) {
   const bool folder = fs::is_directory(path);
   if (!folder && is_llmc(path)) {
@@ -157,7 +168,7 @@ OpenedWeights open_named(const fs::path& path) {
   }
   const fs::path config = (folder ? path : path.parent_path()) / "config.json";
   if (holds_vit(*opened.file)) {
-    if (is_there(config)) opened.settings.merge(read_vit_config(config));
+    add_vit_config(config, opened);
   } else if (opened.format == WeightFormat::hf && is_there(config)) {
     opened.settings.merge(read_hf_config(config));
   } else if (opened.format == WeightFormat::hf &&

@@ -510,7 +510,7 @@ std::vector<Key> make_table() {
        "folder of many runs in which they have one of their own",
        plain(MUMOE_FIELD(trainer.tensorboard)),
        "tensorboard_dir tensorboard_log_dir use_tensorboard tb_dir logging_dir"
-       " report_to event_files wandb"},
+       " event_files"},
       {"log.prometheus", free,
        "file of the run's last figures in the form of Prometheus, written "
        "again every few seconds (empty: none); its collector of text files "

@@ -25,10 +25,9 @@ constexpr Missing kMissing[] = {
      "a run is as long as train.steps or train.epochs says; an epoch is as "
      "many "
      "steps as there are training samples / train.batch"},
-    {"wandb wandb_log wandb_project use_wandb tensorboard mlflow report_to "
-     "logger log_to",
+    {"wandb wandb_log wandb_project use_wandb mlflow report_to logger log_to",
      "the numbers of every step are in metrics.jsonl of the run directory, "
-     "train.out; nothing is sent anywhere"},
+     "train.out, and as log.tensorboard says; nothing is sent anywhere"},
     {"num_workers workers dataloader_num_workers prefetch prefetch_factor "
      "pin_memory",
      "batches are read ahead by a thread of every rank; there is nothing to "
@@ -177,7 +176,7 @@ const Missing* missing(const std::string& name) {
   return nullptr;
 }
 
-/// The same by a part of the name: tensorboard_dir.
+/// The same by a part of the name: wandb_dir.
 const Missing* missing_in_part(std::string name) {
   constexpr std::size_t kTelling = 5;
   std::ranges::replace_if(

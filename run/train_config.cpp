@@ -40,7 +40,6 @@ void TrainerConfig::validate() const {
   require(sample_tokens >= 0,
           "sample_tokens = {}: expected at least 0",
           sample_tokens);
-  require(!tensorboard.empty(), "tensorboard = : expected no, yes or a folder");
 }
 
 void OptimizerConfig::validate() const {

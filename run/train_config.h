@@ -51,11 +51,14 @@ struct TrainerConfig {
   bool experts_line = false;  ///< The last such figures in lines of progress.
   /// Tokens of a text that a language model writes after each evaluation.
   std::int64_t sample_tokens = 0;
-  /// TensorBoard's event files: no, yes (in the run directory) or the folder in
-  /// which they have one of the run directory's name.
+  /// TensorBoard's event files: no (or empty), yes (in the run directory) or
+  /// the folder in which they have one of the run directory's name.
   std::string tensorboard = "no";
   /// A text file of the run's last figures for Prometheus; empty: none.
   std::filesystem::path prometheus;
+  bool writes_events() const {
+    return !tensorboard.empty() && tensorboard != "no";
+  }
   std::uint64_t seed = 0;
   dist::Wire wire = dist::Wire::fp32;  ///< Of gradients on their way.
   /// Run directory; empty: nothing is written.

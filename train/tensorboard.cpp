@@ -64,7 +64,7 @@ void add_evaluation(StepEvent& event, const Evaluation& evaluation) {
 
 std::optional<std::filesystem::path> event_folder(
     const run::TrainerConfig& config) {
-  if (config.tensorboard == "no" || config.out.empty()) return std::nullopt;
+  if (!config.writes_events() || config.out.empty()) return std::nullopt;
   if (config.tensorboard == "yes") return config.out;
   std::error_code error;
   const auto run = std::filesystem::absolute(config.out, error);

@@ -67,6 +67,58 @@ std::int64_t bytes_of(const std::string& dtype) {
   return dtype == "F32" ? 4 : 8;
 }
 
+/// What the header of file `name` says of `tensor`, of one of these types and
+/// so many dims.
+Entry find_entry(const nlohmann::json& json,
+                 const std::string& name,
+                 const char* tensor,
+                 std::initializer_list<const char*> dtypes,
+                 std::size_t dims) {
+  require(json.is_object() && json.contains(tensor),
+          "{}: no tensor {}; expected features, labels and index",
+          name,
+          tensor);
+  const auto entry = entry_of(json[tensor]);
+  require(entry.has_value(), "{}: its header is broken at {}", name, tensor);
+  bool known = false;
+  for (const char* dtype : dtypes) known = known || entry->dtype == dtype;
+  require(known && entry->shape.size() == dims,
+          "{}: {} is {} of {} dims; expected {} of {}",
+          name,
+          tensor,
+          entry->dtype,
+          entry->shape.size(),
+          fmt::join(dtypes, " or "),
+          dims);
+  return *entry;
+}
+
+/// Behind the header are `held` bytes: do they have all of the tensor?
+void require_whole(const std::string& name,
+                   const char* tensor,
+                   const Entry& entry,
+                   std::int64_t held) {
+  std::int64_t bytes = bytes_of(entry.dtype);
+  for (const std::int64_t extent : entry.shape) {
+    require(extent > 0 && bytes <= held / extent,
+            "{}: {} is [{}], more than the {} bytes behind the header, or "
+            "nothing; expected all of it (is the file truncated?)",
+            name,
+            tensor,
+            fmt::join(entry.shape, ", "),
+            held);
+    bytes *= extent;
+  }
+  require(
+      entry.end - entry.begin == bytes && entry.end <= held,
+      "{}: {} ends at byte {} behind the header, and there are {}: the file "
+      "is truncated, or its header is broken",
+      name,
+      tensor,
+      entry.end,
+      held);
+}
+
 }  // namespace
 
 float half_to_float(std::uint16_t bits) {
@@ -130,66 +182,28 @@ void FeatureFile::read_head() {
       parse_json({mapped_ + kLengthBytes, head}, name + ": its header");
   const std::size_t begin = kLengthBytes + head;
   const auto held = static_cast<std::int64_t>(length_ - begin);
-  const auto find = [&](const char* tensor,
-                        std::initializer_list<const char*> dtypes,
-                        std::size_t dims) {
-    require(json.is_object() && json.contains(tensor),
-            "{}: no tensor {}; expected features, labels and index",
-            name,
-            tensor);
-    const auto entry = entry_of(json[tensor]);
-    require(entry.has_value(), "{}: its header is broken at {}", name, tensor);
-    bool known = false;
-    for (const char* dtype : dtypes) known = known || entry->dtype == dtype;
-    require(known && entry->shape.size() == dims,
-            "{}: {} is {} of {} dims; expected {} of {}",
-            name,
-            tensor,
-            entry->dtype,
-            entry->shape.size(),
-            fmt::join(dtypes, " or "),
-            dims);
-    return *entry;
-  };
   const auto place = [&](const char* tensor, const Entry& entry) {
-    std::int64_t bytes = bytes_of(entry.dtype);
-    for (const std::int64_t extent : entry.shape) {
-      require(extent > 0 && bytes <= held / extent,
-              "{}: {} is [{}], more than the file's {} bytes, or nothing; "
-              "expected all of it (is the file truncated?)",
-              name,
-              tensor,
-              fmt::join(entry.shape, ", "),
-              length_);
-      bytes *= extent;
-    }
-    require(entry.end - entry.begin == bytes && entry.end <= held,
-            "{}: {} ends at byte {}, and the file has {}: it is truncated, or "
-            "its header is broken",
-            name,
-            tensor,
-            static_cast<std::int64_t>(begin) + entry.end,
-            length_);
+    require_whole(name, tensor, entry, held);
     return mapped_ + begin + entry.begin;
   };
-  const Entry features = find("features", {"F32", "F16"}, 2);
-  const Entry labels = find("labels", {"I64"}, 1);
-  const Entry images = find("index", {"I64"}, 1);
+  const Entry features = find_entry(json, name, "features", {"F32", "F16"}, 2);
+  const Entry labels = find_entry(json, name, "labels", {"I64"}, 1);
+  const Entry images = find_entry(json, name, "index", {"I64"}, 1);
   features_ = place("features", features);
   labels_ = place("labels", labels);
   images_ = place("index", images);
   half_ = features.dtype == "F16";
   size_ = features.shape[0];
   width_ = features.shape[1];
-  require(
-      labels.shape[0] == size_ && images.shape[0] == size_,
-      "{}: {} rows of features, {} labels and {} of index; expected as many",
-      name,
-      size_,
-      labels.shape[0],
-      images.shape[0]);
+  require(labels.shape[0] == size_ && images.shape[0] == size_,
+          "{}: {} rows of features, {} labels and {} of index; expected as "
+          "many",
+          name,
+          size_,
+          labels.shape[0],
+          images.shape[0]);
   if (!json.contains("attributes")) return;
-  const Entry attributes = find("attributes", {"U8"}, 2);
+  const Entry attributes = find_entry(json, name, "attributes", {"U8"}, 2);
   require(attributes.shape[0] == size_,
           "{}: attributes of {} images; expected {}",
           name,

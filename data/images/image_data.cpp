@@ -78,43 +78,35 @@ std::vector<std::string> names_in(const fs::path& folder) {
   return read_names(path);
 }
 
-/// Files of idx images; `names`: of the classes, where the folder does not say.
-ImageData open_idx(const ImageOptions& options,
-                   const fs::path& folder,
-                   std::vector<std::string> names = {}) {
-  ImageData data;
-  data.name = options.source;
-  data.class_names = names.empty() ? names_in(folder) : std::move(names);
-  const IdxPair of_train = pair_in(folder, {"train"});
-  const IdxPair of_val = pair_in(folder, {"t10k", "test", "val"});
-  IdxImages train = read_idx_images(of_train, std::ssize(data.class_names));
-  data.classes = classes_of(train, data);
-  IdxImages val = read_idx_images(of_val, data.classes);
-  if (options.target != kClassTarget) {
-    take_target(options.target, data.name, train);
-    take_target(options.target, data.name, val);
-    data.class_names = classes_of_attribute(options.target);
-    data.classes = 2;
-  }
+/// The images of both parts, and the files they are of.
+struct IdxParts {
+  IdxPair of_train, of_val;
+  IdxImages train, val;
+};
+
+/// Throws where they are no squares, of two shapes, or not as is asked for.
+void check_shapes(const IdxParts& parts, const ImageOptions& options) {
+  const IdxImages& train = parts.train;
+  const IdxImages& val = parts.val;
   require(train.height == train.width,
           "{}: images of {} x {}; expected square ones",
-          of_train.images.string(),
+          parts.of_train.images.string(),
           train.height,
           train.width);
   require(val.height == train.height && val.width == train.width &&
               val.channels == train.channels,
           "{}: images of {} x {} x {}; expected {} x {} x {}, as in {}",
-          of_val.images.string(),
+          parts.of_val.images.string(),
           val.height,
           val.width,
           val.channels,
           train.height,
           train.width,
           train.channels,
-          of_train.images.filename().string());
+          parts.of_train.images.filename().string());
   require(options.size == 0 || options.size == train.height,
           "{}: images of {} x {}; expected {} x {}",
-          of_train.images.string(),
+          parts.of_train.images.string(),
           train.height,
           train.width,
           options.size,
@@ -124,8 +116,32 @@ ImageData open_idx(const ImageOptions& options,
           options.augment != Augmentation::resized_crop,
       "{}: augmentation {}; expected automatic, none or crop_flip for idx "
       "files",
-      data.name,
+      options.source,
       options.augment == Augmentation::imagenet ? "imagenet" : "resized_crop");
+}
+
+/// Files of idx images; `names`: of the classes, where the folder does not say.
+ImageData open_idx(const ImageOptions& options,
+                   const fs::path& folder,
+                   std::vector<std::string> names = {}) {
+  ImageData data;
+  data.name = options.source;
+  data.class_names = names.empty() ? names_in(folder) : std::move(names);
+  IdxParts parts{pair_in(folder, {"train"}),
+                 pair_in(folder, {"t10k", "test", "val"}),
+                 {},
+                 {}};
+  auto& [of_train, of_val, train, val] = parts;
+  train = read_idx_images(of_train, std::ssize(data.class_names));
+  data.classes = classes_of(train, data);
+  val = read_idx_images(of_val, data.classes);
+  if (options.target != kClassTarget) {
+    take_target(options.target, data.name, train);
+    take_target(options.target, data.name, val);
+    data.class_names = classes_of_attribute(options.target);
+    data.classes = 2;
+  }
+  check_shapes(parts, options);
   data.channels = train.channels;
   data.size = train.height;
   data.train_hash = train.hash;
@@ -179,7 +195,8 @@ ImageData open_trees(const ImageOptions& options,
                                            data.size,
                                            Augmentation::none,
                                            options.seed,
-                                           workers);
+                                           workers,
+                                           options.normalisation);
   return data;
 }
 

@@ -141,20 +141,25 @@ FairnessFound fairness_found(const JudgedSamples& judged,
 double best_lambda(const JudgedSamples& judged,
                    std::span<const std::size_t> samples,
                    Subgroup subpopulation,
-                   const FairnessFigure& by,
+                   const Choice& choice,
                    std::span<const double> lambdas,
                    const std::function<Shift(double lambda)>& shifts) {
+  const auto found_with = [&](double lambda) {
+    return fairness(judged, samples, subpopulation, shifts(lambda));
+  };
+  const double least = found_with(0).accuracy - choice.cost;
   std::vector<double> order(lambdas.begin(), lambdas.end());
   std::ranges::stable_sort(order, {}, [](double l) { return std::abs(l); });
-  double best = order.front();
+  double best = 0;
   double value = std::numeric_limits<double>::quiet_NaN();
   for (const double lambda : order) {
-    const double found =
-        fairness(judged, samples, subpopulation, shifts(lambda)).*by.value;
-    const bool better = by.more ? found > value : found < value;
+    const Fairness found = found_with(lambda);
+    if (found.accuracy < least) continue;
+    const double figure = found.*choice.by.value;
+    const bool better = choice.by.more ? figure > value : figure < value;
     if (!better && std::isfinite(value)) continue;
     best = lambda;
-    value = found;
+    value = figure;
   }
   return best;
 }

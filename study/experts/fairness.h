@@ -75,12 +75,21 @@ FairnessFound fairness_found(const JudgedSamples& judged,
                              Subgroup subpopulation,
                              std::span<const Shift> shifts);
 
-/// Where the figure `by` is best, of shifts(lambda) for each of `lambdas`; of
-/// equal ones the smallest lambda.
+/// By what lambda is chosen.
+struct Choice {
+  const FairnessFigure& by;
+  /// How much accuracy of all samples it may cost, against lambda = 0, where
+  /// that is chosen.
+  double cost = 1;
+};
+
+/// Where the figure of `choice` is best on `samples`, of shifts(lambda) for
+/// each of `lambdas` that costs no more; of equal ones the smallest lambda. 0
+/// where none does.
 double best_lambda(const JudgedSamples& judged,
                    std::span<const std::size_t> samples,
                    Subgroup subpopulation,
-                   const FairnessFigure& by,
+                   const Choice& choice,
                    std::span<const double> lambdas,
                    const std::function<Shift(double lambda)>& shifts);
 

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "model/classifier.h"
+#include "model/head_model.h"
 #include "model/language_model.h"
 
 namespace mumoe::study {
@@ -68,10 +69,11 @@ std::vector<Gate> gates_of(const model::Model& model, const std::string& what) {
            experts[level]});
     }
   }
+  const bool head = dynamic_cast<const model::HeadModel*>(&model) != nullptr;
   require(!gates.empty(),
-          "{}: its model has no experts (model.mlp = dense); expected cp, tr, "
-          "tt or tucker",
-          what);
+          "{}: its model has no experts ({}); expected cp, tr, tt or tucker",
+          what,
+          head ? "model.head = linear or high_rank" : "model.mlp = dense");
   return gates;
 }
 

@@ -1,6 +1,7 @@
 #include "study/experts/thresholding.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <utility>
 
@@ -44,10 +45,10 @@ std::vector<double> permuted(std::span<const double> mean, std::uint64_t draw) {
 
 std::vector<double> usual_lambdas(std::int64_t experts) {
   std::vector<double> lambdas{0};
-  for (int power = -4; power <= 6; ++power) {
-    const double share = power < 0 ? 1.0 / (1 << -power) : 1 << power;
-    lambdas.push_back(share * static_cast<double>(experts));
-    lambdas.push_back(-share * static_cast<double>(experts));
+  for (int half = -8; half <= 12; ++half) {
+    const double size = std::exp2(0.5 * half) * static_cast<double>(experts);
+    lambdas.push_back(size);
+    lambdas.push_back(-size);
   }
   return lambdas;
 }

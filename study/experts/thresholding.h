@@ -35,7 +35,8 @@ Shift blind_shift(const Coefficients& coefficients, double lambda);
 /// that have nothing to do with the subpopulation.
 std::vector<double> permuted(std::span<const double> mean, std::uint64_t draw);
 
-/// Shares of N, of both signs, and 0: where λ is looked for unless said.
+/// 0, and from N/16 to 64 N by factors of √2, of both signs: where λ is looked
+/// for unless said.
 std::vector<double> usual_lambdas(std::int64_t experts);
 
 /// Samples drawn into two halves, by number: the first chooses λ, the second

@@ -7,7 +7,9 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "study/report/expert_charts.h"
 #include "study/report/expert_page_text.h"
+#include "study/report/inline_svg.h"
 #include "study/report/page.h"
 
 namespace mumoe::study {
@@ -38,7 +40,9 @@ std::string facts_of(const ExpertStudy& study, std::int64_t shown) {
   return facts;
 }
 
-std::string page_with(const ExpertStudy& study, std::int64_t shown) {
+std::string page_with(const ExpertStudy& study,
+                      const std::string& chart,
+                      std::int64_t shown) {
   const std::string title = fmt::format("Experts of {}", study.facts.run);
   std::string explained =
       "A coefficient says how much an expert takes part at a token; those of a "
@@ -48,6 +52,11 @@ std::string page_with(const ExpertStudy& study, std::int64_t shown) {
         "Promoted tokens: what the output of the layer loses without the "
         "expert, mean over its largest coefficients, led straight to the "
         "logits; what later layers make of it is left out.";
+  } else if (std::ranges::count(study.units, TokenUnit::channel) > 0) {
+    explained +=
+        "What mixes channels has coefficients for each patch, what mixes "
+        "patches for each hidden channel of an image: of those, images are "
+        "shown whole.";
   }
   return fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
@@ -62,6 +71,7 @@ std::string page_with(const ExpertStudy& study, std::int64_t shown) {
       "<main id=\"view\" role=\"tabpanel\"><noscript><p>This page needs its "
       "own "
       "script.</p></noscript></main>\n<p class=\"soft\">{3}</p>\n"
+      "<template id=\"chart\">{7}</template>\n"
       "<script type=\"application/json\" id=\"data\">{4}</script>\n"
       "<script>\n{5}{6}</script>\n</body>\n</html>\n",
       escaped(title),
@@ -70,14 +80,17 @@ std::string page_with(const ExpertStudy& study, std::int64_t shown) {
       escaped(explained),
       as_script(expert_page_data(study, shown)),
       kExpertPageScript,
-      kExpertPageViews);
+      kExpertPageViews,
+      chart);
 }
 
 }  // namespace
 
 std::string expert_page(const ExpertStudy& study, std::size_t most) {
+  const Chart drawn = expert_chart(study);
+  const std::string chart = inline_svg(chart_svg(drawn), "use", drawn.title);
   for (std::int64_t shown = study.per_expert;; shown = shown * 3 / 4) {
-    std::string page = page_with(study, shown);
+    std::string page = page_with(study, chart, shown);
     if (page.size() <= most || shown <= 1) return page;
   }
 }
@@ -87,6 +100,9 @@ void write_expert_page(const std::filesystem::path& folder,
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   require(!error, "{}: {}", folder.string(), error.message());
+  const Chart chart = expert_chart(study);
+  write_file_atomically(folder / "experts.svg", chart_svg(chart));
+  write_file_atomically(folder / "experts.png", chart_png(chart));
   write_file_atomically(folder / kExpertPage, expert_page(study));
 }
 

@@ -24,8 +24,9 @@ std::string expert_page(const ExpertStudy& study,
 /// examples of each kind.
 std::string expert_page_data(const ExpertStudy& study, std::int64_t per_expert);
 
-/// Writes the page into `folder`, which is made if need be. It appears whole or
-/// not at all. Throws `InputError` for a file that cannot be written.
+/// Writes the page into `folder`, which is made if need be, and beside it its
+/// chart as experts.svg and experts.png. A file appears whole or not at all.
+/// Throws `InputError` for a file that cannot be written.
 void write_expert_page(const std::filesystem::path& folder,
                        const ExpertStudy& study);
 

@@ -9,6 +9,7 @@ function make(tag, attributes, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes || {})) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name.startsWith("aria-")) element.setAttribute(name, String(value));
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value !== undefined) element.setAttribute(name, value);
   }
@@ -51,7 +52,7 @@ function examplesOf(gate, expert) {
   const sizes = [from.next(1), from.next(1)];
   return sizes.map(size => Array.from({length: size}, () => {
     const example = {sample: from.next(4), token: from.next(2), coefficient: from.next(2) / 65535};
-    if (!data.text) return {...example, tile: from.next(2)};
+    if (!data.text) return {...example, tile: from.next(2), crop: data.crops ? from.next(2) : NONE};
     example.mark = from.next(1);
     example.words = Array.from({length: from.next(1)}, () => ({id: from.next(2), share: from.next(1) / 255}));
     return example;
@@ -77,15 +78,15 @@ function textLine(example) {
 
 const labelText = label => label < 0 ? "" : data.classes[label] || `class ${label}`;
 
-/** Tile `tile` of the pictures, so many pixels a side; `part` of a grid: that square alone. */
-function picture(tile, side, part) {
-  const {columns, count: tiles, grid} = data.images;
+/** Tile `tile` of a sheet of pictures, so many pixels a side; `part` of a grid: that square alone. */
+function picture(tile, side, part, sheet = "images") {
+  const {columns, count: tiles} = data[sheet], grid = data.images.grid;
   const zoom = part === undefined ? 1 : grid;
   const x = tile % columns, y = Math.floor(tile / columns);
   const [px, py] = part === undefined ? [0, 0] : [part % grid, Math.floor(part / grid)];
   const rows = Math.ceil(tiles / columns);
-  return make("div", {class: "picture", role: "img", "aria-label": labelText(data.images.labels[tile]),
-    style: `width:${side}px;height:${side}px;background-image:var(--sprite);` +
+  return make("div", {class: "picture", role: "img", "aria-label": sheet === "images" ? labelText(data.images.labels[tile]) : "patch",
+    style: `width:${side}px;height:${side}px;background-image:var(--${sheet});` +
       `background-size:${columns * side * zoom}px ${rows * side * zoom}px;` +
       `background-position:${-(x * zoom + px) * side}px ${-(y * zoom + py) * side}px`});
 }
@@ -110,7 +111,7 @@ function pictureFigure(gate, example) {
       const step = 100 / data.images.grid, grid = data.images.grid;
       whole.append(make("i", {style: `width:${step}%;height:${step}%;left:${patch % grid * step}%;` +
         `top:${Math.floor(patch / grid) * step}%`}));
-      shown.append(picture(example.tile, 56, patch));
+      shown.append(example.crop === NONE ? picture(example.tile, 56, patch) : picture(example.crop, 56, undefined, "crops"));
     }
     caption.append(labelText(data.images.labels[example.tile]));
   }
@@ -171,7 +172,7 @@ function expertsInOrder(gate) {
 function gateSelect(gate, change) {
   return make("select", {"aria-label": "layer", onchange: event => change(Number(event.target.value))},
     ...gates.map((one, i) => make("option", {value: i, selected: i === gate},
-      `${one.name}: ${one.experts} a ${one.unit}`)));
+      `${one.name}, ${count(one.experts, "expert")}`)));
 }
 
 function expertView(root) {
@@ -212,7 +213,7 @@ function expertView(root) {
       make("label", {}, "Order", make("select", {onchange: event => { chosen.order = event.target.value; expertView(root); }},
         ...orders.map(([value, text]) => make("option", {value, selected: value === chosen.order}, text))))),
     cells,
-    make("p", {class: "soft"}, `The more ${one.unit === "patch" ? "patches" : one.unit + "s"} chose an expert, the darker it is; ` +
+    make("p", {class: "soft"}, `The more ${one.unit === "patch" ? "patches" : one.unit + "s"} chose an expert, the stronger its colour; ` +
       `${one.unchosen} of ${one.experts} were never chosen, ${one.dead} never active; used like ${one.effective.toFixed(1)} evenly used ones.`));
   root.replaceChildren(make("div", {class: "two"}, left, detail));
   cells.querySelector("[aria-selected=true]").scrollIntoView({block: "nearest"});

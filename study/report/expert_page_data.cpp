@@ -51,6 +51,9 @@ json rounded(const std::vector<double>& values) {
   return all;
 }
 
+/// Pixels a side of the images, at most.
+constexpr int kTile = 64;
+
 class PageData {
  public:
   PageData(const ExpertStudy& study, std::int64_t per_expert)
@@ -157,7 +160,11 @@ class PageData {
               (static_cast<std::int64_t>(n) * 2 + kind) * study_.per_expert + i;
           add_words(packed, g, slot, example);
         } else {
-          packed.add<2>(tile(example.sample));
+          packed.add<2>(place_in(sprite_, {example.sample}));
+          if (!crops_.place.empty()) {
+            packed.add<2>(
+                place_in(crops_, {example.sample, patch_of(g, example)}));
+          }
         }
       }
     }
@@ -192,7 +199,7 @@ class PageData {
         one["tokens"].push_back(token(id));
       }
     } else {
-      one["tile"] = tile(shown.sample);
+      one["tile"] = place_in(sprite_, {shown.sample});
       one["label"] = label_of(study_.material, shown.sample);
     }
     for (const GateTrace& trace : shown.trace) {
@@ -215,44 +222,62 @@ class PageData {
     }
   }
 
+  /// The place of an example in the grid of patches; −1: it has none.
+  std::int64_t patch_of(std::size_t g, const Example& example) const {
+    if (study_.units[g] != TokenUnit::patch) return -1;
+    const GateLoad& load = study_.loads[g];
+    const std::int64_t others =
+        load.tokens / load.samples - study_.material.images->patches();
+    return std::max<std::int64_t>(example.token - others, -1);
+  }
+
   void add_pictures() {
-    std::set<std::uint64_t> samples;
-    for (const auto& gate : study_.examples) {
-      for (const ExpertExamples& of : gate) {
+    const ImageForm& form = *study_.material.images;
+    std::set<Cutting> whole, patches;
+    for (std::size_t g = 0; g < study_.examples.size(); ++g) {
+      for (const ExpertExamples& of : study_.examples[g]) {
         for (const auto* list : {&of.top, &of.drawn}) {
           const auto size = std::min(std::ssize(*list), per_expert_);
           for (std::int64_t i = 0; i < size; ++i) {
-            samples.insert((*list)[static_cast<std::size_t>(i)].sample);
+            const Example& example = (*list)[static_cast<std::size_t>(i)];
+            whole.insert({example.sample});
+            const std::int64_t patch = patch_of(g, example);
+            if (patch >= 0) patches.insert({example.sample, patch});
           }
         }
       }
     }
-    for (const ShownSample& shown : study_.shown) samples.insert(shown.sample);
-    sprite_ = sprite_of(*study_.material.pictures,
-                        *study_.material.images,
-                        {samples.begin(), samples.end()});
+    for (const ShownSample& shown : study_.shown) whole.insert({shown.sample});
+    sprite_ = sprite_of(*study_.material.pictures, form, whole, kTile);
+    // Of a small image the patch is seen in it.
+    if (form.side <= kTile) return;
+    crops_ = sprite_of(*study_.material.pictures, form, patches, kTile / 2);
+  }
+
+  static json sheet_of(const Sprite& sprite) {
+    return {{"uri", sprite.uri},
+            {"columns", sprite.columns},
+            {"count", sprite.place.size()}};
   }
 
   void add_images(json& data) const {
     json labels = json::array();
-    for (const auto& [sample, place] : sprite_.place) {
-      labels.push_back(label_of(study_.material, sample));
+    for (const auto& [cutting, place] : sprite_.place) {
+      labels.push_back(label_of(study_.material, cutting.sample));
     }
     const ImageForm& form = *study_.material.images;
-    data["images"] = {{"uri", sprite_.uri},
-                      {"tile", sprite_.tile},
-                      {"columns", sprite_.columns},
-                      {"count", sprite_.place.size()},
-                      {"grid", form.patch == 0 ? 0 : form.side / form.patch},
-                      {"labels", std::move(labels)}};
+    data["images"] = sheet_of(sprite_);
+    data["images"]["grid"] = form.patch == 0 ? 0 : form.side / form.patch;
+    data["images"]["labels"] = std::move(labels);
+    if (!crops_.place.empty()) data["crops"] = sheet_of(crops_);
   }
 
-  /// Of the picture of a sample; the largest number: it has none.
-  std::uint64_t tile(std::uint64_t sample) const {
-    const auto found = sprite_.place.find(sample);
+  /// The largest number: it is not there.
+  static std::uint64_t place_in(const Sprite& sprite, const Cutting& cutting) {
+    const auto found = sprite.place.find(cutting);
     constexpr int kNone = 0xffff;
     return static_cast<std::uint64_t>(
-        found == sprite_.place.end() ? kNone : std::min(found->second, kNone));
+        found == sprite.place.end() ? kNone : std::min(found->second, kNone));
   }
 
   /// The number in the page of a token that occurs there.
@@ -293,7 +318,7 @@ class PageData {
 
   const ExpertStudy& study_;
   std::int64_t per_expert_;
-  Sprite sprite_;
+  Sprite sprite_, crops_;
   std::map<std::int32_t, std::uint64_t> tokens_used_;
   std::vector<std::int32_t> in_order_;
   std::map<std::uint64_t, std::vector<std::int32_t>> texts_;

@@ -178,6 +178,7 @@ function runsView(root) {
   const names = runs.length === 1 ? [] : [make("tr", {}, make("th", {}), ...runs.map(({run}) => make("th", {colspan: columns.length}, `${run.run}, step ${run.step}`)))];
   root.replaceChildren(
     ...runs.map(({run}) => make("p", {}, make("b", {}, run.run), `, step ${run.step}: ${run.model}; ${count(run.samples, "sample")} of ${run.data}, ${run.part}`)),
+    make("figure", {class: "scroll chart"}, document.getElementById("chart").content.cloneNode(true)),
     make("div", {class: "scroll"}, make("table", {}, make("thead", {}, ...names, head), make("tbody", {}, ...body))),
     make("p", {class: "soft"}, "active: share of the experts with a coefficient above 0, mean over tokens; dead: no token has one; " +
       `unchosen: none of at least ${data.threshold}; nats: entropy of a token's coefficients, mean; effective: exp of the entropy of the mean ` +
@@ -216,7 +217,9 @@ tabs.addEventListener("keydown", event => {
 function start() {
   const [view, first, second] = location.hash.slice(1).split("/");
   for (const gate of gates) gate.perSample = Math.round(gate.tokens / data.run.samples);
-  if (data.images) document.documentElement.style.setProperty("--sprite", `url(${data.images.uri})`);
+  for (const sheet of ["images", "crops"]) {
+    if (data[sheet]) document.documentElement.style.setProperty(`--${sheet}`, `url(${data[sheet].uri})`);
+  }
   if (view === "e" && gates[first] && Number(second) < gates[first].experts) chosen = {...chosen, gate: Number(first), expert: Number(second)};
   if (view === "p" && data.shown[first]) shownNumber = Number(first);
   if (!location.hash) {

@@ -3,12 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
+#include <optional>
+#include <span>
 #include <variant>
+#include <vector>
 
-#include "base/error.h"
 #include "study/report/picture_file.h"
 
 namespace mumoe::study {
@@ -18,21 +19,27 @@ constexpr int kColumns = 64;
 // Up to here tiles keep every pixel; larger ones are photographs.
 constexpr int kExact = 32;
 
-/// One image made smaller: means over its pixels, [channels, tile, tile].
+/// A square of an image made smaller: means over its pixels, [channels, tile,
+/// tile].
 std::vector<float> shrunk(std::span<const float> image,
                           const ImageForm& form,
+                          std::int64_t patch,
                           int tile) {
-  const auto side = static_cast<int>(form.side);
+  const bool whole = patch < 0;
+  const std::int64_t side = whole ? form.side : form.patch;
+  const std::int64_t across = whole ? 1 : form.side / form.patch;
+  const std::int64_t at = std::max<std::int64_t>(patch, 0);
   std::vector<float> small;
   for (std::int64_t c = 0; c < form.channels; ++c) {
-    const float* plane = image.data() + c * form.side * form.side;
+    const float* plane = image.data() + c * form.side * form.side +
+                         at / across * side * form.side + at % across * side;
     for (int y = 0; y < tile; ++y) {
       for (int x = 0; x < tile; ++x) {
-        const int top = y * side / tile, bottom = (y + 1) * side / tile;
-        const int left = x * side / tile, right = (x + 1) * side / tile;
+        const auto top = y * side / tile, bottom = (y + 1) * side / tile;
+        const auto left = x * side / tile, right = (x + 1) * side / tile;
         float sum = 0;
-        for (int v = top; v < bottom; ++v) {
-          for (int u = left; u < right; ++u) sum += plane[v * side + u];
+        for (auto v = top; v < bottom; ++v) {
+          for (auto u = left; u < right; ++u) sum += plane[v * form.side + u];
         }
         small.push_back(sum /
                         static_cast<float>((bottom - top) * (right - left)));
@@ -57,21 +64,26 @@ struct Range {
 
 Sprite sprite_of(const data::Samples& pictures,
                  const ImageForm& form,
-                 const std::vector<std::uint64_t>& samples,
+                 const std::set<Cutting>& cuttings,
                  int most) {
-  const auto count = static_cast<int>(samples.size());
+  if (cuttings.empty()) return {};
+  const bool whole = cuttings.begin()->patch < 0;
+  const auto count = static_cast<int>(cuttings.size());
   Sprite sprite{
-      .tile = static_cast<int>(std::min<std::int64_t>(form.side, most)),
+      .tile = static_cast<int>(
+          std::min<std::int64_t>(whole ? form.side : form.patch, most)),
       .columns = std::min(count, kColumns)};
-  if (samples.empty()) return sprite;
   const int tile = sprite.tile;
   std::vector<std::vector<float>> tiles;
   std::vector<Range> ranges(static_cast<std::size_t>(form.channels));
   const std::size_t plane = static_cast<std::size_t>(tile) * tile;
-  for (const std::uint64_t sample : samples) {
-    const data::HostBatch made = pictures.make({&sample, 1});
+  data::HostBatch made;
+  std::optional<std::uint64_t> last;
+  for (const auto& [sample, patch] : cuttings) {
+    if (last != sample) made = pictures.make({&sample, 1});
+    last = sample;
     tiles.push_back(
-        shrunk(std::get<std::vector<float>>(made.input), form, tile));
+        shrunk(std::get<std::vector<float>>(made.input), form, patch, tile));
     for (std::size_t i = 0; i < tiles.back().size(); ++i) {
       Range& range = ranges[i / plane];
       range.low = std::min(range.low, tiles.back()[i]);
@@ -81,8 +93,9 @@ Sprite sprite_of(const data::Samples& pictures,
   const int rows = (count + sprite.columns - 1) / sprite.columns;
   Raster raster{sprite.columns * tile, rows * tile};
   raster.rgb.resize(std::size_t{3} * raster.width * raster.height);
-  for (int i = 0; i < count; ++i) {
-    sprite.place.emplace(samples[i], i);
+  int i = 0;
+  for (const Cutting& cutting : cuttings) {
+    sprite.place.emplace(cutting, i);
     const int left = i % sprite.columns * tile;
     const int top = i / sprite.columns * tile;
     for (int p = 0; p < tile * tile; ++p) {
@@ -94,6 +107,7 @@ Sprite sprite_of(const data::Samples& pictures,
         to[k] = ranges[c].byte(tiles[i][c * plane + p]);
       }
     }
+    ++i;
   }
   const bool exact = tile <= kExact;
   sprite.uri =

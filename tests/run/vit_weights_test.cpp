@@ -162,6 +162,9 @@ TEST(VitWeights, TellHeadsByTimmsName) {
   const ScratchFolder folder;
   fs::copy_file(stored("timm_clip") / "weights/model.safetensors",
                 folder.path() / "model.safetensors");
+  const auto bare = open_weights(folder.path());
+  ASSERT_EQ(bare.notes.size(), 1u);
+  EXPECT_NE(bare.notes[0].find("no config.json"), std::string::npos);
   const auto name = [&](const std::string& architecture) {
     std::ofstream(folder.path() / "config.json")
         << R"({"architecture": ")" << architecture << R"("})";

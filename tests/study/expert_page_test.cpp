@@ -18,6 +18,7 @@
 #include "study/experts/prompts.h"
 #include "study/report/expert_json.h"
 #include "study/report/picture_file.h"
+#include "study/report/sprite.h"
 #include "tests/study/error_of.h"
 #include "tests/study/markup.h"
 #include "tests/support/scratch.h"
@@ -168,10 +169,11 @@ TEST(PromotedTokens, AreOfWhatTheBlockLosesWithoutTheExpert) {
 TEST(ExpertPage, IsTheSameOverAnyNumberOfRanks) {
   const Windows windows;
   const ExpertStudy one = study_of("cp_7_two_levels", windows, 1);
-  const std::string page = expert_page(one), json = expert_json(one);
+  const std::string data = expert_page_data(one, kPerExpert);
+  const std::string json = expert_json(one);
   for (const int dp : {2, 3}) {
     const ExpertStudy several = study_of("cp_7_two_levels", windows, dp);
-    EXPECT_EQ(expert_page(several), page) << dp << " ranks";
+    EXPECT_EQ(expert_page_data(several, kPerExpert), data) << dp << " ranks";
     EXPECT_EQ(expert_json(several), json);
   }
 }
@@ -181,8 +183,13 @@ TEST(ExpertPage, NeedsNothingElse) {
   const ExpertStudy study = study_of("cp_7_two_levels", windows, 1);
   const std::string page = expert_page(study);
   EXPECT_NE(page.find("default-src 'none'"), page.npos);
-  for (const std::string_view outside :
-       {"http:", "https:", "src=", "href=", "import(", "fetch(", "@import"}) {
+  for (const std::string_view outside : {"http:",
+                                         "https:",
+                                         "src=",
+                                         " href=\"h",
+                                         "import(",
+                                         "fetch(",
+                                         "@import"}) {
     EXPECT_EQ(count_of(page, outside), 0u) << outside;
   }
   EXPECT_EQ(count_of(page, "<script"), 2u);
@@ -273,6 +280,39 @@ TEST(Prompts, AreSeenBehindTheEndOfADocument) {
   EXPECT_EQ(prompts.tokens(0), (std::vector<std::int32_t>{0, 'a', 'b'}));
   EXPECT_EQ(prompts.tokens(1),
             (std::vector<std::int32_t>{'d', 'e', 'f', 'g', 'h'}));
+}
+
+/// Images of 8 x 8 that are grey, the brighter the higher their number.
+class Greys final : public data::Samples {
+ public:
+  std::uint64_t size() const override { return 9; }
+  std::int64_t targets_per_sample() const override { return 1; }
+  data::HostBatch make(std::span<const std::uint64_t> indices) const override {
+    std::vector<float> pixels(64, static_cast<float>(indices[0]));
+    return {.samples = 1,
+            .input = pixels,
+            .target = std::vector<std::int32_t>{1}};
+  }
+};
+
+TEST(Sprite, HasEachCuttingOnce) {
+  const ImageForm form{.side = 8, .channels = 1, .patch = 4, .class_names = {}};
+  EXPECT_EQ(sprite_of(Greys(), form, {}, 8).uri, "");
+  const Sprite whole = sprite_of(Greys(), form, {{7}, {2}, {7}}, 8);
+  EXPECT_EQ(whole.tile, 8);
+  EXPECT_EQ(whole.columns, 2);
+  EXPECT_EQ(whole.place.at({2}), 0);
+  EXPECT_EQ(whole.place.at({7}), 1);
+  EXPECT_TRUE(whole.uri.starts_with("data:image/png;base64,iVBOR"));
+  // The darkest is black, the brightest is white.
+  Raster expected{16, 8, std::vector<std::uint8_t>(384)};
+  for (std::size_t i = 0; i < 384; ++i) {
+    expected.rgb[i] = i / 3 % 16 < 8 ? 0 : 255;
+  }
+  EXPECT_EQ(whole.uri, "data:image/png;base64," + base64(png_file(expected)));
+  const Sprite patches = sprite_of(Greys(), form, {{7, 3}, {2, 0}}, 3);
+  EXPECT_EQ(patches.tile, 3);
+  EXPECT_EQ(patches.place.at({7, 3}), 1);
 }
 
 TEST(PictureFile, IsInBase64) {

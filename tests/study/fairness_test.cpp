@@ -103,12 +103,20 @@ TEST(Thresholding, HelpsThoseThatAreRoutedLikeTheSubpopulation) {
   const double lambda = best_lambda(judged,
                                     all,
                                     {true, true},
-                                    fairness_figure("worst"),
+                                    {fairness_figure("worst"), 1},
                                     lambdas,
                                     expert);
-  EXPECT_EQ(lambda, 2) << "the smallest that is enough";
+  EXPECT_NEAR(lambda, std::sqrt(2), 1e-12) << "the smallest above 1";
   const Fairness fair = fairness(judged, all, {true, true}, expert(lambda));
   EXPECT_EQ(fair.worst, 1);
+  // What costs others too much is not chosen.
+  const auto harms = [&](double size) {
+    return [size](std::size_t) { return size; };
+  };
+  const Choice cheap{fairness_figure("subpopulation"), 0.2};
+  EXPECT_EQ(best_lambda(judged, all, {true, true}, cheap, lambdas, harms), 0);
+  const Choice dear{fairness_figure("subpopulation"), 1};
+  EXPECT_GT(best_lambda(judged, all, {true, true}, dear, lambdas, harms), 1);
   // A blind one helps them as far as it harms others.
   const auto blind = [&](double size) {
     return blind_shift(coefficients, size);

@@ -253,8 +253,9 @@ TEST_F(ScaleStudyTest, AConfigurationThatHasChangedIsRefused) {
       << "an older version says nothing of it";
   results[0].config_hash = study.config_hash;
   EXPECT_TRUE(runs_left(study, results, true).empty());
-  const auto same = with("# the same\n[train]\nbatch=64\n[model]\ndepth = 4\n");
-  ASSERT_EQ(run::to_map(run::Options()).at("model.depth"), "4");
+  const auto same =
+      with("# the same\n[train]\nbatch=64\n[model]\ndepth = 12\n");
+  ASSERT_EQ(run::to_map(run::Options()).at("model.depth"), "12");
   EXPECT_TRUE(runs_left(same, results, true).empty());
 
   const auto other = with("[train]\nbatch = 32\n");

@@ -7,7 +7,7 @@ mumoe=$(realpath "$1")
 mpirun=$(realpath "$(dirname "$0")/../../../launch/mpirun")
 here=$(dirname "$(realpath "$0")")
 # shellcheck source-path=SCRIPTDIR
-source "$here/common.sh"
+source "$(dirname "$(realpath "$0")")/common.sh"
 export MUMOE_CACHE=$folder/cache
 
 python3 "$here/features.py" features 1200 480 8 6

@@ -7,7 +7,7 @@ mumoe=$(realpath "$1")
 mpirun=$(realpath "$(dirname "$0")/../../../launch/mpirun")
 here=$(dirname "$(realpath "$0")")
 # shellcheck source-path=SCRIPTDIR
-source "$here/common.sh"
+source "$(dirname "$(realpath "$0")")/common.sh"
 export MUMOE_CACHE=$folder/cache
 
 python3 "$here/features.py" features
@@ -64,7 +64,7 @@ assert gate["skipped"] == 5 - len(values)
 PYTHON
 
 quiet "$mumoe" train --config head.cfg --model.head linear --train.out linear
-refused "no experts" "its model has no experts" "$mumoe" study specialise --run linear
+refused "no experts" "its model has no experts (model.head = linear or high_rank)" "$mumoe" study specialise --run linear
 refused "no gate" "--gate other: expected all, or one of head" "${specialise[@]}" --gate other
 refused "no such damage" "--damage loss: expected change or drop" "${specialise[@]}" --damage loss
 python3 "$here/features.py" others 60 30 12 4
