@@ -108,28 +108,36 @@ class BiasStudy {
         .contiguous();
   }
 
+  /// Adds up coefficients, of the subpopulation and of all, and samples of each
+  /// subgroup.
+  void count(const study::RoutedBatch& batch,
+             study::ExactSums& sums,
+             std::vector<std::int64_t>& counts) const {
+    const at::Tensor a = coefficients_of(batch);
+    const auto classes =
+        numbers_of(batch.batch.target.to(at::kCPU, at::kDouble).flatten());
+    const auto n = static_cast<std::size_t>(a.size(1));
+    for (std::size_t row = 0; row < batch.samples.size(); ++row) {
+      const Subgroup subgroup{classes[row] == static_cast<double>(target_),
+                              train_groups_[batch.samples[row]] != 0};
+      counts[subgroup.place()] += 1;
+      const double* of_row = a.const_data_ptr<double>() + row * n;
+      for (std::size_t e = 0; e < n; ++e) {
+        sums.add(n + e, of_row[e]);
+        if (subgroup.place() == asked_.subpopulation.place()) {
+          sums.add(e, of_row[e]);
+        }
+      }
+    }
+  }
+
   /// The mean coefficients of training, of the subpopulation and of all.
   void learn() {
     const auto n = static_cast<std::size_t>(pass_.gates()[gate_].experts);
     study::ExactSums sums(2 * n);
     std::vector<std::int64_t> counts(4);
     pass_.run(*train_.samples, train_.batches, [&](const auto& batch) {
-      const at::Tensor a = coefficients_of(batch);
-      const at::Tensor classes = batch.batch.target.to(at::kCPU).flatten();
-      for (std::size_t row = 0; row < batch.samples.size(); ++row) {
-        const Subgroup subgroup{
-            classes[static_cast<std::int64_t>(row)]
-                    .template item<std::int64_t>() == target_,
-            train_groups_[batch.samples[row]] != 0};
-        counts[subgroup.place()] += 1;
-        const double* of_row = a.const_data_ptr<double>() + row * n;
-        for (std::size_t e = 0; e < n; ++e) {
-          sums.add(n + e, of_row[e]);
-          if (subgroup.place() == asked_.subpopulation.place()) {
-            sums.add(e, of_row[e]);
-          }
-        }
-      }
+      count(batch, sums, counts);
     });
     if (!pass_.tells()) {
       sums = study::ExactSums(2 * n);

@@ -37,7 +37,7 @@ StartPoint go_on(const run::Options& asked,
   auto& [checkpoint, state, damage] = found;
   require_same_run(world, facts_of(state, option));
   require(state.step > 0,
-          "{}: {} holds weights alone, of mumoe convert; expected "
+          "{}: {} holds weights alone, of no run; expected "
           "--train.from {}, to begin a run with them in another folder",
           option,
           checkpoint.string(),

@@ -74,6 +74,61 @@ std::string accuracy_text(const Quality& quality) {
                               : fmt::format("{:.2f}", 100 * quality.accuracy);
 }
 
+study::Table point_table(const SvdReport& report) {
+  study::Table table{"All matrices together",
+                     {{"per cent", Kind::number},
+                      {"values", Kind::number},
+                      {"energy", Kind::number},
+                      {"loss", Kind::number},
+                      {"accuracy %", Kind::number}},
+                     {}};
+  for (const auto& point : report.points) {
+    table.rows.push_back({fmt::format("{:g}", point.percent),
+                          fmt::format("{}", point.values),
+                          fmt::format("{:.2f} %", 100 * point.energy),
+                          fmt::format("{:.4f}", point.quality.loss),
+                          accuracy_text(point.quality)});
+  }
+  return table;
+}
+
+study::Table each_table(const SvdReport& report) {
+  study::Table table{
+      fmt::format("Each alone, {:g} % kept", report.each_percent),
+      {{"matrix", Kind::words},
+       {"shape", Kind::number},
+       {"energy", Kind::number},
+       {"loss", Kind::number},
+       {"accuracy %", Kind::number}},
+      {}};
+  for (const auto& one : report.each) {
+    table.rows.push_back(
+        {one.matrix.name,
+         fmt::format("{} x {}", one.matrix.rows, one.matrix.columns),
+         fmt::format("{:.2f} %", 100 * one.energy),
+         fmt::format("{:.4f}", one.quality.loss),
+         accuracy_text(one.quality)});
+  }
+  return table;
+}
+
+study::NamedChart chart_of(const SvdReport& report, bool accuracy) {
+  study::Series series{"", {0}};
+  for (const auto& point : report.points) {
+    series.points.push_back(
+        {point.percent,
+         accuracy ? 100 * point.quality.accuracy : point.quality.loss});
+  }
+  return {accuracy ? "accuracy" : "loss",
+          "Singular values",
+          "Every matrix keeps as large a share of its singular values, the "
+          "largest.",
+          {"Truncated weights",
+           {"per cent of singular values kept"},
+           {accuracy ? "per cent right" : "nats a target"},
+           {{"", {std::move(series)}}}}};
+}
+
 study::StudyFindings findings_of(const SvdReport& report) {
   study::StudyFindings findings{"Singular values kept"};
   findings.facts = {
@@ -85,59 +140,11 @@ study::StudyFindings findings_of(const SvdReport& report) {
                    report.part,
                    report.samples)},
       {"matrices", report.matrices}};
-  study::Table table{"All matrices together",
-                     {{"per cent", Kind::number},
-                      {"values", Kind::number},
-                      {"energy", Kind::number},
-                      {"loss", Kind::number},
-                      {"accuracy %", Kind::number}},
-                     {}};
-  study::Series loss{"", {0}}, accuracy{"", {0}};
-  for (const auto& point : report.points) {
-    table.rows.push_back({fmt::format("{:g}", point.percent),
-                          fmt::format("{}", point.values),
-                          fmt::format("{:.2f} %", 100 * point.energy),
-                          fmt::format("{:.4f}", point.quality.loss),
-                          accuracy_text(point.quality)});
-    loss.points.push_back({point.percent, point.quality.loss});
-    accuracy.points.push_back({point.percent, 100 * point.quality.accuracy});
-  }
-  findings.tables.push_back(table);
-  const bool tells =
-      !report.points.empty() && report.points.front().quality.accuracy >= 0;
-  const auto chart =
-      [&](const char* name, const char* label, const study::Series& series) {
-        findings.charts.push_back(
-            {name,
-             "Singular values",
-             "Every matrix keeps as large a share of its singular values, the "
-             "largest.",
-             {"Truncated weights",
-              {"per cent of singular values kept"},
-              {label},
-              {{"", {series}}}}});
-      };
-  if (tells) chart("accuracy", "per cent right", accuracy);
-  chart("loss", "nats a target", loss);
-  if (!report.each.empty()) {
-    study::Table each{
-        fmt::format("Each alone, {:g} % kept", report.each_percent),
-        {{"matrix", Kind::words},
-         {"shape", Kind::number},
-         {"energy", Kind::number},
-         {"loss", Kind::number},
-         {"accuracy %", Kind::number}},
-        {}};
-    for (const auto& one : report.each) {
-      each.rows.push_back(
-          {one.matrix.name,
-           fmt::format("{} x {}", one.matrix.rows, one.matrix.columns),
-           fmt::format("{:.2f} %", 100 * one.energy),
-           fmt::format("{:.4f}", one.quality.loss),
-           accuracy_text(one.quality)});
-    }
-    findings.tables.push_back(each);
-  }
+  findings.tables = {point_table(report)};
+  if (!report.each.empty()) findings.tables.push_back(each_table(report));
+  const bool tells = report.points.front().quality.accuracy >= 0;
+  if (tells) findings.charts.push_back(chart_of(report, /*accuracy=*/true));
+  findings.charts.push_back(chart_of(report, /*accuracy=*/false));
   findings.notes = {
       "A matrix of r singular values keeps the largest, the given share of r, "
       "rounded up; energy: their share of the sum of all squares, mean over "

@@ -77,6 +77,37 @@ LayerShape shape_with_shift(const LayerShape& shape) {
   return grown;
 }
 
+namespace {
+
+/// Sets what a shift adds to `grown`, the factor `spec` of `before` with ranks
+/// that are new and zero.
+void set_shift(const FactorSpec& spec,
+               const LayerShape& before,
+               std::size_t level,
+               const LogitShift& shift,
+               at::Tensor& grown) {
+  const auto set = [&](std::int64_t own, double value) {
+    grown.index_put_(place_of(spec, before, own), value);
+  };
+  switch (spec.role) {
+    case Role::expert:
+      for (std::int64_t n = 0; n < grown.size(0); ++n) {
+        set(n, spec.level == level ? shift.direction[n] : 1);
+      }
+      break;
+    case Role::input:
+      break;
+    case Role::input_bias:
+    case Role::core:
+      set(0, 1);
+      break;
+    case Role::output:
+      for (const auto& [o, lambda] : shift.of_class) set(o, lambda);
+  }
+}
+
+}  // namespace
+
 Factors with_shift(const Factors& factors,
                    std::size_t level,
                    const LogitShift& shift) {
@@ -89,6 +120,13 @@ Factors with_shift(const Factors& factors,
           "experts",
           shift.direction.size(),
           experts);
+  for (const auto& [o, lambda] : shift.of_class) {
+    require(o >= 0 && o < before.outputs,
+            "--shift {}={}: expected a class from 0 to {}",
+            o,
+            lambda,
+            before.outputs - 1);
+  }
   Factors grown;
   grown.form = factors.form;
   grown.expert.resize(factors.expert.size());
@@ -101,31 +139,7 @@ Factors with_shift(const Factors& factors,
       part = part.narrow(d, 0, old.size(d));
     }
     part.copy_(old);
-    const auto set = [&](std::int64_t own, double value) {
-      u.index_put_(place_of(spec, before, own), value);
-    };
-    switch (spec.role) {
-      case Role::expert:
-        for (std::int64_t n = 0; n < old.size(0); ++n) {
-          set(n, spec.level == level ? shift.direction[n] : 1);
-        }
-        break;
-      case Role::input:
-        break;
-      case Role::input_bias:
-      case Role::core:
-        set(0, 1);
-        break;
-      case Role::output:
-        for (const auto& [o, lambda] : shift.of_class) {
-          require(o >= 0 && o < before.outputs,
-                  "--shift {}={}: expected a class from 0 to {}",
-                  o,
-                  lambda,
-                  before.outputs - 1);
-          set(o, lambda);
-        }
-    }
+    set_shift(spec, before, level, shift, u);
   }
   return grown;
 }

@@ -64,11 +64,14 @@ void ExamplePicker::add(std::size_t gate,
   const auto bits =
       random.bits(example.sample * static_cast<std::uint64_t>(tokens) +
                   static_cast<std::uint64_t>(example.token));
-  const Candidate candidate{example, std::uint64_t{bits[0]} << 32 | bits[1]};
+  const auto draw = [&](std::size_t half) {
+    return std::uint64_t{bits[2 * half]} << 32 | bits[2 * half + 1];
+  };
   Pool& pool = pools_[gate][expert];
-  keep(pool.top, candidate, by_coefficient);
+  // Draws of their own, lest both lists be of the same tokens.
+  keep(pool.top, {example, draw(0)}, by_coefficient);
   if (example.coefficient >= options_.threshold) {
-    keep(pool.drawn, candidate, by_draw);
+    keep(pool.drawn, {example, draw(1)}, by_draw);
   }
 }
 

@@ -114,14 +114,8 @@ double largest_of(const std::vector<double>& values) {
 
 }  // namespace
 
-LinearClassifier::LinearClassifier(const LabelledRows& rows,
-                                   std::span<const std::size_t> train,
-                                   double l2)
-    : mean_(rows.width),
-      scale_(rows.width),
-      labels_(rows.labels),
-      weights_((rows.width + 1) * rows.labels) {
-  MUMOE_CHECK(!train.empty() && l2 > 0);
+void LinearClassifier::learn_scales(const LabelledRows& rows,
+                                    std::span<const std::size_t> train) {
   const auto count = static_cast<double>(train.size());
   for (const std::size_t r : train) {
     for (std::size_t c = 0; c < rows.width; ++c) {
@@ -137,6 +131,17 @@ LinearClassifier::LinearClassifier(const LabelledRows& rows,
   for (double& each : scale_) {
     each = each > 1e-24 ? 1 / std::sqrt(each) : 0;
   }
+}
+
+LinearClassifier::LinearClassifier(const LabelledRows& rows,
+                                   std::span<const std::size_t> train,
+                                   double l2)
+    : mean_(rows.width),
+      scale_(rows.width),
+      labels_(rows.labels),
+      weights_((rows.width + 1) * rows.labels) {
+  MUMOE_CHECK(!train.empty() && l2 > 0);
+  learn_scales(rows, train);
   const Problem problem = problem_of(rows, train, mean_, scale_, l2);
   const double step = 1 / problem.curvature();
   std::vector<double> ahead = weights_, before = weights_;

@@ -32,6 +32,9 @@ class LinearClassifier {
   double gradient() const { return gradient_; }
 
  private:
+  void learn_scales(const LabelledRows& rows,
+                    std::span<const std::size_t> train);
+
   std::vector<double> mean_, scale_;
   std::size_t labels_;
   /// [width + 1, labels]; biases last.

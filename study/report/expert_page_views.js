@@ -26,7 +26,7 @@ function branches(shares, gate, most) {
   const sum = shares.reduce((all, {share}) => all + share, 0);
   const largest = shares.filter(({share}) => share > 0).sort((a, b) => b.share - a.share || a.other - b.other).slice(0, most);
   if (largest.length === 0) return make("p", {class: "soft"}, "none");
-  return make("ol", {class: "tree lines"}, ...largest.map(({other, share}) => make("div", {class: "row", style: "margin:.15rem 0"},
+  return make("div", {class: "branches"}, ...largest.map(({other, share}) => make("div", {class: "row", style: "margin:.15rem 0"},
     link(gate, other), make("span", {class: "soft"}, percent(share / sum)),
     make("span", {style: `display:inline-block;height:.6rem;width:${(9 * share / sum).toFixed(2)}rem;background:var(--bar)`}))));
 }
@@ -40,8 +40,8 @@ function treeView(root) {
     }).sort((a, b) => b.sum - a.sum || a.n - b.n);
     return [make("h2", {}, `${upper.name}, with what goes with each`),
       make("p", {class: "soft"}, "Shares of the product of both levels' coefficients, mean over all tokens; the largest first."),
-      make("div", {class: "tree"}, ...all.map(({n, shares, sum}) => {
-        const inside = make("details", {ontoggle: event => {
+      make("div", {class: "tree"}, ...all.map(({n, shares, sum}, i) => {
+        const inside = make("details", {open: i === 0, ontoggle: event => {
           if (event.target.open && event.target.children.length === 1) {
             event.target.append(link(tree.upper, n, `show expert ${n}`), branches(shares, tree.lower, 12));
           }

@@ -140,6 +140,10 @@ TEST(ExamplePicker, FindsTheSameOnAnyRanksInAnyOrder) {
       }
     }
   }
+  // Of many equal ones, each list has its own.
+  const auto equal = picked(1, false, {.per_expert = 4, .threshold = 1});
+  EXPECT_EQ(equal[0][0].top.back().coefficient, 1);
+  EXPECT_NE(equal[0][0].top, equal[0][0].drawn);
   auto other = options;
   other.seed = 2;
   EXPECT_NE(picked(1, false, other)[0][0].drawn, one[0][0].drawn);

@@ -59,30 +59,29 @@ assert found["other"]["run"] == "plain" and len(found["other"]["gates"]) == 1
 PYTHON
 python3 is.py || wrong "one.json: $(head -c 3000 one.json)"
 
-# ---- In a browser: `look PLACE [SCRIPT]`, its document in dom, what it asked the network for in net.json.
+# ---- In a browser: `look PAGE#PLACE`, its document in dom, what it asked the network for in asked.
 browser=$(command -v chromium-headless-shell || command -v chromium || true)
 [[ $browser ]] || wrong "no chromium-headless-shell: run launch/setup --tests"
 look() {
-  local page=one/experts.html
-  if (($# > 1)); then
-    page=keys.html
-    { sed 's|</body>.*||' one/experts.html; echo "<script>$2</script></body></html>"; } >$page
-  fi
   timeout -k 5 30 "$browser" --headless --no-sandbox --disable-gpu --user-data-dir="$folder/profile" --log-net-log=net.json \
-    --virtual-time-budget=2000 --dump-dom "file://$folder/$page#$1" >dom 2>log || wrong "the browser: $(tail -n 3 log)"
+    --virtual-time-budget=2000 --dump-dom "file://$folder/$1" >dom 2>log || wrong "the browser: $(tail -n 3 log)"
+  grep -oE '"url":"(https?|wss?|ftp):[^"]*' net.json | sort -u >asked || true
 }
-shows() { grep -qF -- "$1" dom || wrong "the page at $place shows no '$1': $(tail -c 2000 dom)"; }
+shows() { grep -qF -- "$1" dom || wrong "the page at $place shows no '$1', but $(grep -o '<h[12]>[^<]*' dom | paste -sd ' ')"; }
 if [[ $browser ]]; then
+  echo '<img src="http://127.0.0.1:9/seen">' >asks.html
+  look asks.html
+  grep -q seen asked || wrong "it is not seen that a page asks: $(<asked)"
   place=e/1/2
-  look $place
+  look one/experts.html#$place
   for text in 'data-ready="' 'h.0.mlp level 1, expert 2' 'Tokens that it promotes' 'its removal costs' \
               'Branches of h.0.mlp level 0' 'Both runs' 'role="option"'; do
     shows "$text"
   done
-  grep -qE '"url":"(https?|wss?|ftp):' net.json && wrong "it asks: $(grep -oE '"url":"[^"]*' net.json | sort -u)"
+  [[ ! -s asked ]] || wrong "it asks for $(<asked)"
   # Keys go to another view, another expert, another token.
   place=keys
-  look p/0 '
+  cat >script <<'SCRIPT'
     const key = (at, name) => at.dispatchEvent(new KeyboardEvent("keydown", {key: name, bubbles: true}));
     const said = [document.querySelector(".said").textContent];
     const cell = document.querySelector("[role=gridcell]");
@@ -95,12 +94,15 @@ if [[ $browser ]]; then
     option.focus();
     key(option, "End");
     said.push(document.querySelector("main h2").textContent, location.hash);
-    document.body.dataset.said = said.join(" | ");'
+    document.body.dataset.said = said.join(" | ");
+SCRIPT
+  { sed 's|</body>.*||' one/experts.html; echo "<script>$(<script)</script></body></html>"; } >keys.html
+  look keys.html#p/0
   shows 'h.0.mlp level 0, token 0'
   shows '| h.0.mlp level 1, token 1'
   shows '| h.0.mlp level 0, expert 3  | #e/0/3'
   for place in t r; do
-    look $place
+    look one/experts.html#$place
     if [[ $place == t ]]; then shows 'with what goes with each'; else shows 'plain, step 3'; fi
   done
 fi

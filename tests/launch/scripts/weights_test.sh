@@ -63,7 +63,7 @@ refused "other width" "train.from = mixture: model.width is 16 there, but model.
 refused "dense for a mixture" "train.from = dense: holds weights of dense MLPs, model.mlp = cp: no factors of a mixture" \
   "${train[@]}" --train.out bad --train.from dense
 refused "none" "no_such: is not there" "${train[@]}" --train.out bad --train.from no_such
-refused "converted" "step_00000000 holds weights alone, of mumoe convert; expected --train.from twin" \
+refused "converted" "step_00000000 holds weights alone, of no run; expected --train.from twin" \
   "${train[@]}" --train.out twin --train.resume --train.steps 9
 refused "nowhere" "mumoe convert: --to FILE_OR_FOLDER is missing" "$mumoe" convert --from mixture
 refused "format" "--as gguf: expected one of: run, hf, nanogpt, mumoe, llmc, timm" \
