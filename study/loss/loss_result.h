@@ -32,7 +32,7 @@ struct LossResult {
   std::int64_t targets = 0;  ///< Seen from step 0 on.
   double loss = 0;     ///< Validation loss at the end; none of a stable part.
   double seconds = 0;  ///< Of its own steps.
-  std::string command = {};   ///< What was run.
+  std::string command = {};  ///< What was run.
   /// Of the settings in the configuration of the study (`config_hash`).
   std::optional<std::string> config_hash = {};
   std::string version = {};   ///< Of the program.

@@ -58,7 +58,7 @@ struct ScaleResult {
   double flops_per_target = 0;  ///< Forward and backward.
   std::optional<Predicted> predicted = {};
 
-  std::string command;   ///< What was run.
+  std::string command;  ///< What was run.
   /// Of the settings in the configuration of the study (`config_hash`).
   std::optional<std::string> config_hash = {};
   std::string version;   ///< Of the program.
