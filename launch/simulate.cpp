@@ -184,10 +184,10 @@ void simulate_here(Question& question) {
                                             compute.dtype,
                                             kCalibrated,
                                             together_on(world));
-  if (!question.shown()) return;
   study::NetworkModel network;
   network.link = link;
   network.taken_s = study::measure_taken(world, link);
+  if (!question.shown()) return;
   simulate_and_report(
       question,
       {.options = question.options,
