@@ -166,7 +166,12 @@ void expect_same_of_images(Case c) {
     const auto found = make(dtype, gpu());
     EXPECT_NEAR(found->loss(batch) / loss, 1, bound);
     const NamedTensors theirs = found->tensors(&dist::Bucket::grad);
-    EXPECT_LT(error_of_all(theirs, gradients), bound);
+    // A batch norm of few rows makes more of rounding, on a CPU as well.
+    const auto same = make(dtype, at::kCPU);
+    same->loss(batch);
+    const double cpu =
+        error_of_all(same->tensors(&dist::Bucket::grad), gradients);
+    EXPECT_LT(error_of_all(theirs, gradients), std::max(bound, 1.5 * cpu));
     const auto kept = found->tensors(&dist::Bucket::master);
     for (const auto& [name, right] : statistics.tensors) {
       EXPECT_LT(relative_error(kept.at(name).to(at::kCPU), right), bound)
