@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "dist/self_communicator.h"
 #include "model/cross_entropy.h"
 #include "model/embedding.h"
