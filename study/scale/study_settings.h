@@ -45,8 +45,8 @@ run::Draft draft_of(const std::filesystem::path& config);
 /// say the same have the same.
 std::string config_hash(const std::filesystem::path& config);
 
-/// Throws `InputError`: the settings of `config` are others than when `run` came
-/// to its end in the folder that it is in.
+/// Throws `InputError`: the settings of `config` are others than when `run`
+/// came to its end in the folder that it is in.
 [[noreturn]] void refuse_config(const std::filesystem::path& config,
                                 const std::string& run);
 
