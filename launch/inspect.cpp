@@ -11,6 +11,7 @@
 #include "launch/commands.h"
 #include "launch/inspect_report.h"
 #include "launch/positional.h"
+#include "launch/read_switch.h"
 #include "launch/show_facts.h"
 #include "run/command_line.h"
 #include "run/named_checkpoint.h"
@@ -32,17 +33,6 @@ template <class Found>
 void tell(FactsOutput& output, const Found& found) {
   output.show([&] { return table_of(found, terminal_columns()) + "\n"; },
               [&] { return json_of(found); });
-}
-
-bool read_switch(const run::CommandLine& line,
-                 const std::string& name,
-                 const char* otherwise) {
-  const std::string value = line.text(name, otherwise);
-  require(value == "yes" || value == "no",
-          "--{} {}: expected yes or no",
-          name,
-          value);
-  return value == "yes";
 }
 
 bool read_verify(const run::CommandLine& line) {

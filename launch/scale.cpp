@@ -15,6 +15,7 @@
 #include "launch/commands.h"
 #include "launch/plan_choice.h"
 #include "launch/positional.h"
+#include "launch/read_switch.h"
 #include "launch/scale_call.h"
 #include "launch/scale_predict.h"
 #include "launch/scale_table.h"
@@ -39,17 +40,6 @@ using study::StudyCell;
 
 constexpr int kMostRanks = 65'536;
 constexpr int kMostMinutes = 1'000'000;
-
-bool read_switch(const run::CommandLine& line,
-                 const std::string& name,
-                 const char* otherwise) {
-  const std::string value = line.text(name, otherwise);
-  require(value == "yes" || value == "no",
-          "--{} {}: expected yes or no",
-          name,
-          value);
-  return value == "yes";
-}
 
 void say(const std::string& text) {
   fmt::print("{}\n", text);

@@ -25,8 +25,4 @@ void FactsOutput::show(const Text& table, const Text& json) {
   file_->commit();
 }
 
-void show_facts(const std::string& file, const Text& table, const Text& json) {
-  FactsOutput(file).show(table, json);
-}
-
 }  // namespace mumoe::launch

@@ -33,7 +33,4 @@ class FactsOutput {
   std::optional<AtomicFile> file_;
 };
 
-/// The same where there is no work before.
-void show_facts(const std::string& file, const Text& table, const Text& json);
-
 }  // namespace mumoe::launch

@@ -15,6 +15,7 @@
 #include "launch/bias_report.h"
 #include "launch/bias_study.h"
 #include "launch/planted_features.h"
+#include "launch/read_switch.h"
 #include "launch/show_facts.h"
 #include "launch/study_call.h"
 #include "launch/study_data.h"
@@ -58,10 +59,6 @@ std::vector<double> read_lambdas(const std::string& text) {
 BiasQuestion read_question(const run::CommandLine& line) {
   const std::string group = line.text("group", "");
   require(!group.empty(), "{}: --group ATTRIBUTE is missing", kCommand);
-  const std::string retrain = line.text("retrain", "yes");
-  require(retrain == "yes" || retrain == "no",
-          "--retrain {}: expected yes or no",
-          retrain);
   return {
       .target = line.text("target", ""),
       .group = group,
@@ -70,7 +67,7 @@ BiasQuestion read_question(const run::CommandLine& line) {
                  line.number("cost", 0.01, 0.0, 1.0)},
       .lambdas = read_lambdas(line.text("lambda", "")),
       .adversary = line.number("adversary", 1.0, 1e-6, 1e6),
-      .retrain = retrain == "yes"};
+      .retrain = read_switch(line, "retrain", "yes")};
 }
 
 /// "Coat,Dress"
@@ -200,9 +197,8 @@ ExitCode study_bias(const Invocation& invocation,
                     const run::CommandLine& line) {
   if (line.own.contains("plant")) return plant(invocation, line);
   const BiasQuestion asked = read_question(line);
+  auto output = open_output(invocation, line);
   const auto ask = [&](AskedRun& run) {
-    std::optional<FactsOutput> output;
-    if (run.session.mesh.control().rank() == 0) output.emplace(line);
     const BiasReport report = study_of_bias(run, line, asked);
     if (!output) return;
     output->show([&] { return bias_table(report, terminal_columns()); },

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/terminal.h"
 #include "launch/asked_model.h"
+#include "launch/read_switch.h"
 #include "launch/show_facts.h"
 #include "launch/specialise_report.h"
 #include "launch/study_call.h"
@@ -26,15 +27,6 @@ namespace {
 constexpr const char* kCommand = "mumoe study specialise";
 /// Samples, unless it is said how many, where each expert takes a pass.
 constexpr const char* kSamplesOfPasses = "256";
-
-bool read_switch(const run::CommandLine& line, const std::string& name) {
-  const std::string value = line.text(name, "no");
-  require(value == "yes" || value == "no",
-          "--{} {}: expected yes or no",
-          name,
-          value);
-  return value == "yes";
-}
 
 /// The places of the gates that --gate names; all of them without it.
 std::vector<std::size_t> chosen_gates(const run::CommandLine& line,
@@ -107,7 +99,9 @@ ExitCode study_specialise(const Invocation& invocation,
   }
   const std::string kind = line.text("damage", "change");
   const study::Damage damage = study::damage_named(kind);
-  const study::RemovalOptions options{.check = read_switch(line, "check")};
+  const study::RemovalOptions options{.check =
+                                          read_switch(line, "check", "no")};
+  auto output = open_output(invocation, line);
   const auto ask = [&](AskedRun& run) {
     const std::string name = line.text("run", "");
     dist::ProcessMesh& mesh = run.session.mesh;
@@ -116,8 +110,6 @@ ExitCode study_specialise(const Invocation& invocation,
                                   {mesh, run.settled.compute.device},
                                   name);
     const auto gates = chosen_gates(line, pass.gates());
-    std::optional<FactsOutput> output;
-    if (mesh.control().rank() == 0) output.emplace(line);
     run::CommandLine of_data = line;
     if (!study::logit_mixture(model)) {
       of_data.own.try_emplace("samples", kSamplesOfPasses);

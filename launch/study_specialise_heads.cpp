@@ -13,6 +13,7 @@
 #include "base/terminal.h"
 #include "data/features/feature_data.h"
 #include "launch/fitted_table.h"
+#include "launch/read_switch.h"
 #include "launch/scale_call.h"
 #include "launch/show_facts.h"
 #include "launch/study_call.h"
@@ -28,17 +29,6 @@ using study::SpecialiseResult;
 using study::SpecialiseStudy;
 
 constexpr const char* kCommand = "mumoe study specialise";
-
-bool read_switch(const run::CommandLine& line,
-                 const std::string& name,
-                 const char* otherwise) {
-  const std::string value = line.text(name, otherwise);
-  require(value == "yes" || value == "no",
-          "--{} {}: expected yes or no",
-          name,
-          value);
-  return value == "yes";
-}
 
 ScaleCall read_call(const Invocation& invocation,
                     const run::CommandLine& line) {
